@@ -1,0 +1,133 @@
+"""The graph while it grows, and the stages that all lines of a leaderboard share: weak sets and features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from harness.data import dataset_of, weak_set_of
+from harness.graph import Ref, Stage
+from harness.numerics import numerics
+from harness.suite import Component, Suite
+from methods.base import FeatureRequest
+from settings.records import Photo, WeakSet, fingerprint
+
+SHARD = 64
+"""Photos a shard, in id order; part of every key below it."""
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class _Remembering(Protocol):
+    @property
+    def memo(self) -> dict[Any, Any]: ...
+
+
+Owner = TypeVar("Owner", bound=_Remembering)
+
+
+def once(method: Callable[Concatenate[Owner, Arguments], Result]) -> Callable[Concatenate[Owner, Arguments], Result]:
+    """A method whose result is kept in its object's `memo`, by its (hashable) arguments."""
+
+    @wraps(method)
+    def remembered(self: Owner, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        key = (method.__name__, *args, *kwargs.items())
+        if key not in self.memo:
+            self.memo[key] = method(self, *args, **kwargs)
+        result: Result = self.memo[key]
+        return result
+
+    return remembered
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The photos of one setting, or of val, cut into shards; compared by identity."""
+
+    name: str
+    photos: tuple[Photo, ...]
+    runtime: Mapping[str, Any]
+    weak: WeakSet | None = None
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def shards(self) -> tuple[tuple[Photo, ...], ...]:
+        return tuple(self.photos[start : start + SHARD] for start in range(0, len(self.photos), SHARD))
+
+    @once
+    def content(self, shard: int) -> str:
+        """What identifies the pixels of a shard."""
+        return contents(self.shards[shard])
+
+    def of(self, photos: Sequence[Photo]) -> dict[str, Any]:
+        """What a stage needs to find these photos again."""
+        return {**self.runtime, "ids": [photo.id for photo in photos]}
+
+
+def contents(photos: Sequence[Photo]) -> str:
+    """What identifies the pixels of some photos."""
+    return fingerprint([(photo.id, photo.content) for photo in photos])
+
+
+class Blueprint:
+    """The graph while it grows, and what all lines of the leaderboard share."""
+
+    def __init__(self, suite: Suite) -> None:
+        self.suite = suite
+        self.dataset = dataset_of(suite.dataset)
+        self.graph: dict[Ref, Stage] = {}
+        self.runtime = {"dataset": suite.dataset.model_dump(), "backbone": suite.backbone.model_dump()}
+        val = tuple(self.dataset.photo(photo_id).without_labels() for photo_id in self.dataset.splits["val"])
+        self.val = Source("val", val, self.runtime)
+        self._sources: dict[str, Source] = {}
+        self.memo: dict[Any, Any] = {}
+
+    def source(self, setting: Component) -> Source:
+        """The photos of a setting; its `weak_set` stage writes down what methods see."""
+        if setting.name not in self._sources:
+            weak = weak_set_of(self.suite.dataset, setting)
+            runtime = {**self.runtime, "setting": setting.model_dump()}
+            self._sources[setting.name] = Source(setting.name, weak.photos, runtime, weak)
+        return self._sources[setting.name]
+
+    def add(self, kind: str, identity: Mapping[str, Any], *, threads: int | None = None, **rest: Any) -> Ref:
+        """Put a stage into the graph, once."""
+        compute = self.suite.compute
+        if threads is not None:
+            identity = {**identity, "numerics": numerics(compute, threads)}
+        stage = Stage(kind, identity, threads=threads or 1, **rest)
+        self.graph.setdefault(stage.ref, stage)
+        return stage.ref
+
+    @once
+    def weak_set(self, source: Source) -> Ref:
+        """The record of what a method may see under a setting."""
+        assert source.weak is not None
+        identity = {"setting": source.runtime["setting"], "training_fingerprint": source.weak.fingerprint}
+        rest = {"dataset": self.dataset.identity(), **identity}
+        return self.add("weak_set", rest, runtime=source.runtime, label=source.name, group="weak sets")
+
+    def features(
+        self, source: Source, requests: Iterable[FeatureRequest], backbone: Ref | None, shards: Iterable[int]
+    ) -> tuple[Ref, ...]:
+        """One artefact a shard and request; all that differ in flip, scale or level alone share one pass."""
+        requests = tuple(requests)
+        return tuple(self._features(source, request, backbone, shard) for shard in shards for request in requests)
+
+    @once
+    def _features(self, source: Source, request: FeatureRequest, backbone: Ref | None, shard: int) -> Ref:
+        base = {"photos": source.content(shard), "backbone": self.suite.backbone.model_dump()}
+        return self.add(
+            "features",
+            {**base, "scale": request.scale, "flip": request.flip, "level": request.level},
+            threads=self.suite.compute.threads,
+            inputs={"backbone": (backbone,)} if backbone else {},
+            runtime=source.of(source.shards[shard]),
+            label=f"{source.name} {shard}, scale {request.scale:g}, level {request.level}{', mirrored' * request.flip}",
+            group=f"features of {'val' if source is self.val else 'train and dev'}",
+            photos=len(source.shards[shard]),
+            bundle=fingerprint([base, backbone]),
+        )

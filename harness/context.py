@@ -1,0 +1,84 @@
+"""What a running stage has at hand: its inputs, a folder to fill, and the surroundings that methods are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.data import dataset_of, weak_set_of
+from harness.graph import Stage
+from harness.store import Artefact, Attempt, Store
+from methods.base import BackboneOptions
+from settings.dataset import Dataset
+from settings.records import Photo, WeakSet
+from settings.supervision import Gate, LedgerEntry, Purpose
+
+Progress = Callable[[int, int, str, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Context:
+    """The StageContext that methods receive."""
+
+    device: str
+    precision: Literal["float32", "bfloat16"]
+    rng_seed: int
+    checkpoint_folder: Path
+    report: Progress = field(repr=False)
+
+    def progress(self, done: int, total: int, unit: str, **values: float) -> None:
+        """Report that `done` of `total` units are finished."""
+        self.report(done, total, unit, values)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage with its opened inputs, about to be run."""
+
+    stage: Stage
+    inputs: Mapping[str, tuple[Artefact, ...]]
+    attempt: Attempt
+    context: Context
+    store: Store
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides the outcome."""
+        return self.stage.identity
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set that the stage reads."""
+        return dataset_of(self.stage.runtime["dataset"])
+
+    @property
+    def weak_set(self) -> WeakSet:
+        """The photos and labels of the stage's setting."""
+        return weak_set_of(self.stage.runtime["dataset"], self.stage.runtime["setting"])
+
+    @property
+    def backbone(self) -> BackboneOptions:
+        """The suite's backbone."""
+        return BackboneOptions.model_validate(self.stage.runtime["backbone"])
+
+    def photos(self) -> tuple[Photo, ...]:
+        """The stage's photos: with labels under a setting, without them on val."""
+        ids = self.stage.runtime["ids"]
+        if "setting" not in self.stage.runtime:
+            return tuple(self.dataset.photo(photo_id).without_labels() for photo_id in ids)
+        by_id = {photo.id: photo for photo in self.weak_set.photos}
+        return tuple(by_id[photo_id] for photo_id in ids)
+
+    def gate(self, purpose: Purpose) -> Gate:
+        """The way to masks; what was read is written down by `close`."""
+        return Gate(self.dataset, self.stage.kind, purpose)
+
+    def write_ledger(self, entries: tuple[LedgerEntry, ...]) -> None:
+        """Put what was read into the artefact's record."""
+        self.attempt.record["ledger"] = [entry.to_json() for entry in entries]
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        """Photos done."""
+        self.context.progress(done, total or self.stage.photos, "photos")

@@ -1,0 +1,73 @@
+"""The event log: one JSON object a line, appended by every process of a run, read by displays and `seedbed status`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+THROTTLE_S = 0.5
+
+
+class EventLog:
+    """Appends events; short lines in append mode are written whole, whoever else writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._last_progress = 0.0
+
+    def write(self, event: str, **content: Any) -> None:
+        """Append one event."""
+        line = json.dumps({"v": VERSION, "t": round(time.time(), 3), "event": event, **content}) + "\n"
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(descriptor, line.encode())
+            finally:
+                os.close(descriptor)
+        except OSError:
+            pass  # a full disk must not end a stage that could still be finished elsewhere
+
+    def progress(self, stages: list[str], done: int, total: int, unit: str, values: Mapping[str, float]) -> None:
+        """Append how far a job is, twice a second at most; the last one always."""
+        now = time.monotonic()
+        if done >= total or now - self._last_progress >= THROTTLE_S:
+            self._last_progress = now
+            numbers = {name: round(float(value), 4) for name, value in values.items()}
+            self.write("progress", stages=stages, done=done, total=total, unit=unit, values=numbers)
+
+
+class EventReader:
+    """Reads what was appended since the last call; a line that is not yet whole waits."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """Events in the order they were written; lines that are none are passed over."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                content = file.read()
+        except FileNotFoundError:
+            return
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict) and event.get("v") == VERSION:
+                yield event
+
+
+def latest_log(folder: Path) -> Path | None:
+    """The newest event log of a store."""
+    logs = sorted((folder / "events").glob("*.jsonl"), key=lambda path: path.stat().st_mtime)
+    return logs[-1] if logs else None

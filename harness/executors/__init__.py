@@ -1,0 +1,1 @@
+"""Executors: one interface, one process or many."""

@@ -1,0 +1,62 @@
+"""Stages as Ray tasks on this machine: workers are reused, each task has the threads that its stage names."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import ray
+
+from harness.executors.base import Executor
+from harness.provenance import ROOT
+from harness.worker import Job, Outcome, run_job
+
+POLL_S = 1.0
+OBJECT_STORE_BYTES = 80 << 20
+"""Jobs and outcomes are small: artefacts travel through the store. This is close to the least that Ray takes."""
+
+
+class Ray(Executor):
+    """A fresh local cluster that ends with the run."""
+
+    def __init__(self, slots: int | None = None) -> None:
+        self.slots = slots or len(os.sched_getaffinity(0))
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        ray.init(
+            address="local",
+            num_cpus=self.slots,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=OBJECT_STORE_BYTES,
+            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}},
+            _system_config={"prestart_worker_first_driver": False},
+        )
+        # `max_retries=0`: the driver's loop decides what is begun again; `num_gpus` never here, see RAY notes in docs.
+        self._run: Any = ray.remote(max_retries=0, num_returns=1)(run_job)
+        self._jobs: dict[Any, Job] = {}
+
+    def submit(self, job: Job) -> None:
+        """Hand the job to Ray."""
+        threads = min(job.threads, self.slots)
+        self._jobs[self._run.options(num_cpus=threads).remote(job)] = job
+
+    def wait(self) -> list[Outcome]:
+        """Outcomes of the tasks that ended within a second."""
+        if not self._jobs:
+            return []
+        ended, _ = ray.wait(list(self._jobs), timeout=POLL_S)
+        return [outcome for reference in ended for outcome in self._outcomes(reference)]
+
+    def close(self) -> None:
+        """End the cluster."""
+        ray.shutdown()
+
+    def _outcomes(self, reference: Any) -> list[Outcome]:
+        job = self._jobs.pop(reference)
+        try:
+            outcomes: list[Outcome] = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            reason = f"the worker ended: {type(error).__name__}"
+            return [Outcome(stage.ref, "worker_died", reason=reason) for stage in job.stages]
+        return outcomes

@@ -1,0 +1,25 @@
+"""One job after another, in this process."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from harness.executors.base import Executor
+from harness.worker import Job, Outcome, run_job
+
+
+class Serial(Executor):
+    """Runs a job when it is waited for."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+
+    def submit(self, job: Job) -> None:
+        """Queue the job."""
+        self._jobs.append(job)
+
+    def wait(self) -> list[Outcome]:
+        """Run the next job."""
+        return run_job(self._jobs.popleft()) if self._jobs else []

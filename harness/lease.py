@@ -1,0 +1,121 @@
+"""Leases keep two processes off one stage; they spare work, while exclusive publishing keeps results right."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+HEARTBEAT_S = 5.0
+TIMEOUT_S = float(os.environ.get("SEEDBED_LEASE_TIMEOUT", "30"))
+"""A holder on another machine is taken for dead after this many seconds without a heartbeat."""
+
+
+class Lease:
+    """A file that names its holder and is touched while the holder lives."""
+
+    def __init__(self, path: Path, timeout_s: float = TIMEOUT_S) -> None:
+        self._path, self._timeout_s = path, timeout_s
+        self._token = uuid4().hex
+        self._stop = threading.Event()
+
+    def acquire(self) -> bool:
+        """Take the lease if it is free or its holder is dead; False when somebody else works on it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._create():
+            if not self._is_abandoned() or not self._evict() or not self._create():
+                return False
+        threading.Thread(target=self._beat, daemon=True).start()
+        return True
+
+    def is_held(self) -> bool:
+        """Whether this holder still has it: one that was paused past its lease finds another's token."""
+        return self._read().get("token") == self._token
+
+    def release(self) -> None:
+        """Give it back."""
+        self._stop.set()
+        if self.is_held():
+            self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _create(self) -> bool:
+        partial = self._path.with_name(f".lease.{self._token}")
+        partial.write_text(json.dumps({"token": self._token, **this_process()}), encoding="utf-8")
+        try:
+            os.link(partial, self._path)
+        except FileExistsError:
+            return False
+        finally:
+            partial.unlink()
+        return True
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content
+
+    def _is_abandoned(self) -> bool:
+        holder = self._read()
+        here = this_process()
+        # Where the kernel does not tell start times, only the heartbeat speaks.
+        if holder.get("start") and (holder.get("host"), holder.get("boot")) == (here["host"], here["boot"]):
+            return process_start(int(holder["pid"])) != holder["start"]
+        try:
+            return time.time() - self._path.stat().st_mtime > self._timeout_s
+        except FileNotFoundError:
+            return True
+
+    def _evict(self) -> bool:
+        """Move the dead holder's file away; of several evictors one succeeds."""
+        aside = self._path.with_name(f".evicted.{self._token}")
+        try:
+            self._path.rename(aside)
+        except FileNotFoundError:
+            return True
+        aside.unlink()
+        return True
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            if not self.is_held():
+                return
+            os.utime(self._path)
+
+
+@cache
+def this_process() -> dict[str, Any]:
+    """(host, boot id, pid, process start time): what tells a living holder from a dead one."""
+    return {"host": socket.gethostname(), "boot": _boot_id(), "pid": os.getpid(), "start": process_start(os.getpid())}
+
+
+def process_start(pid: int) -> str | None:
+    """When the process was started, in the kernel's clock ticks; None when there is no such process."""
+    try:
+        # The command name (field 2) may hold blanks; the start time is the 20th field after its bracket.
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
+    except OSError:
+        return None
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,63 @@
+"""What a row comes from: the union of its ancestors' ledgers, costs and sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.context import Work
+from harness.graph import Ref
+from harness.provenance import provenance
+from settings.supervision import LedgerEntry
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The records of all ancestors of a stage, each once."""
+
+    records: Mapping[Ref, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, work: Work) -> Lineage:
+        """Follow the inputs' records to the beginning."""
+        store = work.store
+        records: dict[Ref, Mapping[str, Any]] = {}
+        pending = list(work.stage.needs())
+        while pending:
+            ref = pending.pop()
+            if ref not in records:
+                records[ref] = store.record(*ref)
+                pending += [Ref(*other) for other in records[ref]["inputs"]]
+        return cls(records)
+
+    def ledger(self) -> list[LedgerEntry]:
+        """Every entry that an ancestor wrote."""
+        return [LedgerEntry.from_json(entry) for record in self.records.values() for entry in record.get("ledger", ())]
+
+    def sources(self) -> dict[str, str]:
+        """Component → hash of the sources that made its artefacts."""
+        return {name: sha for record in self.records.values() for name, sha in record["sources"].items()}
+
+    def row_fields(self) -> dict[str, Any]:
+        """The part of a row that tells supervision, cost and provenance."""
+        ledger = self.ledger()
+        seconds = [record["seconds"] for record in self.records.values()]
+        on_gpu = [record["seconds"] for record in self.records.values() if record["device"] == "cuda"]
+        return {
+            "labels_read": _distinct(ledger, "train", "image_labels"),
+            "masks_scored": _distinct(ledger, "score"),
+            "masks_chosen": _distinct(ledger, "choose"),
+            "masks_trained": _distinct(ledger, "train"),
+            "photos": _distinct(ledger, "score"),
+            "seconds": round(sum(seconds), 3),
+            "gpu_seconds": round(sum(on_gpu), 3),
+            "peak_memory_bytes": max((record["peak_memory_bytes"] for record in self.records.values()), default=0),
+            "provenance": json.dumps(provenance(), sort_keys=True),
+        }
+
+
+def _distinct(ledger: list[LedgerEntry], purpose: str, kind: str = "mask") -> int:
+    entries = (entry for entry in ledger if entry.purpose == purpose and entry.kind == kind)
+    return len({photo_id for entry in entries for photo_id in entry.ids})

@@ -1,0 +1,42 @@
+"""Suite → the graph of stages it needs. Two recipes with a common beginning share those stages, because keys agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.blueprint import Blueprint
+from harness.graph import Ref, Stage
+from harness.lines import Line
+from harness.parts import parts_of
+from harness.suite import Suite
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All stages of a suite, and those it is run for: its rows and its pictures."""
+
+    suite: Suite
+    graph: Mapping[Ref, Stage]
+    rows: tuple[Ref, ...]
+    pictures: tuple[Ref, ...]
+
+    @property
+    def targets(self) -> tuple[Ref, ...]:
+        """What must exist in the end."""
+        return self.rows + self.pictures
+
+
+def make_plan(suite: Suite) -> Plan:
+    """Resolve names, check options and data, and lay out every stage; raises UserError for what a run would refuse."""
+    blueprint = Blueprint(suite)
+    rows, pictures = [], []
+    for setting in suite.settings:
+        for name, recipe in suite.all_recipes().items():
+            parts = parts_of(name, recipe, suite)
+            for rng_seed in suite.rng_seeds:
+                line = Line(blueprint, blueprint.source(setting), name, parts, rng_seed)
+                rows += line.rows()
+                if rng_seed == suite.rng_seeds[0] and suite.gallery and parts.localizer and parts.segmenter:
+                    pictures.append(line.gallery())
+    return Plan(suite, blueprint.graph, tuple(rows), tuple(pictures))

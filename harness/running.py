@@ -1,0 +1,119 @@
+"""A suite from beginning to end: plan, run what is missing, gather rows, write the leaderboard."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.events import EventLog
+from harness.executors.base import Executor, Result, drive
+from harness.graph import Ref, Stage, missing_stages
+from harness.planning import Plan, make_plan
+from harness.store import Store, write_json
+from harness.suite import Suite
+
+ExecutorName = Literal["serial", "ray"]
+MAX_REPAIRS = 3
+"""How often artefacts that turn out damaged are made again within one run."""
+Display = Callable[[EventLog, dict[Ref, Stage]], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its plan, what went wrong, and where its leaderboard was written."""
+
+    plan: Plan
+    result: Result
+    store: Path
+    stages_run: int
+    seconds: float
+
+
+def run_suite(
+    suite: Suite, store_path: Path, executor: ExecutorName = "ray", slots: int | None = None, display: Display | None = None
+) -> Run:
+    """Run every stage that is missing; a finished suite starts no executor. Raises UserError before anything is written."""
+    start = time.perf_counter()
+    plan = make_plan(suite)
+    store = Store(store_path.resolve()).create()
+    missing = missing_of(plan, store)
+    result = Result()
+    if missing:
+        log = _open_log(store, plan, missing, executor)
+        with display(log, missing) if display else nullcontext():
+            result = _execute(plan, missing, executor, slots, store, log)
+        log.write("run_finished", failures=len(result.failures), blocked=len(result.blocked))
+    return Run(plan, result, store.root, len(missing), time.perf_counter() - start)
+
+
+def missing_of(plan: Plan, store: Store) -> dict[Ref, Stage]:
+    """The stages that are still to run."""
+    return missing_stages(plan.graph, plan.targets, _Exists(store))
+
+
+class _Exists(dict[Ref, bool]):
+    """Asks the store once for each artefact."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __missing__(self, ref: Ref) -> bool:
+        self[ref] = self._store.has(*ref)
+        return self[ref]
+
+
+def _execute(
+    plan: Plan, missing: dict[Ref, Stage], name: ExecutorName, slots: int | None, store: Store, log: EventLog
+) -> Result:
+    executor = make_executor(name, slots)
+    try:
+        result = drive(missing, executor, store.root, log)
+        for _ in range(MAX_REPAIRS):
+            if not result.lost or result.interrupted:
+                break
+            result = drive(missing_of(plan, store), executor, store.root, log)
+        return result
+    finally:
+        executor.close()
+
+
+def make_executor(name: ExecutorName, slots: int | None = None) -> Executor:
+    """The executor of that name; Ray is imported only here."""
+    if name == "serial":
+        from harness.executors.serial import Serial
+
+        return Serial()
+    from harness.executors.ray import Ray
+
+    return Ray(slots)
+
+
+def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], executor: str) -> EventLog:
+    folder = store.root / "events"
+    folder.mkdir(exist_ok=True)
+    log = EventLog(folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}.jsonl")
+    for stage in missing.values():
+        _write_stage(store, stage)
+    groups = {stage.key: stage.group for stage in missing.values()}
+    log.write("run_started", suite=plan.suite.name, executor=executor, done=len(plan.graph) - len(missing), groups=groups)
+    return log
+
+
+def _write_stage(store: Store, stage: Stage) -> None:
+    """Keep what a stage is, so that `seedbed stage KEY` can run it alone."""
+    folder = store.root / "stages"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{stage.key}.json"
+    if not path.exists():
+        write_json(path, stage.to_json())
+
+
+def read_stage(store: Store, prefix: str) -> list[Stage]:
+    """The stages whose key begins with `prefix`."""
+    paths: Sequence[Path] = sorted((store.root / "stages").glob("*.json"))
+    return [Stage.from_json(json.loads(path.read_text())) for path in paths if path.stem.startswith(prefix)]

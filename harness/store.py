@@ -1,0 +1,213 @@
+"""The content-addressed store: an artefact is published in one step, or it does not exist.
+
+`<store>/<kind>/<key>/<attempt>/…` holds an attempt's files; `<store>/<kind>/<key>/done.json`, created exclusively as
+the last step, names the attempt that counts, with the sha256 of each of its files. Whoever comes second discards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from harness.lease import Lease
+from settings.errors import UserError
+from settings.hashing import HashCache, shared_cache
+
+FORMAT = 1
+
+
+class Damaged(RuntimeError):
+    """An artefact whose files are not those that were published; it was set aside and will be made again."""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A published artefact: its folder of files, and its record."""
+
+    key: str
+    kind: str
+    folder: Path
+    record: Mapping[str, Any]
+
+    def path(self, name: str) -> Path:
+        """One of its files."""
+        return self.folder / name
+
+
+@dataclass
+class Attempt:
+    """A folder that is being filled; `record` takes what is worth keeping beside the files."""
+
+    key: str
+    kind: str
+    folder: Path
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def path(self, name: str) -> Path:
+        """Where one of its files is to be written."""
+        return self.folder / name
+
+
+class Store:
+    """Artefacts by kind and key, in one folder that several processes may share."""
+
+    def __init__(self, root: Path, hashes: HashCache | None = None) -> None:
+        self.root = root
+        self._hashes = hashes or shared_cache()
+
+    def create(self) -> Store:
+        """Make the folder and its marker; raises UserError for a folder of something else, or one of another format."""
+        marker = self.root / "seedbed-store.json"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if marker.exists():
+                self._check_format(marker)
+            elif any(entry.name not in ("leaderboards",) for entry in self.root.iterdir()):
+                raise UserError(self.root, "a folder with other files", "a Seedbed store or an empty folder")
+            else:
+                write_json(marker, {"format": FORMAT})
+        except OSError as error:
+            raise UserError(self.root, f"a folder that cannot be used ({error.strerror})", "a writable store") from None
+        return self
+
+    def has(self, kind: str, key: str) -> bool:
+        """Whether the artefact is published (nothing is opened or verified)."""
+        return self._done(kind, key).exists()
+
+    def record(self, kind: str, key: str) -> Mapping[str, Any]:
+        """The record of a published artefact; raises KeyError when it is not there."""
+        try:
+            record: dict[str, Any] = json.loads(self._done(kind, key).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise KeyError(f"{kind}/{key}") from None
+        return record
+
+    def open(self, kind: str, key: str) -> Artefact:
+        """A published artefact with verified files; raises KeyError when absent, Damaged when its files changed."""
+        try:
+            record = self.record(kind, key)
+            artefact = Artefact(key, kind, self._folder(kind, key) / record["attempt"], record)
+            intact = all(self._hashes.sha256(artefact.path(name)) == sha for name, sha in record["files"].items())
+        except KeyError:
+            raise
+        except (OSError, ValueError, TypeError, AttributeError):
+            intact = False
+        if not intact:
+            self.set_aside(kind, key)
+            raise Damaged(f"{kind}/{key}: damaged; set aside under {self.root / 'damaged'}")
+        return artefact
+
+    def attempt(self, kind: str, key: str) -> Attempt:
+        """A new, empty folder to fill for this key."""
+        folder = self._folder(kind, key) / f"attempt-{uuid4().hex[:12]}"
+        folder.mkdir(parents=True)
+        return Attempt(key, kind, folder)
+
+    def publish(self, attempt: Attempt) -> bool:
+        """Make the attempt the artefact; False when another one was published first (this one is then discarded)."""
+        files = {str(path.relative_to(attempt.folder)): path for path in _files(attempt.folder)}
+        digests = {name: _sha256_synced(path) for name, path in sorted(files.items())}
+        for name, path in files.items():
+            self._hashes.remember(path, digests[name])
+        record = {
+            **attempt.record,
+            "kind": attempt.kind,
+            "key": attempt.key,
+            "attempt": attempt.folder.name,
+            "files": digests,
+            "bytes": sum(path.stat().st_size for path in files.values()),
+            "finished": datetime.now(UTC).isoformat(),
+        }
+        won = create_json(self._done(attempt.kind, attempt.key), record)
+        if not won:
+            self.discard(attempt)
+        return won
+
+    def discard(self, attempt: Attempt) -> None:
+        """Remove an attempt's files."""
+        shutil.rmtree(attempt.folder, ignore_errors=True)
+
+    def lease(self, kind: str, key: str) -> Lease:
+        """The lease that keeps two processes off one stage (not yet taken)."""
+        return Lease(self._folder(kind, key) / "lease.json")
+
+    def checkpoint_folder(self, kind: str, key: str) -> Path:
+        """Where a training stage keeps its checkpoints until it is published."""
+        return self._folder(kind, key) / "checkpoint"
+
+    def clean_up(self, kind: str, key: str) -> None:
+        """After publishing: remove checkpoints and attempts that did not become the artefact."""
+        keep = self.record(kind, key)["attempt"]
+        self.failure_path(key).unlink(missing_ok=True)
+        for path in self._folder(kind, key).iterdir():
+            if path.is_dir() and path.name != keep:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def failure_path(self, key: str) -> Path:
+        """Where a failed stage's reason and traceback are kept, until it succeeds."""
+        folder = self.root / "failures"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{key}.json"
+
+    def set_aside(self, kind: str, key: str) -> None:
+        """Move an artefact out of the way, so that it is made again."""
+        target = self.root / "damaged" / f"{kind}-{key}-{time.time_ns()}"
+        target.parent.mkdir(exist_ok=True)
+        self._folder(kind, key).rename(target)
+
+    def keys(self, kind: str) -> Iterator[str]:
+        """The published keys of one kind."""
+        return (path.parent.name for path in sorted((self.root / kind).glob("*/done.json")))
+
+    def _folder(self, kind: str, key: str) -> Path:
+        return self.root / kind / key
+
+    def _done(self, kind: str, key: str) -> Path:
+        return self._folder(kind, key) / "done.json"
+
+    def _check_format(self, marker: Path) -> None:
+        found = json.loads(marker.read_text(encoding="utf-8")).get("format")
+        if found != FORMAT:
+            raise UserError(marker, f"store format {found}", f"format {FORMAT}", "use another --store")
+
+
+def write_json(path: Path, content: object) -> None:
+    """Replace a JSON file in one step."""
+    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    partial.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+    partial.replace(path)
+
+
+def create_json(path: Path, content: object) -> bool:
+    """Create a JSON file whole and exclusively; False when it is already there."""
+    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    finally:
+        partial.unlink()
+    return True
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _sha256_synced(path: Path) -> str:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()

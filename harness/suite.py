@@ -1,0 +1,167 @@
+"""YAML → Suite: dataset × settings × recipes × rng seeds, checked, with unknown names refused by their nearest known one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from harness.reading import expand_variables, override, read_with_includes
+from methods.base import BackboneOptions, TrainingMode
+from methods.references import REFERENCES
+from settings.errors import UserError, unknown_name
+
+SUITES = Path(__file__).parent.parent / "settings" / "suites"
+ScoredStage = Literal["maps", "pseudo_labels", "segmentation"]
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component(Strict):
+    """A component and its options; in YAML a bare name, or `{name: …, option: value, …}`."""
+
+    name: str = Field(min_length=1)
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, content: Any) -> Any:
+        if isinstance(content, str):
+            return {"name": content}
+        if isinstance(content, Mapping) and set(content) != {"name", "options"}:
+            return {"name": content.get("name", ""), "options": {k: v for k, v in content.items() if k != "name"}}
+        return content
+
+
+class Recipe(Strict):
+    """One method from photos to segmentation, by the names of its parts."""
+
+    localizer: Component | None = None
+    labeler: Component
+    segmenter: Component | None = None
+    training_mode: TrainingMode | None = Field(None, description="instead of the suite's")
+
+
+class Compute(Strict):
+    """What may change numbers in their last digits, and is therefore part of every key."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: int = Field(1, ge=1, le=256, description="compute threads of a stage, whichever executor runs it")
+    training_threads: int = Field(1, ge=1, le=256, description="the same for stages that train")
+
+
+class Suite(Strict):
+    """One leaderboard: what is run and how it is scored."""
+
+    name: str = Field(pattern=r"^[\w][\w.-]*$")
+    description: str = ""
+    dataset: Component
+    settings: tuple[Component, ...] = Field((Component(name="clean"),), min_length=1)
+    recipes: dict[str, Recipe] = {}
+    references: tuple[str, ...] = ()
+    rng_seeds: tuple[int, ...] = Field((0,), min_length=1)
+    training_mode: TrainingMode = "frozen"
+    backbone: BackboneOptions = BackboneOptions()
+    policies: dict[Literal["fixed", "oracle"], ScoredStage] = Field(
+        {"fixed": "segmentation", "oracle": "maps"}, description="policy → the last stage that is scored under it"
+    )
+    compute: Compute = Compute()
+    gallery: int = Field(0, ge=0, le=100, description="photos in the picture of photo, map, pseudo label, prediction, truth")
+
+    @field_validator("rng_seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError("rng seeds must be distinct and not negative")
+        return seeds
+
+    def all_recipes(self) -> dict[str, Recipe]:
+        """The suite's recipes and its references, by name."""
+        references = {name: Recipe.model_validate(REFERENCES[name]) for name in self.references}
+        return {**self.recipes, **references}
+
+
+def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite:
+    """Read a ready suite by name, or a YAML file; `overrides` are `key.path=value` with YAML values.
+
+    Raises UserError for an unknown suite, unreadable YAML, unknown keys (with the nearest name) and wrong types.
+    """
+    path = _find(name_or_path)
+    content = read_with_includes(path, _find)
+    for assignment in overrides:
+        override(content, assignment)
+    content = expand_variables(content, path.name)
+    content.setdefault("name", path.stem)
+    return _validated(content, path)
+
+
+def ready_suites() -> list[str]:
+    """The names of the suites that come with Seedbed."""
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+def validated_options(model: type[BaseModel], options: Mapping[str, Any], where: str) -> Any:
+    """A component's options as its own model; raises UserError that names the option."""
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        raise option_error(error, model, where) from None
+
+
+def option_error(error: ValidationError, model: type[BaseModel], where: str) -> UserError:
+    """The first validation error as one line; an unknown key comes with the nearest known one."""
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    name = ".".join([where, *location]) if where else ".".join(location)
+    if first["type"] == "extra_forbidden":
+        return unknown_name(name, "key", location[-1], _known_keys(model, location[:-1]))
+    if first["type"] == "missing":
+        return UserError(name, "nothing", "a value")
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return UserError(name, repr(first["input"])[:80], message[:1].lower() + message[1:])
+
+
+def _find(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError(path, "no such file", "a suite in YAML")
+        return path
+    if str(name_or_path) not in ready_suites():
+        raise unknown_name("suite", "suite", str(name_or_path), ready_suites())
+    return SUITES / f"{name_or_path}.yaml"
+
+
+def _validated(content: dict[str, Any], path: Path) -> Suite:
+    try:
+        suite = Suite.model_validate(content)
+    except ValidationError as error:
+        raise option_error(error, Suite, path.name) from None
+    for name in suite.references:
+        if name not in REFERENCES:
+            raise unknown_name(f"{path.name}.references", "reference", name, REFERENCES)
+    if not suite.all_recipes():
+        raise UserError(f"{path.name}.recipes", "nothing", "at least one recipe or reference")
+    return suite
+
+
+def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """The keys that are allowed at a place inside a model."""
+    for part in location:
+        field = model.model_fields.get(part)
+        nested = _model_in(field.annotation) if field else None
+        model = nested or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for part in getattr(annotation, "__args__", ()) if (model := _model_in(part))), None)

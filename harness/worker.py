@@ -1,0 +1,190 @@
+"""Running one job, in whatever process an executor chose: lease, open, run, publish, and say how it went."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.context import Context, Work
+from harness.events import EventLog
+from harness.graph import Ref, Stage
+from harness.provenance import sources_of
+from harness.stages import run_together
+from harness.store import Damaged, Store, write_json
+from settings.errors import UserError
+
+Status = Literal["done", "busy", "failed", "input_lost", "worker_died"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stage ended. `busy`: another process holds it; `input_lost`: an input was damaged and set aside."""
+
+    ref: Ref
+    status: Status
+    seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Stages that run together in one process, and where."""
+
+    stages: tuple[Stage, ...]
+    store: Path
+    log: Path
+
+    @property
+    def threads(self) -> int:
+        """Compute threads of the job."""
+        return max(stage.threads for stage in self.stages)
+
+    @property
+    def refs(self) -> list[str]:
+        """The stages as events name them."""
+        return [stage.key for stage in self.stages]
+
+
+def run_job(job: Job) -> list[Outcome]:
+    """Run the stages that nobody has published yet; never raises for what goes wrong inside a stage."""
+    store, log = Store(job.store), EventLog(job.log)
+    with ExitStack() as leases:
+        mine, outcomes = [], []
+        for stage in job.stages:
+            lease = store.lease(*stage.ref)
+            if store.has(*stage.ref):
+                outcomes.append(Outcome(stage.ref, "done"))
+            elif not lease.acquire():
+                outcomes.append(Outcome(stage.ref, "busy"))
+            else:
+                leases.callback(lease.release)
+                mine.append(stage)
+        # Somebody may have published between the look and the lease.
+        mine = [stage for stage in mine if not store.has(*stage.ref) or outcomes.append(Outcome(stage.ref, "done"))]
+        return outcomes + (_run(mine, store, log) if mine else [])
+
+
+def _run(stages: Sequence[Stage], store: Store, log: EventLog) -> list[Outcome]:
+    keys = [stage.key for stage in stages]
+    start = time.perf_counter()
+    log.write("started", stages=keys, pid=os.getpid())
+    attempts = []
+    try:
+        works = [_work(stage, store, log, keys) for stage in stages]
+        attempts = [work.attempt for work in works]
+        _set_threads(stages[0].threads)
+        with PeakMemory() as memory:
+            run_together(works)
+        seconds = time.perf_counter() - start
+        for work in works:
+            work.attempt.record.update(_record(work, seconds / len(works), memory.bytes))
+            store.publish(work.attempt)
+            store.clean_up(*work.stage.ref)
+    except Damaged as error:
+        return _ended(stages, store, log, attempts, "input_lost", str(error))
+    except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
+        return _ended(stages, store, log, attempts, "failed", _reason(error), traceback.format_exc())
+    log.write("finished", stages=keys, seconds=round(seconds, 3))
+    return [Outcome(stage.ref, "done", seconds / len(stages)) for stage in stages]
+
+
+def _work(stage: Stage, store: Store, log: EventLog, keys: list[str]) -> Work:
+    inputs = {role: tuple(store.open(*ref) for ref in refs) for role, refs in stage.inputs.items()}
+    numerics = stage.identity.get("numerics", {})
+    context = Context(
+        device=numerics.get("device", "cpu"),
+        precision=numerics.get("precision", "float32"),
+        rng_seed=stage.identity.get("rng_seed", 0),
+        checkpoint_folder=store.checkpoint_folder(*stage.ref),
+        report=lambda done, total, unit, values: log.progress(keys, done, total, unit, values),
+    )
+    return Work(stage, inputs, store.attempt(*stage.ref), context, store)
+
+
+def _record(work: Work, seconds: float, peak_memory: int) -> dict[str, Any]:
+    stage = work.stage
+    return {
+        "label": stage.label,
+        "group": stage.group,
+        "identity": stage.identity,
+        "inputs": [list(ref) for ref in dict.fromkeys(stage.needs())],
+        "seconds": round(seconds, 4),
+        "photos": stage.photos,
+        "device": work.context.device,
+        "peak_memory_bytes": peak_memory,
+        "sources": {name: sources_of(name) for name in source_modules(stage)},
+    }
+
+
+def source_modules(stage: Stage) -> list[str]:
+    """The modules whose sources make a stage's artefact: its component's, or the one that computes its kind."""
+    component = stage.identity.get("component")
+    if component:
+        return [f"methods.{component['role']}s.{component['name']}"]
+    by_kind = {"features": "methods.features", "sweep": "results.metrics.sweep", "score": "results.metrics.counts"}
+    return [by_kind.get(stage.kind, f"harness.{'scoring' if stage.kind in ('row', 'select') else 'stages'}")]
+
+
+def _ended(
+    stages: Sequence[Stage], store: Store, log: EventLog, attempts: Sequence[Any], status: Status, reason: str, trace: str = ""
+) -> list[Outcome]:
+    for attempt in attempts:
+        store.discard(attempt)
+    for stage in stages:
+        if trace:
+            content = {"label": stage.label, "reason": reason, "traceback": trace, "stage": stage.to_json()}
+            write_json(store.failure_path(stage.ref.key), content)
+    log.write(status, stages=[stage.key for stage in stages], reason=reason)
+    return [Outcome(stage.ref, status, reason=reason) for stage in stages]
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+
+
+class PeakMemory:
+    """The highest resident memory of this process while a block runs, sampled ten times a second (Linux)."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            self.bytes = max(self.bytes, resident_bytes())
+            if self._stop.wait(0.1):
+                return
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process; its all-time peak where the kernel does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return pages * resource.getpagesize()

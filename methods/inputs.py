@@ -1,0 +1,117 @@
+"""Where a training step gets its features: from the bank (frozen), or through a backbone that is trained along."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from methods.base import BackboneOptions, FeatureBank, FeatureRequest
+from methods.networks.backbones import build
+from methods.training import Group, named_tensors
+from settings.images import resize
+from settings.records import Image, Photo
+
+MEMORY_LIMIT = 2 << 30
+"""Resized photos are kept in memory up to this many bytes; beyond it they are decoded anew each time."""
+
+
+class Inputs(Protocol):
+    """Features of a training batch, one list entry a level (ascending)."""
+
+    module: nn.Module
+    channels: tuple[int, ...]
+
+    def __call__(self, rows: NDArray[np.int64], flips: NDArray[np.bool_]) -> list[torch.Tensor]:
+        """float32 (B, C, h, w) a level, of the photos `rows`, mirrored where `flips` says."""
+        ...
+
+    def groups(self, backbone_factor: float) -> list[Group]:
+        """The parameters that training changes, if any."""
+        ...
+
+    def weights_with(self, **heads: nn.Module) -> dict[str, torch.Tensor]:
+        """What a fit returns: the heads' tensors, and `backbone.*` where the backbone was trained."""
+        ...
+
+
+class FrozenInputs:
+    """Reads stored features."""
+
+    def __init__(self, photos: Sequence[Photo], levels: Sequence[int], bank: FeatureBank, device: str) -> None:
+        self._ids = [photo.id for photo in photos]
+        self._levels, self._bank, self._device = tuple(levels), bank, device
+        self.module: nn.Module = nn.Identity()
+        first = self(np.zeros(1, np.int64), np.zeros(1, np.bool_))
+        self.channels: tuple[int, ...] = tuple(features.shape[1] for features in first)
+
+    def __call__(self, rows: NDArray[np.int64], flips: NDArray[np.bool_]) -> list[torch.Tensor]:
+        """One read of the bank a level."""
+        ids = [self._ids[row] for row in rows]
+        requests = ([FeatureRequest(flip=bool(flip), level=level) for flip in flips] for level in self._levels)
+        return [self._bank.features_BCHW(ids, request).to(self._device) for request in requests]
+
+    def groups(self, backbone_factor: float) -> list[Group]:
+        """Nothing of a frozen backbone is trained."""
+        return []
+
+    def weights_with(self, **heads: nn.Module) -> dict[str, torch.Tensor]:
+        """The heads alone."""
+        return named_tensors(**heads)
+
+
+class TrainedInputs:
+    """Runs photos through a backbone that is trained along."""
+
+    def __init__(self, photos: Sequence[Photo], levels: Sequence[int], options: BackboneOptions, device: str) -> None:
+        self.squares = Squares(photos, options.size)
+        self._backbone = build(options, levels).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module: nn.Module = self._backbone
+        self.channels: tuple[int, ...] = self._backbone.channels
+        self._device = device
+
+    def __call__(self, rows: NDArray[np.int64], flips: NDArray[np.bool_]) -> list[torch.Tensor]:
+        """One forward pass."""
+        images_BHWC = np.stack([self.squares[row] for row in rows])
+        images_BHWC[flips] = images_BHWC[flips, :, ::-1]
+        features: list[torch.Tensor] = self._backbone(self._backbone.to_input(images_BHWC).to(self._device))
+        return features
+
+    def groups(self, backbone_factor: float) -> list[Group]:
+        """The whole backbone, at its own learning rate."""
+        return [Group(list(self._backbone.parameters()), backbone_factor)]
+
+    def weights_with(self, **heads: nn.Module) -> dict[str, torch.Tensor]:
+        """The heads and the trained backbone."""
+        return named_tensors(backbone=self._backbone.body, **heads)
+
+
+class Squares:
+    """Photos resized to squares, decoded once each while they fit in memory."""
+
+    def __init__(self, photos: Sequence[Photo], side: int) -> None:
+        self._photos, self._side = photos, side
+        self._kept: dict[int, Image] = {}
+        self._room = MEMORY_LIMIT // (side * side * 3)
+
+    def __getitem__(self, row: int) -> Image:
+        """uint8 RGB (side, side, 3)."""
+        if row in self._kept:
+            return self._kept[row]
+        square = resize(self._photos[row].image(), self._side, self._side)
+        if len(self._kept) < self._room:
+            self._kept[row] = square
+        return square
+
+
+def training_inputs(
+    photos: Sequence[Photo], levels: Sequence[int], bank: FeatureBank | None, backbone: BackboneOptions, device: str
+) -> Inputs:
+    """Stored features where there is a bank, else a backbone to train."""
+    if bank is not None:
+        return FrozenInputs(photos, levels, bank, device)
+    return TrainedInputs(photos, levels, backbone, device)

@@ -1,0 +1,1 @@
+"""Labelers: localization maps to pseudo labels; one class a file."""

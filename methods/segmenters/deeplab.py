@@ -1,0 +1,144 @@
+"""DeepLabV3+ on pseudo labels: stage 2. With a frozen backbone only the decoder is trained, on stored features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from methods.base import (
+    BackboneOptions,
+    FeatureBank,
+    FeatureRequest,
+    Fit,
+    Options,
+    PseudoLabelled,
+    Segmenter,
+    StageContext,
+    TrainingOptions,
+)
+from settings.records import UNKNOWN, LabelSpace, Mask, Photo
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from methods.base import Weights
+    from methods.inputs import Inputs
+    from methods.networks.deeplab import DeepLabHead
+
+LEVELS = (1, 4)
+"""timm's feature levels that the decoder reads: stride 4 and the output stride."""
+
+
+class DeepLabOptions(Options):
+    """The decoder and its training."""
+
+    width: int = Field(128, ge=8, le=1024, multiple_of=8, description="channels of the decoder")
+    atrous_rates: tuple[int, int, int] = (3, 6, 9)
+    training: TrainingOptions = TrainingOptions(epochs=6, batch=16, learning_rate=0.05)
+
+
+class DeepLab(Segmenter):
+    """Cross-entropy at stride 4 on pixels whose pseudo label is known; single-scale, unmirrored inference."""
+
+    Options = DeepLabOptions
+    options: DeepLabOptions
+
+    def fit_features(self) -> tuple[FeatureRequest, ...]:
+        """Both levels, plain and mirrored."""
+        return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in LEVELS)
+
+    def apply_features(self) -> tuple[FeatureRequest, ...]:
+        """Both levels, plain."""
+        return tuple(FeatureRequest(level=level) for level in LEVELS)
+
+    def fit(
+        self, data: PseudoLabelled, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext
+    ) -> Fit:
+        """Train on photos mirrored at random; raises ValueError when no pixel has a usable pseudo label."""
+        import torch
+
+        from methods.inputs import training_inputs
+        from methods.training import Group, train
+
+        torch.manual_seed(context.rng_seed)
+        inputs = training_inputs(data.photos, LEVELS, bank, backbone, context.device)
+        head = self._head(inputs, data.label_space.foreground + 1, backbone).to(context.device)
+        masks_NHW = torch.from_numpy(_small_masks(data, backbone.size // 4)).to(context.device)
+
+        def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
+            flips = rng.random(len(rows)) < 0.5
+            truth_BHW = masks_NHW[rows].long()
+            truth_BHW[flips] = truth_BHW[flips].flip(2)
+            return {"cross_entropy": mean_cross_entropy(head(*inputs(rows, flips)), truth_BHW)}
+
+        groups = [Group(list(head.parameters())), *inputs.groups(self.options.training.backbone_factor)]
+        modules = torch.nn.ModuleDict({"head": head, "inputs": inputs.module})
+        log = train(modules, groups, len(data.photos), step, self.options.training, context)
+        return Fit(inputs.weights_with(head=head), log)
+
+    def apply(
+        self,
+        photos: Sequence[Photo],
+        label_space: LabelSpace,
+        weights: Weights,
+        bank: FeatureBank,
+        backbone: BackboneOptions,
+        context: StageContext,
+    ) -> Iterator[Mask]:
+        """Scores upsampled bilinearly to photo size, argmax."""
+        import torch
+
+        from methods.features import batches
+        from methods.networks.deeplab import DeepLabHead
+        from methods.training import part_of
+
+        state = part_of(weights, "head")
+        head = DeepLabHead.of_state(state, self.options.atrous_rates, backbone.output_stride).to(context.device).eval()
+        for batch in batches(photos, 8):
+            ids = [photo.id for photo in batch]
+            low, high = (bank.features_BCHW(ids, [request] * len(ids)) for request in self.apply_features())
+            with torch.inference_mode():
+                logits_BCHW = head(low.to(context.device), high.to(context.device)).float()
+            for photo_id, logits_CHW in zip(ids, logits_BCHW, strict=True):
+                yield argmax_at(logits_CHW, bank.image_size(photo_id))
+
+    def _head(self, inputs: Inputs, classes: int, backbone: BackboneOptions) -> DeepLabHead:
+        from methods.networks.deeplab import DeepLabHead
+
+        low, high = inputs.channels
+        return DeepLabHead(low, high, classes, self.options.width, self.options.atrous_rates, backbone.output_stride)
+
+
+def mean_cross_entropy(logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor) -> torch.Tensor:
+    """Mean over the known pixels; 0 for a batch that has none."""
+    from torch.nn.functional import cross_entropy
+
+    total = cross_entropy(logits_BCHW, truth_BHW, ignore_index=UNKNOWN, reduction="sum")
+    return total / (truth_BHW != UNKNOWN).sum().clamp_min(1)
+
+
+def argmax_at(logits_CHW: torch.Tensor, size: tuple[int, int]) -> Mask:
+    """The winning class at (height, width), uint8."""
+    from torch.nn.functional import interpolate
+
+    large_CHW = interpolate(logits_CHW[None], size=size, mode="bilinear", align_corners=False)[0]
+    winner: Mask = large_CHW.argmax(0).byte().cpu().numpy()
+    return winner
+
+
+def _small_masks(data: PseudoLabelled, side: int) -> NDArray[np.uint8]:
+    """All pseudo labels, nearest-resized to (N, side, side); raises ValueError when none of their pixels is known."""
+    masks_NHW = np.stack([resize_nearest(data.pseudo_label(photo.id), side) for photo in data.photos])
+    if (masks_NHW == UNKNOWN).all():
+        raise ValueError(f"no pixel of the {len(masks_NHW)} pseudo labels is usable: all are {UNKNOWN}")
+    return masks_NHW
+
+
+def resize_nearest(mask_HW: Mask, side: int) -> Mask:
+    """The mask sampled at the centres of a side × side grid."""
+    rows, columns = ((2 * np.arange(side) + 1) * length // (2 * side) for length in mask_HW.shape)
+    return mask_HW[np.ix_(rows, columns)]

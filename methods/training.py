@@ -1,0 +1,177 @@
+"""The one training loop: SGD with parameter groups, poly schedule, mixed precision, a checkpoint after every epoch.
+
+All randomness comes from (rng seed, epoch), so a run that was killed continues from its last epoch to the same result.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from methods.base import StageContext, TrainingOptions
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss that is not finite: the stage fails with the epoch, the step and the values."""
+
+
+Losses = Mapping[str, torch.Tensor]
+StepFunction = Callable[[NDArray[np.int64], np.random.Generator], Losses]
+"""(indices of the batch's items, the epoch's generator) → named loss terms, which are added."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that share a learning rate: the option's rate times `factor`."""
+
+    parameters: Sequence[nn.Parameter]
+    factor: float = 1.0
+
+
+def train(
+    module: nn.Module,
+    groups: Sequence[Group],
+    items: int,
+    step: StepFunction,
+    options: TrainingOptions,
+    context: StageContext,
+) -> tuple[Mapping[str, float], ...]:
+    """Train `module` in place on `items` items and return one row a epoch: mean of each loss term, learning rate.
+
+    An epoch visits each item once; a last batch that is not full is dropped (batch norm needs company).
+    Raises TrainingDiverged for a loss that is not finite.
+    """
+    torch.set_flush_denormal(True)
+    # A rate of 0 in a group keeps it as it is; poly decay then multiplies both alike.
+    optimizer = torch.optim.SGD(
+        [{"params": list(group.parameters), "factor": group.factor} for group in groups],
+        lr=options.learning_rate,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        nesterov=options.nesterov and options.momentum > 0,
+    )
+    checkpoint = Checkpoint(context.checkpoint_folder / "training.safetensors", module, optimizer)
+    log = checkpoint.load()
+    for epoch in range(len(log), options.epochs):
+        log.append(_epoch(module, optimizer, items, step, options, context, epoch))
+        checkpoint.save(log)
+    return tuple(log)
+
+
+def _epoch(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    items: int,
+    step: StepFunction,
+    options: TrainingOptions,
+    context: StageContext,
+    epoch: int,
+) -> dict[str, float]:
+    rng = np.random.default_rng([context.rng_seed, epoch])
+    torch.manual_seed(int(rng.integers(2**63)))
+    module.train()
+    steps = max(1, items // options.batch)
+    totals: dict[str, float] = {}
+    for index, batch in enumerate(_batches(rng.permutation(items), options.batch)):
+        fraction = (epoch * steps + index) / (options.epochs * steps)
+        _set_learning_rate(optimizer, options.learning_rate * (1 - fraction) ** options.poly_power)
+        for name, value in _update(optimizer, step, batch, rng, context, f"epoch {epoch}, step {index}").items():
+            totals[name] = totals.get(name, 0.0) + value / steps
+        context.progress(epoch * steps + index + 1, options.epochs * steps, "steps", epoch=epoch + 1, **totals)
+    return {"epoch": epoch, "learning_rate": options.learning_rate * (1 - fraction) ** options.poly_power, **totals}
+
+
+def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    full = max(1, len(order) // size)
+    return (order[index * size : (index + 1) * size] for index in range(full))
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+
+
+def _update(
+    optimizer: torch.optim.Optimizer,
+    step: StepFunction,
+    batch: NDArray[np.int64],
+    rng: np.random.Generator,
+    context: StageContext,
+    where: str,
+) -> dict[str, float]:
+    with torch.autocast(context.device, torch.bfloat16, enabled=context.precision == "bfloat16"):
+        losses = step(batch, rng)
+    values = {name: float(loss.detach()) for name, loss in losses.items()}
+    if not all(map(math.isfinite, values.values())):
+        raise TrainingDiverged(f"{where}: the loss is not finite ({values}); try a lower learning_rate")
+    optimizer.zero_grad(set_to_none=True)
+    torch.stack([loss.float() for loss in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return values
+
+
+class Checkpoint:
+    """The module, SGD's momentum and the log so far, in one safetensors file that is replaced in one step."""
+
+    def __init__(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._path, self._module, self._optimizer = path, module, optimizer
+
+    def save(self, log: Sequence[Mapping[str, float]]) -> None:
+        """Keep the state after the epochs in `log`."""
+        tensors = {f"module.{name}": value for name, value in self._module.state_dict().items()}
+        for index, buffer in self._momentum().items():
+            tensors[f"momentum.{index}"] = buffer
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._path.with_suffix(".partial")
+        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, partial, {"log": json.dumps(log)})
+        partial.replace(self._path)
+
+    def load(self) -> list[Mapping[str, float]]:
+        """Restore the last state and return its log; an absent or damaged file means the beginning."""
+        try:
+            with safe_open(self._path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                log: list[Mapping[str, float]] = json.loads(file.metadata()["log"])
+        except (OSError, SafetensorError, ValueError, KeyError):
+            return []
+        self._module.load_state_dict(_with_prefix(tensors, "module."))
+        momentum = _with_prefix(tensors, "momentum.")
+        for index, parameter in enumerate(self._parameters()):
+            if str(index) in momentum:
+                self._optimizer.state[parameter]["momentum_buffer"] = momentum[str(index)].to(parameter.device)
+        return log
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+
+    def _momentum(self) -> dict[int, torch.Tensor]:
+        buffers = (self._optimizer.state[parameter].get("momentum_buffer") for parameter in self._parameters())
+        return {index: buffer for index, buffer in enumerate(buffers) if buffer is not None}
+
+
+def _with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def named_tensors(**modules: nn.Module) -> dict[str, torch.Tensor]:
+    """The state of several modules as one flat dictionary, `name.parameter` → tensor on the CPU."""
+    return {
+        f"{name}.{key}": value.detach().cpu().contiguous()
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+
+
+def part_of(weights: Mapping[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    """The state of one module out of what `named_tensors` made."""
+    return _with_prefix(weights, f"{name}.")

@@ -1,0 +1,114 @@
+"""Which rows may stand in one table.
+
+Never mixed: data sets, selection policies, protocol versions, training modes, supervision, and, stage by stage,
+evaluation fingerprints. Controls that neither train nor use supervision (empty fields) stand on every board.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain, groupby
+from typing import NamedTuple
+
+from results.rows import Row
+from results.selection import is_ranked
+
+
+class Evaluation(NamedTuple):
+    """What a stage was scored on."""
+
+    split: str
+    fingerprint: str
+    void: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """Rows that may be compared, and what they have in common."""
+
+    dataset: str
+    policy: str
+    protocol: str
+    protocol_version: int
+    training_mode: str
+    supervision: str
+    rows: tuple[Row, ...]
+
+    @property
+    def ranked(self) -> bool:
+        """Whether lines may be ranked at all."""
+        return is_ranked(self.policy)
+
+    @property
+    def title(self) -> str:
+        """One line that tells boards apart."""
+        parts = (self.dataset, self.supervision, self.training_mode, f"policy {self.policy}", self.protocol)
+        return " · ".join(part for part in parts if part)
+
+    @property
+    def evaluations(self) -> dict[str, Evaluation]:
+        """By stage."""
+        return _evaluations(self.rows)
+
+
+def boards(rows: Iterable[Row]) -> list[Board]:
+    """Put rows onto boards, boards of ranked policies first, otherwise in the order of their names."""
+    ordered = sorted(rows, key=lambda row: (not is_ranked(row.policy), _world(row)))
+    found = []
+    for world, group in groupby(ordered, key=_world):
+        members = list(group)
+        for mode, supervision in _groups_of_comparable(members):
+            joined = [
+                row for row in members if row.training_mode in ("", mode) and row.supervision in ("", supervision)
+            ]
+            found += [Board(*world, mode, supervision, tuple(part)) for part in _by_evaluation(joined)]
+    return found
+
+
+class _World(NamedTuple):
+    dataset: str
+    policy: str
+    protocol: str
+    protocol_version: int
+
+
+def _world(row: Row) -> _World:
+    return _World(row.dataset, row.policy, row.protocol, row.protocol_version)
+
+
+def _groups_of_comparable(rows: list[Row]) -> list[tuple[str, str]]:
+    """(training mode, supervision) of each board; an empty field makes a board only where it can join no other."""
+    pairs = {(row.training_mode, row.supervision) for row in rows}
+    return sorted(p for p in pairs if not any(o != p and p[0] in ("", o[0]) and p[1] in ("", o[1]) for o in pairs))
+
+
+def _by_evaluation(rows: list[Row]) -> list[list[Row]]:
+    """Split rows so that each stage has one evaluation; what one run scored stays together where it can."""
+    runs: dict[tuple[str, str, int], list[list[Row]]] = {}
+    for row in rows:
+        runs.setdefault((row.recipe, row.setting, row.rng_seed), []).append([row])
+    return _packed(list(chain.from_iterable(_packed(run) for run in runs.values())))
+
+
+def _packed(parts: list[list[Row]]) -> list[list[Row]]:
+    packed: list[list[Row]] = []
+    for part in parts:
+        home = next((rows for rows in packed if _compatible(rows, part)), None)
+        if home is None:
+            packed.append(list(part))
+        else:
+            home += part
+    return packed
+
+
+def _compatible(rows: list[Row], others: list[Row]) -> bool:
+    mine, theirs = _evaluations(rows), _evaluations(others)
+    return all(mine[stage] == theirs[stage] for stage in mine.keys() & theirs.keys())
+
+
+def _evaluations(rows: Iterable[Row]) -> dict[str, Evaluation]:
+    # A failed row may not have come as far as knowing what it would be scored on: it fits everywhere.
+    return {
+        row.stage: Evaluation(row.split, row.evaluation_fingerprint, row.void)
+        for row in rows
+        if row.evaluation_fingerprint
+    }

@@ -1,0 +1,147 @@
+"""Pixel counts: the one int64 confusion that every score of protocol voc/1 comes from."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from settings.records import UNKNOWN, Mask
+
+VoidRule: TypeAlias = Literal["background", "covered-only"]
+"""How unknown pixels of a pseudo label are scored: as background, or not at all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Pixels by true and predicted class: int64, (classes, classes), [truth, prediction]; counts of images add."""
+
+    confusion: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        shape = self.confusion.shape
+        if len(shape) != 2 or shape[0] != shape[1] or self.confusion.dtype != np.int64:
+            raise ValueError(f"a confusion must be a square int64 array, found {self.confusion.dtype} {shape}")
+
+    @classmethod
+    def zero(cls, classes: int) -> "Counts":
+        """No pixel counted; `classes` includes the background."""
+        return cls(np.zeros((classes, classes), np.int64))
+
+    @property
+    def classes(self) -> int:
+        """K + 1, the background included."""
+        return len(self.confusion)
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels were counted."""
+        return int(self.confusion.sum())
+
+    def __add__(self, other: "Counts") -> "Counts":
+        if not isinstance(other, Counts):
+            return NotImplemented
+        if other.classes != self.classes:
+            raise ValueError(f"counts of {self.classes} and of {other.classes} classes cannot be added")
+        return Counts(self.confusion + other.confusion)
+
+    def __radd__(self, other: int) -> "Counts":
+        # sum() begins with 0.
+        return self if other == 0 else NotImplemented
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Counts) and np.array_equal(self.confusion, other.confusion)
+
+    def __hash__(self) -> int:
+        return hash(self.confusion.tobytes())
+
+
+def count(prediction_HW: NDArray[Any], truth_HW: NDArray[Any], classes: int) -> Counts:
+    """Count one image's pixels by true and predicted class; pixels whose truth is 255 are left out.
+
+    Both are 2-D integer arrays of one shape; `classes` (2..255) includes the background.
+    Raises ValueError for other shapes or types, a prediction that is not below `classes` (255 is none: see
+    `fill_void`; so it is where the truth is unknown), and a truth that is neither below `classes` nor 255.
+    """
+    check_classes(classes)
+    prediction, truth = as_mask(prediction_HW, "prediction"), as_mask(truth_HW, "truth")
+    check_same_shape(prediction, truth)
+    pairs = truth.astype(np.uint16) << 8 | prediction
+    # All 256 × 256 pairs in one pass: stray values show up as counts outside, without a pass of their own.
+    joint = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+    _check_below(joint.sum(axis=0), classes, "prediction")
+    _check_below(joint.sum(axis=1), classes, "truth", allowed=UNKNOWN)
+    return Counts(joint[:classes, :classes].astype(np.int64))
+
+
+class VoidFilled(NamedTuple):
+    """A pseudo label and its truth, ready to be counted; both uint8, (H, W)."""
+
+    prediction: Mask
+    truth: Mask
+
+
+def fill_void(prediction_HW: Mask, truth_HW: Mask, void: VoidRule) -> VoidFilled:
+    """Give a pseudo label's unknown pixels (255) a score by one of two rules.
+
+    "background" makes them background; "covered-only" leaves them out, by making their truth unknown.
+    """
+    if void not in ("background", "covered-only"):
+        raise ValueError(f"void must be 'background' or 'covered-only', found {void!r}")
+    check_same_shape(prediction_HW, truth_HW)
+    unknown = prediction_HW == UNKNOWN
+    truth = np.where(unknown, np.uint8(UNKNOWN), truth_HW) if void == "covered-only" else truth_HW
+    return VoidFilled(np.where(unknown, np.uint8(0), prediction_HW), truth)
+
+
+class Coverage(NamedTuple):
+    """How much of a set's known pixels its pseudo labels decide; coverages of images add with `merged`."""
+
+    covered: int
+    known: int
+
+    @property
+    def share(self) -> float:
+        """Between 0 and 1; nan where no pixel is known."""
+        return self.covered / self.known if self.known else float("nan")
+
+    def merged(self, other: "Coverage") -> "Coverage":
+        """Both together."""
+        return Coverage(self.covered + other.covered, self.known + other.known)
+
+
+def coverage(prediction_HW: Mask, truth_HW: Mask) -> Coverage:
+    """Count the known truth pixels, and those of them that the pseudo label decides (is not 255)."""
+    check_same_shape(prediction_HW, truth_HW)
+    known = truth_HW != UNKNOWN
+    return Coverage(int(np.count_nonzero(known & (prediction_HW != UNKNOWN))), int(np.count_nonzero(known)))
+
+
+def check_classes(classes: int) -> None:
+    """Raise ValueError unless 2..255 classes fit beside 255 into a mask."""
+    if not 2 <= classes <= UNKNOWN:
+        raise ValueError(f"classes must be 2..{UNKNOWN} (background included), found {classes}")
+
+
+def as_mask(values_HW: NDArray[Any], what: str) -> Mask:
+    """The values as uint8; raises ValueError for anything but a 2-D integer array of values 0..255."""
+    if values_HW.ndim != 2 or not np.issubdtype(values_HW.dtype, np.integer):
+        raise ValueError(f"{what} must be a 2-D integer array, found {values_HW.dtype} of {values_HW.ndim} dimensions")
+    if values_HW.dtype == np.uint8:
+        return values_HW
+    if values_HW.size and (values_HW.min() < 0 or values_HW.max() > UNKNOWN):
+        raise ValueError(f"{what} holds {values_HW.min()}..{values_HW.max()}, outside 0..{UNKNOWN}")
+    return values_HW.astype(np.uint8)
+
+
+def check_same_shape(prediction_HW: NDArray[Any], truth_HW: NDArray[Any]) -> None:
+    """Raise ValueError where an image and its truth differ in size."""
+    if prediction_HW.shape != truth_HW.shape:
+        raise ValueError(f"prediction is {prediction_HW.shape}, its truth {truth_HW.shape} (height, width)")
+
+
+def _check_below(pixels: NDArray[np.int64], classes: int, what: str, allowed: int | None = None) -> None:
+    values = np.flatnonzero(pixels)
+    stray = values[(values >= classes) & (values != allowed)]
+    if stray.size:
+        raise ValueError(f"{what} value {stray[0]} is not below {classes}" + (f" nor {allowed}" if allowed else ""))

@@ -1,0 +1,31 @@
+"""Named scoring protocols. A rule that changes a number gets a new version, and so a new name."""
+
+from dataclasses import dataclass
+
+from settings.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rules by which masks become a score."""
+
+    name: str
+    version: int
+    rules: str
+
+
+PROTOCOLS = {
+    "voc/1": Protocol(
+        "voc/1",
+        1,
+        "one confusion over the whole set; IoU = tp / (tp + fp + fn); mean over all defined classes, background too; "
+        "unknown truth (255) left out",
+    )
+}
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol of that name; raises UserError with the nearest name for an unknown one."""
+    if name not in PROTOCOLS:
+        raise unknown_name("--protocol", "protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]

@@ -1,0 +1,162 @@
+"""The result row: one scored stage of one recipe under one setting with one rng seed, kept as parquet."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import pandas as pd
+import pyarrow as pa
+
+from results.parquet import read_table, write_table
+from settings.errors import UserError
+
+ROW_VERSION = 1
+"""Raised whenever a column is added, dropped or changes its meaning."""
+
+Stage: TypeAlias = Literal["maps", "refined", "pseudo_labels", "segmentation"]
+STAGES: tuple[str, ...] = get_args(Stage)
+IDENTITY = ("dataset", "split", "recipe", "setting", "training_mode", "rng_seed", "stage", "variant", "policy")
+"""The columns that are together unique."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One result. Raises ValueError for values that contradict each other."""
+
+    dataset: str
+    split: str
+    recipe: str
+    setting: str
+    training_mode: str
+    """`frozen` or `fine-tuned`; empty for a control that trains nothing, which stands on every board."""
+    rng_seed: int
+    stage: Stage
+    variant: str = ""
+    """`ss`, `ms+flip` or `ms+flip+crf` for segmentation, empty elsewhere."""
+    policy: str = "fixed"
+
+    miou: float | None
+    """0..1; None when failed, or when no class is defined."""
+    per_class: list[float | None] = field(default_factory=list)
+    """IoU in the order of `classes`; None where undefined."""
+    classes: list[str] = field(default_factory=list)
+    """K + 1 names, background first."""
+    undefined: list[str] = field(default_factory=list)
+    threshold: float | None = None
+    coverage: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+
+    protocol: str = "voc/1"
+    protocol_version: int = 1
+    void: str = ""
+    """How 255 in a pseudo label was scored: `background` or `covered-only`; empty elsewhere."""
+    evaluation_fingerprint: str
+    training_fingerprint: str
+
+    supervision: str
+    """The board: `I`, `I+S`, …; empty for a control that uses none, which stands on every board."""
+    labels_read: int = 0
+    masks_scored: int = 0
+    masks_chosen: int = 0
+    masks_trained: int = 0
+
+    seconds: float = 0.0
+    """Of the stage and everything it comes from; so are GPU-seconds."""
+    gpu_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    photos: int = 0
+    status: Literal["ok", "failed"] = "ok"
+    reason: str = ""
+    stale: list[str] = field(default_factory=list)
+    """Components whose artefacts were made by other sources than today's."""
+    provenance: str = "{}"
+    """JSON."""
+    row_version: int = ROW_VERSION
+
+    def __post_init__(self) -> None:
+        if self.stage not in STAGES:
+            raise ValueError(f"stage must be one of {', '.join(STAGES)}, found {self.stage!r}")
+        if self.status not in ("ok", "failed"):
+            raise ValueError(f"status must be ok or failed, found {self.status!r}")
+        if self.miou is not None and not 0 <= self.miou <= 1:
+            raise ValueError(f"miou must be 0..1 or None, found {self.miou}")
+        if self.status == "failed" and (self.miou is not None or not self.reason):
+            raise ValueError("a failed row has a reason and no miou")
+        if self.per_class and len(self.per_class) != len(self.classes):
+            raise ValueError(f"{len(self.per_class)} per-class values for {len(self.classes)} classes")
+        json.loads(self.provenance)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """The values of the `IDENTITY` columns."""
+        return tuple(getattr(self, name) for name in IDENTITY)
+
+
+_TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
+_KINDS: dict[Any, tuple[pa.DataType, str]] = {
+    str: (_TEXT, "str"),
+    int: (_WHOLE, "int64"),
+    float: (_REAL, "float64"),
+    float | None: (_REAL, "float64"),
+    list[str]: (pa.list_(_TEXT), "object"),
+    list[float | None]: (pa.list_(_REAL), "object"),
+    Stage: (_TEXT, "str"),
+    Literal["ok", "failed"]: (_TEXT, "str"),
+}
+COLUMNS = tuple(f.name for f in fields(Row))
+SCHEMA = pa.schema(
+    [pa.field(f.name, _KINDS[f.type][0], nullable=f.type == float | None) for f in fields(Row)],
+)
+"""The parquet schema of rows."""
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows in the given order; the same rows give the same bytes. ValueError where two have one identity."""
+    rows = list(rows)
+    if len({row.identity for row in rows}) < len(rows):
+        raise ValueError(f"two rows have the same {', '.join(IDENTITY)}")
+    write_table(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read rows; raises UserError for a damaged file, another row version and missing or unknown columns."""
+    table = read_table(path)
+    _check_columns(path, table)
+    try:
+        return [Row(**record) for record in table.cast(SCHEMA).to_pylist()]
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise UserError(path, f"a row that is none ({error})", f"rows of version {ROW_VERSION}") from None
+
+
+def frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Rows as a DataFrame, a column per field; missing numbers are nan, lists stay lists."""
+    records = [asdict(row) for row in rows]
+    columns = {f.name: pd.Series([r[f.name] for r in records], dtype=_KINDS[f.type][1]) for f in fields(Row)}
+    return pd.DataFrame(columns)
+
+
+def rows_of(table: pd.DataFrame) -> list[Row]:
+    """The rows of a DataFrame that `frame` made, whatever was filtered or added since; KeyError for a missing column."""
+    return [Row(**_without_nan(record)) for record in table[list(COLUMNS)].to_dict("records")]
+
+
+def _without_nan(record: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): None if isinstance(v, float) and math.isnan(v) else v for name, v in record.items()}
+
+
+def _check_columns(path: Path, table: pa.Table) -> None:
+    if "row_version" in table.column_names:
+        versions = {str(version) for version in table.column("row_version").to_pylist()} - {str(ROW_VERSION)}
+        if versions:
+            mend = "use the Seedbed that wrote it, or run the suite again"
+            raise UserError(path, f"row version {min(versions)}", f"row version {ROW_VERSION}", mend)
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise UserError(path, f"no column {', '.join(missing)}", f"all columns of row version {ROW_VERSION}")
+    if len(table.column_names) > len(COLUMNS):
+        unknown = [name for name in table.column_names if name not in COLUMNS]
+        raise UserError(path, f"the columns {', '.join(unknown)}", f"only columns of row version {ROW_VERSION}")

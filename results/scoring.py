@@ -1,0 +1,157 @@
+"""Scoring a folder of mask PNGs against the folder of their truths."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+
+from results.metrics.counts import Counts, count, fill_void
+from results.metrics.miou import MeanIoU, mean_iou, nullable
+from results.protocols import protocol as protocol_named
+from settings.errors import UserError
+from settings.masks import read_mask
+from settings.records import UNKNOWN, Mask, fingerprint
+
+Void: TypeAlias = Literal["error", "background", "covered-only"]
+"""What 255 in a prediction is: a mistake, background, or not scored."""
+
+
+@dataclass(frozen=True)
+class FolderScore:
+    """The score of a folder of masks."""
+
+    counts: Counts
+    result: MeanIoU
+    photos: int
+    missing: tuple[str, ...]
+    """Names of truths without a prediction, scored as all background."""
+    extra: tuple[str, ...]
+    """Names of predictions without a truth, not scored."""
+    protocol: str
+    void: Void
+    fingerprint: str
+    """sha256 of the scored names, their true masks and the number of classes."""
+
+    @property
+    def miou(self) -> float:
+        """0..1; nan where no class is defined."""
+        return self.result.mean
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`: null stands for an undefined value."""
+        return {
+            "miou": nullable(self.miou),
+            "per_class": [nullable(value) for value in self.result.per_class],
+            "classes": self.counts.classes,
+            "undefined": list(self.result.undefined),
+            "images": self.photos,
+            "missing": len(self.missing),
+            "protocol": self.protocol,
+            "void": self.void,
+            "fingerprint": self.fingerprint,
+        }
+
+    def to_text(self) -> str:
+        """For the terminal: mIoU, IoU by class, and what the reader has to know about them."""
+        lines = [f"mIoU {self.miou:.4f}  ({self.protocol}, {self.photos} images, {self.counts.classes} classes)"]
+        lines += [f"  class {c:3d}  {_three(value)}" for c, value in enumerate(self.result.per_class)]
+        return "\n".join(lines + [f"note: {note}" for note in self.notes()])
+
+    def notes(self) -> list[str]:
+        """What the number alone does not say, one line each."""
+        undefined = ", ".join(map(str, self.result.undefined))
+        candidates = (
+            (self.missing, f"{len(self.missing)} missing predictions scored as all background: {_some(self.missing)}"),
+            (self.extra, f"{len(self.extra)} predictions without a truth, not scored: {_some(self.extra)}"),
+            (self.result.undefined, f"in neither truth nor prediction, left out of the mean: class {undefined}"),
+            (self.void != "error", f"255 in predictions: {self.void}"),
+        )
+        return [note for holds, note in candidates if holds]
+
+
+def score_folder(
+    predictions: Path,
+    truth: Path,
+    classes: int,
+    protocol: str = "voc/1",
+    void: Void = "error",
+    allow_missing: bool = False,
+) -> FolderScore:
+    """Score each truth `<id>.png` with the prediction of the same name; `classes` (2..255) includes the background.
+
+    `void` says what 255 in a prediction is. Raises UserError, before anything is reported, for an unknown protocol or
+    option, an empty folder, and for the first file in name order that is missing (unless `allow_missing`: then all
+    background), unreadable, of another size or mode, or holds a value that is no class.
+    """
+    rules = protocol_named(protocol)
+    _check_options(classes, void)
+    truths, predicted = _names(truth, "mask"), _names(predictions, "prediction")
+    total, digest = Counts.zero(classes), []
+    for image in _images(predictions, truth, truths, classes, void, allow_missing):
+        total += image.counts
+        digest.append([image.name, image.truth_sha256])
+    missing, extra = sorted(set(truths) - set(predicted)), sorted(set(predicted) - set(truths))
+    identity = fingerprint([digest, classes])
+    return FolderScore(total, mean_iou(total), len(truths), tuple(missing), tuple(extra), rules.name, void, identity)
+
+
+class _Image(NamedTuple):
+    name: str
+    counts: Counts
+    truth_sha256: str
+
+
+def _images(
+    predictions: Path, truth: Path, names: list[str], classes: int, void: Void, allow_missing: bool
+) -> Iterator[_Image]:
+    for name in names:
+        true_mask = read_mask(truth / name, classes)
+        file = predictions / name
+        predicted = np.zeros_like(true_mask) if allow_missing and not file.exists() else _read(file, classes, void)
+        if predicted.shape != true_mask.shape:
+            raise UserError(file, f"{_size(predicted)} pixels", f"{_size(true_mask)}, the size of {truth / name}")
+        digest = hashlib.sha256(repr(true_mask.shape).encode() + true_mask.tobytes()).hexdigest()
+        pair = (predicted, true_mask) if void == "error" else fill_void(predicted, true_mask, void)
+        yield _Image(name, count(*pair, classes), digest)
+
+
+def _read(file: Path, classes: int, void: Void) -> Mask:
+    if not file.exists():
+        raise UserError(file, "no prediction", "one per truth mask", "--allow-missing scores it as all background")
+    mask = read_mask(file, classes)
+    if void == "error" and (mask == UNKNOWN).any():
+        mend = "--void background or --void covered-only scores pseudo labels"
+        raise UserError(file, f"mask value {UNKNOWN}", f"0..{classes - 1}", mend)
+    return mask
+
+
+def _check_options(classes: int, void: str) -> None:
+    if not 2 <= classes <= UNKNOWN:
+        raise UserError("--classes", str(classes), f"2..{UNKNOWN}, the background included")
+    if void not in get_args(Void):
+        raise UserError("--void", f"'{void}'", "one of " + ", ".join(get_args(Void)))
+
+
+def _names(folder: Path, what: str) -> list[str]:
+    if not folder.is_dir():
+        raise UserError(folder, "no folder", f"a folder of {what} PNGs")
+    # Names with a leading dot are what file managers leave behind.
+    names = sorted(f.name for f in folder.iterdir() if f.suffix.lower() == ".png" and not f.name.startswith("."))
+    if not names:
+        raise UserError(folder, "no PNG", f"{what} PNGs named <id>.png")
+    return names
+
+
+def _size(mask: Mask) -> str:
+    return f"{mask.shape[1]}×{mask.shape[0]}"
+
+
+def _three(value: float) -> str:
+    return "undefined" if np.isnan(value) else f"{value:.3f}"
+
+
+def _some(names: tuple[str, ...], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -1,0 +1,167 @@
+"""Result tables, as Markdown, as CSV and for the terminal."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import StringIO
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from results.boards import Board, boards
+from results.lines import SEEDS_TO_RANK, Cell, Column, Line, columns_of, lines_of
+from results.rows import rows_of
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is shown; `records` are the same results as unrounded numbers, `sections` stand below it."""
+
+    title: str
+    columns: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    records: tuple[dict[str, Any], ...] = ()
+    sections: tuple["Table", ...] = ()
+
+    def to_markdown(self, level: int = 2) -> str:
+        """A heading of that level, the table, its notes and its sections."""
+        bars = [self.columns, tuple("---" for _ in self.columns), *self.lines]
+        body = "\n".join("| " + " | ".join(text.replace("|", r"\|") for text in line) + " |" for line in bars)
+        parts = [f"{'#' * level} {self.title}", body]
+        if self.notes:
+            parts.append("\n".join(f"- {note}" for note in self.notes))
+        return "\n\n".join([*(part.rstrip() for part in parts), *(s.to_markdown(level + 1) for s in self.sections)])
+
+    def to_csv(self) -> str:
+        """One record per line and scored stage, numbers unrounded, empty where there is none."""
+        text = StringIO()
+        writer = csv.DictWriter(text, list(self.records[0]) if self.records else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.records)
+        return text.getvalue()
+
+    def to_rich(self) -> "RichTable":
+        """For the terminal; the notes are the caption."""
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        shown = RichTable(title=Text(self.title), caption=Text("\n".join(self.notes)), caption_justify="left")
+        for position, column in enumerate(self.columns):
+            shown.add_column(Text(column), justify="left" if position < 2 else "right")
+        for line in self.lines:
+            shown.add_row(*(Text(text) for text in line))
+        return shown
+
+
+def tables(frame: pd.DataFrame) -> list[Table]:
+    """One table per board, those of ranked policies first, from rows as `results.load` gives them."""
+    return [_table(board) for board in boards(rows_of(frame))]
+
+
+@dataclass
+class _Notes:
+    """Footnotes in order of their first mention."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, text: str) -> str:
+        if text not in self.texts:
+            self.texts.append(text)
+        return f" [{self.texts.index(text) + 1}]"
+
+    def listed(self) -> Iterator[str]:
+        return (f"[{number}] {text}" for number, text in enumerate(self.texts, 1))
+
+
+def _table(board: Board) -> Table:
+    columns, lines, notes = columns_of(board), lines_of(board), _Notes()
+    head = ("recipe", "setting", *(c.title for c in columns), "rng seeds", "masks (choose+train)", "seconds")
+    shown = tuple(_shown(line, columns, _unranked(board, line), notes) for line in lines)
+    marks = sorted({f"† not ranked: {why}" for line in lines if (why := _unranked(board, line))})
+    scored = [f"{s.replace('_', ' ')} on {e.split} ({e.fingerprint[:12]}{_void(e.void)})" for s, e in _evaluated(board)]
+    about = ["mIoU, mean ± standard deviation over rng seeds; scored: " + ", ".join(scored)]
+    records = tuple(_record(board, line, c, cell) for line in lines for c in columns if (cell := line.cells.get(c)))
+    below = (_per_class(columns, lines),)
+    return Table(board.title, head, shown, (*about, *marks, *notes.listed()), records, below)
+
+
+def _evaluated(board: Board) -> list[tuple[str, Any]]:
+    stages = dict.fromkeys(c.stage for c in columns_of(board))
+    return [(stage, board.evaluations[stage]) for stage in stages if stage in board.evaluations]
+
+
+def _void(rule: str) -> str:
+    return f", unknown pixels: {rule}" if rule else ""
+
+
+def _unranked(board: Board, line: Line) -> str:
+    if not board.ranked:
+        return f"policy {board.policy}"
+    return f"fewer than {SEEDS_TO_RANK} rng seeds" if len(line.rng_seeds) < SEEDS_TO_RANK else ""
+
+
+def _shown(line: Line, columns: tuple[Column, ...], unranked: str, notes: _Notes) -> tuple[str, ...]:
+    stale = notes.mark(f"made by other sources than today's: {', '.join(line.stale)}") if line.stale else ""
+    recipe = f"{line.recipe}{' †' if unranked else ''}{stale}"
+    cells = (_text(line.cells.get(column), notes) for column in columns)
+    masks = f"{line.masks_chosen}+{line.masks_trained}"
+    return (recipe, line.setting, *cells, str(len(line.rng_seeds)), masks, f"{line.seconds:.1f}")
+
+
+def _text(cell: Cell | None, notes: _Notes) -> str:
+    if cell is None:
+        return "–"
+    if cell.mean is None:
+        return "✗" + notes.mark("; ".join(cell.holes))
+    spread = "" if cell.std is None else f" ± {cell.std:.3f}"
+    undefined = f"undefined, left out of the mean: {', '.join(cell.undefined)}"
+    return f"{cell.mean:.3f}{spread}" + (notes.mark(undefined) if cell.undefined else "")
+
+
+def _record(board: Board, line: Line, column: Column, cell: Cell) -> dict[str, Any]:
+    return {
+        "dataset": board.dataset,
+        "split": cell.rows[0].split,
+        "supervision": board.supervision,
+        "training_mode": board.training_mode,
+        "policy": board.policy,
+        "protocol": board.protocol,
+        "recipe": line.recipe,
+        "setting": line.setting,
+        "stage": column.stage,
+        "variant": column.variant,
+        "miou": cell.mean,
+        "miou_std": cell.std,
+        "rng_seeds": len(line.rng_seeds),
+        "ranked": not _unranked(board, line),
+        "masks_chosen": line.masks_chosen,
+        "masks_trained": line.masks_trained,
+        "seconds": line.seconds,
+        "holes": "; ".join(cell.holes),
+    }
+
+
+def _per_class(columns: tuple[Column, ...], lines: list[Line]) -> Table:
+    complete = [(l, c, l.cells[c].rows) for l in lines for c in columns if c in l.cells and not l.cells[c].holes]
+    names = tuple(dict.fromkeys(name for _, _, rows in complete for name in rows[0].classes))
+    shown, records = [], []
+    for line, column, rows in complete:
+        means = {
+            name: _class_mean([dict(zip(r.classes, r.per_class, strict=False)).get(name) for r in rows])
+            for name in names
+        }
+        shown.append(
+            (line.recipe, line.setting, column.title, *("–" if v is None else f"{v:.3f}" for v in means.values()))
+        )
+        records.append({"recipe": line.recipe, "setting": line.setting, **column._asdict(), **means})
+    return Table("IoU by class", ("recipe", "setting", "scored", *names), tuple(shown), (), tuple(records))
+
+
+def _class_mean(values: list[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return fmean(defined) if len(defined) == len(values) else None

@@ -1,0 +1,52 @@
+"""What every data set offers; each file in `settings/datasets/` holds one subclass of Dataset."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from settings.records import LabelSpace, Mask, Photo
+
+
+class Options(BaseModel):
+    """Base of all option models that users write: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Dataset(ABC):
+    """Photos with image-level labels and, behind the gate of `settings.supervision`, masks.
+
+    `splits` maps train, dev and val (disjoint) to ids in ascending order. Methods may see the labels of
+    train and dev; dev's masks choose options, train's masks report maps and pseudo labels, val's report segmentation.
+    """
+
+    Options: ClassVar[type[Options]] = Options
+    version: ClassVar[int] = 1
+
+    name: str
+    """As rows show it: a subset bears a name of its own."""
+    label_space: LabelSpace
+    splits: Mapping[str, tuple[str, ...]]
+
+    @abstractmethod
+    def photo(self, photo_id: str) -> Photo:
+        """The photo with its image-level labels."""
+
+    @abstractmethod
+    def read_mask(self, photo_id: str) -> Mask:
+        """The true mask at photo size; only the gate calls this."""
+
+    @abstractmethod
+    def mask_content(self, photo_id: str) -> str:
+        """What identifies the mask's pixels, without decoding them."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the data's content and is not in a photo's own `content`; no paths."""
+
+    @property
+    def training_ids(self) -> tuple[str, ...]:
+        """The ids of train and dev together, ascending: what methods may train on."""
+        return tuple(sorted(self.splits["train"] + self.splits["dev"]))

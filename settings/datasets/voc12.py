@@ -1,0 +1,152 @@
+"""PASCAL VOC 2012 in its own layout (VOCdevkit/VOC2012): the field's benchmark, or a named subset of it.
+
+Splits: train and val are `ImageSets/Segmentation/{train,val}.txt`; dev is `trainaug.txt` without train.
+Image-level labels come from `Annotations/*.xml`, masks from `SegmentationClass` (train, val) and
+`SegmentationClassAug` (dev; from SBD, coarser).
+"""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from settings.config import data_root
+from settings.dataset import Dataset, Options
+from settings.errors import UserError, unknown_name
+from settings.hashing import shared_cache
+from settings.images import photo_size, read_photo
+from settings.masks import read_mask
+from settings.records import UNKNOWN, LabelSpace, Mask, Photo
+
+CLASSES = tuple(
+    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant "
+    "sheep sofa train tvmonitor".split()
+)
+COUNTS = {"train": 1464, "val": 1449, "trainaug": 10582}
+"""Photos in the lists of the whole data set."""
+
+
+class Voc12Options(Options):
+    """Where the data lie and which part of them is used."""
+
+    root: Path | None = Field(None, description="the folder that holds VOCdevkit/; else the user's configuration")
+    subset: str = Field("", max_length=64, pattern=r"^[\w.-]*$", description="what rows call a subset of VOC 2012")
+    classes: tuple[str, ...] = Field((), description="only these; other classes' pixels become 255")
+
+
+class Voc12(Dataset):
+    """VOC 2012; photos whose labels are all outside `classes` are left out."""
+
+    Options = Voc12Options
+
+    def __init__(self, options: Voc12Options) -> None:
+        self._folder = _voc_folder(options.root or data_root("voc12"))
+        self.label_space = LabelSpace(_checked_classes(options.classes))
+        self.name = options.subset or "voc12"
+        self._value_of = _mask_values(self.label_space)
+        self._labels = cache(self._read_labels)
+        lists = {name: read_ids(self._folder / "ImageSets" / "Segmentation" / f"{name}.txt") for name in COUNTS}
+        _check_counts(self._folder, lists, options.subset)
+        dev = sorted(set(lists.pop("trainaug")) - set(lists["train"]))
+        kept = {name: filter(self._labels, sorted(ids)) for name, ids in {**lists, "dev": dev}.items()}
+        self.splits = {name: tuple(ids) for name, ids in kept.items()}
+
+    def photo(self, photo_id: str) -> Photo:
+        """The JPEG with the labels of its annotation."""
+        path = self._photo_path(photo_id)
+        return Photo(photo_id, self._labels(photo_id), _content(path), partial(read_photo, path))
+
+    def read_mask(self, photo_id: str) -> Mask:
+        """Other classes' pixels are 255; raises UserError when mask and photo differ in size."""
+        path = self._mask_path(photo_id)
+        mask = self._value_of[read_mask(path, len(CLASSES) + 1)]
+        height, width = photo_size(self._photo_path(photo_id))
+        if mask.shape != (height, width):
+            raise UserError(path, f"{mask.shape[1]}×{mask.shape[0]} pixels", f"the photo's {width}×{height}")
+        return mask
+
+    def mask_content(self, photo_id: str) -> str:
+        """sha256 of the PNG file."""
+        return _content(self._mask_path(photo_id))
+
+    def identity(self) -> dict[str, Any]:
+        """The classes in their order: they decide which labels and mask values there are."""
+        return {"layout": "voc12", "name": self.name, "version": self.version, "classes": self.label_space.names}
+
+    def _photo_path(self, photo_id: str) -> Path:
+        return self._folder / "JPEGImages" / f"{photo_id}.jpg"
+
+    def _mask_path(self, photo_id: str) -> Path:
+        coarse = photo_id in self.splits["dev"]
+        return self._folder / ("SegmentationClassAug" if coarse else "SegmentationClass") / f"{photo_id}.png"
+
+    def _read_labels(self, photo_id: str) -> tuple[int, ...]:
+        path = self._folder / "Annotations" / f"{photo_id}.xml"
+        try:
+            names = {element.text or "" for element in ElementTree.parse(path).getroot().findall("object/name")}
+        except (OSError, ElementTree.ParseError) as error:
+            raise UserError(path, f"no readable annotation ({error})", "an XML file with object names") from None
+        for name in names - set(CLASSES):
+            raise unknown_name(path, "VOC class", name, CLASSES)
+        return tuple(i for i, name in enumerate(self.label_space.names) if name in names)
+
+
+def read_ids(path: Path) -> tuple[str, ...]:
+    """The photo ids of a list file, one a line; raises UserError for a missing file, odd ids and duplicates."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(path, f"no readable list ({error})", "photo ids, one a line") from None
+    first_line: dict[str, int] = {}
+    for number, photo_id in enumerate(map(str.strip, lines), 1):
+        if not photo_id:
+            continue
+        if not re.fullmatch(r"\w[\w.-]*", photo_id):
+            raise UserError(f"{path}:{number}", f"id {photo_id!r}", "letters, digits, '_', '-' and '.'")
+        if photo_id in first_line:
+            raise UserError(f"{path}:{number}", f"id '{photo_id}' again", f"each id once (line {first_line[photo_id]})")
+        first_line[photo_id] = number
+    return tuple(first_line)
+
+
+def _voc_folder(root: Path) -> Path:
+    folder = root / "VOCdevkit" / "VOC2012"
+    if not folder.is_dir():
+        raise UserError("dataset.root", f"no folder '{folder}'", "the folder that holds VOCdevkit/VOC2012")
+    return folder
+
+
+def _checked_classes(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in CLASSES:
+            raise unknown_name("dataset.classes", "VOC class", name, CLASSES)
+    if len(set(names)) < len(names):
+        raise UserError("dataset.classes", "a class twice", "each class once")
+    return names or CLASSES
+
+
+def _check_counts(folder: Path, lists: dict[str, tuple[str, ...]], subset: str) -> None:
+    found = {name: len(ids) for name, ids in lists.items()}
+    if found != COUNTS and not subset:
+        expected = f"VOC 2012's {COUNTS}"
+        raise UserError(folder / "ImageSets", f"{found} photos", expected, "name a subset with dataset.subset")
+
+
+def _mask_values(label_space: LabelSpace) -> Mask:
+    """VOC's mask value → ours, for all 256 values."""
+    values = np.full(256, UNKNOWN, np.uint8)
+    values[0] = 0
+    for class_id, name in enumerate(label_space.names):
+        values[CLASSES.index(name) + 1] = class_id + 1
+    return values
+
+
+def _content(path: Path) -> str:
+    try:
+        return shared_cache().sha256(path)
+    except OSError as error:
+        raise UserError(path, f"an unreadable file ({error.strerror})", "a file listed in ImageSets") from None

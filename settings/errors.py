@@ -1,0 +1,20 @@
+"""The user's errors: one line that names the file or option, what was found, what was expected and the mend."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A mistake that the user can mend; the command line prints it as one line and ends with exit code 2."""
+
+    def __init__(self, where: object, found: str, expected: str, mend: str = "") -> None:
+        line = f"{where}: found {found}; expected {expected}" + (f"; {mend}" if mend else "")
+        super().__init__(" ".join(line.split()))
+
+
+def unknown_name(where: object, what: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that nobody knows, with the nearest known name as the mend."""
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    mend = f"did you mean '{close[0]}'?" if close else ""
+    return UserError(where, f"unknown {what} '{name}'", "one of " + ", ".join(known), mend)

@@ -1,0 +1,58 @@
+"""File hashes that are computed once: cached by path, size, modification time and inode."""
+
+import hashlib
+import os
+import sqlite3
+from functools import cache
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Where Seedbed keeps what it can make again: $SEEDBED_CACHE, else ~/.cache/seedbed."""
+    return Path(os.environ.get("SEEDBED_CACHE") or Path.home() / ".cache" / "seedbed")
+
+
+class HashCache:
+    """sha256 of files; a hash is computed again only when the file's size, time or inode changed."""
+
+    def __init__(self, database: Path) -> None:
+        try:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(database, timeout=30, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=OFF")
+            self._connection.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, stat TEXT, sha256 TEXT)")
+        except (OSError, sqlite3.Error):
+            # A cache that cannot be written only costs time; hashes are then kept for this process alone.
+            self._connection = sqlite3.connect(":memory:", isolation_level=None)
+            self._connection.execute("CREATE TABLE hashes (path TEXT PRIMARY KEY, stat TEXT, sha256 TEXT)")
+
+    def sha256(self, path: Path) -> str:
+        """The file's sha256 in hexadecimal; raises OSError where it cannot be read."""
+        name, stat = _identity(path)
+        row = self._connection.execute("SELECT stat, sha256 FROM hashes WHERE path = ?", (name,)).fetchone()
+        if row and row[0] == stat:
+            return str(row[1])
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self.remember(path, digest)
+        return digest
+
+    def remember(self, path: Path, digest: str) -> None:
+        """Note a hash that the caller has computed itself."""
+        name, stat = _identity(path)
+        try:
+            self._connection.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (name, stat, digest))
+        except sqlite3.Error:
+            pass  # a full or busy disk: the hash is computed again next time
+
+
+def _identity(path: Path) -> tuple[str, str]:
+    stat = path.stat()
+    return os.path.abspath(path), f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
+
+
+@cache
+def shared_cache() -> HashCache:
+    """This process's cache, in `cache_folder()`."""
+    return HashCache(cache_folder() / "hashes.sqlite")

@@ -1,0 +1,75 @@
+"""The one place where mask PNGs are read and written: 8-bit class indices, palette or grey, 255 unknown."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
+
+from settings.errors import UserError
+from settings.records import UNKNOWN, Mask
+
+MAX_PIXELS = 64_000_000
+"""Masks and photos with more pixels are refused before they are decoded."""
+
+
+def voc_palette() -> bytes:
+    """The 256 RGB colours that PASCAL VOC gives to mask values: each triple of bits sets the next lower bit of r, g, b."""
+    values = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((values >> (3 * bit + channel)) & 1).astype(np.uint8) << (7 - bit)
+    return colours.tobytes()
+
+
+PALETTE = voc_palette()
+
+
+def read_mask(path: Path, classes: int | None = None) -> Mask:
+    """Read a mask PNG as indices, (H, W) uint8.
+
+    With `classes` (K + 1, background included) every value must lie below it or be 255.
+    Raises UserError for a missing or damaged file, another format, RGB(A) or 16-bit modes, and stray values.
+    """
+    try:
+        with PillowImage.open(path, formats=("PNG",)) as image:
+            _check_header(path, image)
+            mask = np.asarray(image, np.uint8)
+    except FileNotFoundError:
+        raise UserError(path, "no such file", "a mask PNG") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise UserError(path, f"an unreadable image ({error})", "an 8-bit mask PNG") from None
+    if classes is not None:
+        check_values(path, mask, classes)
+    return mask
+
+
+def check_values(where: object, mask: Mask, classes: int) -> None:
+    """Raise UserError when a value is neither below `classes` nor 255."""
+    present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+    stray = present[(present >= classes) & (present != UNKNOWN)]
+    if stray.size:
+        raise UserError(where, f"mask value {stray[0]}", f"0..{classes - 1} or {UNKNOWN}")
+
+
+def write_mask(path: Path, mask: Mask) -> None:
+    """Write a mask as a palette PNG with VOC's colours."""
+    path.write_bytes(encode_mask(mask))
+
+
+def encode_mask(mask: Mask) -> bytes:
+    """The bytes of a palette PNG; the same mask gives the same bytes."""
+    image = PillowImage.fromarray(mask).convert("L")
+    image.putpalette(PALETTE)
+    buffer = BytesIO()
+    image.save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def _check_header(path: Path, image: PillowImage.Image) -> None:
+    if image.mode not in ("P", "L"):
+        raise UserError(path, f"mode {image.mode}", "palette (P) or 8-bit grey (L)", "write class indices, not colours")
+    if image.width * image.height > MAX_PIXELS:
+        raise UserError(path, f"{image.width}×{image.height} pixels", f"at most {MAX_PIXELS}")

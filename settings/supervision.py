@@ -1,0 +1,61 @@
+"""The gate: every pixel label is read through it and written in its ledger (who saw which pixels, and why)."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from settings.dataset import Dataset
+from settings.errors import UserError
+from settings.records import Mask
+
+Purpose = Literal["score", "choose", "train", "show"]
+"""Why a mask is read: to report a number, to choose an option, to train on it, to draw a picture."""
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """The masks (or image-level labels) of `ids` were read in one stage for one purpose."""
+
+    kind: Literal["mask", "image_labels"]
+    split: str
+    purpose: Purpose
+    stage: str
+    ids: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """How many photos' labels were read."""
+        return len(self.ids)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types, as the artefact's record keeps them."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "LedgerEntry":
+        """The entry that `to_json` wrote."""
+        return cls(**{**content, "ids": tuple(content["ids"])})
+
+
+class Gate:
+    """The only way to a mask: it knows the stage and the purpose, and remembers each id it has handed out."""
+
+    def __init__(self, dataset: Dataset, stage: str, purpose: Purpose) -> None:
+        self._dataset = dataset
+        self._stage = stage
+        self._purpose: Purpose = purpose
+        self._ids: dict[str, list[str]] = {}
+
+    def mask(self, split: str, photo_id: str) -> Mask:
+        """The true mask, uint8 (H, W); raises UserError when the photo does not belong to the split."""
+        if photo_id not in self._dataset.splits.get(split, ()):
+            raise UserError(f"{self._dataset.name}/{split}", f"photo '{photo_id}'", "an id of that split")
+        mask = self._dataset.read_mask(photo_id)
+        self._ids.setdefault(split, []).append(photo_id)
+        return mask
+
+    def entries(self) -> tuple[LedgerEntry, ...]:
+        """What was read so far, one entry a split."""
+        return tuple(
+            LedgerEntry("mask", split, self._purpose, self._stage, tuple(sorted(set(ids))))
+            for split, ids in sorted(self._ids.items())
+        )

@@ -1,0 +1,74 @@
+"""Means over rng seeds, holes, costs and the order of lines."""
+
+from collections.abc import Callable
+
+import pytest
+
+from results.boards import boards
+from results.lines import Column, Line, columns_of, lines_of
+from results.rows import Row
+
+MAPS, SEGMENTATION = Column("maps", ""), Column("segmentation", "ss")
+
+
+def lines(rows: list[Row]) -> list[Line]:
+    (board,) = boards(rows)
+    return lines_of(board)
+
+
+def test_mean_and_sample_deviation_over_rng_seeds(row: Callable[..., Row]) -> None:
+    (line,) = lines([row(rng_seed=s, miou=m) for s, m in enumerate([0.25, 0.5, 0.75])])
+    cell = line.cells[MAPS]
+    assert (cell.mean, cell.std, line.rng_seeds) == (0.5, 0.25, (0, 1, 2))
+
+
+def test_one_rng_seed_has_no_deviation(row: Callable[..., Row]) -> None:
+    (line,) = lines([row(miou=0.3)])
+    assert (line.cells[MAPS].mean, line.cells[MAPS].std) == (0.3, None)
+
+
+def test_a_failed_seed_leaves_a_hole_and_no_mean(row: Callable[..., Row]) -> None:
+    (line,) = lines([row(), row(rng_seed=1), row(rng_seed=2, status="failed", reason="non-finite loss")])
+    cell = line.cells[MAPS]
+    assert (cell.mean, cell.std, cell.holes) == (None, None, ("rng seed 2: non-finite loss",))
+
+
+def test_a_seed_that_never_came_so_far_leaves_a_hole(row: Callable[..., Row]) -> None:
+    (line,) = lines([row(), row(rng_seed=1), row(stage="segmentation")])
+    assert line.cells[MAPS].mean == 0.5
+    assert line.cells[SEGMENTATION].holes == ("rng seed 1: no row",)
+
+
+def test_a_row_without_any_defined_class_is_a_hole(row: Callable[..., Row]) -> None:
+    (line,) = lines([row(miou=None, per_class=[None, None])])
+    assert line.cells[MAPS].holes == ("rng seed 0: no class is defined",)
+
+
+def test_columns_follow_the_pipeline(row: Callable[..., Row]) -> None:
+    stages = [("segmentation", "ms+flip+crf"), ("segmentation", "ss"), ("pseudo_labels", ""), ("maps", ""),
+              ("segmentation", "ms+flip"), ("refined", "")]  # fmt: skip
+    (board,) = boards([row(stage=s, variant=v, split="train", evaluation_fingerprint="e") for s, v in stages])
+    titles = [column.title for column in columns_of(board)]
+    assert titles == [
+        "maps",
+        "refined",
+        "pseudo labels",
+        "segmentation ss",
+        "segmentation ms+flip",
+        "segmentation ms+flip+crf",
+    ]
+
+
+def test_lines_are_ordered_by_their_last_stage_and_holes_come_last(row: Callable[..., Row]) -> None:
+    rows = [row(recipe=r, stage="segmentation", miou=m) for r, m in (("b", 0.4), ("a", 0.5), ("c", 0.4))]
+    failed = row(recipe="0", stage="segmentation", status="failed", reason="killed")
+    maps = [row(recipe="c", miou=0.9), row(recipe="0", miou=0.95)]
+    assert [line.recipe for line in lines([*rows, failed, *maps])] == ["a", "c", "b", "0"]
+
+
+def test_costs(row: Callable[..., Row]) -> None:
+    rows = [row(rng_seed=s, seconds=10.0 * (s + 1), masks_chosen=4) for s in range(2)]
+    rows += [row(rng_seed=s, stage="segmentation", seconds=40.0, masks_trained=3, stale=["cam"]) for s in range(2)]
+    (line,) = lines([*rows, row(rng_seed=2, seconds=10.0), row(rng_seed=2, stage="segmentation", seconds=10.0)])
+    assert line.seconds == pytest.approx((40 + 40 + 10) / 3)
+    assert (line.masks_chosen, line.masks_trained, line.stale) == (4, 3, ("cam",))

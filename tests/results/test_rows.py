@@ -1,0 +1,115 @@
+"""Rows: round trips, the schema, and files of other versions."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from results.parquet import read_table, write_table
+from results.rows import COLUMNS, IDENTITY, SCHEMA, Row, frame, read_rows, rows_of, write_rows
+from settings.errors import UserError
+
+
+def some_rows(row: Callable[..., Row]) -> list[Row]:
+    full = row(per_class=[0.5, None], undefined=["disc"], threshold=0.15, coverage=0.75, precision=0.5, recall=0.25,
+               stale=["cam"], seconds=1.5, peak_memory_bytes=2**40, photos=3, provenance='{"commit": "abc"}')  # fmt: skip
+    return [full, row(rng_seed=1, status="failed", reason="non-finite loss", per_class=[], classes=[])]
+
+
+def test_rows_survive_the_file(tmp_path: Path, row: Callable[..., Row]) -> None:
+    write_rows(tmp_path / "rows.parquet", some_rows(row))
+    assert read_rows(tmp_path / "rows.parquet") == some_rows(row)
+    assert read_table(tmp_path / "rows.parquet").schema.equals(SCHEMA)
+
+
+def test_the_columns_of_version_1() -> None:
+    assert COLUMNS == (
+        "dataset", "split", "recipe", "setting", "training_mode", "rng_seed", "stage", "variant", "policy",
+        "miou", "per_class", "classes", "undefined", "threshold", "coverage", "precision", "recall",
+        "protocol", "protocol_version", "void", "evaluation_fingerprint", "training_fingerprint",
+        "supervision", "labels_read", "masks_scored", "masks_chosen", "masks_trained",
+        "seconds", "gpu_seconds", "peak_memory_bytes", "photos", "status", "reason", "stale", "provenance", "row_version",
+    )  # fmt: skip
+    assert [str(SCHEMA.field(c).type) for c in ("rng_seed", "miou", "per_class", "stale", "stage")] == [
+        "int64",
+        "double",
+        "list<item: double>",
+        "list<item: string>",
+        "string",
+    ]
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path, row: Callable[..., Row]) -> None:
+    for name in ("one", "two"):
+        write_rows(tmp_path / name, some_rows(row))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_two_rows_of_one_identity_are_refused(tmp_path: Path, row: Callable[..., Row]) -> None:
+    with pytest.raises(ValueError, match="same dataset, split"):
+        write_rows(tmp_path / "rows.parquet", [row(miou=0.1), row(miou=0.2)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stage": "seeds"}, "stage must be"),
+        ({"status": "done"}, "status must be"),
+        ({"miou": 47.9}, "miou must be 0..1"),
+        ({"miou": float("nan")}, "miou must be 0..1"),
+        ({"status": "failed"}, "reason"),
+        ({"status": "failed", "reason": "why", "miou": 0.5}, "no miou"),
+        ({"per_class": [0.5]}, "1 per-class values for 2 classes"),
+        ({"provenance": "{"}, "property name"),
+    ],
+)
+def test_rows_that_contradict_themselves(row: Callable[..., Row], changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        row(**changes)
+
+
+def test_a_frame_has_typed_columns_and_leads_back(row: Callable[..., Row]) -> None:
+    rows = some_rows(row)
+    table = frame(rows)
+    assert list(table.columns) == list(COLUMNS)
+    assert table["miou"].tolist()[0] == 0.5 and table["miou"].isna().tolist() == [False, True]
+    assert table["rng_seed"].dtype == "int64" and table["seconds"].dtype == "float64"
+    assert table["per_class"][0] == [0.5, None]
+    assert rows_of(table) == rows
+    assert rows_of(table.assign(extra=1).sort_values("rng_seed", ascending=False)) == rows[::-1]
+    assert rows_of(frame([])) == [] and frame([])["miou"].dtype == "float64"
+    assert not pd.DataFrame(table[list(IDENTITY)]).duplicated().any()
+
+
+def rewritten(path: Path, row: Callable[..., Row], change: Callable[[pa.Table], pa.Table]) -> Path:
+    write_rows(path, some_rows(row))
+    write_table(path, change(read_table(path)))
+    return path
+
+
+def test_another_version_is_named(tmp_path: Path, row: Callable[..., Row]) -> None:
+    def later(table: pa.Table) -> pa.Table:
+        place = table.column_names.index("row_version")
+        return table.set_column(place, "row_version", pa.array([7, 7])).drop_columns(["void"])
+
+    with pytest.raises(UserError, match="rows.parquet: found row version 7; expected row version 1"):
+        read_rows(rewritten(tmp_path / "rows.parquet", row, later))
+
+
+def test_missing_and_unknown_columns_are_named(tmp_path: Path, row: Callable[..., Row]) -> None:
+    file = tmp_path / "rows.parquet"
+    with pytest.raises(UserError, match="rows.parquet: found no column void, row_version"):
+        read_rows(rewritten(file, row, lambda table: table.drop_columns(["void", "row_version"])))
+    with pytest.raises(UserError, match="found the columns luck"):
+        read_rows(rewritten(file, row, lambda table: table.append_column("luck", pa.array([1, 2]))))
+
+
+def test_values_of_another_type_or_sense_are_named(tmp_path: Path, row: Callable[..., Row]) -> None:
+    def miou(values: list) -> Callable[[pa.Table], pa.Table]:
+        return lambda table: table.set_column(table.column_names.index("miou"), "miou", pa.array(values))
+
+    for values in (["high", "low"], [50.0, None]):
+        with pytest.raises(UserError, match="rows.parquet: found a row that is none"):
+            read_rows(rewritten(tmp_path / "rows.parquet", row, miou(values)))

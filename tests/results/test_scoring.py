@@ -1,0 +1,183 @@
+"""Scoring a folder: the numbers, the options, and every file that must be refused by name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from results.scoring import score_folder
+from settings.errors import UserError
+from settings.masks import write_mask
+
+TRUTH = {"a": [[0, 1, 255], [0, 1, 1]], "b": [[0, 0], [2, 2]]}
+PREDICTED = {"a": [[0, 1, 1], [1, 1, 0]], "b": [[0, 2], [2, 2]]}
+
+
+def write(folder: Path, masks: dict[str, list[list[int]]]) -> Path:
+    folder.mkdir()
+    for name, mask in masks.items():
+        write_mask(folder / f"{name}.png", np.array(mask, np.uint8))
+    return folder
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    return write(tmp_path / "truth", TRUTH)
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    return write(tmp_path / "predictions", PREDICTED)
+
+
+def test_one_confusion_over_the_set(predictions: Path, truth: Path) -> None:
+    score = score_folder(predictions, truth, 3)
+    assert score.counts.confusion.tolist() == [[2, 1, 1], [1, 2, 0], [0, 0, 2]]
+    assert score.result.per_class == (2 / 5, 2 / 4, 2 / 3)
+    assert score.miou == pytest.approx((2 / 5 + 2 / 4 + 2 / 3) / 3, abs=1e-15)
+    assert (score.photos, score.missing, score.extra, score.notes()) == (2, (), (), [])
+    assert score.to_text().startswith("mIoU 0.5222  (voc/1, 2 images, 3 classes)\n  class   0  0.400\n")
+
+
+def test_json(predictions: Path, truth: Path) -> None:
+    shown = score_folder(predictions, truth, 4).to_json()
+    assert len(shown.pop("fingerprint")) == 64
+    assert shown == {
+        "miou": pytest.approx((2 / 5 + 2 / 4 + 2 / 3) / 3, abs=1e-15),
+        "per_class": [2 / 5, 2 / 4, 2 / 3, None],
+        "classes": 4,
+        "undefined": [3],
+        "images": 2,
+        "missing": 0,
+        "protocol": "voc/1",
+        "void": "error",
+    }
+    assert "left out of the mean: class 3" in score_folder(predictions, truth, 4).to_text()
+
+
+def test_nothing_known_is_null(predictions: Path, tmp_path: Path) -> None:
+    unknown = write(tmp_path / "unknown", {"a": [[255] * 3] * 2})
+    score = score_folder(predictions, unknown, 3)
+    assert score.to_json()["miou"] is None
+    assert score.notes()[0] == "1 predictions without a truth, not scored: b.png"
+
+
+def test_a_missing_prediction_is_an_error_or_all_background(predictions: Path, truth: Path) -> None:
+    (predictions / "b.png").unlink()
+    with pytest.raises(UserError, match="predictions/b.png: found no prediction.*--allow-missing"):
+        score_folder(predictions, truth, 3)
+    score = score_folder(predictions, truth, 3, allow_missing=True)
+    assert score.counts.confusion.tolist() == [[3, 1, 0], [1, 2, 0], [2, 0, 0]]
+    assert score.to_json()["missing"] == 1
+    assert score.notes() == ["1 missing predictions scored as all background: b.png"]
+
+
+def test_void_in_predictions(predictions: Path, truth: Path) -> None:
+    write_mask(predictions / "b.png", np.array([[255, 2], [255, 2]], np.uint8))
+    with pytest.raises(UserError, match=r"b.png: found mask value 255; expected 0..2; --void"):
+        score_folder(predictions, truth, 3)
+    background = score_folder(predictions, truth, 3, void="background")
+    assert background.counts.confusion.tolist() == [[2, 1, 1], [1, 2, 0], [1, 0, 1]]
+    covered = score_folder(predictions, truth, 3, void="covered-only")
+    assert covered.counts.confusion.tolist() == [[1, 1, 1], [1, 2, 0], [0, 0, 1]]
+    assert covered.notes() == ["255 in predictions: covered-only"]
+
+
+def rgb(file: Path) -> None:
+    Image.new("RGB", (3, 2)).save(file)
+
+
+def sixteen_bits(file: Path) -> None:
+    Image.fromarray(np.zeros((2, 3), np.uint16)).save(file)
+
+
+def stray(file: Path) -> None:
+    write_mask(file, np.full((2, 3), 3, np.uint8))
+
+
+def other_size(file: Path) -> None:
+    write_mask(file, np.zeros((3, 2), np.uint8))
+
+
+def cut_short(file: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 3, (200, 300)).astype(np.uint8)
+    write_mask(file, noise)
+    file.write_bytes(file.read_bytes()[:900])
+
+
+def no_image(file: Path) -> None:
+    file.write_text("a mask")
+
+
+def a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+BAD = [
+    (rgb, "found mode RGB"),
+    (sixteen_bits, "found mode I;16"),
+    (stray, "found mask value 3"),
+    (cut_short, "unreadable"),
+    (no_image, "unreadable"),
+    (a_folder, "unreadable"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), [*BAD, (other_size, "found 2×3 pixels; expected 3×2")])
+def test_bad_predictions_are_named(predictions: Path, truth: Path, spoil, message: str) -> None:
+    spoil(predictions / "a.png")
+    with pytest.raises(UserError, match=f"predictions/a.png: .*{message}"):
+        score_folder(predictions, truth, 3, void="background")
+
+
+@pytest.mark.parametrize(("spoil", "message"), BAD)
+def test_bad_truths_are_named(predictions: Path, truth: Path, spoil, message: str) -> None:
+    spoil(truth / "b.png")
+    with pytest.raises(UserError, match=f"truth/b.png: .*{message}"):
+        score_folder(predictions, truth, 3)
+
+
+def test_the_first_bad_file_in_name_order_is_reported(predictions: Path, truth: Path) -> None:
+    (predictions / "b.png").unlink()
+    stray(predictions / "a.png")
+    with pytest.raises(UserError, match="a.png: found mask value 3"):
+        score_folder(predictions, truth, 3)
+
+
+@pytest.mark.parametrize("classes", [-1, 0, 1, 256])
+def test_numbers_of_classes_that_no_mask_can_hold(predictions: Path, truth: Path, classes: int) -> None:
+    with pytest.raises(UserError, match=f"--classes: found {classes}; expected 2..255"):
+        score_folder(predictions, truth, classes)
+
+
+def test_unknown_options_are_named(predictions: Path, truth: Path) -> None:
+    with pytest.raises(UserError, match=r"--protocol: found unknown protocol 'voc/2'.*did you mean 'voc/1'"):
+        score_folder(predictions, truth, 3, protocol="voc/2")
+    with pytest.raises(UserError, match="--void: found 'ignore'; expected one of error, background, covered-only"):
+        score_folder(predictions, truth, 3, void="ignore")  # type: ignore[arg-type]
+
+
+def test_empty_and_missing_folders_are_named(predictions: Path, truth: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".hidden.png").touch()
+    (tmp_path / "empty" / "a.jpg").touch()
+    for folders in ((tmp_path / "empty", truth), (predictions, tmp_path / "empty")):
+        with pytest.raises(UserError, match="empty: found no PNG"):
+            score_folder(*folders, 3)
+    with pytest.raises(UserError, match="nowhere: found no folder"):
+        score_folder(predictions, tmp_path / "nowhere", 3)
+
+
+def test_the_fingerprint_is_of_the_truth_and_the_classes_alone(predictions: Path, truth: Path, tmp_path: Path) -> None:
+    score = score_folder(predictions, truth, 3)
+    assert score.fingerprint == score_folder(truth, truth, 3, void="background").fingerprint
+    assert score.fingerprint != score_folder(predictions, truth, 4).fingerprint
+    grey = tmp_path / "grey"
+    grey.mkdir()
+    for name, mask in TRUTH.items():
+        Image.fromarray(np.array(mask, np.uint8)).save(grey / f"{name}.png")
+    assert score_folder(predictions, grey, 3).fingerprint == score.fingerprint
+    write_mask(truth / "b.png", np.array([[0, 0], [2, 1]], np.uint8))
+    assert score_folder(predictions, truth, 3).fingerprint != score.fingerprint

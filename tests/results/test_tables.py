@@ -1,0 +1,81 @@
+"""Tables as they are shown."""
+
+import csv
+from collections.abc import Callable
+from io import StringIO
+
+from rich.console import Console
+
+from results.rows import Row, frame
+from results.tables import Table, tables
+
+
+def a_table(row: Callable[..., Row]) -> Table:
+    rows = [row(recipe="cam|x", rng_seed=s, miou=m, seconds=2.0, masks_chosen=20, per_class=[m, None], undefined=["disc"])
+            for s, m in enumerate([0.4, 0.5, 0.6])]  # fmt: skip
+    rows += [row(recipe="irn", rng_seed=s, miou=0.25) for s in range(2)]
+    rows += [row(recipe="irn", stage="segmentation", rng_seed=0, miou=0.7, stale=["deeplab"])]
+    rows += [row(recipe="irn", stage="segmentation", rng_seed=1, status="failed", reason="non-finite loss")]
+    (table,) = tables(frame(rows))
+    return table
+
+
+def test_markdown(row: Callable[..., Row]) -> None:
+    assert (
+        a_table(row).to_markdown()
+        == r"""## scenes · I · frozen · policy fixed · voc/1
+
+| recipe | setting | maps | segmentation ss | rng seeds | masks (choose+train) | seconds |
+| --- | --- | --- | --- | --- | --- | --- |
+| cam\|x | clean | 0.500 ± 0.100 [1] | – | 3 | 20+0 | 2.0 |
+| irn † [2] | clean | 0.250 ± 0.000 | ✗ [3] | 2 | 0+0 | 0.0 |
+
+- mIoU, mean ± standard deviation over rng seeds; scored: maps on train (tttttttttttt), segmentation on val (vvvvvvvvvvvv)
+- † not ranked: fewer than 3 rng seeds
+- [1] undefined, left out of the mean: disc
+- [2] made by other sources than today's: deeplab
+- [3] rng seed 1: non-finite loss
+
+### IoU by class
+
+| recipe | setting | scored | background | disc |
+| --- | --- | --- | --- | --- |
+| cam\|x | clean | maps | 0.500 | – |
+| irn | clean | maps | 0.750 | 0.250 |"""
+    )
+
+
+def test_csv_holds_unrounded_numbers_and_no_mean_of_a_hole(row: Callable[..., Row]) -> None:
+    (table,) = tables(frame([row(rng_seed=s, miou=m) for s, m in enumerate([0.1, 0.2, 0.4])]))
+    (record,) = csv.DictReader(StringIO(table.to_csv()))
+    assert float(record["miou"]) == (0.1 + 0.2 + 0.4) / 3
+    assert record["ranked"] == "True" and record["rng_seeds"] == "3"
+    holes = [r for r in csv.DictReader(StringIO(a_table(row).to_csv())) if r["holes"]]
+    assert [(r["stage"], r["miou"], r["miou_std"], r["holes"]) for r in holes] == [
+        ("segmentation", "", "", "rng seed 1: non-finite loss")
+    ]
+
+
+def test_the_terminal_shows_the_same_texts(row: Callable[..., Row]) -> None:
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(a_table(row).to_rich())
+    shown = console.export_text()
+    assert all(text in shown for line in a_table(row).lines for text in line)
+    assert "[3] rng seed 1: non-finite loss" in shown
+
+
+def test_policies_that_are_not_ranked_come_last_and_are_marked(row: Callable[..., Row]) -> None:
+    rows = [row(rng_seed=s, policy=policy) for policy in ("oracle", "fixed") for s in range(3)]
+    fixed, oracle = tables(frame(rows))
+    assert fixed.lines[0][0] == "cam" and oracle.lines[0][0] == "cam †"
+    assert "† not ranked: policy oracle" in oracle.notes
+
+
+def test_no_rows_no_tables() -> None:
+    assert tables(frame([])) == []
+    assert Table("empty", ("a",), ()).to_csv() == "\n"
+
+
+def test_void_rule_is_told(row: Callable[..., Row]) -> None:
+    (table,) = tables(frame([row(stage="pseudo_labels", void="covered-only")]))
+    assert "pseudo labels on train (tttttttttttt, unknown pixels: covered-only)" in table.notes[0]
