@@ -33,7 +33,7 @@ def once(method: Callable[Concatenate[Owner, Arguments], Result]) -> Callable[Co
     """A method whose result is kept in its object's `memo`, by its (hashable) arguments."""
 
     @wraps(method)
-    def remembered(self: Owner, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    def remembered(self: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         key = (method.__name__, *args, *kwargs.items())
         if key not in self.memo:
             self.memo[key] = method(self, *args, **kwargs)
@@ -55,6 +55,7 @@ class Source:
 
     @cached_property
     def shards(self) -> tuple[tuple[Photo, ...], ...]:
+        """At most SHARD photos each."""
         return tuple(self.photos[start : start + SHARD] for start in range(0, len(self.photos), SHARD))
 
     @once

@@ -32,7 +32,7 @@ def _canonical(component: Component | Mapping[str, Any]) -> str:
 def _open_dataset(canonical: str) -> Dataset:
     content = json.loads(canonical)
     kind = DATASETS.load(content["name"], "dataset")
-    dataset: Dataset = kind(validated_options(kind.Options, content["options"], "dataset"))
+    dataset: Dataset = kind(validated_options(kind.options_model, content["options"], "dataset"))
     return dataset
 
 
@@ -40,6 +40,6 @@ def _open_dataset(canonical: str) -> Dataset:
 def _open_weak_set(dataset: str, setting: str) -> WeakSet:
     content = json.loads(setting)
     kind = SETTINGS.load(content["name"], "settings")
-    options = validated_options(kind.Options, content["options"], f"settings.{content['name']}")
+    options = validated_options(kind.options_model, content["options"], f"settings.{content['name']}")
     weak: WeakSet = kind(options).weak_set(_open_dataset(dataset))
     return weak

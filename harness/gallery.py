@@ -39,7 +39,9 @@ def draw(path: Path, panels: Sequence[Panel], space: LabelSpace, title: str) -> 
     for row, panel in zip(axes, panels, strict=True):
         image = panel.photo.image()
         masks = (panel.pseudo_label, panel.prediction, panel.truth)
-        for axis, pixels in zip(row, (image, with_maps(image, panel.maps), *(with_mask(image, m) for m in masks)), strict=True):
+        for axis, pixels in zip(
+            row, (image, with_maps(image, panel.maps), *(with_mask(image, m) for m in masks)), strict=True
+        ):
             axis.imshow(pixels)
             axis.set_axis_off()
         names = ", ".join(space.names[label] for label in panel.photo.labels)

@@ -29,15 +29,14 @@ class Lease:
     def acquire(self) -> bool:
         """Take the lease if it is free or its holder is dead; False when somebody else works on it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._create():
-            if not self._is_abandoned() or not self._evict() or not self._create():
-                return False
+        if not self._create() and (not self._is_abandoned() or not self._evict() or not self._create()):
+            return False
         threading.Thread(target=self._beat, daemon=True).start()
         return True
 
     def is_held(self) -> bool:
         """Whether this holder still has it: one that was paused past its lease finds another's token."""
-        return self._read().get("token") == self._token
+        return bool(self._read().get("token") == self._token)
 
     def release(self) -> None:
         """Give it back."""
@@ -76,7 +75,7 @@ class Lease:
         here = this_process()
         # Where the kernel does not tell start times, only the heartbeat speaks.
         if holder.get("start") and (holder.get("host"), holder.get("boot")) == (here["host"], here["boot"]):
-            return process_start(int(holder["pid"])) != holder["start"]
+            return bool(process_start(int(holder["pid"])) != holder["start"])
         try:
             return time.time() - self._path.stat().st_mtime > self._timeout_s
         except FileNotFoundError:

@@ -48,7 +48,11 @@ class Line:
         chosen = [train[index * len(train) // count] for index in range(count)]
         photos = [photo for photo in self.source.photos if photo.id in set(chosen)]
         shards = sorted({self.source.photos.index(photo) // SHARD for photo in photos})
-        identity = {"photos": [photo.id for photo in photos], "dataset": self.blueprint.dataset.identity(), "version": 1}
+        identity = {
+            "photos": [photo.id for photo in photos],
+            "dataset": self.blueprint.dataset.identity(),
+            "version": 1,
+        }
         inputs = {
             "maps": tuple(self._maps(shard) for shard in shards),
             "pseudo_labels": tuple(self._label(shard, "fixed") for shard in shards),
@@ -80,7 +84,7 @@ class Line:
     def _localizer_fit(self) -> Ref:
         blueprint, localizer = self.blueprint, self.parts.localizer
         assert localizer is not None
-        inputs = {"weak_set": (blueprint.weak_set(self.source),)}
+        inputs: dict[str, tuple[Ref, ...]] = {"weak_set": (blueprint.weak_set(self.source),)}
         if self._mode == "frozen":
             every = range(len(self.source.shards))
             inputs["features"] = blueprint.features(self.source, localizer.fit_features(), None, every)
@@ -185,7 +189,9 @@ class Line:
     def _mask_contents(self, ids: Sequence[str]) -> str:
         return fingerprint([(photo_id, self.blueprint.dataset.mask_content(photo_id)) for photo_id in ids])
 
-    def _scored(self, kind: str, split: str, ids: Sequence[str], inputs: dict[str, tuple[Ref, ...]], **what: Any) -> Ref:
+    def _scored(
+        self, kind: str, split: str, ids: Sequence[str], inputs: dict[str, tuple[Ref, ...]], **what: Any
+    ) -> Ref:
         identity = {"dataset": self.blueprint.dataset.identity(), "masks": self._mask_contents(ids), **what}
         runtime = {"dataset": self.blueprint.suite.dataset.model_dump(), "split": split, "ids": list(ids)}
         return self.blueprint.add(
@@ -213,7 +219,9 @@ class Line:
 
     def _scores(self, policy: str) -> tuple[Ref, ...]:
         return tuple(
-            self._scored("score", "train", ids, {"masks": (self._label(shard, policy),)}, protocol=PROTOCOL, void="background")
+            self._scored(
+                "score", "train", ids, {"masks": (self._label(shard, policy),)}, protocol=PROTOCOL, void="background"
+            )
             for shard, ids in self._train_shards()
         )
 
@@ -254,7 +262,12 @@ class Line:
         return [self._row("maps", policy, self._sweeps(), select=self._select(policy))]
 
     def _row(
-        self, stage: str, policy: str, counts: tuple[Ref, ...], threshold: float | None = None, select: Ref | None = None
+        self,
+        stage: str,
+        policy: str,
+        counts: tuple[Ref, ...],
+        threshold: float | None = None,
+        select: Ref | None = None,
     ) -> Ref:
         dataset, source = self.blueprint.dataset, self.source
         assert source.weak is not None

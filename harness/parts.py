@@ -50,7 +50,9 @@ def parts_of(name: str, recipe: Recipe, suite: Suite) -> Parts:
         {role: component.name for role, component in roles.items()},
     )
     if parts.labeler.needs_maps and parts.localizer is None:
-        raise UserError(f"{where}.localizer", "nothing", f"a localizer, since labeler '{recipe.labeler.name}' needs maps")
+        raise UserError(
+            f"{where}.localizer", "nothing", f"a localizer, since labeler '{recipe.labeler.name}' needs maps"
+        )
     for part in (parts.localizer, parts.segmenter):
         if part is not None and mode not in part.modes:
             raise UserError(f"{where}.training_mode", f"'{mode}'", f"one of {', '.join(part.modes)} for this recipe")
@@ -62,4 +64,4 @@ def build_component(role: str, component: Component | Mapping[str, Any], where: 
     content = component.model_dump() if isinstance(component, Component) else component
     registry: Registry = REGISTRIES[role]
     kind = registry.load(content["name"], where)
-    return kind(validated_options(kind.Options, content["options"], where))
+    return kind(validated_options(kind.options_model, content["options"], where))

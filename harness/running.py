@@ -35,9 +35,13 @@ class Run:
 
 
 def run_suite(
-    suite: Suite, store_path: Path, executor: ExecutorName = "ray", slots: int | None = None, display: Display | None = None
+    suite: Suite,
+    store_path: Path,
+    executor: ExecutorName = "ray",
+    slots: int | None = None,
+    display: Display | None = None,
 ) -> Run:
-    """Run every stage that is missing; a finished suite starts no executor. Raises UserError before anything is written."""
+    """Run every stage that is missing; a finished suite starts no executor. UserError comes before any work."""
     start = time.perf_counter()
     plan = make_plan(suite)
     store = Store(store_path.resolve()).create()
@@ -100,7 +104,9 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], executor: str
     for stage in missing.values():
         _write_stage(store, stage)
     groups = {stage.key: stage.group for stage in missing.values()}
-    log.write("run_started", suite=plan.suite.name, executor=executor, done=len(plan.graph) - len(missing), groups=groups)
+    log.write(
+        "run_started", suite=plan.suite.name, executor=executor, done=len(plan.graph) - len(missing), groups=groups
+    )
     return log
 
 

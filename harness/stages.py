@@ -12,7 +12,7 @@ from harness.scoring import ROW_STAGES
 from harness.store import Artefact
 from methods.base import FeatureRequest, Fit, PseudoLabelled
 from settings.masks import read_mask, write_mask
-from settings.records import Mask, Photo
+from settings.records import Mask
 from settings.supervision import LedgerEntry
 
 if TYPE_CHECKING:
@@ -114,7 +114,9 @@ def gallery(work: Work) -> None:
     from harness.gallery import Panel, draw
     from methods.localization import read_maps
 
-    maps = {record.photo_id: record for shard in work.inputs["maps"] for record in read_maps(shard.path("maps.safetensors"))}
+    maps = {
+        record.photo_id: record for shard in work.inputs["maps"] for record in read_maps(shard.path("maps.safetensors"))
+    }
     gate = work.gate("show")
     labels, predictions = MaskFolders(work.inputs["pseudo_labels"]), MaskFolders(work.inputs["masks"])
     photos = work.photos()

@@ -1,4 +1,4 @@
-"""YAML → Suite: dataset × settings × recipes × rng seeds, checked, with unknown names refused by their nearest known one."""
+"""YAML → Suite: dataset × settings × recipes × rng seeds, checked; unknown names are answered with the nearest one."""
 
 from __future__ import annotations
 
@@ -6,28 +6,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from harness.reading import expand_variables, override, read_with_includes
 from methods.base import BackboneOptions, TrainingMode
 from methods.references import REFERENCES
 from settings.errors import UserError, unknown_name
+from settings.options import Options
 
 SUITES = Path(__file__).parent.parent / "settings" / "suites"
 ScoredStage = Literal["maps", "pseudo_labels", "segmentation"]
 
 
-class Strict(BaseModel):
-    """Unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Component(Strict):
+class Component(Options):
     """A component and its options; in YAML a bare name, or `{name: …, option: value, …}`."""
 
     name: str = Field(min_length=1)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -39,7 +34,7 @@ class Component(Strict):
         return content
 
 
-class Recipe(Strict):
+class Recipe(Options):
     """One method from photos to segmentation, by the names of its parts."""
 
     localizer: Component | None = None
@@ -48,7 +43,7 @@ class Recipe(Strict):
     training_mode: TrainingMode | None = Field(None, description="instead of the suite's")
 
 
-class Compute(Strict):
+class Compute(Options):
     """What may change numbers in their last digits, and is therefore part of every key."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -57,14 +52,14 @@ class Compute(Strict):
     training_threads: int = Field(1, ge=1, le=256, description="the same for stages that train")
 
 
-class Suite(Strict):
+class Suite(Options):
     """One leaderboard: what is run and how it is scored."""
 
     name: str = Field(pattern=r"^[\w][\w.-]*$")
     description: str = ""
     dataset: Component
     settings: tuple[Component, ...] = Field((Component(name="clean"),), min_length=1)
-    recipes: dict[str, Recipe] = {}
+    recipes: dict[str, Recipe] = Field(default_factory=dict)
     references: tuple[str, ...] = ()
     rng_seeds: tuple[int, ...] = Field((0,), min_length=1)
     training_mode: TrainingMode = "frozen"
@@ -73,7 +68,9 @@ class Suite(Strict):
         {"fixed": "segmentation", "oracle": "maps"}, description="policy → the last stage that is scored under it"
     )
     compute: Compute = Compute()
-    gallery: int = Field(0, ge=0, le=100, description="photos in the picture of photo, map, pseudo label, prediction, truth")
+    gallery: int = Field(
+        0, ge=0, le=100, description="photos in the picture of photo, map, pseudo label, prediction, truth"
+    )
 
     @field_validator("rng_seeds")
     @classmethod

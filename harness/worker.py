@@ -68,7 +68,9 @@ def run_job(job: Job) -> list[Outcome]:
                 leases.callback(lease.release)
                 mine.append(stage)
         # Somebody may have published between the look and the lease.
-        mine = [stage for stage in mine if not store.has(*stage.ref) or outcomes.append(Outcome(stage.ref, "done"))]
+        late = [stage for stage in mine if store.has(*stage.ref)]
+        mine = [stage for stage in mine if stage not in late]
+        outcomes += [Outcome(stage.ref, "done") for stage in late]
         return outcomes + (_run(mine, store, log) if mine else [])
 
 
@@ -134,7 +136,13 @@ def source_modules(stage: Stage) -> list[str]:
 
 
 def _ended(
-    stages: Sequence[Stage], store: Store, log: EventLog, attempts: Sequence[Any], status: Status, reason: str, trace: str = ""
+    stages: Sequence[Stage],
+    store: Store,
+    log: EventLog,
+    attempts: Sequence[Any],
+    status: Status,
+    reason: str,
+    trace: str = "",
 ) -> list[Outcome]:
     for attempt in attempts:
         store.discard(attempt)

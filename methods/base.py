@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from settings.options import Options
 from settings.records import LabelSpace, Mask, Photo, WeakSet
 
 if TYPE_CHECKING:
@@ -26,12 +27,6 @@ if TYPE_CHECKING:
 
 TrainingMode = Literal["frozen", "fine_tuned"]
 """Whether only heads are trained, on stored features, or the backbone too."""
-
-
-class Options(BaseModel):
-    """Base of all options that users write: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class BackboneOptions(Options):
@@ -108,7 +103,7 @@ class LocalizationMaps:
 class Localizer(ABC):
     """Photos with image-level labels → localization maps (the field's "seeds")."""
 
-    Options: ClassVar[type[Options]] = Options
+    options_model: ClassVar[type[Options]] = Options
     version: ClassVar[int] = 1
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
 
@@ -145,7 +140,7 @@ class Fit:
 class Labeler(ABC):
     """Localization maps → pseudo labels."""
 
-    Options: ClassVar[type[Options]] = Options
+    options_model: ClassVar[type[Options]] = Options
     version: ClassVar[int] = 1
     needs_maps: ClassVar[bool] = True
     chosen_option: ClassVar[str | None] = None
@@ -181,7 +176,7 @@ class PseudoLabelled:
 class Segmenter(ABC):
     """Pseudo labels → a segmentation network, run on photos without labels (stage 2)."""
 
-    Options: ClassVar[type[Options]] = Options
+    options_model: ClassVar[type[Options]] = Options
     version: ClassVar[int] = 1
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
     trained: ClassVar[bool] = True

@@ -65,7 +65,10 @@ def compute(
                 if (request := FeatureRequest(scale, flip, level)) in parts:
                     parts[request].append(features.half().cpu().contiguous())
         progress(len(sizes))
-    return Computed(Shard(tuple(photo.id for photo in photos), tuple(sizes)), {request: torch.cat(tensors) for request, tensors in parts.items()})
+    return Computed(
+        Shard(tuple(photo.id for photo in photos), tuple(sizes)),
+        {request: torch.cat(tensors) for request, tensors in parts.items()},
+    )
 
 
 @torch.inference_mode()
@@ -76,7 +79,8 @@ def _forward(
     images_BHWC = np.stack([resize(image, side, side) for image in images])
     if flip:
         images_BHWC = images_BHWC[:, :, ::-1]
-    return backbone(backbone.to_input(images_BHWC).to(device))
+    levels: list[torch.Tensor] = backbone(backbone.to_input(images_BHWC).to(device))
+    return levels
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -43,7 +43,11 @@ def read_maps(path: Path) -> list[LocalizationMaps]:
     tensors = load_file(path)
     return [
         LocalizationMaps(
-            photo["id"], tuple(photo["class_ids"]), tensors[photo["id"]], tuple(photo["image_size"]), photo["upsampling"]
+            photo["id"],
+            tuple(photo["class_ids"]),
+            tensors[photo["id"]],
+            tuple(photo["image_size"]),
+            photo["upsampling"],
         )
         for photo in json.loads(header["photos"])
     ]
@@ -53,5 +57,5 @@ def _check(record: LocalizationMaps) -> None:
     maps = record.maps_CHW
     if maps.ndim != 3 or maps.shape[0] != len(record.class_ids):
         raise ValueError(f"{record.photo_id}: maps of shape {maps.shape} for {len(record.class_ids)} classes")
-    if not np.isfinite(maps).all() or maps.size and (maps.min() < 0 or maps.max() > 1):
+    if not np.isfinite(maps).all() or (maps.size and (maps.min() < 0 or maps.max() > 1)):
         raise ValueError(f"{record.photo_id}: maps outside [0, 1] or not finite")

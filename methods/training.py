@@ -133,14 +133,16 @@ class Checkpoint:
             tensors[f"momentum.{index}"] = buffer
         self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix(".partial")
-        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, partial, {"log": json.dumps(log)})
+        save_file(
+            {name: value.cpu().contiguous() for name, value in tensors.items()}, partial, {"log": json.dumps(log)}
+        )
         partial.replace(self._path)
 
     def load(self) -> list[Mapping[str, float]]:
         """Restore the last state and return its log; an absent or damaged file means the beginning."""
         try:
             with safe_open(self._path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                tensors = {name: file.get_tensor(name) for name in file}
                 log: list[Mapping[str, float]] = json.loads(file.metadata()["log"])
         except (OSError, SafetensorError, ValueError, KeyError):
             return []

@@ -111,7 +111,7 @@ def _line(recipe: str, setting: str, rows: tuple[Row, ...]) -> Line:
 
 def _cell(rows: tuple[Row, ...], seeds: set[int]) -> Cell:
     reasons = {row.rng_seed: row.reason or "no class is defined" for row in rows if row.miou is None}
-    reasons |= {seed: "no row" for seed in seeds - {row.rng_seed for row in rows}}
+    reasons |= dict.fromkeys(seeds - {row.rng_seed for row in rows}, "no row")
     return Cell(rows, tuple(f"rng seed {seed}: {reasons[seed]}" for seed in sorted(reasons)))
 
 

@@ -35,12 +35,12 @@ SWEEP_AXES: Axes = {"truth": pa.uint8(), "winner": pa.uint8(), "exceeded": pa.ui
 
 
 def confusion_table(items: Iterable[tuple[str, Counts]]) -> pa.Table:
-    """Columns image, truth, prediction, pixels of (image id, its counts); raises ValueError for an id that comes twice."""
+    """Columns image, truth, prediction, pixels of (image id, counts); ValueError for an id that comes twice."""
     return _sparse_table(((image, counts.confusion) for image, counts in items), CONFUSION_AXES)
 
 
 def sweep_table(items: Iterable[tuple[str, Sweep]]) -> pa.Table:
-    """Columns image, truth, winner, exceeded, pixels of (image id, its sweep); ValueError for an id that comes twice."""
+    """Columns image, truth, winner, exceeded, pixels of (image id, sweep); ValueError for an id that comes twice."""
     return _sparse_table(((image, sweep.histogram) for image, sweep in items), SWEEP_AXES)
 
 

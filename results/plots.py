@@ -84,16 +84,23 @@ def _line_names(scored: pd.DataFrame) -> "pd.Series[str]":
 
 
 def _draw_points(axes: Axes, points: pd.DataFrame, column: Column) -> None:
-    lines, colours = sorted(points["line"].unique()), _colours(points)
     here = _of(points, column)
-    for hollow, part in ((False, here[here["policy"].map(is_ranked)]), (True, here[here["policy"] == GAP])):
-        before = len(axes.collections)
-        sns.stripplot(
-            part, x="miou", y="line", order=lines, hue="setting", hue_order=list(colours), palette=colours,
-            dodge=True, jitter=False, size=7, orient="h", legend=False, ax=axes,
-        )  # fmt: skip
-        for dots in axes.collections[before:] if hollow else ():
-            dots.set(edgecolor=dots.get_facecolor(), facecolor="none", linewidth=1.5)
+    _strip(axes, points, here[here["policy"].map(is_ranked)])
+    drawn = len(axes.collections)
+    _strip(axes, points, here[here["policy"] == GAP])
+    for dots in axes.collections[drawn:]:
+        dots.set(edgecolor=dots.get_facecolor(), facecolor="none", linewidth=1.5)
+
+
+def _strip(axes: Axes, points: pd.DataFrame, part: pd.DataFrame) -> None:
+    """Draw a part of all points, with the lines and colours of all."""
+    if part.empty:
+        return
+    lines, colours = sorted(points["line"].unique()), _colours(points)
+    sns.stripplot(
+        part, x="miou", y="line", order=lines, hue="setting", hue_order=list(colours), palette=colours,
+        dodge=True, jitter=False, size=7, orient="h", legend=False, ax=axes,
+    )  # fmt: skip
 
 
 def _draw_floor(axes: Axes, scored: pd.DataFrame, column: Column) -> None:

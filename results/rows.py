@@ -140,7 +140,7 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def rows_of(table: pd.DataFrame) -> list[Row]:
-    """The rows of a DataFrame that `frame` made, whatever was filtered or added since; KeyError for a missing column."""
+    """The rows of a DataFrame that `frame` made, whatever was filtered or added; KeyError for a missing column."""
     return [Row(**_without_nan(record)) for record in table[list(COLUMNS)].to_dict("records")]
 
 

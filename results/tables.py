@@ -84,7 +84,7 @@ def _table(board: Board) -> Table:
     shown = tuple(_shown(line, columns, _unranked(board, line), notes) for line in lines)
     marks = sorted({f"† not ranked: {why}" for line in lines if (why := _unranked(board, line))})
     scored = [f"{s.replace('_', ' ')} on {e.split} ({e.fingerprint[:12]}{_void(e.void)})" for s, e in _evaluated(board)]
-    about = ["mIoU, mean ± standard deviation over rng seeds; scored: " + ", ".join(scored)]
+    about = ["mIoU, mean ± standard deviation over rng seeds; " + ", ".join(scored)]
     records = tuple(_record(board, line, c, cell) for line in lines for c in columns if (cell := line.cells.get(c)))
     below = (_per_class(columns, lines),)
     return Table(board.title, head, shown, (*about, *marks, *notes.listed()), records, below)
@@ -147,7 +147,9 @@ def _record(board: Board, line: Line, column: Column, cell: Cell) -> dict[str, A
 
 
 def _per_class(columns: tuple[Column, ...], lines: list[Line]) -> Table:
-    complete = [(l, c, l.cells[c].rows) for l in lines for c in columns if c in l.cells and not l.cells[c].holes]
+    complete = [
+        (line, c, cell.rows) for line in lines for c in columns if (cell := line.cells.get(c)) and not cell.holes
+    ]
     names = tuple(dict.fromkeys(name for _, _, rows in complete for name in rows[0].classes))
     shown, records = [], []
     for line, column, rows in complete:

@@ -4,15 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
+from settings.options import Options
 from settings.records import LabelSpace, Mask, Photo
-
-
-class Options(BaseModel):
-    """Base of all option models that users write: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
 
 class Dataset(ABC):
@@ -22,7 +15,7 @@ class Dataset(ABC):
     train and dev; dev's masks choose options, train's masks report maps and pseudo labels, val's report segmentation.
     """
 
-    Options: ClassVar[type[Options]] = Options
+    options_model: ClassVar[type[Options]] = Options
     version: ClassVar[int] = 1
 
     name: str

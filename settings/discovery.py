@@ -50,9 +50,9 @@ class Registry:
 
     def _component(self, module: ModuleType) -> Any:
         for value in vars(module).values():
-            if isinstance(value, type) and value.__module__ == module.__name__:
-                if self.base in (base.__name__ for base in value.__mro__[1:]):
-                    return value
+            ours = isinstance(value, type) and value.__module__ == module.__name__
+            if ours and self.base in (base.__name__ for base in value.__mro__[1:]):
+                return value
         raise LookupError(f"{module.__name__} defines no subclass of {self.base}")
 
 

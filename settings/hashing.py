@@ -3,8 +3,11 @@
 import hashlib
 import os
 import sqlite3
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+TABLE = "hashes (path TEXT PRIMARY KEY, stat TEXT, sha256 TEXT)"
 
 
 def cache_folder() -> Path:
@@ -21,11 +24,11 @@ class HashCache:
             self._connection = sqlite3.connect(database, timeout=30, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=OFF")
-            self._connection.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, stat TEXT, sha256 TEXT)")
+            self._connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE}")
         except (OSError, sqlite3.Error):
             # A cache that cannot be written only costs time; hashes are then kept for this process alone.
             self._connection = sqlite3.connect(":memory:", isolation_level=None)
-            self._connection.execute("CREATE TABLE hashes (path TEXT PRIMARY KEY, stat TEXT, sha256 TEXT)")
+            self._connection.execute(f"CREATE TABLE {TABLE}")
 
     def sha256(self, path: Path) -> str:
         """The file's sha256 in hexadecimal; raises OSError where it cannot be read."""
@@ -41,15 +44,14 @@ class HashCache:
     def remember(self, path: Path, digest: str) -> None:
         """Note a hash that the caller has computed itself."""
         name, stat = _identity(path)
-        try:
+        # On a full or busy disk nothing is lost: the hash is computed again next time.
+        with suppress(sqlite3.Error):
             self._connection.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (name, stat, digest))
-        except sqlite3.Error:
-            pass  # a full or busy disk: the hash is computed again next time
 
 
 def _identity(path: Path) -> tuple[str, str]:
     stat = path.stat()
-    return os.path.abspath(path), f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
+    return str(path.absolute()), f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
 
 
 @cache

@@ -15,7 +15,7 @@ MAX_PIXELS = 64_000_000
 
 
 def voc_palette() -> bytes:
-    """The 256 RGB colours that PASCAL VOC gives to mask values: each triple of bits sets the next lower bit of r, g, b."""
+    """The 256 RGB colours that PASCAL VOC gives to mask values: each triple of bits sets the next bit of r, g, b."""
     values = np.arange(256)
     colours = np.zeros((256, 3), np.uint8)
     for bit in range(8):

@@ -3,14 +3,15 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from settings.dataset import Dataset, Options
+from settings.dataset import Dataset
+from settings.options import Options
 from settings.records import WeakSet
 
 
 class Setting(ABC):
     """Which photos and image-level labels a method may train on."""
 
-    Options: ClassVar[type[Options]] = Options
+    options_model: ClassVar[type[Options]] = Options
     version: ClassVar[int] = 1
 
     def __init__(self, options: Options) -> None:

@@ -34,6 +34,7 @@ class Executor(ABC):
     def wait(self) -> list[Outcome]:
         """Outcomes of jobs that ended; blocks for a moment, and may return none."""
 
+    @abstractmethod
     def close(self) -> None:
         """Give back what was started."""
 
@@ -136,7 +137,7 @@ class _Loop:
 def _remaining_way(stages: Mapping[Ref, Stage], dependants: Mapping[Ref, list[Ref]]) -> dict[Ref, int]:
     """For each stage the photos of the longest chain from it to the end: what is on the critical path goes first."""
     way: dict[Ref, int] = {}
-    for ref in reversed(stages):
+    for ref in reversed(list(stages)):
         way[ref] = 1 + stages[ref].photos + max((way[dependant] for dependant in dependants[ref]), default=0)
     return way
 

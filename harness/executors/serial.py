@@ -23,3 +23,6 @@ class Serial(Executor):
     def wait(self) -> list[Outcome]:
         """Run the next job."""
         return run_job(self._jobs.popleft()) if self._jobs else []
+
+    def close(self) -> None:
+        """Nothing was started."""

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from methods.base import Labeler, LocalizationMaps, Options
+from methods.base import Labeler, LocalizationMaps
 from methods.upsampling import upsample
+from settings.options import Options
 from settings.records import Mask, Photo
 
 
@@ -23,7 +24,7 @@ class ThresholdOptions(Options):
 class Threshold(Labeler):
     """argmax over [background score, maps] at photo size; ties go to the background, then to the lower class."""
 
-    Options = ThresholdOptions
+    options_model = ThresholdOptions
     options: ThresholdOptions
     chosen_option = "threshold"
 

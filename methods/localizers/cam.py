@@ -14,10 +14,10 @@ from methods.base import (
     Fit,
     LocalizationMaps,
     Localizer,
-    Options,
     StageContext,
     TrainingOptions,
 )
+from settings.options import Options
 from settings.records import Photo, WeakSet
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class CamOptions(Options):
 class Cam(Localizer):
     """Map of a label's class: ReLU of its class map, summed over scales and flips, divided by its own maximum."""
 
-    Options = CamOptions
+    options_model = CamOptions
     options: CamOptions
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:

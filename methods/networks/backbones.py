@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -28,9 +29,10 @@ class Backbone(nn.Module):
         super().__init__()
         self.options = options
         self.body = _create(options, levels)
-        self.channels: tuple[int, ...] = tuple(self.body.feature_info.channels())
-        self.strides: tuple[int, ...] = tuple(self.body.feature_info.reduction())
-        config = self.body.pretrained_cfg
+        # timm adds these to the modules that it makes.
+        info: Any = self.body.feature_info
+        config: Any = self.body.pretrained_cfg
+        self.channels: tuple[int, ...] = tuple(info.channels())
         self.mean_C, self.std_C = tuple(config["mean"]), tuple(config["std"])
 
     def forward(self, images_BCHW: torch.Tensor) -> list[torch.Tensor]:
@@ -71,12 +73,14 @@ def build(options: BackboneOptions, levels: Sequence[int], weights: dict[str, to
 def _create(options: BackboneOptions, levels: Sequence[int]) -> nn.Module:
     if not timm.is_model(options.name):
         raise unknown_name("backbone.name", "timm model", options.name, timm.list_models())
-    wanted = {"features_only": True, "out_indices": tuple(levels), "pretrained": False}
+    wanted: dict[str, Any] = {"features_only": True, "out_indices": tuple(levels), "pretrained": False}
     try:
         body: nn.Module = timm.create_model(options.name, output_stride=options.output_stride, **wanted)
     except (AssertionError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         expected = "a timm model that gives features at this stride"
-        raise UserError(f"backbone {options.name}, output_stride {options.output_stride}", str(error), expected) from None
+        raise UserError(
+            f"backbone {options.name}, output_stride {options.output_stride}", str(error), expected
+        ) from None
     return body
 
 
@@ -106,7 +110,9 @@ def _downloaded_weights(options: BackboneOptions) -> dict[str, torch.Tensor]:
         return timm.create_model(options.name, pretrained=True).state_dict()
     except Exception as error:  # the hub's client raises a dozen types, all of them "not there"
         mend = "give a local file as backbone.weights, or use packaged"
-        raise UserError("backbone.weights", f"no download for {options.name} ({error})", "timm's weights", mend) from None
+        raise UserError(
+            "backbone.weights", f"no download for {options.name} ({error})", "timm's weights", mend
+        ) from None
 
 
 def _weights_of_file(path: Path) -> dict[str, torch.Tensor]:
@@ -118,7 +124,9 @@ def _weights_of_file(path: Path) -> dict[str, torch.Tensor]:
         state: dict[str, torch.Tensor] = torch.load(path, weights_only=True, map_location="cpu")
         return state
     except Exception as error:
-        raise UserError(path, f"unreadable weights ({type(error).__name__})", "safetensors, or a .pth of tensors") from None
+        raise UserError(
+            path, f"unreadable weights ({type(error).__name__})", "safetensors, or a .pth of tensors"
+        ) from None
 
 
 def _fold_batch_norms(module: nn.Module) -> None:

@@ -13,12 +13,12 @@ from methods.base import (
     FeatureBank,
     FeatureRequest,
     Fit,
-    Options,
     PseudoLabelled,
     Segmenter,
     StageContext,
     TrainingOptions,
 )
+from settings.options import Options
 from settings.records import UNKNOWN, LabelSpace, Mask, Photo
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class DeepLabOptions(Options):
 class DeepLab(Segmenter):
     """Cross-entropy at stride 4 on pixels whose pseudo label is known; single-scale, unmirrored inference."""
 
-    Options = DeepLabOptions
+    options_model = DeepLabOptions
     options: DeepLabOptions
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:

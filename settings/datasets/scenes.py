@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from settings.dataset import Dataset, Options
+from settings.dataset import Dataset
 from settings.errors import UserError
+from settings.options import Options
 from settings.records import Image, LabelSpace, Mask, Photo, fingerprint
 from settings.rendering.backgrounds import GROUNDS
 from settings.rendering.catalogue import MAX_CLASSES, NAMES
@@ -91,7 +92,7 @@ def _layout(recipe: Recipe) -> Layout:
 class Scenes(Dataset):
     """Rendered scenes; photo i of a split depends on version, knobs, data seed, split and i alone."""
 
-    Options: ClassVar[type[Options]] = ScenesOptions
+    options_model: ClassVar[type[Options]] = ScenesOptions
     version: ClassVar[int] = 1
 
     def __init__(self, options: ScenesOptions | None = None) -> None:

@@ -15,16 +15,17 @@ import numpy as np
 from pydantic import Field
 
 from settings.config import data_root
-from settings.dataset import Dataset, Options
+from settings.dataset import Dataset
 from settings.errors import UserError, unknown_name
 from settings.hashing import shared_cache
 from settings.images import photo_size, read_photo
 from settings.masks import read_mask
+from settings.options import Options
 from settings.records import UNKNOWN, LabelSpace, Mask, Photo
 
-CLASSES = tuple(
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant "
-    "sheep sofa train tvmonitor".split()
+CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 COUNTS = {"train": 1464, "val": 1449, "trainaug": 10582}
 """Photos in the lists of the whole data set."""
@@ -41,7 +42,7 @@ class Voc12Options(Options):
 class Voc12(Dataset):
     """VOC 2012; photos whose labels are all outside `classes` are left out."""
 
-    Options = Voc12Options
+    options_model = Voc12Options
 
     def __init__(self, options: Voc12Options) -> None:
         self._folder = _voc_folder(options.root or data_root("voc12"))

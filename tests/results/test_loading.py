@@ -51,14 +51,14 @@ def test_a_missing_store_is_named(tmp_path: Path) -> None:
 )
 def test_a_damaged_done_file_is_named(tmp_path: Path, row: Callable[..., Row], content: str) -> None:
     publish(tmp_path, "aa", [row()]).write_text(content)
-    with pytest.raises(UserError, match="aa/done.json: found"):
+    with pytest.raises(UserError, match=r"aa/done.json: found"):
         results.load(tmp_path)
 
 
 def test_a_missing_rows_file_is_named(tmp_path: Path, row: Callable[..., Row]) -> None:
     done = publish(tmp_path, "aa", [row()])
     (done.parent / "attempt-1" / "rows.parquet").unlink()
-    with pytest.raises(UserError, match="rows.parquet: found no such file"):
+    with pytest.raises(UserError, match=r"rows.parquet: found no such file"):
         results.load(tmp_path)
 
 

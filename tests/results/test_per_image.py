@@ -101,10 +101,10 @@ def test_tables_of_another_kind_are_refused() -> None:
 
 def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
     file = tmp_path / "confusion.parquet"
-    with pytest.raises(UserError, match="confusion.parquet: found no such file"):
+    with pytest.raises(UserError, match=r"confusion.parquet: found no such file"):
         read_table(file)
     write_table(file, confusion_table(some_counts()))
     for damaged in (b"", b"no parquet", file.read_bytes()[:-20], b"PAR1" + bytes(300) + b"PAR1"):
         file.write_bytes(damaged)
-        with pytest.raises(UserError, match="confusion.parquet: found an unreadable table"):
+        with pytest.raises(UserError, match=r"confusion.parquet: found an unreadable table"):
             read_table(file)

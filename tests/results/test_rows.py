@@ -14,7 +14,7 @@ from settings.errors import UserError
 
 def some_rows(row: Callable[..., Row]) -> list[Row]:
     full = row(per_class=[0.5, None], undefined=["disc"], threshold=0.15, coverage=0.75, precision=0.5, recall=0.25,
-               stale=["cam"], seconds=1.5, peak_memory_bytes=2**40, photos=3, provenance='{"commit": "abc"}')  # fmt: skip
+               stale=["cam"], seconds=1.5, peak_memory_bytes=2**40, photos=3, provenance='{"a": 1}')  # fmt: skip
     return [full, row(rng_seed=1, status="failed", reason="non-finite loss", per_class=[], classes=[])]
 
 
@@ -30,7 +30,8 @@ def test_the_columns_of_version_1() -> None:
         "miou", "per_class", "classes", "undefined", "threshold", "coverage", "precision", "recall",
         "protocol", "protocol_version", "void", "evaluation_fingerprint", "training_fingerprint",
         "supervision", "labels_read", "masks_scored", "masks_chosen", "masks_trained",
-        "seconds", "gpu_seconds", "peak_memory_bytes", "photos", "status", "reason", "stale", "provenance", "row_version",
+        "seconds", "gpu_seconds", "peak_memory_bytes", "photos",
+        "status", "reason", "stale", "provenance", "row_version",
     )  # fmt: skip
     assert [str(SCHEMA.field(c).type) for c in ("rng_seed", "miou", "per_class", "stale", "stage")] == [
         "int64",
@@ -94,13 +95,13 @@ def test_another_version_is_named(tmp_path: Path, row: Callable[..., Row]) -> No
         place = table.column_names.index("row_version")
         return table.set_column(place, "row_version", pa.array([7, 7])).drop_columns(["void"])
 
-    with pytest.raises(UserError, match="rows.parquet: found row version 7; expected row version 1"):
+    with pytest.raises(UserError, match=r"rows.parquet: found row version 7; expected row version 1"):
         read_rows(rewritten(tmp_path / "rows.parquet", row, later))
 
 
 def test_missing_and_unknown_columns_are_named(tmp_path: Path, row: Callable[..., Row]) -> None:
     file = tmp_path / "rows.parquet"
-    with pytest.raises(UserError, match="rows.parquet: found no column void, row_version"):
+    with pytest.raises(UserError, match=r"rows.parquet: found no column void, row_version"):
         read_rows(rewritten(file, row, lambda table: table.drop_columns(["void", "row_version"])))
     with pytest.raises(UserError, match="found the columns luck"):
         read_rows(rewritten(file, row, lambda table: table.append_column("luck", pa.array([1, 2]))))
@@ -111,5 +112,5 @@ def test_values_of_another_type_or_sense_are_named(tmp_path: Path, row: Callable
         return lambda table: table.set_column(table.column_names.index("miou"), "miou", pa.array(values))
 
     for values in (["high", "low"], [50.0, None]):
-        with pytest.raises(UserError, match="rows.parquet: found a row that is none"):
+        with pytest.raises(UserError, match=r"rows.parquet: found a row that is none"):
             read_rows(rewritten(tmp_path / "rows.parquet", row, miou(values)))

@@ -65,7 +65,7 @@ def test_nothing_known_is_null(predictions: Path, tmp_path: Path) -> None:
 
 def test_a_missing_prediction_is_an_error_or_all_background(predictions: Path, truth: Path) -> None:
     (predictions / "b.png").unlink()
-    with pytest.raises(UserError, match="predictions/b.png: found no prediction.*--allow-missing"):
+    with pytest.raises(UserError, match=r"predictions/b.png: found no prediction.*--allow-missing"):
         score_folder(predictions, truth, 3)
     score = score_folder(predictions, truth, 3, allow_missing=True)
     assert score.counts.confusion.tolist() == [[3, 1, 0], [1, 2, 0], [2, 0, 0]]
@@ -142,7 +142,7 @@ def test_bad_truths_are_named(predictions: Path, truth: Path, spoil, message: st
 def test_the_first_bad_file_in_name_order_is_reported(predictions: Path, truth: Path) -> None:
     (predictions / "b.png").unlink()
     stray(predictions / "a.png")
-    with pytest.raises(UserError, match="a.png: found mask value 3"):
+    with pytest.raises(UserError, match=r"a.png: found mask value 3"):
         score_folder(predictions, truth, 3)
 
 

@@ -28,6 +28,6 @@ def test_oracle_without_a_counted_pixel_takes_what_was_declared() -> None:
 
 
 def test_unknown_policies() -> None:
-    with pytest.raises(UserError, match="unknown selection policy 'oracel'.*did you mean 'oracle'"):
+    with pytest.raises(UserError, match=r"unknown selection policy 'oracel'.*did you mean 'oracle'"):
         policy("oracel")
     assert is_ranked("fixed") and not is_ranked("oracle") and not is_ranked("made up")

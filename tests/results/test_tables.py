@@ -11,8 +11,8 @@ from results.tables import Table, tables
 
 
 def a_table(row: Callable[..., Row]) -> Table:
-    rows = [row(recipe="cam|x", rng_seed=s, miou=m, seconds=2.0, masks_chosen=20, per_class=[m, None], undefined=["disc"])
-            for s, m in enumerate([0.4, 0.5, 0.6])]  # fmt: skip
+    plain = {"recipe": "cam|x", "seconds": 2.0, "masks_chosen": 20, "undefined": ["disc"]}
+    rows = [row(rng_seed=s, miou=m, per_class=[m, None], **plain) for s, m in enumerate([0.4, 0.5, 0.6])]
     rows += [row(recipe="irn", rng_seed=s, miou=0.25) for s in range(2)]
     rows += [row(recipe="irn", stage="segmentation", rng_seed=0, miou=0.7, stale=["deeplab"])]
     rows += [row(recipe="irn", stage="segmentation", rng_seed=1, status="failed", reason="non-finite loss")]
@@ -30,7 +30,7 @@ def test_markdown(row: Callable[..., Row]) -> None:
 | cam\|x | clean | 0.500 ± 0.100 [1] | – | 3 | 20+0 | 2.0 |
 | irn † [2] | clean | 0.250 ± 0.000 | ✗ [3] | 2 | 0+0 | 0.0 |
 
-- mIoU, mean ± standard deviation over rng seeds; scored: maps on train (tttttttttttt), segmentation on val (vvvvvvvvvvvv)
+- mIoU, mean ± standard deviation over rng seeds; maps on train (tttttttttttt), segmentation on val (vvvvvvvvvvvv)
 - † not ranked: fewer than 3 rng seeds
 - [1] undefined, left out of the mean: disc
 - [2] made by other sources than today's: deeplab

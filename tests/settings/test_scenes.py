@@ -29,7 +29,7 @@ def layouts(dataset: Scenes) -> list[Layout]:
 
 def test_is_registered_under_its_file_name() -> None:
     assert DATASETS.load("scenes") is Scenes
-    assert Scenes.Options is ScenesOptions
+    assert Scenes.options_model is ScenesOptions
 
 
 def test_catalogue_has_a_look_for_every_class() -> None:

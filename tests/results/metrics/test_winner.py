@@ -48,5 +48,5 @@ def test_nan_wins_so_that_it_is_refused_later() -> None:
     ],
 )
 def test_maps_and_ids_are_checked(maps: np.ndarray, ids: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="maps|class ids"):
+    with pytest.raises(ValueError, match=r"maps|class ids"):
         winner_and_score(maps, ids)
