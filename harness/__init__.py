@@ -2,9 +2,26 @@
 
 from importlib.util import find_spec as _find_spec
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+if _TYPE_CHECKING:
+    from harness.api import plan as plan
+    from harness.api import run as run
+
+__all__ = ["plan", "run"]
 
 for _name in ("harness", "methods", "settings", "results"):
     _spec = _find_spec(_name)
     _origin = _Path(_spec.origin if _spec and _spec.origin else _name)
     if _origin.parent.parent != _Path(__file__).parent.parent:
         raise ImportError(f"{_origin} hides Seedbed's package '{_name}': rename it, or start Python elsewhere")
+
+
+def __getattr__(name: str) -> _Any:
+    # What a suite needs is imported when it is asked for, not with the package.
+    if name in __all__:
+        from harness import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'harness' has no attribute {name!r}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.context import Work
 from harness.graph import Ref
-from harness.provenance import provenance
+from harness.provenance import provenance, sources_of
 from settings.supervision import LedgerEntry
 
 
@@ -37,7 +37,7 @@ class Lineage:
         return [LedgerEntry.from_json(entry) for record in self.records.values() for entry in record.get("ledger", ())]
 
     def sources(self) -> dict[str, str]:
-        """Component → hash of the sources that made its artefacts."""
+        """Module → hash of the sources that made its artefacts."""
         return {name: sha for record in self.records.values() for name, sha in record["sources"].items()}
 
     def row_fields(self) -> dict[str, Any]:
@@ -56,6 +56,11 @@ class Lineage:
             "peak_memory_bytes": max((record["peak_memory_bytes"] for record in self.records.values()), default=0),
             "provenance": json.dumps(provenance(), sort_keys=True),
         }
+
+
+def stale_sources(made_by: Mapping[str, str]) -> list[str]:
+    """The modules whose sources are no longer those that made an artefact."""
+    return sorted(module for module, sha in made_by.items() if sources_of(module) != sha)
 
 
 def _distinct(ledger: list[LedgerEntry], purpose: str, kind: str = "mask") -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.costs import Costs
 from harness.events import EventLog
 from harness.executors.base import Executor, Result, drive
 from harness.graph import Ref, Stage, missing_stages
@@ -20,7 +21,7 @@ from harness.suite import Suite
 ExecutorName = Literal["serial", "ray"]
 MAX_REPAIRS = 3
 """How often artefacts that turn out damaged are made again within one run."""
-Display = Callable[[EventLog, dict[Ref, Stage]], AbstractContextManager[object]]
+Display = Callable[[EventLog, dict[Ref, Stage], Store], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ def run_suite(
     result = Result()
     if missing:
         log = _open_log(store, plan, missing, executor)
-        with display(log, missing) if display else nullcontext():
+        with display(log, missing, store) if display else nullcontext():
             result = _execute(plan, missing, executor, slots, store, log)
+        Costs(store).learn(store, missing)
         log.write("run_finished", failures=len(result.failures), blocked=len(result.blocked))
     return Run(plan, result, store.root, len(missing), time.perf_counter() - start)
 
@@ -119,7 +121,7 @@ def _write_stage(store: Store, stage: Stage) -> None:
         write_json(path, stage.to_json())
 
 
-def read_stage(store: Store, prefix: str) -> list[Stage]:
+def read_stages(store: Store, prefix: str) -> list[Stage]:
     """The stages whose key begins with `prefix`."""
     paths: Sequence[Path] = sorted((store.root / "stages").glob("*.json"))
     return [Stage.from_json(json.loads(path.read_text())) for path in paths if path.stem.startswith(prefix)]

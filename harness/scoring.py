@@ -78,7 +78,9 @@ def row(work: Work) -> None:
         if identity["stage"] == "pseudo_labels":
             result |= {"coverage": nullable(_coverage(work).share), "void": "background"}
     result |= {"evaluation_fingerprint": _evaluation_fingerprint(work), "threshold": threshold}
-    record = Row(**_row_identity(identity), **result, **Lineage.of(work).row_fields())
+    lineage = Lineage.of(work)
+    record = Row(**_row_identity(identity), **result, **lineage.row_fields())
+    work.attempt.path("sources.json").write_text(json.dumps(lineage.sources()), encoding="utf-8")
     write_rows(work.attempt.path("rows.parquet"), [record])
     write_table(work.attempt.path("counts.parquet"), table)
 

@@ -98,6 +98,16 @@ def _run(stages: Sequence[Stage], store: Store, log: EventLog) -> list[Outcome]:
     return [Outcome(stage.ref, "done", seconds / len(stages)) for stage in stages]
 
 
+def run_openly(stage: Stage, store: Store) -> None:
+    """Run one stage without catching its errors and without publishing, for a debugger."""
+    work = _work(stage, store, EventLog(store.root / "events" / "single.jsonl"), [stage.key])
+    try:
+        _set_threads(stage.threads)
+        run_together([work])
+    finally:
+        store.discard(work.attempt)
+
+
 def _work(stage: Stage, store: Store, log: EventLog, keys: list[str]) -> Work:
     inputs = {role: tuple(store.open(*ref) for ref in refs) for role, refs in stage.inputs.items()}
     numerics = stage.identity.get("numerics", {})

@@ -63,6 +63,15 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables([table.replace_schema_metadata(metadata) for table in tables]).unify_dictionaries()
 
 
+def stacked(parts: Sequence[tuple[int, pa.Table]]) -> pa.Table:
+    """Tables of several rows of a leaderboard as one, with a first column `row` that tells them apart."""
+    numbered = [
+        table.add_column(0, pa.field("row", pa.int32(), nullable=False), pa.array([number] * len(table), pa.int32()))
+        for number, table in parts
+    ]
+    return pa.concat_tables([table.replace_schema_metadata(None) for table in numbered]).unify_dictionaries()
+
+
 def image_ids(table: pa.Table) -> tuple[str, ...]:
     """The ids of all images of a table, in the order they were given."""
     metadata = table.schema.metadata or {}

@@ -33,17 +33,17 @@ class ScenesOptions(Options):
         default=6, ge=2, le=MAX_CLASSES, description="an even number: classes come in look-alike pairs"
     )
     size: int = Field(default=128, ge=32, le=1024, description="side of the square photos in pixels")
-    train: int = Field(default=256, ge=1, le=MAX_COUNT, description="photos in train")
+    train: int = Field(default=320, ge=1, le=MAX_COUNT, description="photos in train")
     dev: int = Field(default=128, ge=0, le=MAX_COUNT, description="photos in dev")
     val: int = Field(default=128, ge=1, le=MAX_COUNT, description="photos in val")
     co_occurrence: float = Field(
-        default=0.4, ge=0, le=1, description="how often a further object is sure to be the partner"
+        default=0.3, ge=0, le=1, description="how often a further object is sure to be the partner"
     )
     background_correlation: float = Field(
         default=0.6, ge=0, le=1, description="how often the ground follows from the class"
     )
-    part_size: float = Field(default=0.5, ge=0.2, le=0.8, description="length of the head relative to the body's")
-    clutter: float = Field(default=0.4, ge=0, le=1, description="how many small things of no class lie about")
+    part_size: float = Field(default=0.6, ge=0.2, le=0.8, description="length of the head relative to the body's")
+    clutter: float = Field(default=0.3, ge=0, le=1, description="how many small things of no class lie about")
     data_seed: int = Field(default=0, ge=0, lt=2**63, description="another number, another set")
 
     @field_validator("classes")
@@ -80,7 +80,7 @@ class Recipe:
         return draw_photo(self.layout(), self.knobs.size, self.knobs.clutter, self.stream("pixels"))
 
     def stream(self, purpose: Literal["layout", "pixels"]) -> np.random.Generator:
-        """Random numbers of this photo; layout and pixels have streams of their own, so that one needs not the other."""
+        """Random numbers of this photo; layout and pixels have a stream each, so that neither waits for the other."""
         return np.random.default_rng(int(fingerprint([self.content, purpose]), 16))
 
 

@@ -41,14 +41,14 @@ class Head:
 ELLIPSE = Outline(0.76, 2.0)
 BOX = Outline(0.72, 4.0)
 BEAN = Outline(0.80, 2.2, ((1, 0.10, 1.6), (2, 0.05, 0.8), (3, 0.06, 1.6)))
-STAR = Outline(0.95, 2.0, ((6, 0.13, 0.0),))
+STAR = Outline(0.95, 2.0, ((6, 0.09, 0.0),))
 PEBBLE = Outline(0.84, 2.6, ((3, 0.09, 1.6), (4, 0.04, 1.0)))
 
 DISC = Outline()
 TRIANGLE = Outline(1.0, 2.0, ((3, 0.22, 0.0), (6, 0.05, 0.0)))
 SQUARE = Outline(1.0, 5.0)
 BURST = Outline(1.0, 2.0, ((7, 0.16, 0.0),))
-DROP = Outline(0.62, 2.0, ((1, 0.18, 0.0),))
+DROP = Outline(0.8, 2.0, ((1, 0.18, 0.0),))
 CLOVER = Outline(1.0, 2.0, ((4, 0.20, 0.8),))
 
 BODIES = (

@@ -5,7 +5,7 @@ the same on all platforms and versions.
 """
 
 from dataclasses import dataclass
-from math import cos, hypot, pi, sin
+from math import cos, hypot, pi, sin, sqrt
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +19,7 @@ LENGTHS = (0.35, 0.60)
 """Range of an object's length (head included), in sides of the photo."""
 TRIES = 40
 MAX_TILT = 0.3 * pi
-COUNTS = (0.35, 0.75)
+COUNTS = (0.4, 0.8)
 """A photo shows one object with the first probability, at most two with the second, else three."""
 
 
@@ -109,9 +109,13 @@ def _companion(rng: np.random.Generator, first: int, knobs: Knobs) -> int:
 
 
 def _place(rng: np.random.Generator, class_id: int, part_size: float, behind: list[Thing]) -> Thing | None:
-    """An object that hides no head behind it and not much of a body; None when no try found room."""
-    for _ in range(TRIES):
-        length = LENGTHS[0] + (LENGTHS[1] - LENGTHS[0]) * rng.random()
+    """An object that hides no head behind it and not much of a body, the smaller the longer the search for room takes.
+
+    Long objects are likelier than short ones; None when no try found room.
+    """
+    wish = LENGTHS[0] + (LENGTHS[1] - LENGTHS[0]) * sqrt(rng.random())
+    for attempt in range(TRIES):
+        length = wish + (LENGTHS[0] - wish) * attempt / TRIES
         x, y = (length / 2 + (1 - length) * rng.random() for _ in range(2))
         tilt = MAX_TILT * (2 * rng.random() - 1)
         thing = Thing(class_id, (x, y), length, tilt, rng.random() < 0.5, part_size)
@@ -127,7 +131,7 @@ def _leaves_visible(front: Thing, back: Thing) -> bool:
     return (
         _distance(head, front.body_centre) > front.body_radius + clear
         and _distance(head, front.head_centre) > front.head_radius + clear
-        and _distance(back.body_centre, front.body_centre) > 0.65 * (back.body_radius + front.body_radius)
+        and _distance(back.body_centre, front.body_centre) > 0.75 * (back.body_radius + front.body_radius)
     )
 
 

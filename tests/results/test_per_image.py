@@ -11,6 +11,7 @@ from results.metrics.sweep import Sweep, threshold_sweep
 from results.per_image import (
     confusion_table,
     image_ids,
+    joined,
     read_table,
     sweep_table,
     total_counts,
@@ -78,6 +79,15 @@ def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_table(tmp_path / name, confusion_table(some_counts()))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_joined_shards_are_the_whole() -> None:
+    images = some_counts()
+    whole = joined([confusion_table(images[:2]), confusion_table(images[2:])])
+    assert whole.to_pylist() == confusion_table(images).to_pylist()
+    assert image_ids(whole) == tuple(image for image, _ in images)
+    with pytest.raises(ValueError, match="twice"):
+        joined([confusion_table(images), confusion_table(images[:1])])
 
 
 def test_no_images_at_all() -> None:

@@ -157,9 +157,11 @@ def test_clutter_changes_the_photo_but_not_the_labels_rule() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("classes", 7), ("classes", 22), ("classes", 0), ("size", 8), ("size", 10_000), ("train", 0), ("val", -1)]
-    + [("co_occurrence", 1.5), ("background_correlation", -0.1), ("part_size", 0.0), ("clutter", 2), ("data_seed", -1)]
-    + [("clutter", float("nan")), ("train", 100_001), ("colour", 1)],
+    [
+        *(("classes", 7), ("classes", 22), ("classes", 0), ("size", 8), ("size", 10_000), ("train", 0), ("val", -1)),
+        *(("co_occurrence", 1.5), ("background_correlation", -0.1), ("part_size", 0.0), ("data_seed", -1)),
+        *(("clutter", 2), ("clutter", float("nan")), ("train", 100_001), ("colour", 1)),
+    ],
 )
 def test_absurd_options_are_refused(option: str, value: float) -> None:
     with pytest.raises(ValidationError, match=option):

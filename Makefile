@@ -1,0 +1,32 @@
+# Each target sets up what it needs: the first call builds .venv, later ones find it.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export SEEDBED_REAL_DATA ?= ../shared/data
+
+.PHONY: leaderboard test check format bench
+leaderboard: $(READY)
+	$(BIN)/seedbed run scenes-leaderboard
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	for file in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
+
+# torch and torchvision come through pip: whichever build (CPU or CUDA) pip is set up to find.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch torchvision
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,search]'
+	touch $(READY)

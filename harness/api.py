@@ -1,0 +1,36 @@
+"""The Python API: `harness.run(suite)` and `harness.plan(suite)`; rows come from `results.load(store)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.estimate import Estimate, estimate_suite
+from harness.gathering import Finished, run_and_gather
+from harness.running import ExecutorName
+from harness.suite import Suite, load_suite
+
+STORE = "runs"
+
+
+def run(
+    suite: str | Path | Suite,
+    store: str | Path = STORE,
+    executor: ExecutorName = "ray",
+    overrides: Sequence[str] = (),
+    slots: int | None = None,
+) -> Finished:
+    """Run what is missing of a suite (a ready one's name, a YAML file, or a Suite) and gather its leaderboard.
+
+    Stages that fail are holes in the returned board, not exceptions. Raises UserError for what the user can mend.
+    """
+    return run_and_gather(_suite(suite, overrides), Path(store), executor, slots)
+
+
+def plan(suite: str | Path | Suite, store: str | Path = STORE, overrides: Sequence[str] = ()) -> Estimate:
+    """What a run would do and cost; nothing is run or written. Raises UserError for what a run would refuse."""
+    return estimate_suite(_suite(suite, overrides), Path(store))
+
+
+def _suite(suite: str | Path | Suite, overrides: Sequence[str]) -> Suite:
+    return suite if isinstance(suite, Suite) else load_suite(suite, overrides)

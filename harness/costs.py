@@ -1,0 +1,67 @@
+"""What stages cost, before they run: measured seconds of this store where there are some, else a checked-in guess."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+
+from harness.graph import Ref, Stage
+from harness.store import Store, write_json
+
+SECONDS_A_PHOTO: Mapping[str, float] = {
+    "features": 0.05,
+    "localizer_fit": 0.06,
+    "localizer_apply": 0.01,
+    "label": 0.01,
+    "segmenter_fit": 0.25,
+    "segment": 0.03,
+    "sweep": 0.01,
+    "score": 0.006,
+    "gallery": 0.5,
+}
+"""On one core of a laptop; what is not named here costs next to nothing."""
+CHANNELS_OF_LEVEL = (16, 24, 40, 112, 320)
+"""Those of the default backbone; other networks are wider, and their first run measures them."""
+OTHER_BYTES_A_PHOTO = 20_000
+
+
+class Costs:
+    """Seconds and bytes of stages; `learn` keeps what a run measured."""
+
+    def __init__(self, store: Store) -> None:
+        self._path = store.root / "costs.json"
+        self._measured = _read(self._path)
+
+    def seconds(self, stage: Stage) -> float:
+        """Estimated seconds of a stage."""
+        a_photo = self._measured.get(stage.group, SECONDS_A_PHOTO.get(stage.kind, 0.0))
+        return a_photo * stage.photos + 0.02
+
+    def bytes(self, stage: Stage) -> int:
+        """Estimated bytes of a stage's artefact."""
+        if stage.kind != "features":
+            return OTHER_BYTES_A_PHOTO * stage.photos if stage.kind in ("localizer_apply", "label", "segment") else 0
+        level, scale = stage.identity["level"], stage.identity["scale"]
+        backbone = stage.identity["backbone"]
+        side: int = round(backbone["size"] * scale) // min(2 ** (level + 1), backbone["output_stride"])
+        return 2 * CHANNELS_OF_LEVEL[level] * side * side * stage.photos
+
+    def learn(self, store: Store, stages: Mapping[Ref, Stage]) -> None:
+        """Keep the median seconds a photo of each group of stages that are published now."""
+        seen: dict[str, list[float]] = {}
+        for stage in stages.values():
+            if stage.photos and store.has(*stage.ref):
+                seen.setdefault(stage.group, []).append(store.record(*stage.ref)["seconds"] / stage.photos)
+        if seen:
+            self._measured |= {group: median(values) for group, values in seen.items()}
+            write_json(self._path, self._measured)
+
+
+def _read(path: Path) -> dict[str, float]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {str(group): float(seconds) for group, seconds in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}

@@ -1,0 +1,150 @@
+"""From a run's artefacts to its leaderboard: rows, holes, tables, figure and pictures in one folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from harness.display import Display, duration
+from harness.graph import Ref, Stage
+from harness.lineage import stale_sources
+from harness.running import ExecutorName, Run, run_suite
+from harness.store import Store, write_json
+from harness.suite import Suite
+from results.per_image import read_table, stacked, write_table
+from results.rows import Row, frame, read_rows, write_rows
+from results.tables import Table, tables
+from settings.records import fingerprint
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The rows of a run, holes included, and their tables."""
+
+    rows: tuple[Row, ...]
+    tables: tuple[Table, ...]
+
+    @property
+    def holes(self) -> int:
+        """Rows that failed or were blocked."""
+        return sum(row.status == "failed" for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What `harness.run` returns: the run, its leaderboard, and the folder that shows it."""
+
+    run: Run
+    board: Leaderboard
+    folder: Path
+
+    def summary(self) -> str:
+        """One line: stages, time, holes, where the results lie."""
+        run = self.run
+        state = "stopped; run it again to continue" if run.result.interrupted else f"{self.board.holes} holes"
+        return f"{run.stages_run} stages in {duration(run.seconds)} · {state} · {self.folder}"
+
+
+def run_and_gather(
+    suite: Suite,
+    store: Path,
+    executor: ExecutorName = "ray",
+    slots: int | None = None,
+    folder: Path | None = None,
+    shown: bool = False,
+) -> Finished:
+    """Run what is missing of a suite and write its leaderboard into `folder`; `shown` displays progress."""
+    display = partial(Display, slots=slots or len(os.sched_getaffinity(0))) if shown else None
+    run = run_suite(suite, store, executor, slots, display)
+    board = gather(run)
+    folder = folder or run.store / "leaderboards" / suite.name
+    write_leaderboard(run, board, folder)
+    return Finished(run, board, folder)
+
+
+def gather(run: Run) -> Leaderboard:
+    """The rows of a run in plan order; a row that could not be made is a hole with its reason."""
+    store = Store(run.store)
+    rows = tuple(_row(store, run, ref) for ref in run.plan.rows)
+    return Leaderboard(rows, tuple(tables(frame(rows))))
+
+
+def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
+    """Write table.md, table.csv, rows.parquet, counts.parquet, table.png/.svg and the galleries.
+
+    Nothing is written again when the folder already shows these rows.
+    """
+    state = folder / "state.json"
+    wanted = {"rows": fingerprint([repr(row) for row in board.rows]), "targets": [ref.key for ref in run.plan.targets]}
+    if state.exists() and json.loads(state.read_text(encoding="utf-8")) == wanted:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    state.unlink(missing_ok=True)
+    write_rows(folder / "rows.parquet", board.rows)
+    _write_tables(run, board, folder)
+    _write_counts(run, folder)
+    _write_pictures(run, board, folder)
+    write_json(state, wanted)
+
+
+def _row(store: Store, run: Run, ref: Ref) -> Row:
+    stage = run.plan.graph[ref]
+    if not store.has(*ref):
+        return _hole(run, stage)
+    artefact = store.open(*ref)
+    (row,) = read_rows(artefact.path("rows.parquet"))
+    return replace(row, stale=stale_sources(json.loads(artefact.path("sources.json").read_text(encoding="utf-8"))))
+
+
+def _hole(run: Run, stage: Stage) -> Row:
+    root = run.result.blocked.get(stage.ref, stage.ref)
+    cause = run.plan.graph[root]
+    reason = run.result.failures.get(root, "not run: the run was stopped before it")
+    where = "" if root == stage.ref else f"{cause.label}: "
+    identity = {**stage.identity["row"], "protocol_version": 1}
+    return Row(**identity, miou=None, status="failed", reason=f"{where}{reason}", evaluation_fingerprint="")
+
+
+def _write_tables(run: Run, board: Leaderboard, folder: Path) -> None:
+    suite = run.plan.suite
+    head = f"# {suite.name}\n\n{suite.description}\n\n"
+    body = "\n\n".join(table.to_markdown() for table in board.tables)
+    (folder / "table.md").write_text(head + body + "\n", encoding="utf-8")
+    first, *others = [table.to_csv() for table in board.tables] or [""]
+    rest = "".join(text.split("\n", 1)[1] for text in others)
+    (folder / "table.csv").write_text(first + rest, encoding="utf-8")
+
+
+def _write_counts(run: Run, folder: Path) -> None:
+    """Per-image counts: `counts.parquet` (masks) and `sweeps.parquet` (maps); `row` is the position in rows.parquet.
+
+    Rows that were counted together (one sweep serves every policy) are written once, under the first of them.
+    """
+    store = Store(run.store)
+    kinds: dict[str, dict[tuple[Ref, ...], tuple[int, Ref]]] = {"score": {}, "sweep": {}}
+    for position, ref in enumerate(run.plan.rows):
+        counts = run.plan.graph[ref].inputs["counts"]
+        if store.has(*ref):
+            kinds[counts[0].kind].setdefault(counts, (position, ref))
+    for kind, name in (("score", "counts.parquet"), ("sweep", "sweeps.parquet")):
+        parts = [
+            (position, read_table(store.open(*ref).path("counts.parquet"))) for position, ref in kinds[kind].values()
+        ]
+        if parts:
+            write_table(folder / name, stacked(parts))
+
+
+def _write_pictures(run: Run, board: Leaderboard, folder: Path) -> None:
+    from results.plots import plot_table
+
+    store = Store(run.store)
+    if any(row.miou is not None for row in board.rows):
+        plot_table(frame(board.rows), folder / "table.png", folder / "table.svg")
+    for ref in run.plan.pictures:
+        if store.has(*ref):
+            recipe = run.plan.graph[ref].runtime["recipe"]
+            shutil.copyfile(store.open(*ref).path("gallery.png"), folder / f"gallery-{recipe}.png")

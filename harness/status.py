@@ -1,0 +1,100 @@
+"""`seedbed status`, `logs` and `stage`: what a store tells about its runs and stages."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from harness.display import duration
+from harness.events import EventReader, latest_log
+from harness.graph import Ref
+from harness.store import Store
+from settings.errors import UserError
+
+SILENT_S = 60
+
+
+def status_of(store_path: Path) -> str:
+    """The latest run on a store: stages done, running and failed, and whether it still goes on."""
+    log = latest_log(store_path)
+    if log is None:
+        raise UserError(store_path, "no run", "a store that a suite was run on", "see --store")
+    events = list(EventReader(log).new())
+    first = next((event for event in events if event["event"] == "run_started"), None)
+    if first is None:
+        raise UserError(log, "no beginning of a run", "an event log")
+    groups: dict[str, str] = first["groups"]
+    state = dict.fromkeys(groups, "to do")
+    for event in events:
+        for key in event.get("stages", ()):
+            state[key] = {"started": "running", "finished": "done", "progress": state[key]}.get(
+                event["event"], "failed"
+            )
+    lines = [f"{first['suite']} · {first['executor']} · {_ending(events)}"]
+    for group in dict.fromkeys(groups.values()):
+        members = [state[key] for key in groups if groups[key] == group]
+        counts = {name: members.count(name) for name in ("done", "running", "failed", "to do")}
+        lines.append(f"  {group}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
+    failures = [f"  failed {key[:12]}: {e['reason']}" for e in events if e["event"] == "failed" for key in e["stages"]]
+    return "\n".join(lines + failures)
+
+
+def log_of(store_path: Path, stage: str) -> str:
+    """A failed stage's traceback, or a training stage's losses; raises UserError when the store knows no such stage."""
+    for path in sorted((store_path / "failures").glob("*.json")):
+        failure = json.loads(path.read_text(encoding="utf-8"))
+        if path.stem.startswith(stage) or failure["label"].startswith(stage):
+            return f"{failure['label']} ({path.stem[:12]})\n{failure['reason']}\n\n{failure['traceback']}"
+    store = Store(store_path)
+    for ref, record in _published(store):
+        if ref.key.startswith(stage) or record["label"].startswith(stage):
+            return _success(store, ref, record)
+    raise UserError("stage", f"'{stage}'", f"the key or label of a stage in {store_path}", "see seedbed status")
+
+
+def run_one(store_path: Path, prefix: str, debug: bool) -> str:
+    """Run one stage here and now; with `debug` its errors come through."""
+    from harness.running import read_stages
+    from harness.worker import Job, run_job, run_openly
+
+    found = read_stages(Store(store_path), prefix)
+    if len(found) != 1:
+        raise UserError("stage", f"'{prefix}', which fits {len(found)} stages", "the beginning of one key")
+    (stage,) = found
+    store = Store(store_path.resolve())
+    absent = [str(ref) for ref in stage.needs() if not store.has(*ref)]
+    if absent:
+        raise UserError("stage", f"missing inputs {', '.join(absent[:3])}", "published inputs", "run the suite first")
+    log = store.root / "events" / "single.jsonl"
+    log.parent.mkdir(exist_ok=True)
+    start = time.perf_counter()
+    if debug:
+        run_openly(stage, store)
+        return f"{stage.label}: ran in {duration(time.perf_counter() - start)}; nothing was published"
+    (outcome,) = run_job(Job((stage,), store.root, log))
+    return f"{stage.label}: {outcome.status} {outcome.reason}".rstrip()
+
+
+def _ending(events: list[dict[str, Any]]) -> str:
+    last = events[-1]
+    ago = time.time() - last["t"]
+    if last["event"] == "run_finished":
+        return f"finished {duration(ago)} ago, {last['failures']} failed, {last['blocked']} blocked"
+    word = "running" if ago < SILENT_S else "silent; it may have been killed: run it again to continue"
+    return f"{word}, last event {duration(ago)} ago"
+
+
+def _published(store: Store) -> list[tuple[Ref, Any]]:
+    kinds = [path.name for path in store.root.iterdir() if path.is_dir()]
+    return [(Ref(kind, key), store.record(kind, key)) for kind in sorted(kinds) for key in store.keys(kind)]
+
+
+def _success(store: Store, ref: Ref, record: Any) -> str:
+    head = f"{record['label']} ({ref.key[:12]}): done in {duration(record['seconds'])} on {record['device']}"
+    path = store.open(*ref).path("log.json")
+    if not path.exists():
+        return head
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return "\n".join([head, *("  " + " · ".join(f"{name} {value:g}" for name, value in row.items()) for row in rows)])
