@@ -17,6 +17,7 @@ from harness.store import Store, write_json
 from harness.suite import Suite
 from results.per_image import read_table, stacked, write_table
 from results.rows import Row, frame, read_rows, write_rows
+from results.selection import is_ranked
 from results.tables import Table, tables
 from settings.records import fingerprint
 
@@ -142,7 +143,7 @@ def _write_pictures(run: Run, board: Leaderboard, folder: Path) -> None:
     from results.plots import plot_table
 
     store = Store(run.store)
-    if any(row.miou is not None for row in board.rows):
+    if any(row.miou is not None and is_ranked(row.policy) for row in board.rows):
         plot_table(frame(board.rows), folder / "table.png", folder / "table.svg")
     for ref in run.plan.pictures:
         if store.has(*ref):

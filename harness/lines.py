@@ -88,7 +88,7 @@ class Line:
         if self._mode == "frozen":
             every = range(len(self.source.shards))
             inputs["features"] = blueprint.features(self.source, localizer.fit_features(), None, every)
-        return self._fit("localizer_fit", self.parts.identity("localizer"), inputs, self._group("localizer fit"))
+        return self._fit("localizer_fit", self.parts.identity("localizer", fit=True), inputs, self._group("localizer fit"))
 
     def _fit(self, kind: str, component: Mapping[str, Any], inputs: dict[str, tuple[Ref, ...]], group: str) -> Ref:
         suite = self.blueprint.suite
@@ -182,7 +182,7 @@ class Line:
         }
         if self._mode == "frozen":
             inputs["features"] = blueprint.features(self.source, segmenter.fit_features(), None, every)
-        return self._fit("segmenter_fit", self.parts.identity("segmenter"), inputs, self._group("segmenter fit"))
+        return self._fit("segmenter_fit", self.parts.identity("segmenter", fit=True), inputs, self._group("segmenter fit"))
 
     # What is scored
 

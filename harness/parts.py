@@ -29,10 +29,10 @@ class Parts:
         """False for a control that learns from nothing."""
         return self.localizer is not None or bool(self.segmenter and self.segmenter.trained)
 
-    def identity(self, role: str) -> dict[str, Any]:
-        """What of a component belongs into keys: its name, version and options."""
+    def identity(self, role: str, fit: bool = False) -> dict[str, Any]:
+        """What of a component belongs into keys: its name, version and options (of a fit: those that it reads)."""
         component = getattr(self, role)
-        options = component.options.model_dump(mode="json")
+        options = component.options.model_dump(mode="json", exclude=component.apply_options if fit else None)
         return {"role": role, "name": self.names[role], "version": component.version, "options": options}
 
 

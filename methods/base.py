@@ -106,6 +106,8 @@ class Localizer(ABC):
     options_model: ClassVar[type[Options]] = Options
     version: ClassVar[int] = 1
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
+    apply_options: ClassVar[frozenset[str]] = frozenset()
+    """Options that only `apply` reads: changing them trains nothing anew."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -179,6 +181,8 @@ class Segmenter(ABC):
     options_model: ClassVar[type[Options]] = Options
     version: ClassVar[int] = 1
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
+    apply_options: ClassVar[frozenset[str]] = frozenset()
+    """Options that only `apply` reads."""
     trained: ClassVar[bool] = True
     """False for a segmenter that learns nothing: `fit` is then never called and its weights are empty."""
 

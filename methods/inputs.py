@@ -53,7 +53,8 @@ class FrozenInputs:
         """One read of the bank a level."""
         ids = [self._ids[row] for row in rows]
         requests = ([FeatureRequest(flip=bool(flip), level=level) for flip in flips] for level in self._levels)
-        return [self._bank.features_BCHW(ids, request).to(self._device) for request in requests]
+        features = (self._bank.features_BCHW(ids, request) for request in requests)
+        return [level.to(self._device, memory_format=torch.channels_last) for level in features]
 
     def groups(self, backbone_factor: float) -> list[Group]:
         """Nothing of a frozen backbone is trained."""

@@ -41,6 +41,7 @@ class Cam(Localizer):
     """Map of a label's class: ReLU of its class map, summed over scales and flips, divided by its own maximum."""
 
     options_model = CamOptions
+    apply_options = frozenset({"scales", "flip"})
     options: CamOptions
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:

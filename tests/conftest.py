@@ -1,0 +1,35 @@
+"""What all tests share: one compute thread, a cache and a configuration of their own, repeatable examples."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, which only some tests do
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither the user's cache nor the user's configuration is seen or touched."""
+    folder = tmp_path_factory.mktemp("surroundings")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEEDBED_CACHE", str(folder / "cache"))
+        patch.setenv("SEEDBED_CONFIG", str(folder / "config.yaml"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real photos; a test that needs it is skipped, with this reason, where it is absent."""
+    folder = Path(os.environ.get("SEEDBED_REAL_DATA") or REPOSITORY / ".." / "shared" / "data").resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no real data: '{folder}' is not a folder (set SEEDBED_REAL_DATA)")
+    return folder

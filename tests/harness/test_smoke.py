@@ -1,0 +1,174 @@
+"""The whole path on tiny scenes: what comes out is what independent code computes from the artefacts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import harness
+import results
+from harness.data import dataset_of
+from harness.gathering import Finished, run_and_gather
+from harness.graph import Stage
+from harness.store import Store
+from harness.suite import load_suite
+from results.rows import IDENTITY, Row
+from settings.records import UNKNOWN
+from tests.harness.conftest import results_of
+
+
+def row_of(smoke: Finished, recipe: str, stage: str, policy: str = "fixed") -> Row:
+    (row,) = (r for r in smoke.board.rows if (r.recipe, r.stage, r.policy) == (recipe, stage, policy))
+    return row
+
+
+def stages_of(smoke: Finished, kind: str, recipe: str = "") -> list[Stage]:
+    return [s for s in smoke.run.plan.graph.values() if s.kind == kind and s.label.startswith(recipe)]
+
+
+def naive_miou(pairs: list[tuple[np.ndarray, np.ndarray]], classes: int) -> float:
+    """Mean over classes of intersection / union of sets of pixels over the whole set."""
+    values = []
+    for value in range(classes):
+        intersection = sum(int(((p == value) & (t == value)).sum()) for p, t in pairs)
+        union = sum(int((((p == value) & (t != UNKNOWN)) | (t == value)).sum()) for p, t in pairs)
+        if union:
+            values.append(intersection / union)
+    return sum(values) / len(values)
+
+
+def masks_behind(smoke: Finished, row_stage: str, recipe: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(mask, truth) of every photo that a row scored, read with nothing of ours but the data set."""
+    store, dataset = Store(smoke.run.store), dataset_of(smoke.run.plan.suite.dataset)
+    pairs = []
+    for ref in smoke.run.plan.rows:
+        stage = smoke.run.plan.graph[ref]
+        if (stage.identity["row"]["stage"], stage.identity["row"]["recipe"]) != (row_stage, recipe):
+            continue
+        for counts in stage.inputs["counts"]:
+            scored = smoke.run.plan.graph[counts]
+            folder = store.open(*scored.inputs["masks"][0]).folder
+            for photo_id in scored.runtime["ids"]:
+                pairs.append((np.asarray(Image.open(folder / f"{photo_id}.png")), dataset.read_mask(photo_id)))
+    return pairs
+
+
+def test_every_row_is_there_and_nothing_failed(smoke: Finished) -> None:
+    assert smoke.board.holes == 0
+    assert {(row.recipe, row.stage, row.policy) for row in smoke.board.rows} == {
+        ("cam", "maps", "fixed"),
+        ("cam", "maps", "oracle"),
+        ("cam", "pseudo_labels", "fixed"),
+        ("cam", "segmentation", "fixed"),
+        ("all-background", "pseudo_labels", "fixed"),
+        ("all-background", "segmentation", "fixed"),
+    }
+
+
+@pytest.mark.parametrize(("recipe", "stage", "photos"), [("cam", "pseudo_labels", 24), ("cam", "segmentation", 16)])
+def test_rows_equal_naive_scoring_of_the_pngs(smoke: Finished, recipe: str, stage: str, photos: int) -> None:
+    pairs = masks_behind(smoke, stage, recipe)
+    assert len(pairs) == photos
+    assert row_of(smoke, recipe, stage).miou == pytest.approx(naive_miou(pairs, 3), abs=1e-12)
+
+
+def test_the_floor_is_the_share_of_background(smoke: Finished) -> None:
+    """All background: IoU of background is its share of pixels, every other class 0."""
+    dataset = dataset_of(smoke.run.plan.suite.dataset)
+    share = np.mean([(dataset.read_mask(photo_id) == 0).mean() for photo_id in dataset.splits["val"]])
+    assert row_of(smoke, "all-background", "segmentation").miou == pytest.approx(share / 3, abs=1e-12)
+
+
+def test_the_sweep_at_the_declared_threshold_is_the_score_of_the_pseudo_labels(smoke: Finished) -> None:
+    maps, labels = row_of(smoke, "cam", "maps"), row_of(smoke, "cam", "pseudo_labels")
+    assert maps.threshold == 0.3
+    assert maps.miou == labels.miou
+    assert maps.per_class == labels.per_class
+
+
+def test_pseudo_labels_at_the_threshold_that_the_oracle_chose_score_what_it_promised(tmp_path: Path) -> None:
+    suite = load_suite("smoke", ["policies={oracle: pseudo_labels}", "gallery=0", "references=[]"])
+    finished = run_and_gather(suite, tmp_path / "store", "serial")
+    maps, labels = finished.board.rows
+    assert (maps.stage, labels.stage) == ("maps", "pseudo_labels")
+    assert labels.miou == maps.miou
+
+
+def test_the_oracle_is_never_below_the_declared_threshold(smoke: Finished) -> None:
+    assert row_of(smoke, "cam", "maps", "oracle").miou >= row_of(smoke, "cam", "maps").miou
+
+
+def test_the_ledger_says_who_saw_which_pixels(smoke: Finished) -> None:
+    for row in smoke.board.rows:
+        assert row.masks_scored == (16 if row.stage == "segmentation" else 24)
+        assert (row.masks_chosen, row.masks_trained) == (0, 0)
+        assert row.labels_read == (32 if row.recipe == "cam" else 0)
+        assert row.supervision == ("I" if row.recipe == "cam" else "")
+
+
+def test_no_stage_of_a_method_read_a_mask(smoke: Finished) -> None:
+    store = Store(smoke.run.store)
+    for ref, stage in smoke.run.plan.graph.items():
+        read = {entry["kind"] for entry in store.record(*ref).get("ledger", ())}
+        assert read == ({"mask"} if stage.kind in ("sweep", "score", "gallery") else read - {"mask"})
+
+
+def test_results_load_gives_the_same_rows(smoke: Finished) -> None:
+    frame = results.load(smoke.run.store)
+    assert len(frame) == len(smoke.board.rows)
+    assert not frame.duplicated(list(IDENTITY)).any()
+    assert sorted(frame["miou"]) == sorted(row.miou for row in smoke.board.rows)
+
+
+def test_the_leaderboard_folder_is_complete(smoke: Finished) -> None:
+    names = {path.name for path in smoke.folder.iterdir()}
+    assert names == {
+        *("rows.parquet", "counts.parquet", "sweeps.parquet", "table.md", "table.csv", "table.png", "table.svg"),
+        *("gallery-cam.png", "state.json"),
+    }
+    text = (smoke.folder / "table.md").read_text()
+    assert f"{row_of(smoke, 'cam', 'segmentation').miou:.3f}" in text
+    with Image.open(smoke.folder / "gallery-cam.png") as picture:
+        assert min(picture.size) > 400
+
+
+def test_a_finished_suite_runs_nothing_and_imports_neither_torch_nor_ray(smoke: Finished) -> None:
+    code = (
+        "import sys, harness\n"
+        f"done = harness.run('smoke', store={str(smoke.run.store)!r})\n"
+        "print(done.run.stages_run, sorted({'torch', 'ray', 'timm'} & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.split("\n")[0] == "0 []"
+
+
+def test_plan_of_a_finished_suite_has_nothing_to_do(smoke: Finished) -> None:
+    estimate = harness.plan("smoke", store=smoke.run.store).to_json()
+    assert (estimate["to_do"], estimate["stages"]) == (0, len(smoke.run.plan.graph))
+    fresh = harness.plan("smoke", store=smoke.run.store / "nowhere").to_json()
+    assert fresh["to_do"] == fresh["stages"]
+    assert fresh["seconds"] > 0
+
+
+def test_a_damaged_artefact_is_made_again(tmp_path: Path) -> None:
+    suite = load_suite("smoke", ["gallery=0"])
+    first = run_and_gather(suite, tmp_path, "serial")
+    (weights,) = tmp_path.glob("localizer_fit/*/*/weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-4] + b"oops")
+    # Another way of applying the same fit opens its weights.
+    changed = load_suite("smoke", ["gallery=0", "recipes.cam.localizer.flip=false"])
+    second = run_and_gather(changed, tmp_path, "serial")
+    assert second.board.holes == 0
+    assert len(list((tmp_path / "damaged").iterdir())) == 1
+    assert results_of(run_and_gather(suite, tmp_path, "serial")) == results_of(first)
+
+
+def test_training_losses_are_kept(smoke: Finished) -> None:
+    (fit,) = stages_of(smoke, "localizer_fit")
+    log = json.loads(Store(smoke.run.store).open(*fit.ref).path("log.json").read_text())
+    assert [row["epoch"] for row in log] == [0, 1]
+    assert log[1]["classification"] < log[0]["classification"]

@@ -1,0 +1,131 @@
+"""Reading suites: includes, overrides, variables, and one line for every mistake."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.planning import make_plan
+from harness.suite import load_suite, ready_suites
+from settings.errors import UserError
+
+BASE = """
+dataset: {name: scenes, classes: 2, size: 48, train: 4, dev: 2, val: 2}
+recipes:
+  cam: {localizer: cam, labeler: threshold}
+"""
+
+
+@pytest.fixture
+def suite_file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(BASE)
+    return path
+
+
+@pytest.mark.parametrize("name", ready_suites())
+def test_every_ready_suite_is_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEEDBED_REAL_DATA", "/data")
+    suite = load_suite(name)
+    assert suite.name == name
+    assert suite.all_recipes()
+
+
+def test_a_bare_name_is_a_component_without_options(suite_file: Path) -> None:
+    suite = load_suite(suite_file)
+    localizer = suite.recipes["cam"].localizer
+    assert localizer is not None
+    assert (localizer.name, localizer.options) == ("cam", {})
+    assert suite.dataset.options["classes"] == 2
+    assert suite.name == "mine"
+
+
+def test_an_override_reaches_into_a_component_written_as_a_name(suite_file: Path) -> None:
+    suite = load_suite(suite_file, ["recipes.cam.localizer.training.epochs=3", "rng_seeds=[0, 1]"])
+    localizer = suite.recipes["cam"].localizer
+    assert localizer is not None
+    assert localizer.options == {"training": {"epochs": 3}}
+    assert suite.rng_seeds == (0, 1)
+
+
+def test_an_include_is_merged_key_by_key(suite_file: Path) -> None:
+    over = suite_file.with_name("over.yaml")
+    over.write_text("include: mine.yaml\ndataset: {size: 64}\nrng_seeds: [5]\n")
+    suite = load_suite(over)
+    assert suite.dataset.options == {"classes": 2, "size": 64, "train": 4, "dev": 2, "val": 2}
+    assert suite.rng_seeds == (5,)
+    assert suite.name == "over"
+
+
+def test_variables_are_expanded(suite_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite_file.write_text(BASE + "description: in ${PLACE}\n")
+    monkeypatch.setenv("PLACE", "a field")
+    assert load_suite(suite_file).description == "in a field"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("backbon: {}", ["backbon", "did you mean 'backbone'?"]),
+        ("backbone: {siz: 64}", ["backbone.siz", "did you mean 'size'?"]),
+        ("backbone: {size: 33}", ["backbone.size", "33", "multiple of 32"]),
+        ("rng_seeds: [0, 0]", ["rng_seeds", "distinct"]),
+        ("rng_seeds: []", ["rng_seeds", "at least 1"]),
+        ("references: [all-backgrund]", ["references", "did you mean 'all-background'?"]),
+        ("policies: {best: maps}", ["policies", "best"]),
+        ("description: ${NOT_SET_ANYWHERE}", ["NOT_SET_ANYWHERE", "not set"]),
+        ("name: ../x", ["name", "../x"]),
+        ("rng_seeds: [1]\nrng_seeds: [2]", ["rng_seeds", "twice"]),
+        ("description: !!python/object/apply:os.system [ls]", ["YAML"]),
+        ("a: &a [1]\nb: [*a, *a]", ["alias"]),
+        ("include: nowhere", ["nowhere", "unknown suite"]),
+        ("include: mine.yaml", ["include of itself"]),
+        ("include: [3]", ["include", "3"]),
+        ("- a list", ["YAML"]),
+        ("{", ["YAML"]),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(suite_file: Path, change: str, words: list[str]) -> None:
+    suite_file.write_text(BASE + change)
+    with pytest.raises(UserError) as error:
+        load_suite(suite_file)
+    message = str(error.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("recipes.cam.localizer.name=cma", ["recipes.cam.localizer", "cma", "did you mean 'cam'?"]),
+        ("recipes.cam.localizer.training.epoch=3", ["training.epoch", "did you mean 'epochs'?"]),
+        ("recipes.cam.localizer.training.epochs=-1", ["training.epochs", "-1", "greater than or equal to 1"]),
+        ("recipes.cam.labeler.threshold=0.355", ["threshold", "0.355", "multiple of 0.01"]),
+        ("recipes.cam.localizer=null", ["recipes.cam.localizer", "needs maps"]),
+        ("dataset.name=scene", ["dataset", "did you mean 'scenes'?"]),
+        ("dataset.size=0", ["dataset.size", "0", "greater than or equal to"]),
+        ("dataset.train=1000000000", ["dataset.train", "less than or equal to"]),
+        ("settings=[clan]", ["settings", "did you mean 'clean'?"]),
+    ],
+)
+def test_planning_refuses_what_a_component_refuses(suite_file: Path, override: str, words: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        make_plan(load_suite(suite_file, [override]))
+    message = str(error.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("override", ["novalue", "=3", "dataset.size.deep=3", "a={"])
+def test_an_override_of_another_form_is_refused(suite_file: Path, override: str) -> None:
+    with pytest.raises(UserError):
+        load_suite(suite_file, [override])
+
+
+@given(text=st.text(max_size=60))
+def test_any_text_is_a_suite_or_a_user_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.mktemp("any") / "any.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(UserError):  # no text this short is a whole suite
+        load_suite(path)

@@ -1,0 +1,37 @@
+"""Errors are one line that names place, finding, expectation and mend."""
+
+import pickle
+
+from settings.errors import UserError, unknown_name
+
+
+def test_one_line_with_all_four_parts() -> None:
+    error = UserError("a.png", "mode\nRGB", "palette\t(P)", "write  indices")
+    assert str(error) == "a.png: found mode RGB; expected palette (P); write indices"
+    assert str(UserError("a", "b", "c")) == "a: found b; expected c"
+
+
+def test_unknown_names_suggest_the_nearest() -> None:
+    line = str(unknown_name("recipe.x", "localizer", "cma", ["seam", "cam", "affinity"]))
+    assert line == (
+        "recipe.x: found unknown localizer 'cma'; expected one of affinity, cam, seam; did you mean 'cam'?"
+    )
+
+
+def test_nothing_is_suggested_when_nothing_is_near() -> None:
+    assert "did you mean" not in str(unknown_name("x", "class", "zebra", ["cat", "dog"]))
+
+
+def test_a_long_list_of_known_names_is_counted_instead() -> None:
+    line = str(unknown_name("x", "model", "resnet_18", [f"net{i}" for i in range(500)] + ["resnet18"]))
+    assert line == "x: found unknown model 'resnet_18'; expected one of the 501 known names; did you mean 'resnet18'?"
+
+
+def test_an_empty_list_of_known_names_is_said() -> None:
+    assert str(unknown_name("x", "refiner", "irn", [])) == "x: found unknown refiner 'irn'; expected none: none is known"
+
+
+def test_errors_travel_between_processes() -> None:
+    error = UserError("a.png", "b", "c", "d")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy)) == (UserError, str(error))
