@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from harness.data import dataset_of, weak_set_of
 from harness.graph import Ref, Stage
@@ -13,9 +13,21 @@ from harness.numerics import numerics
 from harness.suite import Component, Suite
 from methods.base import FeatureRequest
 from settings.records import Photo, WeakSet, fingerprint
+from settings.supervision import Purpose
 
 SHARD = 64
 """Photos a shard, in id order; part of every key below it."""
+
+
+class Reported(NamedTuple):
+    """The splits whose masks are scored, and why they are read."""
+
+    maps: str
+    segmentation: str
+    purpose: Purpose
+
+
+REPORTED = {"official": Reported("train", "val", "score"), "dev": Reported("dev", "dev", "choose")}
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -81,8 +93,10 @@ class Blueprint:
         self.dataset = dataset_of(suite.dataset)
         self.graph: dict[Ref, Stage] = {}
         self.runtime = {"dataset": suite.dataset.model_dump(), "backbone": suite.backbone.model_dump()}
-        val = tuple(self.dataset.photo(photo_id).without_labels() for photo_id in self.dataset.splits["val"])
-        self.val = Source("val", val, self.runtime)
+        self.reported = REPORTED[suite.report]
+        ids = self.dataset.splits[self.reported.segmentation]
+        unlabelled = tuple(self.dataset.photo(photo_id).without_labels() for photo_id in ids)
+        self.val = Source(self.reported.segmentation, unlabelled, self.runtime)
         self._sources: dict[str, Source] = {}
         self.memo: dict[Any, Any] = {}
 
@@ -128,7 +142,7 @@ class Blueprint:
             inputs={"backbone": (backbone,)} if backbone else {},
             runtime=source.of(source.shards[shard]),
             label=f"{source.name} {shard}, scale {request.scale:g}, level {request.level}{', mirrored' * request.flip}",
-            group=f"features of {'val' if source is self.val else 'train and dev'}",
+            group=f"features of {source.name if source is self.val else 'train and dev'}",
             photos=len(source.shards[shard]),
             bundle=fingerprint([base, backbone]),
         )

@@ -50,7 +50,6 @@ class Lineage:
             "masks_scored": _distinct(ledger, "score"),
             "masks_chosen": _distinct(ledger, "choose"),
             "masks_trained": _distinct(ledger, "train"),
-            "photos": _distinct(ledger, "score"),
             "seconds": round(sum(seconds), 3),
             "gpu_seconds": round(sum(on_gpu), 3),
             "peak_memory_bytes": max((record["peak_memory_bytes"] for record in self.records.values()), default=0),

@@ -88,7 +88,9 @@ class Line:
         if self._mode == "frozen":
             every = range(len(self.source.shards))
             inputs["features"] = blueprint.features(self.source, localizer.fit_features(), None, every)
-        return self._fit("localizer_fit", self.parts.identity("localizer", fit=True), inputs, self._group("localizer fit"))
+        return self._fit(
+            "localizer_fit", self.parts.identity("localizer", fit=True), inputs, self._group("localizer fit")
+        )
 
     def _fit(self, kind: str, component: Mapping[str, Any], inputs: dict[str, tuple[Ref, ...]], group: str) -> Ref:
         suite = self.blueprint.suite
@@ -182,7 +184,9 @@ class Line:
         }
         if self._mode == "frozen":
             inputs["features"] = blueprint.features(self.source, segmenter.fit_features(), None, every)
-        return self._fit("segmenter_fit", self.parts.identity("segmenter", fit=True), inputs, self._group("segmenter fit"))
+        return self._fit(
+            "segmenter_fit", self.parts.identity("segmenter", fit=True), inputs, self._group("segmenter fit")
+        )
 
     # What is scored
 
@@ -192,7 +196,13 @@ class Line:
     def _scored(
         self, kind: str, split: str, ids: Sequence[str], inputs: dict[str, tuple[Ref, ...]], **what: Any
     ) -> Ref:
-        identity = {"dataset": self.blueprint.dataset.identity(), "masks": self._mask_contents(ids), **what}
+        purpose = self.blueprint.reported.purpose
+        identity = {
+            "dataset": self.blueprint.dataset.identity(),
+            "masks": self._mask_contents(ids),
+            "purpose": purpose,
+            **what,
+        }
         runtime = {"dataset": self.blueprint.suite.dataset.model_dump(), "split": split, "ids": list(ids)}
         return self.blueprint.add(
             kind,
@@ -204,25 +214,30 @@ class Line:
             photos=len(ids),
         )
 
-    def _train_shards(self) -> list[tuple[int, list[str]]]:
-        """The shards that hold photos of train, with the ids that are reported."""
-        train = set(self.blueprint.dataset.splits["train"])
-        reported = ([photo.id for photo in shard if photo.id in train] for shard in self.source.shards)
+    def _reported_shards(self) -> list[tuple[int, list[str]]]:
+        """The shards that hold photos whose maps are reported, with their ids."""
+        scored = set(self.blueprint.dataset.splits[self.blueprint.reported.maps])
+        reported = ([photo.id for photo in shard if photo.id in scored] for shard in self.source.shards)
         return [(shard, ids) for shard, ids in enumerate(reported) if ids]
 
     @once
     def _sweeps(self) -> tuple[Ref, ...]:
         return tuple(
-            self._scored("sweep", "train", ids, {"maps": (self._maps(shard),)}, steps=SWEEP_STEPS, purpose="score")
-            for shard, ids in self._train_shards()
+            self._scored("sweep", self.blueprint.reported.maps, ids, {"maps": (self._maps(shard),)}, steps=SWEEP_STEPS)
+            for shard, ids in self._reported_shards()
         )
 
     def _scores(self, policy: str) -> tuple[Ref, ...]:
         return tuple(
             self._scored(
-                "score", "train", ids, {"masks": (self._label(shard, policy),)}, protocol=PROTOCOL, void="background"
+                "score",
+                self.blueprint.reported.maps,
+                ids,
+                {"masks": (self._label(shard, policy),)},
+                protocol=PROTOCOL,
+                void="background",
             )
-            for shard, ids in self._train_shards()
+            for shard, ids in self._reported_shards()
         )
 
     def _val_scores(self, policy: str) -> tuple[Ref, ...]:
@@ -230,7 +245,7 @@ class Line:
         return tuple(
             self._scored(
                 "score",
-                "val",
+                self.blueprint.reported.segmentation,
                 [photo.id for photo in photos],
                 {"masks": (self._segment(val, photos, [shard], policy),)},
                 protocol=PROTOCOL,
@@ -273,7 +288,7 @@ class Line:
         assert source.weak is not None
         row = {
             "dataset": dataset.name,
-            "split": "val" if stage == "segmentation" else "train",
+            "split": getattr(self.blueprint.reported, "segmentation" if stage == "segmentation" else "maps"),
             "recipe": self.recipe,
             "setting": source.name,
             "training_mode": self._mode if self.parts.is_trained else "",

@@ -13,7 +13,16 @@ from results.metrics.counts import Counts, Coverage, count, coverage, fill_void
 from results.metrics.miou import mean_iou, nullable, precision_recall
 from results.metrics.sweep import Sweep, threshold_sweep
 from results.metrics.winner import winner_and_score
-from results.per_image import confusion_table, joined, read_table, sweep_table, total_counts, total_sweep, write_table
+from results.per_image import (
+    confusion_table,
+    image_ids,
+    joined,
+    read_table,
+    sweep_table,
+    total_counts,
+    total_sweep,
+    write_table,
+)
 from results.protocols import protocol
 from results.rows import Row, write_rows
 from results.selection import policy
@@ -77,6 +86,7 @@ def row(work: Work) -> None:
         result = _result(total_counts(table, len(identity["classes"])), identity["classes"])
         if identity["stage"] == "pseudo_labels":
             result |= {"coverage": nullable(_coverage(work).share), "void": "background"}
+    result["photos"] = len(image_ids(table))
     result |= {"evaluation_fingerprint": _evaluation_fingerprint(work), "threshold": threshold}
     lineage = Lineage.of(work)
     record = Row(**_row_identity(identity), **result, **lineage.row_fields())
@@ -90,7 +100,7 @@ ROW_STAGES: Mapping[str, Callable[[Work], None]] = {"sweep": sweep, "score": sco
 
 def _over_truth(work: Work, measure: Callable[[str, Mask], Any]) -> Iterator[tuple[str, Any]]:
     """Measure each photo against its true mask; notes the truth's digest and the ledger beside."""
-    gate, digests = work.gate("score"), {}
+    gate, digests = work.gate(work.identity["purpose"]), {}
     split = work.stage.runtime["split"]
     for done, photo_id in enumerate(work.stage.runtime["ids"], 1):
         truth_HW = gate.mask(split, photo_id)

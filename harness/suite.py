@@ -67,6 +67,9 @@ class Suite(Options):
     policies: dict[Literal["fixed", "oracle"], ScoredStage] = Field(
         {"fixed": "segmentation", "oracle": "maps"}, description="policy → the last stage that is scored under it"
     )
+    report: Literal["official", "dev"] = Field(
+        "official", description="dev: score everything on dev's masks instead, to choose options that are then declared"
+    )
     compute: Compute = Compute()
     gallery: int = Field(
         0, ge=0, le=100, description="photos in the picture of photo, map, pseudo label, prediction, truth"

@@ -52,7 +52,7 @@ def train(
     Raises TrainingDiverged for a loss that is not finite.
     """
     torch.set_flush_denormal(True)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         [{"params": list(group.parameters), "factor": group.factor} for group in groups],
         lr=options.learning_rate,

@@ -22,8 +22,8 @@ def data_root(dataset: str) -> Path:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         root = content["data"][dataset]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
         raise UserError(path, f"no entry for {dataset}", "a YAML mapping", mend) from None
-    if not isinstance(root, str):
+    if not isinstance(root, str) or not root:
         raise UserError(path, f"{root!r} for {dataset}", "a path", mend)
     return Path(root).expanduser()

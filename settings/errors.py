@@ -3,13 +3,20 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MAX_LISTED = 50
+"""More known names than these are counted, not listed."""
+
 
 class UserError(Exception):
     """A mistake that the user can mend; the command line prints it as one line and ends with exit code 2."""
 
     def __init__(self, where: object, found: str, expected: str, mend: str = "") -> None:
+        self._parts = (str(where), found, expected, mend)
         line = f"{where}: found {found}; expected {expected}" + (f"; {mend}" if mend else "")
         super().__init__(" ".join(line.split()))
+
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, ...]]:
+        return type(self), self._parts
 
 
 def unknown_name(where: object, what: str, name: str, known: Iterable[str]) -> UserError:
@@ -17,4 +24,10 @@ def unknown_name(where: object, what: str, name: str, known: Iterable[str]) -> U
     known = sorted(known)
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     mend = f"did you mean '{close[0]}'?" if close else ""
-    return UserError(where, f"unknown {what} '{name}'", "one of " + ", ".join(known), mend)
+    return UserError(where, f"unknown {what} '{name}'", _choice(known), mend)
+
+
+def _choice(known: list[str]) -> str:
+    if len(known) > MAX_LISTED:
+        return f"one of the {len(known)} known names"
+    return "one of " + ", ".join(known) if known else "none: none is known"

@@ -33,17 +33,27 @@ class HashCache:
     def sha256(self, path: Path) -> str:
         """The file's sha256 in hexadecimal; raises OSError where it cannot be read."""
         name, stat = _identity(path)
-        row = self._connection.execute("SELECT stat, sha256 FROM hashes WHERE path = ?", (name,)).fetchone()
-        if row and row[0] == stat:
-            return str(row[1])
+        if known := self._known(name, stat):
+            return known
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self.remember(path, digest)
+        # The identity from before reading: a file that changed meanwhile is read again next time.
+        self._keep(name, stat, digest)
         return digest
 
     def remember(self, path: Path, digest: str) -> None:
         """Note a hash that the caller has computed itself."""
-        name, stat = _identity(path)
+        self._keep(*_identity(path), digest)
+
+    def _known(self, name: str, stat: str) -> str | None:
+        # A damaged database costs time, never the run.
+        with suppress(sqlite3.Error):
+            query = "SELECT sha256 FROM hashes WHERE path = ? AND stat = ?"
+            row = self._connection.execute(query, (name, stat)).fetchone()
+            return str(row[0]) if row else None
+        return None
+
+    def _keep(self, name: str, stat: str, digest: str) -> None:
         # On a full or busy disk nothing is lost: the hash is computed again next time.
         with suppress(sqlite3.Error):
             self._connection.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (name, stat, digest))

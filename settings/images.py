@@ -1,34 +1,37 @@
 """Safe decoding of photos: size limits, EXIF orientation, colour modes."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageOps
 
+from settings.decoding import opened
 from settings.errors import UserError
-from settings.masks import MAX_PIXELS
 from settings.records import Image
 
 EXIF_ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)
+"""The EXIF orientations of photos whose rows are stored as columns."""
+FORMATS = ("JPEG", "PNG")
+EXPECTED = "a JPEG or PNG photo"
 
 
 def read_photo(path: Path) -> Image:
     """Decode a JPEG or PNG photo as uint8 RGB (H, W, 3), turned upright as its EXIF says.
 
-    Raises UserError for a missing, truncated or non-image file and for more than MAX_PIXELS pixels.
+    Raises UserError for a missing, truncated or non-image file, for more than MAX_PIXELS pixels and for 16-bit grey.
     """
-    with _opened(path) as image:
+    with opened(path, FORMATS, EXPECTED) as image:
+        if image.mode.startswith(("I", "F")):
+            raise UserError(path, f"mode {image.mode}", "8 bits a channel", "Pillow would clip its values to white")
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def photo_size(path: Path) -> tuple[int, int]:
     """(height, width) of the upright photo, from its header alone; raises UserError as `read_photo` does."""
-    with _opened(path) as image:
-        turned = image.getexif().get(EXIF_ORIENTATION, 1) >= 5
+    with opened(path, FORMATS, EXPECTED) as image:
+        turned = image.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
@@ -36,18 +39,3 @@ def resize(image: Image, height: int, width: int) -> Image:
     """Resize to (height, width) by Pillow's bilinear filter, which averages when it shrinks."""
     resized = PillowImage.fromarray(image).resize((width, height), PillowImage.Resampling.BILINEAR)
     return np.asarray(resized)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[PillowImage.Image]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(path, formats=("JPEG", "PNG")) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UserError(path, f"{image.width}×{image.height} pixels", f"at most {MAX_PIXELS}")
-                yield image
-    except FileNotFoundError:
-        raise UserError(path, "no such file", "a JPEG or PNG photo") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-        raise UserError(path, f"an unreadable image ({error})", "a JPEG or PNG photo") from None

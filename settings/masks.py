@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
+from PIL import ImageFile
 
+from settings.decoding import opened
 from settings.errors import UserError
 from settings.records import UNKNOWN, Mask
-
-MAX_PIXELS = 64_000_000
-"""Masks and photos with more pixels are refused before they are decoded."""
 
 
 def voc_palette() -> bytes:
@@ -31,16 +29,11 @@ def read_mask(path: Path, classes: int | None = None) -> Mask:
     """Read a mask PNG as indices, (H, W) uint8.
 
     With `classes` (K + 1, background included) every value must lie below it or be 255.
-    Raises UserError for a missing or damaged file, another format, RGB(A) or 16-bit modes, and stray values.
+    Raises UserError for a missing or damaged file, another format, RGB(A), 16-bit and 1- to 4-bit grey, stray values.
     """
-    try:
-        with PillowImage.open(path, formats=("PNG",)) as image:
-            _check_header(path, image)
-            mask = np.asarray(image, np.uint8)
-    except FileNotFoundError:
-        raise UserError(path, "no such file", "a mask PNG") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(path, f"an unreadable image ({error})", "an 8-bit mask PNG") from None
+    with opened(path, ("PNG",), "an 8-bit mask PNG") as image:
+        _check_header(path, image)
+        mask = np.asarray(image, np.uint8)
     if classes is not None:
         check_values(path, mask, classes)
     return mask
@@ -68,8 +61,10 @@ def encode_mask(mask: Mask) -> bytes:
     return buffer.getvalue()
 
 
-def _check_header(path: Path, image: PillowImage.Image) -> None:
+def _check_header(path: Path, image: ImageFile.ImageFile) -> None:
+    expected, mend = "palette (P) or 8-bit grey (L)", "write class indices, not colours"
     if image.mode not in ("P", "L"):
-        raise UserError(path, f"mode {image.mode}", "palette (P) or 8-bit grey (L)", "write class indices, not colours")
-    if image.width * image.height > MAX_PIXELS:
-        raise UserError(path, f"{image.width}×{image.height} pixels", f"at most {MAX_PIXELS}")
+        raise UserError(path, f"mode {image.mode}", expected, mend)
+    # Pillow stretches grey of 2 or 4 bits to 0..255: the indices would be other ones.
+    if image.mode == "L" and image.tile[0].args != "L":
+        raise UserError(path, f"grey of few bits ({image.tile[0].args})", expected, mend)

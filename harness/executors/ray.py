@@ -32,7 +32,7 @@ class Ray(Executor):
             object_store_memory=OBJECT_STORE_BYTES,
             runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}},
             # No idle workers; and workers as brisk as a serial run, where Ray would make them yield to everything else.
-            _system_config={"prestart_worker_first_driver": False, "worker_niceness": 0},
+            _system_config={"prestart_worker_first_driver": False, "worker_niceness": 0, "event_stats": False},
         )
         # `max_retries=0`: the driver's loop decides what is begun again; `num_gpus` never here, see RAY notes in docs.
         self._run: Any = ray.remote(max_retries=0, num_returns=1)(run_job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -32,7 +32,9 @@ class CamOptions(Options):
     """The classifier, its training, and the passes whose maps are summed."""
 
     hidden: int = Field(256, ge=0, le=4096, description="channels of a 3×3 layer before the classifier; 0: none")
-    scales: tuple[float, ...] = Field((1.0,), min_length=1, max_length=8, description="inference scales")
+    scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
+        (1.0,), min_length=1, max_length=8, description="inference scales"
+    )
     flip: bool = Field(True, description="add the mirrored photo at inference")
     training: TrainingOptions = TrainingOptions()
 

@@ -64,19 +64,33 @@ def build(options: BackboneOptions, levels: Sequence[int], weights: dict[str, to
         backbone = Backbone(options, levels)
     state = weights if weights is not None else _initial_weights(options)
     if state is not None:
-        missing = backbone.body.load_state_dict(state, strict=False).missing_keys
-        if missing:
-            raise UserError(options.weights, f"no tensor '{missing[0]}'", f"weights of {options.name}")
+        _load(backbone.body, state, options)
     return backbone
+
+
+def _load(body: nn.Module, state: dict[str, torch.Tensor], options: BackboneOptions) -> None:
+    # timm joins the names of some networks' modules by '_' when it makes them give features.
+    by_name = {name.replace(".", "_"): tensor for name, tensor in state.items()}
+    wanted = {name: (by_name.get(name.replace(".", "_")), tensor.shape) for name, tensor in body.state_dict().items()}
+    for name, (found, shape) in wanted.items():
+        if found is None:
+            raise UserError(options.weights, f"no tensor '{name}'", f"weights of {options.name}")
+        if found.shape != shape:
+            shapes = f"shape {tuple(found.shape)} of '{name}'", f"{tuple(shape)}, as in {options.name}"
+            raise UserError(options.weights, *shapes)
+    body.load_state_dict({name: found for name, (found, _) in wanted.items()})
 
 
 def _create(options: BackboneOptions, levels: Sequence[int]) -> nn.Module:
     if not timm.is_model(options.name):
         raise unknown_name("backbone.name", "timm model", options.name, timm.list_models())
     wanted: dict[str, Any] = {"features_only": True, "out_indices": tuple(levels), "pretrained": False}
+    if options.output_stride != 32:
+        # 32 is what networks have anyway, and many do not know the argument.
+        wanted["output_stride"] = options.output_stride
     try:
-        body: nn.Module = timm.create_model(options.name, output_stride=options.output_stride, **wanted)
-    except (AssertionError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        body: nn.Module = timm.create_model(options.name, **wanted)
+    except (AssertionError, LookupError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         expected = "a timm model that gives features at this stride"
         raise UserError(
             f"backbone {options.name}, output_stride {options.output_stride}", str(error), expected
@@ -122,6 +136,8 @@ def _weights_of_file(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state: dict[str, torch.Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+        if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+            raise TypeError
         return state
     except Exception as error:
         raise UserError(

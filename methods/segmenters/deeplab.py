@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from methods.base import (
     BackboneOptions,
@@ -36,8 +36,8 @@ LEVELS = (1, 4)
 class DeepLabOptions(Options):
     """The decoder and its training."""
 
-    width: int = Field(128, ge=8, le=1024, multiple_of=8, description="channels of the decoder")
-    atrous_rates: tuple[int, int, int] = (3, 6, 9)
+    width: int = Field(64, ge=8, le=1024, multiple_of=8, description="channels of the decoder")
+    atrous_rates: tuple[PositiveInt, PositiveInt, PositiveInt] = (3, 6, 9)
     training: TrainingOptions = TrainingOptions(epochs=6, batch=16, learning_rate=0.05)
 
 

@@ -7,7 +7,8 @@ Image-level labels come from `Annotations/*.xml`, masks from `SegmentationClass`
 
 import re
 import xml.etree.ElementTree as ElementTree
-from functools import cache, partial
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,20 @@ class Voc12(Dataset):
         self.label_space = LabelSpace(_checked_classes(options.classes))
         self.name = options.subset or "voc12"
         self._value_of = _mask_values(self.label_space)
-        self._labels = cache(self._read_labels)
         lists = {name: read_ids(self._folder / "ImageSets" / "Segmentation" / f"{name}.txt") for name in COUNTS}
         _check_counts(self._folder, lists, options.subset)
+        _check_disjoint(self._folder, lists)
         dev = sorted(set(lists.pop("trainaug")) - set(lists["train"]))
-        kept = {name: filter(self._labels, sorted(ids)) for name, ids in {**lists, "dev": dev}.items()}
-        self.splits = {name: tuple(ids) for name, ids in kept.items()}
+        found = {name: self._labelled(ids) for name, ids in {**lists, "dev": dev}.items()}
+        self.splits = {name: tuple(labels_of) for name, labels_of in found.items()}
+        self._labels = {photo_id: labels for labels_of in found.values() for photo_id, labels in labels_of.items()}
 
     def photo(self, photo_id: str) -> Photo:
         """The JPEG with the labels of its annotation."""
         path = self._photo_path(photo_id)
-        return Photo(photo_id, self._labels(photo_id), _content(path), partial(read_photo, path))
+        if photo_id not in self._labels:
+            raise UserError(self.name, f"photo '{photo_id}'", "an id of train, dev or val")
+        return Photo(photo_id, self._labels[photo_id], _content(path), partial(read_photo, path))
 
     def read_mask(self, photo_id: str) -> Mask:
         """Other classes' pixels are 255; raises UserError when mask and photo differ in size."""
@@ -85,13 +89,17 @@ class Voc12(Dataset):
         coarse = photo_id in self.splits["dev"]
         return self._folder / ("SegmentationClassAug" if coarse else "SegmentationClass") / f"{photo_id}.png"
 
+    def _labelled(self, ids: Iterable[str]) -> dict[str, tuple[int, ...]]:
+        """The labels of those photos that have any, in id order."""
+        return {photo_id: labels for photo_id in sorted(ids) if (labels := self._read_labels(photo_id))}
+
     def _read_labels(self, photo_id: str) -> tuple[int, ...]:
         path = self._folder / "Annotations" / f"{photo_id}.xml"
         try:
             names = {element.text or "" for element in ElementTree.parse(path).getroot().findall("object/name")}
         except (OSError, ElementTree.ParseError) as error:
             raise UserError(path, f"no readable annotation ({error})", "an XML file with object names") from None
-        for name in names - set(CLASSES):
+        for name in sorted(names - set(CLASSES)):
             raise unknown_name(path, "VOC class", name, CLASSES)
         return tuple(i for i, name in enumerate(self.label_space.names) if name in names)
 
@@ -135,6 +143,13 @@ def _check_counts(folder: Path, lists: dict[str, tuple[str, ...]], subset: str) 
     if found != COUNTS and not subset:
         expected = f"VOC 2012's {COUNTS}"
         raise UserError(folder / "ImageSets", f"{found} photos", expected, "name a subset with dataset.subset")
+
+
+def _check_disjoint(folder: Path, lists: dict[str, tuple[str, ...]]) -> None:
+    shared = sorted(set(lists["val"]) & {*lists["train"], *lists["trainaug"]})
+    if shared:
+        found = f"photo '{shared[0]}' in val and in train or trainaug ({len(shared)} such photos)"
+        raise UserError(folder / "ImageSets", found, "photos of val that nothing is trained on")
 
 
 def _mask_values(label_space: LabelSpace) -> Mask:

@@ -1,0 +1,41 @@
+"""Opening image files safely: size limits before decoding, one kind of error for everything that is wrong with a file."""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image as PillowImage
+from PIL import ImageFile, UnidentifiedImageError
+
+from settings.errors import UserError
+
+MAX_PIXELS = 64_000_000
+"""Masks and photos with more pixels are refused before they are decoded."""
+
+DAMAGED = (
+    *(UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, EOFError, SyntaxError, struct.error),
+    *(zlib.error, ValueError, TypeError, LookupError, OverflowError),
+)
+"""What Pillow is known to raise for damaged files."""
+
+
+@contextmanager
+def opened(path: Path, formats: tuple[str, ...], expected: str) -> Iterator[ImageFile.ImageFile]:
+    """The image with its header read; what fails inside the block, decoding included, becomes a UserError.
+
+    Pillow's warnings about doubtful metadata are of no use to who reads pixels: they are not shown.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with PillowImage.open(path, formats=formats) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise UserError(path, f"{image.width}×{image.height} pixels", f"at most {MAX_PIXELS}")
+                yield image
+    except FileNotFoundError:
+        raise UserError(path, "no such file", expected) from None
+    except DAMAGED as error:
+        raise UserError(path, f"an unreadable image ({error})", expected) from None

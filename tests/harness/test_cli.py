@@ -1,0 +1,111 @@
+"""The command: exit codes, one line for a user's mistake, JSON that is nothing but JSON."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import cli
+from harness.gathering import Finished
+from settings.masks import write_mask
+
+
+class Ended(Exception):
+    """What a command printed and its exit code."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+def seedbed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> Ended:
+    monkeypatch.setattr("sys.argv", ["seedbed", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    shown = capsys.readouterr()
+    return Ended(int(ended.value.code or 0), shown.out, shown.err)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    return lambda *arguments: seedbed(monkeypatch, capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "smok"], "did you mean 'smoke'?"),
+        (["run", "smoke", "--set", "recipes.cam.localizer.hiden=3"], "did you mean 'hidden'?"),
+        (["run", "nowhere.yaml"], "no such file"),
+        (["run"], "Missing argument"),
+        (["run", "smoke", "--executor", "slurm"], "--executor"),
+        (["score", "a"], "Missing option"),
+        (["score", "nowhere", "--truth", "nowhere", "--classes", "3"], "nowhere"),
+        (["fly"], "No such command"),
+        (["status", "--store", "nowhere"], "no run"),
+        (["stage", "abc", "--store", "nowhere"], "0 stages"),
+        (["logs", "abc", "--store", "/"], "'abc'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(command, tmp_path, monkeypatch, arguments: list[str], words: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = command(*arguments)
+    assert ended.code == 2
+    assert ended.out == ""
+    assert ended.err.startswith("seedbed: ") and ended.err.count("\n") == 1
+    assert words in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_score_prints_nothing_but_json(command, tmp_path: Path) -> None:
+    for name, value in (("predictions", 1), ("masks", 1)):
+        (tmp_path / name).mkdir()
+        mask = np.full((4, 5), value, np.uint8)
+        mask[0] = 0 if name == "masks" else 1
+        write_mask(tmp_path / name / "one.png", mask)
+    ended = command("score", tmp_path / "predictions", "--truth", tmp_path / "masks", "--classes", 2, "--json")
+    assert ended.code == 0
+    # Class 1: 15 of 20 pixels right; background: 0 of 5.
+    assert json.loads(ended.out)["miou"] == pytest.approx((15 / 20 + 0) / 2)
+
+
+def test_plan_prints_nothing_but_json(command, tmp_path: Path) -> None:
+    ended = command("plan", "smoke", "--store", tmp_path, "--json")
+    content = json.loads(ended.out)
+    assert content["to_do"] == content["stages"] == sum(group["stages"] for group in content["groups"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_suite_prints_its_table_again(command, smoke: Finished) -> None:
+    ended = command("run", "smoke", "--store", smoke.run.store)
+    assert ended.code == 0
+    row = next(row for row in smoke.board.rows if row.stage == "segmentation" and row.recipe == "cam")
+    assert f"{row.miou:.3f}" in ended.out
+    assert "0 stages" in ended.err
+
+
+def test_a_failed_stage_is_a_hole_with_a_reason_and_exit_code_1(command, tmp_path: Path) -> None:
+    run = ["run", "smoke", "--store", tmp_path, "--executor", "serial", "--set", "gallery=0"]
+    ended = command(*run, "--set", "recipes.cam.localizer.training.learning_rate=10", "--set", "compute.precision=float32",
+                    "--set", "recipes.cam.localizer.training.epochs=60", "--set", "recipes.cam.localizer.training.momentum=0.99",
+                    "--set", "recipes.cam.localizer.hidden=0")
+    if ended.code == 0:
+        pytest.skip("it did not diverge")
+    assert ended.code == 1
+    assert "the loss is not finite" in ended.out
+    logs = command("logs", "cam · clean · rng seed 0 · localizer fit", "--store", tmp_path)
+    assert "Traceback" in logs.out and "TrainingDiverged" in logs.out
+
+
+def test_status_tells_how_the_run_ended(command, smoke: Finished) -> None:
+    ended = command("status", "--store", smoke.run.store)
+    assert ended.code == 0
+    assert "finished" in ended.out and "0 failed" in ended.out
+    assert "rows: 6 done" in ended.out
+
+
+def test_one_stage_runs_in_this_process(command, smoke: Finished) -> None:
+    (fit,) = (stage for stage in smoke.run.plan.graph.values() if stage.kind == "localizer_fit")
+    ended = command("stage", fit.key[:16], "--store", smoke.run.store, "--debug")
+    assert ended.code == 0
+    assert "nothing was published" in ended.out

@@ -1,0 +1,207 @@
+"""The loop that drives executors, on a pretended one; then the real ones, which must give one table."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.events import EventLog
+from harness.executors.base import Executor, Result, drive
+from harness.gathering import Finished, run_and_gather
+from harness.graph import Ref, Stage, missing_stages
+from harness.suite import load_suite
+from harness.worker import Job, Outcome, Status
+from tests.harness.conftest import results_of
+
+
+class Pretended(Executor):
+    """Ends jobs as `verdict` says, the last submitted first, and remembers what it was given."""
+
+    slots = 2
+
+    def __init__(self, verdict: Callable[[Stage, int], Status] = lambda stage, nth: "done") -> None:
+        self.jobs: list[Job] = []
+        self.order: list[str] = []
+        self.most_at_once = 0
+        self._verdict = verdict
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
+        self.most_at_once = max(self.most_at_once, sum(j.threads for j in self.jobs))
+
+    def wait(self) -> list[Outcome]:
+        if not self.jobs:
+            return []
+        job = self.jobs.pop()
+        outcomes = []
+        for stage in job.stages:
+            self.order.append(stage.label)
+            verdict = self._verdict(stage, self.order.count(stage.label))
+            outcomes.append(Outcome(stage.ref, verdict, reason=f"{stage.label} broke"))
+        return outcomes
+
+    def close(self) -> None:
+        pass
+
+
+def graph_of(edges: dict[str, str], **more: object) -> dict[Ref, Stage]:
+    """Stages by name in the order given; the value names the inputs, one letter each."""
+    stages: dict[str, Stage] = {}
+    for name, inputs in edges.items():
+        needs = {"inputs": tuple(stages[other].ref for other in inputs)}
+        stages[name] = Stage("kind", {"name": name}, needs, label=name, group="g", **more)
+    return {stage.ref: stage for stage in stages.values()}
+
+
+def driven(graph: dict[Ref, Stage], executor: Executor, folder: Path) -> Result:
+    return drive(graph, executor, folder, EventLog(folder / "log.jsonl"))
+
+
+def names(graph: dict[Ref, Stage], refs: object) -> set[str]:
+    return {graph[ref].label for ref in refs}
+
+
+DIAMOND = {"a": "", "b": "a", "c": "a", "d": "bc", "e": ""}
+
+
+def test_every_stage_runs_once_and_after_its_inputs(tmp_path: Path) -> None:
+    executor = Pretended()
+    result = driven(graph_of(DIAMOND), executor, tmp_path)
+    assert (result.failures, result.blocked, result.interrupted) == ({}, {}, False)
+    assert sorted(executor.order) == list("abcde")
+    assert executor.order.index("a") < min(executor.order.index("b"), executor.order.index("c"))
+    assert executor.order.index("d") > max(executor.order.index("b"), executor.order.index("c"))
+
+
+@given(st.lists(st.sets(st.integers(0, 11)), min_size=1, max_size=12), st.sets(st.integers(0, 11)))
+def test_a_failure_blocks_exactly_its_dependants(
+    tmp_path_factory: pytest.TempPathFactory, needs: list[set[int]], broken: set[int]
+) -> None:
+    letters = "abcdefghijkl"
+    graph = graph_of({letters[i]: "".join(letters[j] for j in sorted(need) if j < i) for i, need in enumerate(needs)})
+    bad = {letters[index] for index in broken if index < len(needs)}
+    reached: dict[str, bool] = {}
+    for stage in graph.values():
+        reached[stage.label] = all(reached[graph[ref].label] and graph[ref].label not in bad for ref in stage.needs())
+    executor = Pretended(lambda stage, nth: "failed" if stage.label in bad else "done")
+    result = driven(graph, executor, tmp_path_factory.mktemp("drive"))
+    assert names(graph, result.blocked) == {name for name, ok in reached.items() if not ok}
+    assert names(graph, result.failures) == {name for name in bad if reached[name]}
+    assert sorted(executor.order) == sorted(name for name, ok in reached.items() if ok)
+
+
+def test_a_blocked_stage_knows_the_root_of_it(tmp_path: Path) -> None:
+    graph = graph_of({"a": "", "b": "a", "c": "b"})
+    result = driven(graph, Pretended(lambda stage, nth: "failed"), tmp_path)
+    assert {graph[ref].label: graph[root].label for ref, root in result.blocked.items()} == {"b": "a", "c": "a"}
+    assert list(result.failures.values()) == ["a broke"]
+
+
+def test_a_stage_whose_worker_died_is_begun_again_but_not_for_ever(tmp_path: Path) -> None:
+    executor = Pretended(lambda stage, nth: "worker_died" if stage.label == "a" and nth < 3 else "done")
+    assert not driven(graph_of(DIAMOND), executor, tmp_path).failures
+    assert executor.order.count("a") == 3
+    executor = Pretended(lambda stage, nth: "worker_died" if stage.label == "a" else "done")
+    assert len(driven(graph_of(DIAMOND), executor, tmp_path).failures) == 1
+    assert executor.order.count("a") == 4
+
+
+def test_a_stage_that_somebody_else_holds_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.executors.base.BUSY_WAIT_S", 0.01)
+    executor = Pretended(lambda stage, nth: "busy" if stage.label == "a" and nth < 4 else "done")
+    assert not driven(graph_of(DIAMOND), executor, tmp_path).failures
+    assert executor.order.count("a") == 4
+
+
+def test_no_more_is_submitted_than_the_slots_and_one_hold(tmp_path: Path) -> None:
+    executor = Pretended()
+    driven(graph_of({letter: "" for letter in "abcdefghij"}), executor, tmp_path)
+    assert executor.most_at_once == 3
+
+
+def test_the_longest_way_goes_first(tmp_path: Path) -> None:
+    executor = Pretended()
+    executor.slots = 0
+    driven(graph_of({"x": "", "a": "", "b": "a", "c": "b"}, photos=1), executor, tmp_path)
+    assert executor.order[0] == "a"
+
+
+def test_stages_of_a_bundle_are_one_job(tmp_path: Path) -> None:
+    executor = Pretended()
+    submitted: list[int] = []
+    take = executor.submit
+    executor.submit = lambda job: (submitted.append(len(job.stages)), take(job))[1]  # type: ignore[method-assign]
+    driven(graph_of({letter: "" for letter in "abc"}, bundle="one"), executor, tmp_path)
+    assert submitted == [3]
+
+
+def test_a_signal_lets_running_stages_finish_and_starts_none(tmp_path: Path) -> None:
+    def interrupt(stage: Stage, nth: int) -> Status:
+        os.kill(os.getpid(), signal.SIGINT)
+        return "done"
+
+    graph = graph_of({"a": "", "b": "a", "c": "b"})
+    executor = Pretended(interrupt)
+    result = driven(graph, executor, tmp_path)
+    assert result.interrupted
+    assert executor.order == ["a"]
+
+
+def test_only_what_the_targets_lack_is_run() -> None:
+    graph = graph_of(DIAMOND)
+    by_name = {stage.label: ref for ref, stage in graph.items()}
+    exists = {ref: name == "b" for name, ref in by_name.items()}
+    missing = missing_stages(graph, [by_name["d"]], exists)
+    assert [stage.label for stage in missing.values()] == ["a", "c", "d"]
+    exists[by_name["d"]] = True
+    assert missing_stages(graph, [by_name["d"]], exists) == {}
+
+
+def test_ray_gives_the_same_table_as_serial(smoke: Finished, tmp_path: Path) -> None:
+    by_ray = run_and_gather(load_suite("smoke"), tmp_path / "store", "ray", slots=2)
+    assert by_ray.board.holes == 0
+    assert results_of(by_ray) == results_of(smoke)
+
+
+def test_a_run_that_is_killed_continues_to_the_same_table(smoke: Finished, tmp_path: Path) -> None:
+    """Two SIGKILLs: one while features are made, one while the segmenter trains."""
+    store = tmp_path / "store"
+    for kind in ("features", "segmenter_fit"):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness.cli", "run", "smoke", "--store", str(store), "--executor", "serial"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _wait_for(lambda kind=kind: any(store.glob(f"{kind}/*/lease.json")), process)
+        process.kill()
+        process.wait()
+    finished = run_and_gather(load_suite("smoke"), store, "serial")
+    assert finished.board.holes == 0
+    assert results_of(finished) == results_of(smoke)
+
+
+def test_two_runs_on_one_store_share_the_work(smoke: Finished, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "harness.cli", "run", "smoke", "--store", str(tmp_path), "--executor", "serial"]
+    other = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    finished = run_and_gather(load_suite("smoke"), tmp_path, "serial")
+    _, errors = other.communicate()
+    assert other.returncode == 0, errors
+    assert [row.reason for row in finished.board.rows if row.reason] == []
+    assert results_of(finished) == results_of(smoke)
+    events = [line for log in (tmp_path / "events").glob("*.jsonl") for line in log.read_text().splitlines()]
+    keys = [line.split('"stages": ')[1] for line in events if '"event": "finished"' in line]
+    assert len(keys) == len(set(keys))
+
+
+def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None and time.monotonic() < end, "the run ended before the moment came"
+        time.sleep(0.01)

@@ -1,0 +1,114 @@
+"""What methods are given, made by hand: surroundings, photos, and features with evidence at known places."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+
+from methods.base import FeatureRequest
+from settings.records import LabelSpace, Mask, Photo, WeakSet
+
+
+@dataclass
+class Surroundings:
+    """A StageContext that notes what is reported."""
+
+    checkpoint_folder: Path
+    rng_seed: int = 0
+    device: str = "cpu"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    reports: list[tuple[int, int, str, Mapping[str, float]]] = field(default_factory=list)
+
+    def progress(self, done: int, total: int, unit: str, **values: float) -> None:
+        self.reports.append((done, total, unit, values))
+
+
+@dataclass
+class MemoryBank:
+    """A FeatureBank: `features[level][photo id]` (C, h, w); a flipped request gets exactly the mirrored features."""
+
+    features: Mapping[int, Mapping[str, np.ndarray]]
+    sizes: Mapping[str, tuple[int, int]]
+    asked: list[FeatureRequest] = field(default_factory=list)
+
+    def features_BCHW(self, ids: Sequence[str], requests: Sequence[FeatureRequest]) -> torch.Tensor:
+        self.asked += requests
+        pairs = zip(ids, requests, strict=True)
+        rows = [self.features[r.level][photo_id][:, :, :: -1 if r.flip else 1] for photo_id, r in pairs]
+        return torch.from_numpy(np.stack(rows)).float()
+
+    def image_size(self, photo_id: str) -> tuple[int, int]:
+        return self.sizes[photo_id]
+
+
+@dataclass
+class Toy:
+    """Photos of `side`² pixels whose classes fill known boxes; channel k of the features is high in class k's box."""
+
+    weak: WeakSet
+    bank: MemoryBank
+    truth: Mapping[str, Mask]
+    """At photo size, without unknown pixels."""
+    small: Mapping[str, Mask]
+    """On the grid of level 4."""
+
+
+def make_photo(photo_id: str, labels: tuple[int, ...] = (), image: np.ndarray | None = None) -> Photo:
+    pixels = np.zeros((32, 32, 3), np.uint8) if image is None else image
+    return Photo(photo_id, labels, f"content of {photo_id}", lambda: pixels)
+
+
+def make_toy(photos: int = 48, classes: int = 3, side: int = 32, grid: int = 8) -> Toy:
+    """Levels 1 (side / 4) and 4 (`grid`), each with one channel a class and four of noise."""
+    rng = np.random.default_rng(7)
+    records, small, truth = [], {}, {}
+    features: dict[int, dict[str, np.ndarray]] = {1: {}, 4: {}}
+    for index in range(photos):
+        photo_id = f"p{index:03d}"
+        mask = np.zeros((grid, grid), np.uint8)
+        for label in rng.permutation(classes)[: 1 + index % 2]:
+            top, left = rng.integers(0, grid - 3, 2)
+            mask[top : top + 4, left : left + 4] = label + 1
+        labels = tuple(int(value) - 1 for value in np.unique(mask) if value)
+        records.append(make_photo(photo_id, labels, np.full((side, side, 3), index, np.uint8)))
+        small[photo_id], truth[photo_id] = mask, mask.repeat(side // grid, 0).repeat(side // grid, 1)
+        for level, cells in ((1, side // 4), (4, grid)):
+            at_level = truth[photo_id][:: side // cells, :: side // cells]
+            noise = 0.1 * rng.random((classes + 4, cells, cells))
+            noise[:classes] += at_level == np.arange(1, classes + 1)[:, None, None]
+            features[level][photo_id] = noise.astype(np.float32)
+    space = LabelSpace(tuple(f"class{k}" for k in range(classes)))
+    bank = MemoryBank(features, {photo.id: (side, side) for photo in records})
+    return Toy(WeakSet(tuple(records), space), bank, truth, small)
+
+
+@pytest.fixture
+def surroundings(tmp_path: Path) -> Callable[..., Surroundings]:
+    """Makes surroundings, with a checkpoint folder of their own each unless one is given."""
+    made: list[Surroundings] = []
+
+    def make(**changes: object) -> Surroundings:
+        values = {"checkpoint_folder": tmp_path / f"checkpoints{len(made)}"} | changes
+        made.append(Surroundings(**values))  # type: ignore[arg-type]
+        return made[-1]
+
+    return make
+
+
+@pytest.fixture
+def photo() -> Callable[..., Photo]:
+    return make_photo
+
+
+@pytest.fixture(scope="session")
+def toy() -> Toy:
+    return make_toy()
+
+
+@pytest.fixture
+def memory_bank() -> type[MemoryBank]:
+    return MemoryBank

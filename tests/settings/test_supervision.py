@@ -1,0 +1,126 @@
+"""The gate: masks of the asked split alone, and every one of them in the ledger. What methods see leads to none."""
+
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from settings.clean import Clean
+from settings.dataset import Dataset
+from settings.datasets.scenes import Scenes, ScenesOptions
+from settings.errors import UserError
+from settings.options import Options
+from settings.records import EvalSet, WeakSet
+from settings.supervision import Gate, LedgerEntry
+
+
+def test_the_gate_hands_out_masks_of_the_asked_split_alone(voc: Any) -> None:
+    dataset = voc.open()
+    gate = Gate(dataset, "score_maps", "score")
+    assert np.array_equal(gate.mask("train", "2007_a"), dataset.read_mask("2007_a"))
+    for split, photo_id in (("train", "2008_v"), ("val", "2007_a"), ("dev", "2007_a"), ("test", "2007_a"), ("val", "x")):
+        with pytest.raises(UserError, match=f"tiny/{split}: found photo '{photo_id}'; expected an id of that split"):
+            gate.mask(split, photo_id)
+    assert [(entry.split, entry.ids) for entry in gate.entries()] == [("train", ("2007_a",))]
+
+
+def test_the_ledger_has_an_entry_a_split(voc: Any) -> None:
+    gate = Gate(voc.open(), "reveal", "train")
+    assert gate.entries() == ()
+    for split, photo_id in (("val", "2008_w"), ("train", "2007_b"), ("train", "2007_a"), ("train", "2007_b")):
+        gate.mask(split, photo_id)
+    assert gate.entries() == (
+        LedgerEntry("mask", "train", "train", "reveal", ("2007_a", "2007_b")),
+        LedgerEntry("mask", "val", "train", "reveal", ("2008_w",)),
+    )
+    assert [entry.count for entry in gate.entries()] == [2, 1]
+
+
+def test_an_unreadable_mask_is_not_in_the_ledger(voc: Any) -> None:
+    gate = Gate(voc.open(), "score_maps", "score")
+    voc.mask_path("2007_a").unlink()
+    with pytest.raises(UserError, match=r"2007_a\.png: found no such file"):
+        gate.mask("train", "2007_a")
+    assert gate.entries() == ()
+
+
+def test_entries_survive_json() -> None:
+    entry = LedgerEntry("mask", "dev", "choose", "select", ("a", "b"))
+    assert LedgerEntry.from_json(json.loads(json.dumps(entry.to_json()))) == entry
+
+
+def test_clean_shows_train_and_dev_with_their_labels(voc: Any) -> None:
+    weak = Clean(Options()).weak_set(voc.open())
+    assert [photo.id for photo in weak.photos] == ["2007_a", "2007_b", "2009_c", "2009_d"]
+    seen = [{weak.label_space.names[label] for label in photo.labels} for photo in weak.photos]
+    assert seen == [{"dog", "cat"}, {"car"}, {"cat", "person"}, {"dog"}]
+    assert {photo.source for photo in weak.photos} == {"target"}
+    assert weak.fingerprint == Clean(Options()).weak_set(voc.open()).fingerprint
+
+
+def reachable(root: object) -> Iterator[object]:
+    """Everything that attributes, items, closures, partials and bound methods lead to from `root`."""
+    queue, seen = [root], {id(root)}
+    while queue:
+        thing = queue.pop()
+        yield thing
+        for part in parts(thing):
+            if id(part) not in seen and not isinstance(part, (type, ModuleType)):
+                seen.add(id(part))
+                queue.append(part)
+
+
+def parts(thing: object) -> Iterator[object]:
+    if isinstance(thing, dict):
+        yield from thing.keys()
+        yield from thing.values()
+    elif isinstance(thing, (list, tuple, set, frozenset)):
+        yield from thing
+    elif isinstance(thing, functools.partial):
+        yield from (thing.func, thing.args, thing.keywords)
+    elif isinstance(thing, MethodType):
+        yield from (thing.__self__, thing.__func__)
+    elif isinstance(thing, FunctionType):
+        yield from (cell.cell_contents for cell in thing.__closure__ or ())
+        yield from (thing.__defaults__ or (), thing.__kwdefaults__ or {})
+    elif not isinstance(thing, Path):
+        yield vars(thing) if hasattr(thing, "__dict__") else ()
+        yield from (getattr(thing, slot) for slot in getattr(type(thing), "__slots__", ()) if hasattr(thing, slot))
+
+
+def leaks(root: object) -> list[object]:
+    """What is a data set, or looks like the way to a mask."""
+    found = []
+    for thing in reachable(root):
+        name = str(thing) if isinstance(thing, (str, Path)) else getattr(thing, "__name__", "")
+        if isinstance(thing, (Dataset, Gate)) or "mask" in name.lower() or "Segmentation" in name:
+            found.append(thing)
+    return found
+
+
+def sets(dataset: Dataset) -> tuple[WeakSet, EvalSet]:
+    val = tuple(dataset.photo(photo_id).without_labels() for photo_id in dataset.splits["val"])
+    return Clean(Options()).weak_set(dataset), EvalSet(val, dataset.label_space)
+
+
+def test_the_walk_sees_what_is_hidden() -> None:
+    """The test below is worth something only if it finds these."""
+    scenes = Scenes(ScenesOptions(size=32, train=1, dev=1, val=1))
+    hidden = [{"x": [scenes]}, functools.partial(print, scenes), lambda: scenes, scenes.photo, Gate(scenes, "s", "score")]
+    for way in [*hidden, functools.partial(scenes.read_mask, "train_00000"), Path("/SegmentationClass/a.png")]:
+        assert leaks(way), way
+    assert not leaks([print, 1, "a", Path("/JPEGImages/a.jpg")])
+
+
+@pytest.mark.parametrize("kind", ["voc12", "scenes"])
+def test_nothing_that_methods_see_leads_to_a_mask(voc: Any, kind: str) -> None:
+    dataset = voc.open() if kind == "voc12" else Scenes(ScenesOptions(size=32, train=2, dev=1, val=1))
+    for seen in sets(dataset):
+        for photo in seen.photos:
+            photo.image()
+        assert leaks(seen) == []
