@@ -1,7 +1,7 @@
 """Speed of the embedded data set on one core: photos, masks and labels a second, beside the target.
 
 The naive way to anti-alias is to render at twice the size and average; it is measured too.
-Run: OMP_NUM_THREADS=1 python benchmarks/scenes.py
+Run: OMP_NUM_THREADS=1 python -m benchmarks.scenes
 """
 
 from collections.abc import Callable

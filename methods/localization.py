@@ -16,10 +16,12 @@ FORMAT = "seedbed-localization-maps/1"
 
 
 def write_maps(path: Path, records: Iterable[LocalizationMaps]) -> None:
-    """Write the records of one shard; maps must be finite and in [0, 1] (ValueError names the photo)."""
+    """Write the records of one shard; maps must be finite and in [0, 1], a photo's given once (ValueError names it)."""
     tensors, header = {}, []
     for record in records:
         _check(record)
+        if record.photo_id in tensors:
+            raise ValueError(f"{record.photo_id}: maps twice")
         tensors[record.photo_id] = np.ascontiguousarray(record.maps_CHW, np.float32)
         header.append(
             {
@@ -34,10 +36,13 @@ def write_maps(path: Path, records: Iterable[LocalizationMaps]) -> None:
 
 def read_maps(path: Path) -> list[LocalizationMaps]:
     """The records of one shard, in the order they were written; raises UserError for another format."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="np") as file:
-        header = file.metadata() or {}
+    try:
+        with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise UserError(path, f"no readable maps ({error})", FORMAT) from None
     if header.get("format") != FORMAT:
         raise UserError(path, f"format {header.get('format')!r}", FORMAT)
     tensors = load_file(path)

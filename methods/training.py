@@ -139,14 +139,17 @@ class Checkpoint:
         partial.replace(self._path)
 
     def load(self) -> list[Mapping[str, float]]:
-        """Restore the last state and return its log; an absent or damaged file means the beginning."""
+        """Restore the last state and return its log; an absent, damaged or foreign file means the beginning."""
         try:
             with safe_open(self._path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file}
+                tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
                 log: list[Mapping[str, float]] = json.loads(file.metadata()["log"])
-        except (OSError, SafetensorError, ValueError, KeyError):
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return []
-        self._module.load_state_dict(_with_prefix(tensors, "module."))
+        state = _with_prefix(tensors, "module.")
+        if _shapes(state) != _shapes(self._module.state_dict()):
+            return []
+        self._module.load_state_dict(state)
         momentum = _with_prefix(tensors, "momentum.")
         for index, parameter in enumerate(self._parameters()):
             if str(index) in momentum:
@@ -159,6 +162,10 @@ class Checkpoint:
     def _momentum(self) -> dict[int, torch.Tensor]:
         buffers = (self._optimizer.state[parameter].get("momentum_buffer") for parameter in self._parameters())
         return {index: buffer for index, buffer in enumerate(buffers) if buffer is not None}
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in tensors.items()}
 
 
 def _with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -13,8 +13,10 @@ def upsample(maps: LocalizationMaps) -> NDArray[np.float32]:
     import torch
     from torch.nn.functional import interpolate
 
-    if maps.maps_CHW.shape[1:] == maps.image_size or not maps.class_ids:
-        return np.broadcast_to(maps.maps_CHW, (len(maps.class_ids), *maps.image_size))
+    if not maps.class_ids:
+        return np.zeros((0, *maps.image_size), np.float32)
+    if maps.maps_CHW.shape[1:] == maps.image_size:
+        return maps.maps_CHW
     align = None if maps.upsampling == "nearest" else False
     maps_BCHW = torch.from_numpy(maps.maps_CHW)[None]
     large = interpolate(maps_BCHW, size=maps.image_size, mode=maps.upsampling, align_corners=align)

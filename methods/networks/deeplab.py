@@ -10,7 +10,7 @@ from torch import nn
 
 
 class DeepLabHead(nn.Module):
-    """Class scores at stride 4 from features at stride 4 and at the backbone's output stride (8 or 16)."""
+    """Class scores at stride 4 from features at stride 4 and at the backbone's output stride (8, 16 or 32)."""
 
     def __init__(
         self, low: int, high: int, classes: int, width: int, rates: tuple[int, ...], output_stride: int
@@ -21,10 +21,12 @@ class DeepLabHead(nn.Module):
             encoder_depth=5,
             out_channels=width,
             atrous_rates=rates,
-            output_stride=16 if output_stride == 16 else 8,
+            output_stride=16,
             aspp_separable=True,
             aspp_dropout=0.1,
         )
+        # The library knows strides 8 and 16 only, and by them nothing but this factor.
+        self.decoder.up = nn.UpsamplingBilinear2d(scale_factor=output_stride // 4)
         self.classifier = nn.Conv2d(width, classes, 1)
 
     def forward(self, low_BCHW: torch.Tensor, high_BCHW: torch.Tensor) -> torch.Tensor:

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import results
 from harness import cli
 from harness.gathering import Finished
+from methods.localizers.cam import Cam
+from methods.training import TrainingDiverged
 from settings.masks import write_mask
 
 
@@ -84,17 +87,24 @@ def test_a_finished_suite_prints_its_table_again(command, smoke: Finished) -> No
     assert "0 stages" in ended.err
 
 
-def test_a_failed_stage_is_a_hole_with_a_reason_and_exit_code_1(command, tmp_path: Path) -> None:
+def test_a_failed_stage_is_a_hole_with_a_reason_and_exit_code_1(command, tmp_path: Path, monkeypatch) -> None:
+    def broken(*_: object) -> None:
+        raise TrainingDiverged("epoch 1, step 2: the loss is not finite")
+
     run = ["run", "smoke", "--store", tmp_path, "--executor", "serial", "--set", "gallery=0"]
-    ended = command(*run, "--set", "recipes.cam.localizer.training.learning_rate=10", "--set", "compute.precision=float32",
-                    "--set", "recipes.cam.localizer.training.epochs=60", "--set", "recipes.cam.localizer.training.momentum=0.99",
-                    "--set", "recipes.cam.localizer.hidden=0")
-    if ended.code == 0:
-        pytest.skip("it did not diverge")
-    assert ended.code == 1
-    assert "the loss is not finite" in ended.out
-    logs = command("logs", "cam · clean · rng seed 0 · localizer fit", "--store", tmp_path)
-    assert "Traceback" in logs.out and "TrainingDiverged" in logs.out
+    with monkeypatch.context() as patch:
+        patch.setattr(Cam, "fit", broken)
+        ended = command(*run)
+        assert ended.code == 1
+        assert "✗" in ended.out and "epoch 1, step 2: the loss is not finite" in " ".join(ended.out.split())
+        logs = command("logs", "cam · clean · rng seed 0 · localizer fit", "--store", tmp_path)
+        assert "Traceback" in logs.out and "TrainingDiverged" in logs.out
+        assert "failed" in command("status", "--store", tmp_path).out
+        floor = results.load(tmp_path)
+        assert set(floor["recipe"]) == {"all-background"}
+    mended = command(*run)
+    assert mended.code == 0
+    assert "✗" not in mended.out
 
 
 def test_status_tells_how_the_run_ended(command, smoke: Finished) -> None:

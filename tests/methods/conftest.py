@@ -62,7 +62,7 @@ def make_photo(photo_id: str, labels: tuple[int, ...] = (), image: np.ndarray | 
     return Photo(photo_id, labels, f"content of {photo_id}", lambda: pixels)
 
 
-def make_toy(photos: int = 48, classes: int = 3, side: int = 32, grid: int = 8) -> Toy:
+def make_toy(photos: int = 48, classes: int = 3, side: int = 64, grid: int = 8) -> Toy:
     """Levels 1 (side / 4) and 4 (`grid`), each with one channel a class and four of noise."""
     rng = np.random.default_rng(7)
     records, small, truth = [], {}, {}

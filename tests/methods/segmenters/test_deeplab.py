@@ -1,0 +1,152 @@
+"""DeepLabV3+ on features that tell the classes apart, and its parts against loops."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from methods.base import BackboneOptions, PseudoLabelled, TrainingOptions
+from methods.networks.backbones import build
+from methods.segmenters.deeplab import DeepLab, DeepLabOptions, argmax_at, mean_cross_entropy, resize_nearest
+from methods.training import part_of
+
+SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64, output_stride=8)
+TRAINING = TrainingOptions(epochs=8, batch=8, learning_rate=0.1)
+
+
+def options(**changes: Any) -> DeepLabOptions:
+    return DeepLabOptions(**({"width": 16, "atrous_rates": (1, 2, 3), "training": TRAINING} | changes))
+
+
+def labelled(toy: Any, unknown: float = 0.0) -> PseudoLabelled:
+    """The truth as pseudo labels, a share of whose pixels is 255."""
+    rng = np.random.default_rng(0)
+    masks = {name: np.where(rng.random(mask.shape) < unknown, 255, mask).astype(np.uint8) for name, mask in toy.truth.items()}
+    return PseudoLabelled(toy.weak.photos, toy.weak.label_space, masks.__getitem__)
+
+
+@given(height=st.integers(1, 40), width=st.integers(1, 40), side=st.integers(1, 24))
+def test_resize_nearest_samples_the_centres(height: int, width: int, side: int) -> None:
+    mask_HW = (np.arange(height * width) % 251).astype(np.uint8).reshape(height, width)
+    resized = resize_nearest(mask_HW, side)
+    for y in range(side):
+        for x in range(side):
+            row, column = int((y + 0.5) / side * height + 1e-9), int((x + 0.5) / side * width + 1e-9)
+            assert resized[y, x] == mask_HW[row, column]
+    assert resized.shape == (side, side)
+
+
+def test_cross_entropy_is_the_mean_over_known_pixels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, 5, generator=generator)
+    truth = torch.randint(0, 3, (2, 4, 5), generator=generator)
+    truth[0, :2] = 255
+    terms = []
+    for b, y, x in np.argwhere(truth.numpy() != 255):
+        scores = logits[b, :, y, x].double().exp()
+        terms.append(-float(torch.log(scores[truth[b, y, x]] / scores.sum())))
+    assert float(mean_cross_entropy(logits, truth)) == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+def test_a_batch_without_known_pixels_costs_nothing() -> None:
+    logits = torch.randn(2, 3, 4, 5, requires_grad=True)
+    loss = mean_cross_entropy(logits, torch.full((2, 4, 5), 255))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_argmax_at_photo_size() -> None:
+    logits = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]]])
+    mask = argmax_at(logits, (3, 8))
+    assert mask.dtype == np.uint8
+    assert mask.tolist() == [[0, 0, 0, 0, 0, 1, 1, 1]] * 3, "lines cross at two thirds of the way"
+
+
+def test_pseudo_labels_without_a_known_pixel_are_an_error(toy: Any, surroundings: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="no pixel of the 48 pseudo labels is usable: all are 255"):
+        DeepLab(options()).fit(labelled(toy, 1.0), toy.bank, SMALL, surroundings())
+
+
+def test_a_toy_is_learnt_from_partly_unknown_labels(toy: Any, surroundings: Callable[..., Any]) -> None:
+    segmenter = DeepLab(options())
+    fit = segmenter.fit(labelled(toy, 0.3), toy.bank, SMALL, surroundings())
+    losses = [row["cross_entropy"] for row in fit.log]
+    assert losses[-1] < 0.5 * losses[0]
+    photos = [photo.without_labels() for photo in toy.weak.photos[::-1]]
+    masks = list(segmenter.apply(photos, toy.weak.label_space, fit.weights, toy.bank, SMALL, surroundings()))
+    assert len(masks) == len(photos)
+    correct = []
+    for photo, mask in zip(photos, masks, strict=True):
+        assert (mask.shape, mask.dtype) == ((64, 64), np.uint8)
+        assert mask.max() <= 3
+        correct.append((mask == toy.truth[photo.id]).mean())
+    background = np.mean([(mask == 0).mean() for mask in toy.truth.values()])
+    assert np.mean(correct) > 0.9 > background + 0.1
+    assert min(correct) > 0.7, "masks come in the order of the photos"
+
+
+def test_masks_have_the_photos_own_size(toy: Any, memory_bank: Any, surroundings: Callable[..., Any]) -> None:
+    segmenter = DeepLab(options(training=TrainingOptions(epochs=1)))
+    weights = segmenter.fit(labelled(toy), toy.bank, SMALL, surroundings()).weights
+    sizes = {photo.id: (20 + index, 41) for index, photo in enumerate(toy.weak.photos)}
+    bank = memory_bank(toy.bank.features, sizes)
+    masks = segmenter.apply(toy.weak.photos[:10], toy.weak.label_space, weights, bank, SMALL, surroundings())
+    assert [mask.shape for mask in masks] == [(20 + index, 41) for index in range(10)]
+    assert set(bank.asked) == set(segmenter.apply_features())
+
+
+def test_a_killed_fit_continues_to_the_same_weights(toy: Any, surroundings: Callable[..., Any]) -> None:
+    segmenter = DeepLab(options(training=TrainingOptions(epochs=2)))
+    weights = segmenter.fit(labelled(toy), toy.bank, SMALL, surroundings()).weights
+    killed = surroundings()
+
+    def report(done: int, total: int, unit: str, **values: float) -> None:
+        if done == total - 1:
+            raise KeyboardInterrupt
+
+    killed.progress = report
+    with pytest.raises(KeyboardInterrupt):
+        segmenter.fit(labelled(toy), toy.bank, SMALL, killed)
+    context = surroundings(checkpoint_folder=killed.checkpoint_folder)
+    again = segmenter.fit(labelled(toy), toy.bank, SMALL, context).weights
+    assert len(context.reports) == 3
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+
+
+def test_mirrored_photos_get_mirrored_labels(
+    toy: Any, surroundings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each label that the loss sees lies where the features of its photo have the evidence."""
+    from methods.networks.deeplab import DeepLabHead
+
+    forward, seen, agreed = DeepLabHead.forward, [], []
+
+    def noted(head: DeepLabHead, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+        seen.append(low)
+        return forward(head, low, high)
+
+    def compared(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        agreed.append(float(((seen[-1][:, :3].max(1).values > 0.5) == (truth > 0)).float().mean()))
+        return logits.sum() * 0
+
+    monkeypatch.setattr(DeepLabHead, "forward", noted)
+    monkeypatch.setattr("methods.segmenters.deeplab.mean_cross_entropy", compared)
+    toy.bank.asked.clear()
+    DeepLab(options(training=TrainingOptions(epochs=1))).fit(labelled(toy), toy.bank, SMALL, surroundings())
+    assert {request.flip for request in toy.bank.asked} == {False, True}
+    assert agreed == [1.0] * 3
+
+
+def test_a_fine_tuned_fit_returns_its_backbone(toy: Any, surroundings: Callable[..., Any]) -> None:
+    segmenter = DeepLab(options(training=TrainingOptions(epochs=1, batch=16)))
+    fit = segmenter.fit(labelled(toy), None, SMALL, surroundings())
+    trained = part_of(fit.weights, "backbone")
+    state = build(SMALL, (1, 4), trained).body.state_dict()
+    assert all(torch.equal(state[name], trained[name]) for name in state)
+    assert not torch.equal(trained["conv_stem.weight"], build(SMALL, (1, 4)).body.state_dict()["conv_stem.weight"])

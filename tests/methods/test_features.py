@@ -1,0 +1,110 @@
+"""The features stage against one photo at a time, and its files."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from methods.base import BackboneOptions, FeatureRequest
+from methods.features import BATCH, StoredFeatures, batches, compute, write_shard
+from methods.networks.backbones import Backbone, build
+from settings.records import Photo
+
+REQUESTS = (FeatureRequest(1.5, True, 4), FeatureRequest(), FeatureRequest(flip=True), FeatureRequest(level=1))
+SIZES = [(64, 64), (50, 70), (33, 20), (64, 64), (90, 41)] * 2
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    options = BackboneOptions(name="test_efficientnet", weights="random", size=64)
+    return build(options, (1, 4)).for_inference()
+
+
+@pytest.fixture
+def photos(photo: Callable[..., Photo]) -> list[Photo]:
+    """More than a batch of them, of different sizes."""
+    rng = np.random.default_rng(0)
+    assert len(SIZES) > BATCH
+    images = [rng.integers(0, 256, (*size, 3)).astype(np.uint8) for size in SIZES]
+    return [photo(f"p{index}", (), image) for index, image in enumerate(images)]
+
+
+def naive_CHW(backbone: Backbone, photo: Photo, request: FeatureRequest) -> torch.Tensor:
+    side = round(backbone.options.size * request.scale)
+    square = Image.fromarray(photo.image()).resize((side, side), Image.Resampling.BILINEAR)
+    if request.flip:
+        square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    values = (np.asarray(square) / 255 - np.array(backbone.mean_C)) / np.array(backbone.std_C)
+    with torch.inference_mode():
+        levels = backbone(torch.from_numpy(values.transpose(2, 0, 1)[None].astype(np.float32)))
+    return levels[(1, 4).index(request.level)][0]
+
+
+def test_stored_features_equal_one_photo_at_a_time(backbone: Backbone, photos: list[Photo], tmp_path: Path) -> None:
+    paths = []
+    for part, some in enumerate((photos[:7], photos[7:])):
+        computed = compute(backbone, some, REQUESTS)
+        for request, features in computed.features.items():
+            assert features.dtype == torch.float16
+            paths.append(tmp_path / f"{part}{request.scale}{request.flip}{request.level}.safetensors")
+            write_shard(paths[-1], request, computed.shard, features)
+    bank = StoredFeatures(paths)
+    assert [bank.image_size(photo.id) for photo in photos] == SIZES
+    mixed = [photos[8], photos[0], photos[8], photos[3]]
+    for request in REQUESTS:
+        stored = bank.features_BCHW([photo.id for photo in mixed], [request] * 4)
+        assert stored.dtype == torch.float32
+        for features_CHW, photo in zip(stored, mixed, strict=True):
+            expected = naive_CHW(backbone, photo, request)
+            assert torch.allclose(features_CHW, expected, rtol=2e-3, atol=2e-3 * float(expected.abs().max()))
+    plain, flipped = bank.features_BCHW(["p1", "p1"], [FeatureRequest(), FeatureRequest(flip=True)])
+    assert torch.equal(plain, bank.features_BCHW(["p1"], [FeatureRequest()])[0])
+    assert torch.equal(flipped, bank.features_BCHW(["p1"], [FeatureRequest(flip=True)])[0])
+
+
+def test_flipped_features_are_those_of_the_mirrored_photo(backbone: Backbone, photos: list[Photo]) -> None:
+    mirrored = [replace(p, load=lambda image=p.image(): np.ascontiguousarray(image[:, ::-1])) for p in photos]
+    for level in (1, 4):
+        one, other = FeatureRequest(flip=True, level=level), FeatureRequest(level=level)
+        both = (FeatureRequest(level=1), FeatureRequest(level=4), one)
+        flipped = compute(backbone, photos, both).features[one].float()
+        plain = compute(backbone, mirrored, both).features[other].float()
+        assert torch.allclose(flipped, plain, atol=0.01 * float(plain.abs().max()))
+        unflipped = compute(backbone, photos, both).features[other].float()
+        assert not torch.allclose(flipped, unflipped, atol=0.1 * float(plain.abs().max()))
+
+
+def test_photos_are_decoded_once_whatever_is_asked(backbone: Backbone, photos: list[Photo]) -> None:
+    loads: list[str] = []
+    done: list[int] = []
+
+    def counted(photo: Photo) -> Photo:
+        return replace(photo, load=lambda: (loads.append(photo.id), photo.image())[1])
+
+    computed = compute(backbone, list(map(counted, photos)), REQUESTS, progress=done.append)
+    assert loads == [photo.id for photo in photos]
+    assert done == [BATCH, len(photos)]
+    assert set(computed.features) == set(REQUESTS)
+    assert computed.shard.ids == tuple(loads)
+    assert {f.shape[0] for f in computed.features.values()} == {len(photos)}
+
+
+def test_what_was_not_declared_is_a_key_error(backbone: Backbone, photos: list[Photo], tmp_path: Path) -> None:
+    request = FeatureRequest(level=1)
+    computed = compute(backbone, photos[:1], (request, FeatureRequest()))
+    write_shard(tmp_path / "s.safetensors", request, computed.shard, computed.features[request])
+    bank = StoredFeatures([tmp_path / "s.safetensors"])
+    for photo_id, wanted in (("p0", FeatureRequest(flip=True, level=1)), ("p1", request)):
+        with pytest.raises(KeyError):
+            bank.features_BCHW([photo_id], [wanted])
+
+
+@pytest.mark.parametrize(("items", "sizes"), [(0, []), (1, [1]), (3, [3]), (7, [3, 3, 1])])
+def test_batches(items: int, sizes: list[int]) -> None:
+    slices = list(batches(range(items), 3))
+    assert [len(part) for part in slices] == sizes
+    assert [item for part in slices for item in part] == list(range(items))

@@ -1,0 +1,217 @@
+"""The training loop against SGD by hand; killed and resumed runs; losses that are not finite."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from methods.base import TrainingOptions
+from methods.training import Group, TrainingDiverged, named_tensors, part_of, train
+
+
+class Interrupted(Exception):
+    pass
+
+
+def options(**changes: Any) -> TrainingOptions:
+    return TrainingOptions(**({"epochs": 4, "batch": 4, "learning_rate": 0.1} | changes))
+
+
+class Problem:
+    """A small network with everything that has a state: batch norm, dropout, channels_last convolutions."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(1)
+        layers = (nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(8, 2, 1))
+        self.module = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.images_NCHW = torch.rand(18, 3, 6, 6, generator=torch.Generator().manual_seed(2))
+        self.targets_N = torch.arange(18) % 2
+        self.groups = [Group(list(self.module[0].parameters()), 0.1), Group(list(self.module[1:].parameters()))]
+        self.steps = 0
+        self.stop_at = -1
+        self.seen: list[list[int]] = []
+
+    def step(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        if self.steps == self.stop_at:
+            raise Interrupted
+        self.steps += 1
+        self.seen.append(rows.tolist())
+        noise = torch.from_numpy(rng.random((len(rows), 1, 1, 1))).float()
+        scores = self.module(self.images_NCHW[rows] + 0.01 * noise).mean((2, 3))
+        loss = nn.functional.cross_entropy(scores, self.targets_N[rows])
+        return {"cross_entropy": loss, "norm": 1e-3 * self.module[4].weight.square().sum()}
+
+    def run(self, context: Any, **changes: Any) -> tuple[Any, ...]:
+        return train(self.module, self.groups, 18, self.step, options(**changes), context)
+
+
+def test_an_epoch_visits_each_item_once_but_for_a_last_batch_that_is_not_full(surroundings: Callable[..., Any]) -> None:
+    problem, context = Problem(), surroundings()
+    log = problem.run(context, epochs=2)
+    assert [len(rows) for rows in problem.seen] == [4] * 8
+    for epoch in (problem.seen[:4], problem.seen[4:]):
+        assert len(set(sum(epoch, []))) == 16
+    assert problem.seen[:4] != problem.seen[4:]
+    assert [row["epoch"] for row in log] == [0, 1]
+    assert [(done, total, unit) for done, total, unit, _ in context.reports] == [(i + 1, 8, "steps") for i in range(8)]
+
+
+@pytest.mark.parametrize("items", [1, 2, 3])
+def test_a_batch_larger_than_the_set(surroundings: Callable[..., Any], items: int) -> None:
+    weight, seen = nn.Parameter(torch.ones(1)), []
+
+    def step(rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        seen.append(sorted(rows.tolist()))
+        return {"loss": weight.square().sum()}
+
+    train(nn.Module(), [Group([weight])], items, step, options(epochs=2), surroundings())
+    assert seen == [list(range(items))] * 2
+
+
+def test_the_poly_schedule(surroundings: Callable[..., Any]) -> None:
+    """Without momentum and decay a loss of slope 1 moves a weight by its rate: base · factor · (1 − step/steps)^power."""
+    weights = [nn.Parameter(torch.zeros(1, dtype=torch.float64)) for _ in range(3)]
+    places: list[list[float]] = []
+
+    def step(rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        places.append([weight.item() for weight in weights])
+        return {"loss": torch.stack([weight.sum() for weight in weights]).sum()}
+
+    groups = [Group([weights[0]]), Group([weights[1]], 0.1), Group([weights[2]], 0.0)]
+    plain = options(epochs=3, batch=2, momentum=0, weight_decay=0, poly_power=0.9)
+    log = train(nn.Module(), groups, 5, step, plain, surroundings())
+    places.append([weight.item() for weight in weights])
+    rates = -np.diff(np.array(places), axis=0)
+    expected = 0.1 * (1 - np.arange(6) / 6) ** 0.9
+    assert np.allclose(rates, expected[:, None] * [1, 0.1, 0], rtol=1e-6, atol=1e-12)
+    assert [row["learning_rate"] for row in log] == pytest.approx(expected[[1, 3, 5]])
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, True), (0.9, False), (0.9, True)])
+def test_three_steps_by_hand(surroundings: Callable[..., Any], momentum: float, nesterov: bool) -> None:
+    """Loss w²/2 (slope w); decay adds 0.01·w; v = µ·v + g; Nesterov steps by g + µ·v."""
+    weight = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    chosen = options(epochs=3, momentum=momentum, nesterov=nesterov, weight_decay=0.01, poly_power=0)
+    train(nn.Module(), [Group([weight])], 1, lambda rows, rng: {"l": weight.square().sum() / 2}, chosen, surroundings())
+    w, v = 2.0, None
+    for _ in range(3):
+        g = w + 0.01 * w
+        v = g if v is None else momentum * v + g
+        w -= 0.1 * (g + momentum * v if nesterov and momentum else v)
+    assert weight.item() == pytest.approx(w, rel=1e-6)
+
+
+def test_the_log_holds_means_and_terms_are_added(surroundings: Callable[..., Any]) -> None:
+    weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+    def step(rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        return {"a": weight.sum() + float(rows.sum()), "b": 2 * weight.sum()}
+
+    chosen = options(epochs=1, batch=2, momentum=0, weight_decay=0, poly_power=0)
+    log = train(nn.Module(), [Group([weight])], 4, step, chosen, surroundings())
+    assert weight.item() == pytest.approx(-0.1 * 3 * 2), "slope 1 + 2, two steps"
+    assert log[0]["a"] == pytest.approx((0 + 1 + 2 + 3 - 0.3) / 2, rel=1e-6)
+    assert log[0]["b"] == pytest.approx(-0.3, rel=1e-6)
+
+
+def test_runs_repeat_and_depend_on_the_rng_seed(surroundings: Callable[..., Any]) -> None:
+    states = []
+    for rng_seed in (0, 0, 1):
+        problem = Problem()
+        torch.manual_seed(rng_seed + 99)
+        states.append((problem.run(surroundings(rng_seed=rng_seed)), problem.module.state_dict()))
+    assert states[0][0] == states[1][0] != states[2][0]
+    assert all(torch.equal(states[0][1][name], states[1][1][name]) for name in states[0][1])
+
+
+@pytest.mark.parametrize("stop_at", [0, 3, 4, 9, 15])
+def test_a_killed_run_continues_to_the_same_result(surroundings: Callable[..., Any], stop_at: int) -> None:
+    whole = Problem()
+    log = whole.run(surroundings())
+    context, killed = surroundings(), Problem()
+    killed.stop_at = stop_at
+    with pytest.raises(Interrupted):
+        killed.run(context)
+    resumed = Problem()
+    nn.init.zeros_(resumed.module[4].weight) if stop_at >= 4 else None
+    assert resumed.run(context) == log
+    assert resumed.steps == 16 - 4 * (stop_at // 4)
+    state = resumed.module.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in whole.module.state_dict().items())
+
+
+def test_a_finished_run_is_not_run_again(surroundings: Callable[..., Any]) -> None:
+    context, problem = surroundings(), Problem()
+    log = problem.run(context)
+    again = Problem()
+    assert again.run(context) == log
+    assert again.steps == 0
+    assert torch.equal(again.module[0].weight, problem.module[0].weight)
+
+
+@pytest.mark.parametrize("damage", ["half", "empty", "garbage", "other", "foreign", "partial"])
+def test_a_damaged_checkpoint_means_the_beginning(surroundings: Callable[..., Any], damage: str) -> None:
+    context, whole = surroundings(), Problem()
+    log = whole.run(context)
+    path = context.checkpoint_folder / "training.safetensors"
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "other":
+        save_file({"module.0.weight": torch.zeros(1)}, path)
+    elif damage == "foreign":
+        save_file({"module.0.weight": torch.zeros(1)}, path, {"log": '[{"epoch": 0}]'})
+    elif damage == "partial":
+        path = path.with_suffix(".partial")  # what a kill while writing leaves
+        path.write_bytes(content[:100])
+    else:
+        path.write_bytes({"half": content[: len(content) // 2], "empty": b"", "garbage": b"\0" * 500}[damage])
+    again = Problem()
+    assert again.run(context) == log
+    assert again.steps == 16
+    assert torch.equal(again.module[0].weight, whole.module[0].weight)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_names_epoch_and_step(surroundings: Callable[..., Any], value: float) -> None:
+    weight, calls = nn.Parameter(torch.ones(1)), []
+
+    def step(rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        calls.append(rows)
+        return {"fine": weight.sum(), "bad": weight.sum() * (value if len(calls) == 8 else 1)}
+
+    with pytest.raises(TrainingDiverged, match=r"epoch 1, step 2: the loss is not finite .*'bad': -?(nan|inf)"):
+        train(nn.Module(), [Group([weight])], 20, step, options(), surroundings())
+
+
+def test_bfloat16_is_used_where_it_is_asked(surroundings: Callable[..., Any]) -> None:
+    kinds = set()
+    layer = nn.Linear(4, 2)
+
+    def step(rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        scores = layer(torch.ones(2, 4))
+        kinds.add(scores.dtype)
+        return {"loss": scores.square().mean()}
+
+    train(layer, [Group(list(layer.parameters()))], 4, step, options(epochs=1), surroundings(precision="bfloat16"))
+    assert kinds == {torch.bfloat16}
+    assert layer.weight.dtype == torch.float32
+
+
+def test_no_half_written_checkpoint_is_left(surroundings: Callable[..., Any]) -> None:
+    context = surroundings()
+    Problem().run(context)
+    assert [path.name for path in Path(context.checkpoint_folder).iterdir()] == ["training.safetensors"]
+
+
+def test_named_tensors_and_their_parts() -> None:
+    one, two = nn.Linear(2, 3), nn.BatchNorm1d(3)
+    weights = named_tensors(head=one, heading=two)
+    assert set(part_of(weights, "head")) == {"weight", "bias"}
+    assert set(part_of(weights, "heading")) == set(two.state_dict())
+    assert torch.equal(part_of(weights, "head")["weight"], one.weight)
+    assert not any(tensor.requires_grad for tensor in weights.values())
