@@ -148,4 +148,6 @@ def _write_pictures(run: Run, board: Leaderboard, folder: Path) -> None:
     for ref in run.plan.pictures:
         if store.has(*ref):
             recipe = run.plan.graph[ref].runtime["recipe"]
-            shutil.copyfile(store.open(*ref).path("gallery.png"), folder / f"gallery-{recipe}.png")
+            artefact = store.open(*ref)
+            for name in artefact.record["files"]:
+                shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{recipe}.png")

@@ -51,7 +51,7 @@ class Line:
         identity = {
             "photos": [photo.id for photo in photos],
             "dataset": self.blueprint.dataset.identity(),
-            "version": 1,
+            "version": 2,
         }
         inputs = {
             "maps": tuple(self._maps(shard) for shard in shards),

@@ -110,21 +110,28 @@ def segment(work: Work) -> None:
 
 
 def gallery(work: Work) -> None:
-    """Photo | maps | pseudo label | prediction | truth, one line a photo, as one PNG."""
-    from harness.gallery import Panel, draw
+    """Photo | maps | pseudo label | prediction | truth, one line a photo, as PNGs.
+
+    `gallery.png` may be given away: it shows outlines in place of photos that are not ours; `photos.png` is for the
+    user's own eyes then.
+    """
+    from harness.gallery import Panel, draw, outlines
     from methods.localization import read_maps
 
-    maps = {
-        record.photo_id: record for shard in work.inputs["maps"] for record in read_maps(shard.path("maps.safetensors"))
-    }
+    shards = (read_maps(shard.path("maps.safetensors")) for shard in work.inputs["maps"])
+    maps = {record.photo_id: record for shard in shards for record in shard}
     gate = work.gate("show")
     labels, predictions = MaskFolders(work.inputs["pseudo_labels"]), MaskFolders(work.inputs["masks"])
-    photos = work.photos()
     panels = [
-        Panel(photo, maps[photo.id], labels.read(photo.id), predictions.read(photo.id), gate.mask("train", photo.id))
-        for photo in photos
+        Panel(p.id, p.image(), maps[p.id], labels.read(p.id), predictions.read(p.id), gate.mask("train", p.id))
+        for p in work.photos()
     ]
-    draw(work.attempt.path("gallery.png"), panels, work.dataset.label_space, work.stage.runtime["recipe"])
+    pictures = {"gallery.png": panels}
+    if not work.dataset.photos_are_ours:
+        bare = [panel._replace(image=outlines(panel.image)) for panel in panels]
+        pictures = {"photos.png": panels, "gallery.png": bare}
+    for name, shown in pictures.items():
+        draw(work.attempt.path(name), shown, work.dataset.label_space, work.stage.runtime["recipe"])
     work.write_ledger(gate.entries())
 
 

@@ -17,6 +17,8 @@ class Dataset(ABC):
 
     options_model: ClassVar[type[Options]] = Options
     version: ClassVar[int] = 1
+    photos_are_ours: ClassVar[bool] = False
+    """Whether pictures with these photos may be given away; others' photos leave a store as outlines only."""
 
     name: str
     """As rows show it: a subset bears a name of its own."""

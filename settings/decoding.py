@@ -1,4 +1,4 @@
-"""Opening image files safely: size limits before decoding, one kind of error for everything that is wrong with a file."""
+"""Opening image files safely: size limits before decoding, one kind of error for all that is wrong with a file."""
 
 import struct
 import warnings

@@ -97,13 +97,14 @@ def summed_maps(
     total = None
     with torch.inference_mode():
         for request in requests:
-            maps_BKHW = head(bank.features_BCHW([photo.id], [request]).to(device))[:, list(photo.labels)].relu()
+            maps_BKHW = head(bank.features_BCHW([photo.id], [request]).to(device)).relu()
             maps_BKHW = maps_BKHW.flip(3) if request.flip else maps_BKHW
             if total is None:
                 total = maps_BKHW
             else:
                 total = total + interpolate(maps_BKHW, size=total.shape[2:], mode="bilinear", align_corners=False)
         assert total is not None
-        peaks = total.amax((2, 3), keepdim=True).clamp_min(1e-8)
-        normalised: NDArray[np.float32] = (total / peaks)[0].float().cpu().numpy()
+        own = total[:, list(photo.labels)]
+        peaks = own.amax((2, 3), keepdim=True).clamp_min(1e-8)
+        normalised: NDArray[np.float32] = (own / peaks)[0].float().cpu().numpy()
     return normalised

@@ -93,6 +93,7 @@ class Scenes(Dataset):
     """Rendered scenes; photo i of a split depends on version, knobs, data seed, split and i alone."""
 
     options_model: ClassVar[type[Options]] = ScenesOptions
+    photos_are_ours = True
     version: ClassVar[int] = 1
 
     def __init__(self, options: ScenesOptions | None = None) -> None:

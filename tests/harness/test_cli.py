@@ -50,7 +50,9 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["logs", "abc", "--store", "/"], "'abc'"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(command, tmp_path, monkeypatch, arguments: list[str], words: str) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(
+    command, tmp_path, monkeypatch, arguments: list[str], words: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     ended = command(*arguments)
     assert ended.code == 2

@@ -122,7 +122,7 @@ def test_a_stage_that_somebody_else_holds_is_asked_for_again(tmp_path: Path, mon
 
 def test_no_more_is_submitted_than_the_slots_and_one_hold(tmp_path: Path) -> None:
     executor = Pretended()
-    driven(graph_of({letter: "" for letter in "abcdefghij"}), executor, tmp_path)
+    driven(graph_of(dict.fromkeys("abcdefghij", "")), executor, tmp_path)
     assert executor.most_at_once == 3
 
 
@@ -138,7 +138,7 @@ def test_stages_of_a_bundle_are_one_job(tmp_path: Path) -> None:
     submitted: list[int] = []
     take = executor.submit
     executor.submit = lambda job: (submitted.append(len(job.stages)), take(job))[1]  # type: ignore[method-assign]
-    driven(graph_of({letter: "" for letter in "abc"}, bundle="one"), executor, tmp_path)
+    driven(graph_of(dict.fromkeys("abc", ""), bundle="one"), executor, tmp_path)
     assert submitted == [3]
 
 

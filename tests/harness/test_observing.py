@@ -11,7 +11,7 @@ import pytest
 from harness.costs import Costs
 from harness.display import State, duration
 from harness.events import EventLog, EventReader
-from harness.gallery import with_mask
+from harness.gallery import outlines, with_mask
 from harness.graph import Stage
 from harness.numerics import cpu_class, resolve_device
 from harness.provenance import provenance, sources_of
@@ -124,3 +124,16 @@ def test_a_file_that_hides_a_package_is_named(tmp_path: Path, name: str) -> None
     run = subprocess.run([sys.executable, "-c", f"import {other}"], capture_output=True, text=True, cwd=tmp_path)
     assert run.returncode == 1
     assert f"{name}.py hides Seedbed's package '{name}'" in run.stderr
+
+
+def test_outlines_keep_the_size_and_little_of_the_photo() -> None:
+    rng = np.random.default_rng(0)
+    image_HWC = np.zeros((200, 300, 3), np.uint8)
+    image_HWC[50:150, 100:200] = 255
+    image_HWC[10:20, 10:290] += rng.integers(0, 20, (10, 280, 3), np.uint8)
+    drawn_HWC = outlines(image_HWC)
+    assert drawn_HWC.shape == image_HWC.shape
+    grey_HW = drawn_HWC[..., 0].astype(int)
+    # Ink lies on the edge of the square, and neither inside nor far outside of it.
+    assert grey_HW[100, 95:106].min() < 120
+    assert grey_HW[100, 140:160].min() == grey_HW[180:, :50].min() == 235

@@ -66,7 +66,9 @@ def test_rng_seeds_share_features_and_weak_sets() -> None:
 
 
 def test_a_second_recipe_shares_its_beginning() -> None:
-    more = plan_of("recipes.cam2={localizer: {name: cam, hidden: 16, training: {epochs: 2, batch: 8}}, labeler: threshold}")
+    more = plan_of(
+        "recipes.cam2={localizer: {name: cam, hidden: 16, training: {epochs: 2, batch: 8}}, labeler: threshold}"
+    )
     assert keys_of(more, "localizer_fit") == keys_of(plan_of(), "localizer_fit")
 
 

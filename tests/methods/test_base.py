@@ -53,6 +53,11 @@ def test_a_policy_can_choose_the_threshold() -> None:
 
 
 def test_feature_requests_are_ordered_by_scale_flip_and_level() -> None:
-    requests = [FeatureRequest(2.0), FeatureRequest(1.0, True, 1), FeatureRequest(1.0, False, 4), FeatureRequest(1.0, True, 0)]
+    requests = [
+        FeatureRequest(2.0),
+        FeatureRequest(1.0, True, 1),
+        FeatureRequest(1.0, False, 4),
+        FeatureRequest(1.0, True, 0),
+    ]
     ordered = [(request.scale, request.flip, request.level) for request in sorted(requests)]
     assert ordered == [(1.0, False, 4), (1.0, True, 0), (1.0, True, 1), (2.0, False, 4)]

@@ -67,7 +67,7 @@ def test_stored_features_equal_one_photo_at_a_time(backbone: Backbone, photos: l
 
 
 def test_flipped_features_are_those_of_the_mirrored_photo(backbone: Backbone, photos: list[Photo]) -> None:
-    mirrored = [replace(p, load=lambda image=p.image(): np.ascontiguousarray(image[:, ::-1])) for p in photos]
+    mirrored = [replace(p, load=lambda p=p: np.ascontiguousarray(p.image()[:, ::-1])) for p in photos]
     for level in (1, 4):
         one, other = FeatureRequest(flip=True, level=level), FeatureRequest(level=level)
         both = (FeatureRequest(level=1), FeatureRequest(level=4), one)

@@ -55,7 +55,7 @@ def test_an_epoch_visits_each_item_once_but_for_a_last_batch_that_is_not_full(su
     log = problem.run(context, epochs=2)
     assert [len(rows) for rows in problem.seen] == [4] * 8
     for epoch in (problem.seen[:4], problem.seen[4:]):
-        assert len(set(sum(epoch, []))) == 16
+        assert len({row for rows in epoch for row in rows}) == 16
     assert problem.seen[:4] != problem.seen[4:]
     assert [row["epoch"] for row in log] == [0, 1]
     assert [(done, total, unit) for done, total, unit, _ in context.reports] == [(i + 1, 8, "steps") for i in range(8)]
@@ -74,7 +74,7 @@ def test_a_batch_larger_than_the_set(surroundings: Callable[..., Any], items: in
 
 
 def test_the_poly_schedule(surroundings: Callable[..., Any]) -> None:
-    """Without momentum and decay a loss of slope 1 moves a weight by its rate: base · factor · (1 − step/steps)^power."""
+    """Without momentum and decay a loss of slope 1 moves it by its rate: base · factor · (1 − step/steps)^power."""
     weights = [nn.Parameter(torch.zeros(1, dtype=torch.float64)) for _ in range(3)]
     places: list[list[float]] = []
 
@@ -200,6 +200,19 @@ def test_bfloat16_is_used_where_it_is_asked(surroundings: Callable[..., Any]) ->
     train(layer, [Group(list(layer.parameters()))], 4, step, options(epochs=1), surroundings(precision="bfloat16"))
     assert kinds == {torch.bfloat16}
     assert layer.weight.dtype == torch.float32
+
+
+def test_networks_are_trained_in_training_mode(surroundings: Callable[..., Any]) -> None:
+    problem, modes = Problem(), []
+    problem.module.eval()
+
+    def step(rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        modes.append({part.training for part in problem.module.modules()})
+        problem.module.eval()
+        return {"loss": problem.module[0].weight.sum()}
+
+    train(problem.module, problem.groups, 4, step, options(epochs=2), surroundings())
+    assert modes == [{True}, {True}], "at the start of every epoch"
 
 
 def test_no_half_written_checkpoint_is_left(surroundings: Callable[..., Any]) -> None:

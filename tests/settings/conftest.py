@@ -77,7 +77,13 @@ class VocFolder:
         return mask_HW
 
     def write(self) -> None:
-        for folder in ("JPEGImages", "Annotations", "SegmentationClass", "SegmentationClassAug", "ImageSets/Segmentation"):
+        for folder in (
+            "JPEGImages",
+            "Annotations",
+            "SegmentationClass",
+            "SegmentationClassAug",
+            "ImageSets/Segmentation",
+        ):
             (self.voc / folder).mkdir(parents=True)
         for split, ids in self.lists.items():
             self.list_path(split).write_text("".join(f"{photo_id}\n" for photo_id in ids))

@@ -15,7 +15,9 @@ from settings.errors import UserError
 @pytest.fixture
 def entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another distribution offers the setting `noisy` (and, in vain, another `clean`)."""
-    offered = {"seedbed.settings": [EntryPoint(name, "settings.clean:Clean", "seedbed.settings") for name in ("noisy",)]}
+    offered = {
+        "seedbed.settings": [EntryPoint(name, "settings.clean:Clean", "seedbed.settings") for name in ("noisy",)]
+    }
     offered["seedbed.settings"].append(EntryPoint("clean", "nowhere:Nothing", "seedbed.settings"))
     monkeypatch.setattr(settings.discovery, "entry_points", lambda *, group: offered.get(group, []))
 
@@ -34,7 +36,8 @@ def test_names_are_listed_without_importing_the_files() -> None:
     code = (
         "import sys; from settings.discovery import *\n"
         "for registry in (DATASETS, SETTINGS, LOCALIZERS, REFINERS, LABELERS, SEGMENTERS): registry.names()\n"
-        "found = {'settings.datasets.voc12', 'settings.clean', 'methods.localizers.cam', 'torch', 'PIL'} & set(sys.modules)\n"
+        "named = {'settings.datasets.voc12', 'settings.clean', 'methods.localizers.cam', 'torch', 'PIL'}\n"
+        "found = named & set(sys.modules)\n"
         "assert not found, found"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

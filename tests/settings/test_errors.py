@@ -13,9 +13,7 @@ def test_one_line_with_all_four_parts() -> None:
 
 def test_unknown_names_suggest_the_nearest() -> None:
     line = str(unknown_name("recipe.x", "localizer", "cma", ["seam", "cam", "affinity"]))
-    assert line == (
-        "recipe.x: found unknown localizer 'cma'; expected one of affinity, cam, seam; did you mean 'cam'?"
-    )
+    assert line == ("recipe.x: found unknown localizer 'cma'; expected one of affinity, cam, seam; did you mean 'cam'?")
 
 
 def test_nothing_is_suggested_when_nothing_is_near() -> None:
@@ -28,7 +26,9 @@ def test_a_long_list_of_known_names_is_counted_instead() -> None:
 
 
 def test_an_empty_list_of_known_names_is_said() -> None:
-    assert str(unknown_name("x", "refiner", "irn", [])) == "x: found unknown refiner 'irn'; expected none: none is known"
+    assert (
+        str(unknown_name("x", "refiner", "irn", [])) == "x: found unknown refiner 'irn'; expected none: none is known"
+    )
 
 
 def test_errors_travel_between_processes() -> None:

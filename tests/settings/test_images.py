@@ -13,7 +13,9 @@ from PIL import Image
 from settings.errors import UserError
 from settings.images import EXIF_ORIENTATION, photo_size, read_photo, resize
 
-UPRIGHT = np.repeat(np.repeat(np.array([[[250, 0, 0], [0, 250, 0], [0, 0, 250]], [[0, 0, 0], [250] * 3, [128] * 3]]), 16, 0), 16, 1)
+UPRIGHT = np.repeat(
+    np.repeat(np.array([[[250, 0, 0], [0, 250, 0], [0, 0, 250]], [[0, 0, 0], [250] * 3, [128] * 3]]), 16, 0), 16, 1
+)
 """2 × 3 squares of 16 pixels, (32, 48, 3)."""
 STORED = {
     1: lambda image: image,
@@ -51,7 +53,9 @@ def test_orientations_that_do_not_exist_turn_nothing(tmp_path: Path, orientation
     assert photo_size(tmp_path / "p.jpg") == read_photo(tmp_path / "p.jpg").shape[:2] == (32, 48)
 
 
-@pytest.mark.parametrize(("mode", "suffix"), [("CMYK", "jpg"), ("L", "jpg"), ("L", "png"), ("RGBA", "png"), ("P", "png")])
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("CMYK", "jpg"), ("L", "jpg"), ("L", "png"), ("RGBA", "png"), ("P", "png")]
+)
 def test_every_mode_comes_out_rgb(tmp_path: Path, mode: str, suffix: str) -> None:
     path = tmp_path / f"p.{suffix}"
     Image.new("RGB", (5, 4), (102, 102, 102)).convert(mode).save(path)

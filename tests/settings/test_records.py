@@ -31,7 +31,12 @@ def test_the_training_fingerprint_stays_as_it_is() -> None:
 
 def test_the_training_fingerprint_names_all_that_is_seen() -> None:
     first, *rest = WEAK.photos
-    changed = [replace(first, id="x"), replace(first, labels=(0,)), replace(first, content="d"), replace(first, source="web")]
+    changed = [
+        replace(first, id="x"),
+        replace(first, labels=(0,)),
+        replace(first, content="d"),
+        replace(first, source="web"),
+    ]
     sets = [WeakSet((other, *rest), SPACE) for other in changed]
     sets += [WeakSet(WEAK.photos, LabelSpace(("cat", "cow", "elk"))), WeakSet(WEAK.photos[::-1], SPACE), WEAK]
     assert len({weak.fingerprint for weak in sets}) == len(sets)

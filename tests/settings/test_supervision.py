@@ -23,7 +23,13 @@ def test_the_gate_hands_out_masks_of_the_asked_split_alone(voc: Any) -> None:
     dataset = voc.open()
     gate = Gate(dataset, "score_maps", "score")
     assert np.array_equal(gate.mask("train", "2007_a"), dataset.read_mask("2007_a"))
-    for split, photo_id in (("train", "2008_v"), ("val", "2007_a"), ("dev", "2007_a"), ("test", "2007_a"), ("val", "x")):
+    for split, photo_id in (
+        ("train", "2008_v"),
+        ("val", "2007_a"),
+        ("dev", "2007_a"),
+        ("test", "2007_a"),
+        ("val", "x"),
+    ):
         with pytest.raises(UserError, match=f"tiny/{split}: found photo '{photo_id}'; expected an id of that split"):
             gate.mask(split, photo_id)
     assert [(entry.split, entry.ids) for entry in gate.entries()] == [("train", ("2007_a",))]
@@ -111,7 +117,13 @@ def sets(dataset: Dataset) -> tuple[WeakSet, EvalSet]:
 def test_the_walk_sees_what_is_hidden() -> None:
     """The test below is worth something only if it finds these."""
     scenes = Scenes(ScenesOptions(size=32, train=1, dev=1, val=1))
-    hidden = [{"x": [scenes]}, functools.partial(print, scenes), lambda: scenes, scenes.photo, Gate(scenes, "s", "score")]
+    hidden = [
+        {"x": [scenes]},
+        functools.partial(print, scenes),
+        lambda: scenes,
+        scenes.photo,
+        Gate(scenes, "s", "score"),
+    ]
     for way in [*hidden, functools.partial(scenes.read_mask, "train_00000"), Path("/SegmentationClass/a.png")]:
         assert leaks(way), way
     assert not leaks([print, 1, "a", Path("/JPEGImages/a.jpg")])

@@ -17,7 +17,9 @@ STEPS = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
 """Few values, so that ties happen."""
 
 
-def naive(maps_CHW: np.ndarray, class_ids: tuple[int, ...], background: Callable[[np.float32], np.float32]) -> list[list[int]]:
+def naive(
+    maps_CHW: np.ndarray, class_ids: tuple[int, ...], background: Callable[[np.float32], np.float32]
+) -> list[list[int]]:
     """Channel 0 is the background; the first of equal scores wins."""
     rows = []
     for y in range(maps_CHW.shape[1]):
@@ -29,7 +31,9 @@ def naive(maps_CHW: np.ndarray, class_ids: tuple[int, ...], background: Callable
     return rows
 
 
-def label(options: ThresholdOptions, maps_CHW: np.ndarray, class_ids: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:
+def label(
+    options: ThresholdOptions, maps_CHW: np.ndarray, class_ids: tuple[int, ...], size: tuple[int, int]
+) -> np.ndarray:
     photo = Photo("p", class_ids, "c", lambda: np.zeros((*size, 3), np.uint8))
     return Threshold(options).label(photo, LocalizationMaps("p", class_ids, maps_CHW, size))
 

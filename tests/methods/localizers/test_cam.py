@@ -1,7 +1,6 @@
 """CAM on features whose evidence lies at known places."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from methods.localizers.cam import Cam, CamOptions, summed_maps
 from methods.networks.backbones import build
 from methods.networks.heads import ClassMaps
 from methods.training import part_of
-from settings.records import Photo, WeakSet
+from settings.records import LabelSpace, Photo, WeakSet
 
 SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64)
 TRAINING = TrainingOptions(epochs=12, batch=8, learning_rate=0.5)
@@ -30,7 +29,8 @@ def fit_and_apply(toy: Any, cam: Cam, context: Any) -> tuple[Fit, list[Localizat
 
 @pytest.mark.parametrize("hidden", [0, 16])
 def test_maps_peak_where_the_evidence_is(toy: Any, surroundings: Callable[..., Any], hidden: int) -> None:
-    cam = Cam(options(hidden=hidden))
+    rate = 0.5 if hidden else 5.0
+    cam = Cam(options(hidden=hidden, training=TRAINING.model_copy(update={"learning_rate": rate})))
     fit, records = fit_and_apply(toy, cam, surroundings())
     losses = [row["classification"] for row in fit.log]
     assert len(losses) == 12
@@ -128,26 +128,21 @@ def test_a_class_without_evidence_and_a_photo_without_labels(photo: Callable[...
     bank = ScaledBank({(1.0, False): [[1.0, 2.0], [3.0, 4.0]]})
     maps_CHW = summed_maps(head, photo("p", (0, 1)), [FeatureRequest()], bank, "cpu")
     assert maps_CHW.tolist() == [[[0, 0], [0, 0]], [[0.25, 0.5], [0.75, 1]]]
-    empty = summed_maps(head, photo("p"), [FeatureRequest()], bank, "cpu")
-    assert (empty.shape, empty.dtype) == ((0, 2, 2), np.float32)
+    for requests in ([FeatureRequest()], [FeatureRequest()] * 3):
+        empty = summed_maps(head, photo("p"), requests, bank, "cpu")
+        assert (empty.shape, empty.dtype) == ((0, 2, 2), np.float32)
 
 
 @pytest.fixture
 def striped(photo: Callable[..., Photo]) -> WeakSet:
-    """Photos that are bright above (class 0) or below (class 1)."""
+    """Photos that are dark (class 0) or bright above (class 1)."""
     rng = np.random.default_rng(0)
     photos = []
     for index in range(8):
         image = rng.integers(0, 60, (50, 70, 3)).astype(np.uint8)
         image[:25] += np.uint8(150 * (index % 2))
         photos.append(photo(f"p{index}", (index % 2,), image))
-    return WeakSet(tuple(photos), replace(_space(), names=("dark", "bright")))
-
-
-def _space() -> Any:
-    from settings.records import LabelSpace
-
-    return LabelSpace(("a", "b"))
+    return WeakSet(tuple(photos), LabelSpace(("dark", "bright")))
 
 
 def test_a_fine_tuned_fit_returns_its_backbone(striped: WeakSet, surroundings: Callable[..., Any]) -> None:

@@ -73,7 +73,12 @@ def test_folded_batch_norms_change_nothing(name: str) -> None:
     generator = torch.Generator().manual_seed(1)
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
-            for tensor, low in ((module.running_var, 0.5), (module.weight, 0.8), (module.running_mean, -0.1), (module.bias, 0)):
+            for tensor, low in (
+                (module.running_var, 0.5),
+                (module.weight, 0.8),
+                (module.running_mean, -0.1),
+                (module.bias, 0),
+            ):
                 tensor.data.copy_(low + 0.4 * torch.rand(tensor.shape, generator=generator))
     backbone.eval()
     fast = backbone.for_inference()
@@ -190,7 +195,9 @@ def test_code_in_a_weight_file_is_not_run(tmp_path: Path) -> None:
 
 def test_files_that_are_no_weights_are_refused_by_name(tmp_path: Path) -> None:
     full = timm.create_model("test_efficientnet").state_dict()
-    save_file({name: value[:1] if value.ndim else value for name, value in full.items()}, tmp_path / "shape.safetensors")
+    save_file(
+        {name: value[:1] if value.ndim else value for name, value in full.items()}, tmp_path / "shape.safetensors"
+    )
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
     torch.save({"conv_stem.weight": 3}, tmp_path / "number.pth")

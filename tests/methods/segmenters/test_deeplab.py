@@ -25,7 +25,9 @@ def options(**changes: Any) -> DeepLabOptions:
 def labelled(toy: Any, unknown: float = 0.0) -> PseudoLabelled:
     """The truth as pseudo labels, a share of whose pixels is 255."""
     rng = np.random.default_rng(0)
-    masks = {name: np.where(rng.random(mask.shape) < unknown, 255, mask).astype(np.uint8) for name, mask in toy.truth.items()}
+    masks = {
+        name: np.where(rng.random(mask.shape) < unknown, 255, mask).astype(np.uint8) for name, mask in toy.truth.items()
+    }
     return PseudoLabelled(toy.weak.photos, toy.weak.label_space, masks.__getitem__)
 
 

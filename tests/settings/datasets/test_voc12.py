@@ -94,9 +94,7 @@ def test_the_whole_of_voc_needs_no_name(voc: Any, monkeypatch: pytest.MonkeyPatc
     assert COUNTS == {"train": 1464, "val": 1449, "trainaug": 10582}
 
 
-def test_the_folder_may_come_from_the_configuration(
-    voc: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_may_come_from_the_configuration(voc: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEEDBED_CONFIG", str(tmp_path / "c.yaml"))
     (tmp_path / "c.yaml").write_text(f"data: {{voc12: {voc.root}}}\n")
     assert Voc12(Voc12Options(subset="tiny")).splits["train"] == ("2007_a", "2007_b")
