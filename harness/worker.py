@@ -21,6 +21,15 @@ from harness.stages import run_together
 from harness.store import Damaged, Store, write_json
 from settings.errors import UserError
 
+SOURCES_OF_KIND = {
+    "features": "methods.features",
+    "sweep": "results.metrics.sweep",
+    "score": "results.metrics.counts",
+    "select": "results.selection",
+    "row": "results.metrics.miou",
+    "gallery": "harness.gallery",
+}
+"""The module that computes a kind of stage which no component stands for."""
 Status = Literal["done", "busy", "failed", "input_lost", "worker_died"]
 
 
@@ -141,8 +150,9 @@ def source_modules(stage: Stage) -> list[str]:
     component = stage.identity.get("component")
     if component:
         return [f"methods.{component['role']}s.{component['name']}"]
-    by_kind = {"features": "methods.features", "sweep": "results.metrics.sweep", "score": "results.metrics.counts"}
-    return [by_kind.get(stage.kind, f"harness.{'scoring' if stage.kind in ('row', 'select') else 'stages'}")]
+    if stage.kind == "weak_set":
+        return [f"settings.{stage.identity['setting']['name']}"]
+    return [SOURCES_OF_KIND[stage.kind]]
 
 
 def _ended(

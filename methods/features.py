@@ -112,7 +112,8 @@ class StoredFeatures:
     def features_BCHW(self, ids: Sequence[str], requests: Sequence[FeatureRequest]) -> torch.Tensor:
         """float32 features of the photos, each with its own request; raises KeyError for what was not declared."""
         rows = (self._rows[request, photo_id] for photo_id, request in zip(ids, requests, strict=True))
-        return torch.stack([self._tensor(path)[row] for path, row in rows]).float()
+        # Each made float32 by itself: autocast on a CPU refuses to stack float16.
+        return torch.stack([self._tensor(path)[row].float() for path, row in rows])
 
     def image_size(self, photo_id: str) -> tuple[int, int]:
         """(height, width) of the photo in pixels."""

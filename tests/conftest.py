@@ -1,6 +1,7 @@
 """What all tests share: one compute thread, a cache and a configuration of their own, repeatable examples."""
 
 import os
+import sys
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, which only some tests do
 
@@ -24,6 +25,15 @@ def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SEEDBED_CACHE", str(folder / "cache"))
         patch.setenv("SEEDBED_CONFIG", str(folder / "config.yaml"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _arithmetic() -> Iterator[None]:
+    """A stage that ran in this process leaves torch's threads and rounding set; the next test starts without."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

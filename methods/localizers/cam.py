@@ -66,7 +66,7 @@ class Cam(Localizer):
         labels_NK = torch.from_numpy(weak.labels_NK()).to(context.device)
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-            maps_BKHW = head(inputs(rows, rng.random(len(rows)) < 0.5)[-1])
+            maps_BKHW = head(inputs(rows, rng.random(len(rows)) < 0.5)[-1]).float()
             return {"classification": multilabel_soft_margin_loss(maps_BKHW.mean((2, 3)), labels_NK[rows])}
 
         groups = [Group(list(head.parameters())), *inputs.groups(self.options.training.backbone_factor)]

@@ -73,7 +73,7 @@ class DeepLab(Segmenter):
             flips = rng.random(len(rows)) < 0.5
             truth_BHW = masks_NHW[rows].long()
             truth_BHW[flips] = truth_BHW[flips].flip(2)
-            return {"cross_entropy": mean_cross_entropy(head(*inputs(rows, flips)), truth_BHW)}
+            return {"cross_entropy": mean_cross_entropy(head(*inputs(rows, flips)).float(), truth_BHW)}
 
         groups = [Group(list(head.parameters())), *inputs.groups(self.options.training.backbone_factor)]
         modules = torch.nn.ModuleDict({"head": head, "inputs": inputs.module})

@@ -12,7 +12,7 @@ from PIL import Image
 import harness
 import results
 from harness.data import dataset_of
-from harness.gathering import Finished, run_and_gather
+from harness.gathering import Finished, gather, run_and_gather
 from harness.graph import Stage
 from harness.store import Store
 from harness.suite import load_suite
@@ -172,3 +172,24 @@ def test_training_losses_are_kept(smoke: Finished) -> None:
     log = json.loads(Store(smoke.run.store).open(*fit.ref).path("log.json").read_text())
     assert [row["epoch"] for row in log] == [0, 1]
     assert log[1]["classification"] < log[0]["classification"]
+
+
+def test_fine_tuning_in_mixed_precision_goes_the_same_way_on_a_board_of_its_own(tmp_path: Path) -> None:
+    suite = load_suite("smoke", ["training_mode=fine_tuned", "compute.precision=bfloat16", "gallery=0"])
+    finished = run_and_gather(suite, tmp_path, "serial")
+    assert finished.board.holes == 0
+    assert {row.training_mode for row in finished.board.rows} == {"fine_tuned", ""}
+    assert [table.title.split(" · ")[2] for table in finished.board.tables] == ["fine_tuned", "fine_tuned"]
+
+
+def test_artefacts_made_by_other_sources_are_named(smoke: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.lineage.sources_of", lambda module: "changed" if module.endswith("cam") else "")
+    stale = {row.recipe: row.stale for row in gather(smoke.run).rows}
+    assert "methods.localizers.cam" in stale["cam"]
+    assert "methods.localizers.cam" not in stale["all-background"]
+
+
+def test_scoring_on_dev_is_written_down_as_choosing(tmp_path: Path) -> None:
+    finished = run_and_gather(load_suite("smoke", ["report=dev", "gallery=0"]), tmp_path, "serial")
+    for row in finished.board.rows:
+        assert (row.split, row.masks_chosen, row.masks_scored, row.photos) == ("dev", 8, 0, 8)

@@ -215,6 +215,26 @@ def test_networks_are_trained_in_training_mode(surroundings: Callable[..., Any])
     assert modes == [{True}, {True}], "at the start of every epoch"
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_small_numbers_are_flushed_in_training_alone(surroundings: Callable[..., Any], before: bool) -> None:
+    weight, products = nn.Parameter(torch.ones(1)), []
+
+    def step(rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        products.append(float(torch.tensor(1e-40) * 1))
+        if len(products) == 2:
+            raise Interrupted
+        return {"loss": weight.sum()}
+
+    torch.set_flush_denormal(before)
+    try:
+        with pytest.raises(Interrupted):
+            train(nn.Module(), [Group([weight])], 8, step, options(), surroundings())
+        assert products == [0, 0]
+        assert (float(torch.tensor(1e-40) * 1) == 0) is before
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def test_no_half_written_checkpoint_is_left(surroundings: Callable[..., Any]) -> None:
     context = surroundings()
     Problem().run(context)
