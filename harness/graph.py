@@ -43,6 +43,9 @@ class Stage:
         inputs = {role: [list(ref) for ref in refs] for role, refs in self.inputs.items()}
         return fingerprint({"kind": self.kind, "identity": self.identity, "inputs": inputs})
 
+    def __hash__(self) -> int:
+        return hash(self.key)
+
     @property
     def ref(self) -> Ref:
         """Kind and key."""

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +26,16 @@ from settings.hashing import HashCache, shared_cache
 FORMAT = 1
 
 
-class Damaged(RuntimeError):
-    """An artefact whose files are not those that were published; it was set aside and will be made again."""
+class Lost(RuntimeError):
+    """An artefact that was published and cannot be used now; it will be made again."""
+
+
+class Damaged(Lost):
+    """Its files are not those that were published; it was set aside."""
+
+
+class Absent(Lost):
+    """It is not there, or not any more."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             if marker.exists():
                 self._check_format(marker)
-            elif any(entry.name not in ("leaderboards",) for entry in self.root.iterdir()):
+            elif any(not entry.name.startswith(".") for entry in self.root.iterdir()) and not marker.exists():
                 raise UserError(self.root, "a folder with other files", "a Seedbed store or an empty folder")
             else:
                 write_json(marker, {"format": FORMAT})
@@ -84,22 +93,20 @@ class Store:
         return self._done(kind, key).exists()
 
     def record(self, kind: str, key: str) -> Mapping[str, Any]:
-        """The record of a published artefact; raises KeyError when it is not there."""
+        """The record of a published artefact; raises Absent when it is not there."""
         try:
             record: dict[str, Any] = json.loads(self._done(kind, key).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise KeyError(f"{kind}/{key}") from None
+            raise Absent(f"{kind}/{key}: not published") from None
         return record
 
     def open(self, kind: str, key: str) -> Artefact:
-        """A published artefact with verified files; raises KeyError when absent, Damaged when its files changed."""
+        """A published artefact with verified files; raises Absent, or Damaged when its files changed."""
         try:
             record = self.record(kind, key)
             artefact = Artefact(key, kind, self._folder(kind, key) / record["attempt"], record)
             intact = all(self._hashes.sha256(artefact.path(name)) == sha for name, sha in record["files"].items())
-        except KeyError:
-            raise
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             intact = False
         if not intact:
             self.set_aside(kind, key)
@@ -162,7 +169,8 @@ class Store:
         """Move an artefact out of the way, so that it is made again."""
         target = self.root / "damaged" / f"{kind}-{key}-{time.time_ns()}"
         target.parent.mkdir(exist_ok=True)
-        self._folder(kind, key).rename(target)
+        with suppress(FileNotFoundError):  # another process may have set it aside already
+            self._folder(kind, key).rename(target)
 
     def keys(self, kind: str) -> Iterator[str]:
         """The published keys of one kind."""

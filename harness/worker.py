@@ -7,7 +7,7 @@ import resource
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any, Literal
 from harness.context import Context, Work
 from harness.events import EventLog
 from harness.graph import Ref, Stage
+from harness.lease import Lease
 from harness.provenance import sources_of
 from harness.stages import run_together
-from harness.store import Damaged, Store, write_json
+from harness.store import Lost, Store, write_json
 from settings.errors import UserError
 
 SOURCES_OF_KIND = {
@@ -56,55 +57,58 @@ class Job:
         """Compute threads of the job."""
         return max(stage.threads for stage in self.stages)
 
-    @property
-    def refs(self) -> list[str]:
-        """The stages as events name them."""
-        return [stage.key for stage in self.stages]
-
 
 def run_job(job: Job) -> list[Outcome]:
     """Run the stages that nobody has published yet; never raises for what goes wrong inside a stage."""
     store, log = Store(job.store), EventLog(job.log)
-    with ExitStack() as leases:
-        mine, outcomes = [], []
+    outcomes: list[Outcome] = []
+    mine: dict[Stage, Lease] = {}
+    with ExitStack() as stack:
         for stage in job.stages:
             lease = store.lease(*stage.ref)
+            if not store.has(*stage.ref) and not lease.acquire():
+                outcomes.append(Outcome(stage.ref, "busy"))
+                continue
+            stack.callback(lease.release)
+            # Looked at again: somebody may have published between the look and the lease.
             if store.has(*stage.ref):
                 outcomes.append(Outcome(stage.ref, "done"))
-            elif not lease.acquire():
-                outcomes.append(Outcome(stage.ref, "busy"))
             else:
-                leases.callback(lease.release)
-                mine.append(stage)
-        # Somebody may have published between the look and the lease.
-        late = [stage for stage in mine if store.has(*stage.ref)]
-        mine = [stage for stage in mine if stage not in late]
-        outcomes += [Outcome(stage.ref, "done") for stage in late]
+                mine[stage] = lease
         return outcomes + (_run(mine, store, log) if mine else [])
 
 
-def _run(stages: Sequence[Stage], store: Store, log: EventLog) -> list[Outcome]:
+def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Outcome]:
     keys = [stage.key for stage in stages]
     start = time.perf_counter()
     log.write("started", stages=keys, pid=os.getpid())
-    attempts = []
+    works: list[Work] = []
     try:
-        works = [_work(stage, store, log, keys) for stage in stages]
-        attempts = [work.attempt for work in works]
-        _set_threads(stages[0].threads)
+        for stage in stages:
+            works.append(_work(stage, store, log, keys))
+        _set_threads(works[0].stage.threads)
         with PeakMemory() as memory:
             run_together(works)
-        seconds = time.perf_counter() - start
+        seconds = (time.perf_counter() - start) / len(works)
         for work in works:
-            work.attempt.record.update(_record(work, seconds / len(works), memory.bytes))
-            store.publish(work.attempt)
-            store.clean_up(*work.stage.ref)
-    except Damaged as error:
-        return _ended(stages, store, log, attempts, "input_lost", str(error))
+            work.attempt.record.update(_record(work, seconds, memory.bytes))
+        outcomes = [_publish(work, stages[work.stage], store, seconds) for work in works]
+    except Lost as error:
+        return _ended(works, stages, store, log, "input_lost", str(error))
     except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
-        return _ended(stages, store, log, attempts, "failed", _reason(error), traceback.format_exc())
-    log.write("finished", stages=keys, seconds=round(seconds, 3))
-    return [Outcome(stage.ref, "done", seconds / len(stages)) for stage in stages]
+        return _ended(works, stages, store, log, "failed", _reason(error), traceback.format_exc())
+    log.write("finished", stages=keys, seconds=round(seconds * len(works), 3))
+    return outcomes
+
+
+def _publish(work: Work, lease: Lease, store: Store, seconds: float) -> Outcome:
+    """Publish, unless this process was paused past its lease and somebody else has begun the stage anew."""
+    if not lease.is_held():
+        store.discard(work.attempt)
+        return Outcome(work.stage.ref, "busy")
+    store.publish(work.attempt)
+    store.clean_up(*work.stage.ref)
+    return Outcome(work.stage.ref, "done", seconds)
 
 
 def run_openly(stage: Stage, store: Store) -> None:
@@ -156,20 +160,20 @@ def source_modules(stage: Stage) -> list[str]:
 
 
 def _ended(
-    stages: Sequence[Stage],
+    works: Sequence[Work],
+    stages: Iterable[Stage],
     store: Store,
     log: EventLog,
-    attempts: Sequence[Any],
     status: Status,
     reason: str,
     trace: str = "",
 ) -> list[Outcome]:
-    for attempt in attempts:
-        store.discard(attempt)
+    for work in works:
+        store.discard(work.attempt)
     for stage in stages:
         if trace:
             content = {"label": stage.label, "reason": reason, "traceback": trace, "stage": stage.to_json()}
-            write_json(store.failure_path(stage.ref.key), content)
+            write_json(store.failure_path(stage.key), content)
     log.write(status, stages=[stage.key for stage in stages], reason=reason)
     return [Outcome(stage.ref, status, reason=reason) for stage in stages]
 

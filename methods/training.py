@@ -52,7 +52,7 @@ def train(
     An epoch visits each item once; a last batch that is not full is dropped (batch norm needs company).
     Raises TrainingDiverged for a loss that is not finite.
     """
-    # A rate of 0 in a group keeps it as it is; poly decay then multiplies both alike.
+    module.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         [{"params": list(group.parameters), "factor": group.factor} for group in groups],
         lr=options.learning_rate,

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.context import Work
+from harness.graph import Stage
 from harness.lease import Lease, process_start, this_process
-from harness.store import Damaged, Store, create_json
+from harness.store import Absent, Damaged, Store, create_json
+from harness.worker import _publish
 from settings.errors import UserError
 
 
@@ -29,7 +32,7 @@ def test_nothing_is_there_before_it_is_published(store: Store) -> None:
     attempt = store.attempt("kind", "k")
     attempt.path("file.txt").write_text("half")
     assert not store.has("kind", "k")
-    with pytest.raises(KeyError):
+    with pytest.raises(Absent):
         store.open("kind", "k")
     assert store.publish(attempt)
     assert store.open("kind", "k").path("file.txt").read_text() == "half"
@@ -147,3 +150,16 @@ def test_a_holder_that_was_evicted_notices(tmp_path: Path) -> None:
 def test_process_start_tells_processes_apart() -> None:
     assert process_start(os.getpid()) == this_process()["start"]
     assert process_start(2**22 + 1) is None
+
+
+def test_a_holder_that_lost_its_lease_discards_what_it_made(store: Store) -> None:
+    """A process that was paused past its lease finds the token of the one that replaced it."""
+    attempt = store.attempt("kind", "k")
+    lease = store.lease("kind", "k")
+    assert lease.acquire()
+    (store.root / "kind" / "k" / "lease.json").write_text(json.dumps({**this_process(), "token": "theirs"}))
+    stage = Stage("kind", {})
+    work = Work(stage, {}, attempt, None, store)  # type: ignore[arg-type]
+    assert _publish(work, lease, store, 1.0).status == "busy"
+    assert not attempt.folder.exists()
+    assert not store.has("kind", "k")
