@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
+from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from harness.data import dataset_of, weak_set_of
 from harness.graph import Ref, Stage
 from harness.numerics import numerics
 from harness.suite import Component, Suite
-from methods.base import FeatureRequest
+from methods.base import NAMED_WEIGHTS, BackboneOptions, FeatureRequest
+from settings.errors import UserError
+from settings.hashing import shared_cache
 from settings.records import Photo, WeakSet, fingerprint
 from settings.supervision import Purpose
 
@@ -85,6 +88,18 @@ def contents(photos: Sequence[Photo]) -> str:
     return fingerprint([(photo.id, photo.content) for photo in photos])
 
 
+def backbone_identity(backbone: BackboneOptions) -> dict[str, Any]:
+    """What of a backbone belongs into keys: a weight file counts by its content. UserError where it is absent."""
+    identity = backbone.model_dump()
+    if backbone.weights not in NAMED_WEIGHTS:
+        try:
+            identity["weights"] = shared_cache().sha256(Path(backbone.weights))
+        except OSError:
+            expected = f"{', '.join(NAMED_WEIGHTS)} or an existing file"
+            raise UserError("backbone.weights", f"no file '{backbone.weights}'", expected) from None
+    return identity
+
+
 class Blueprint:
     """The graph while it grows, and what all lines of the leaderboard share."""
 
@@ -94,9 +109,13 @@ class Blueprint:
         self.graph: dict[Ref, Stage] = {}
         self.runtime = {"dataset": suite.dataset.model_dump(), "backbone": suite.backbone.model_dump()}
         self.reported = REPORTED[suite.report]
+        for split in ("train", self.reported.maps, self.reported.segmentation):
+            if not self.dataset.splits[split]:
+                raise UserError(f"{self.dataset.name}/{split}", "no photo", "at least one that shows a class")
         ids = self.dataset.splits[self.reported.segmentation]
         unlabelled = tuple(self.dataset.photo(photo_id).without_labels() for photo_id in ids)
         self.val = Source(self.reported.segmentation, unlabelled, self.runtime)
+        self.backbone = backbone_identity(suite.backbone)
         self._sources: dict[str, Source] = {}
         self.memo: dict[Any, Any] = {}
 
@@ -134,7 +153,7 @@ class Blueprint:
 
     @once
     def _features(self, source: Source, request: FeatureRequest, backbone: Ref | None, shard: int) -> Ref:
-        base = {"photos": source.content(shard), "backbone": self.suite.backbone.model_dump()}
+        base = {"photos": source.content(shard), "backbone": self.backbone}
         return self.add(
             "features",
             {**base, "scale": request.scale, "flip": request.flip, "level": request.level},

@@ -147,7 +147,7 @@ def _write_pictures(run: Run, board: Leaderboard, folder: Path) -> None:
         plot_table(frame(board.rows), folder / "table.png", folder / "table.svg")
     for ref in run.plan.pictures:
         if store.has(*ref):
-            recipe = run.plan.graph[ref].runtime["recipe"]
+            line = run.plan.graph[ref].runtime["name"]
             artefact = store.open(*ref)
             for name in artefact.record["files"]:
-                shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{recipe}.png")
+                shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{line}.png")

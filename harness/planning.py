@@ -9,6 +9,7 @@ from harness.blueprint import Blueprint
 from harness.graph import Ref, Stage
 from harness.lines import Line
 from harness.parts import parts_of
+from harness.scored import Scored
 from harness.suite import Suite
 
 
@@ -35,8 +36,8 @@ def make_plan(suite: Suite) -> Plan:
         for name, recipe in suite.all_recipes().items():
             parts = parts_of(name, recipe, suite)
             for rng_seed in suite.rng_seeds:
-                line = Line(blueprint, blueprint.source(setting), name, parts, rng_seed)
-                rows += line.rows()
+                scored = Scored(Line(blueprint, blueprint.source(setting), name, parts, rng_seed))
+                rows += scored.rows()
                 if rng_seed == suite.rng_seeds[0] and suite.gallery and parts.localizer and parts.segmenter:
-                    pictures.append(line.gallery())
+                    pictures.append(scored.gallery())
     return Plan(suite, blueprint.graph, tuple(rows), tuple(pictures))

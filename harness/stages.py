@@ -131,7 +131,7 @@ def gallery(work: Work) -> None:
         bare = [panel._replace(image=outlines(panel.image)) for panel in panels]
         pictures = {"photos.png": panels, "gallery.png": bare}
     for name, shown in pictures.items():
-        draw(work.attempt.path(name), shown, work.dataset.label_space, work.stage.runtime["recipe"])
+        draw(work.attempt.path(name), shown, work.dataset.label_space, work.stage.runtime["name"])
     work.write_ledger(gate.entries())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from settings.errors import UserError, unknown_name
 from settings.options import Options
 
 SUITES = Path(__file__).parent.parent / "settings" / "suites"
+RecipeName = Annotated[str, Field(pattern=r"^\w[\w+.-]*$")]
 ScoredStage = Literal["maps", "pseudo_labels", "segmentation"]
 
 
@@ -59,7 +60,7 @@ class Suite(Options):
     description: str = ""
     dataset: Component
     settings: tuple[Component, ...] = Field((Component(name="clean"),), min_length=1)
-    recipes: dict[str, Recipe] = Field(default_factory=dict)
+    recipes: dict[RecipeName, Recipe] = Field(default_factory=dict)
     references: tuple[str, ...] = ()
     rng_seeds: tuple[int, ...] = Field((0,), min_length=1)
     training_mode: TrainingMode = "frozen"

@@ -7,8 +7,8 @@ import resource
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -86,8 +86,7 @@ def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Out
     try:
         for stage in stages:
             works.append(_work(stage, store, log, keys))
-        _set_threads(works[0].stage.threads)
-        with PeakMemory() as memory:
+        with PeakMemory() as memory, _compute(works[0].stage.threads):
             run_together(works)
         seconds = (time.perf_counter() - start) / len(works)
         for work in works:
@@ -115,8 +114,8 @@ def run_openly(stage: Stage, store: Store) -> None:
     """Run one stage without catching its errors and without publishing, for a debugger."""
     work = _work(stage, store, EventLog(store.root / "events" / "single.jsonl"), [stage.key])
     try:
-        _set_threads(stage.threads)
-        run_together([work])
+        with _compute(stage.threads):
+            run_together([work])
     finally:
         store.discard(work.attempt)
 
@@ -183,11 +182,20 @@ def _reason(error: Exception) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
-def _set_threads(threads: int) -> None:
+@contextmanager
+def _compute(threads: int) -> Iterator[None]:
+    """The stage's number of threads and torch's arithmetic for it; afterwards the process is as it was."""
     import torch
 
+    from methods.training import flushed_denormals
+
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
+    try:
+        with flushed_denormals():
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class PeakMemory:

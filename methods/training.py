@@ -62,7 +62,7 @@ def train(
     )
     checkpoint = Checkpoint(context.checkpoint_folder / "training.safetensors", module, optimizer)
     log = checkpoint.load()
-    with _flushed_denormals():
+    with flushed_denormals():
         for epoch in range(len(log), options.epochs):
             log.append(_epoch(module, optimizer, items, step, options, context, epoch))
             checkpoint.save(log)
@@ -70,7 +70,7 @@ def train(
 
 
 @contextmanager
-def _flushed_denormals() -> Iterator[None]:
+def flushed_denormals() -> Iterator[None]:
     """Numbers too small for a full mantissa count as 0, which is faster on a CPU; afterwards as before."""
     before = float(torch.tensor(1e-40) * 1) == 0
     torch.set_flush_denormal(True)

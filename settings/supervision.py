@@ -43,11 +43,12 @@ class Gate:
         self._dataset = dataset
         self._stage = stage
         self._purpose: Purpose = purpose
+        self._members = {split: frozenset(ids) for split, ids in dataset.splits.items()}
         self._ids: dict[str, list[str]] = {}
 
     def mask(self, split: str, photo_id: str) -> Mask:
         """The true mask, uint8 (H, W); raises UserError when the photo does not belong to the split."""
-        if photo_id not in self._dataset.splits.get(split, ()):
+        if photo_id not in self._members.get(split, ()):
             raise UserError(f"{self._dataset.name}/{split}", f"photo '{photo_id}'", "an id of that split")
         mask = self._dataset.read_mask(photo_id)
         self._ids.setdefault(split, []).append(photo_id)

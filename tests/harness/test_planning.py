@@ -1,6 +1,7 @@
 """Keys: what can change the outcome is in them, what cannot is not; recipes share what they have in common."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +104,13 @@ def test_stages_of_methods_are_told_of_no_mask() -> None:
         if stage.kind not in ("sweep", "score", "gallery"):
             assert "masks" not in stage.identity
             assert "split" not in stage.runtime
+
+
+def test_a_weight_file_counts_by_its_content_and_not_by_its_place(tmp_path: Path) -> None:
+    one, copy, other = (tmp_path / name for name in ("one.pth", "copy.pth", "other.pth"))
+    one.write_bytes(b"weights")
+    copy.write_bytes(b"weights")
+    other.write_bytes(b"others")
+    keys = [keys_of(plan_of(f"backbone.weights={path}"), "features") for path in (one, copy, other)]
+    assert keys[0] == keys[1]
+    assert keys[0].isdisjoint(keys[2])

@@ -128,11 +128,11 @@ def test_the_leaderboard_folder_is_complete(smoke: Finished) -> None:
     names = {path.name for path in smoke.folder.iterdir()}
     assert names == {
         *("rows.parquet", "counts.parquet", "sweeps.parquet", "table.md", "table.csv", "table.png", "table.svg"),
-        *("gallery-cam.png", "state.json"),
+        *("gallery-cam-clean.png", "state.json"),
     }
     text = (smoke.folder / "table.md").read_text()
     assert f"{row_of(smoke, 'cam', 'segmentation').miou:.3f}" in text
-    with Image.open(smoke.folder / "gallery-cam.png") as picture:
+    with Image.open(smoke.folder / "gallery-cam-clean.png") as picture:
         assert min(picture.size) > 400
 
 

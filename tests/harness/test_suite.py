@@ -103,15 +103,18 @@ def test_a_mistake_is_one_line_that_names_it(suite_file: Path, change: str, word
         ("recipes.cam.localizer.training.epochs=-1", ["training.epochs", "-1", "greater than or equal to 1"]),
         ("recipes.cam.labeler.threshold=0.355", ["threshold", "0.355", "multiple of 0.01"]),
         ("recipes.cam.localizer=null", ["recipes.cam.localizer", "needs maps"]),
+        ("recipes={../cam: {labeler: all_background}}", ["recipes", "../cam"]),
         ("dataset.name=scene", ["dataset", "did you mean 'scenes'?"]),
         ("dataset.size=0", ["dataset.size", "0", "greater than or equal to"]),
+        ("backbone.weights=nowhere.pth", ["backbone.weights", "nowhere.pth", "packaged"]),
+        ("dataset.dev=0 --set report=dev", ["scenes/dev", "no photo"]),
         ("dataset.train=1000000000", ["dataset.train", "less than or equal to"]),
         ("settings=[clan]", ["settings", "did you mean 'clean'?"]),
     ],
 )
 def test_planning_refuses_what_a_component_refuses(suite_file: Path, override: str, words: list[str]) -> None:
     with pytest.raises(UserError) as error:
-        make_plan(load_suite(suite_file, [override]))
+        make_plan(load_suite(suite_file, override.split(" --set ")))
     message = str(error.value)
     assert "\n" not in message
     assert all(word in message for word in words), message

@@ -1,0 +1,189 @@
+"""What of one line of the leaderboard is scored and shown: sweeps, counts, choices, rows and its picture, as stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.blueprint import SHARD, once
+from harness.graph import Ref
+from harness.lines import Line
+from settings.records import fingerprint
+
+SWEEP_STEPS = 100
+PROTOCOL = "voc/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The rows and the picture of a line."""
+
+    line: Line
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def rows(self) -> list[Ref]:
+        """A row for each stage that is scored, under each policy."""
+        rows = []
+        for policy, last in self.line.blueprint.suite.policies.items():
+            if policy == "oracle" and not (self.line.parts.localizer and self.line.parts.labeler.chosen_option):
+                continue
+            if self.line.parts.localizer:
+                rows += self._maps_row(policy)
+            if last in ("pseudo_labels", "segmentation"):
+                rows.append(self._row("pseudo_labels", policy, self._scores(policy)))
+            if last == "segmentation" and self.line.parts.segmenter:
+                rows.append(self._row("segmentation", policy, self._val_scores(policy)))
+        return rows
+
+    def gallery(self) -> Ref:
+        """Photo, map, pseudo label, prediction and truth of photos spread over train."""
+        train = self.line.blueprint.dataset.splits["train"]
+        count = min(self.line.blueprint.suite.gallery, len(train))
+        chosen = [train[index * len(train) // count] for index in range(count)]
+        photos = [photo for photo in self.line.source.photos if photo.id in set(chosen)]
+        shards = sorted({self.line.source.photos.index(photo) // SHARD for photo in photos})
+        identity = {
+            "photos": [photo.id for photo in photos],
+            "dataset": self.line.blueprint.dataset.identity(),
+            "version": 2,
+        }
+        inputs = {
+            "maps": tuple(self.line.maps(shard) for shard in shards),
+            "pseudo_labels": tuple(self.line.pseudo_labels(shard, None) for shard in shards),
+            "masks": (self.line.segment(self.line.source, photos, shards, None),),
+        }
+        return self.line.blueprint.add(
+            "gallery",
+            {**identity, "masks": self._mask_contents(chosen)},
+            inputs=inputs,
+            runtime={**self.line.source.of(photos), "name": f"{self.line.recipe}-{self.line.source.name}"},
+            label=f"{self.line.recipe} · {self.line.source.name} · gallery",
+            group="pictures",
+            photos=len(photos),
+        )
+
+    def _mask_contents(self, ids: Sequence[str]) -> str:
+        return fingerprint([(photo_id, self.line.blueprint.dataset.mask_content(photo_id)) for photo_id in ids])
+
+    def _scored(
+        self, kind: str, split: str, ids: Sequence[str], inputs: dict[str, tuple[Ref, ...]], **what: Any
+    ) -> Ref:
+        purpose = self.line.blueprint.reported.purpose
+        identity = {
+            "dataset": self.line.blueprint.dataset.identity(),
+            "masks": self._mask_contents(ids),
+            "purpose": purpose,
+            **what,
+        }
+        runtime = {"dataset": self.line.blueprint.suite.dataset.model_dump(), "split": split, "ids": list(ids)}
+        return self.line.blueprint.add(
+            kind,
+            identity,
+            inputs=inputs,
+            runtime=runtime,
+            label=self.line.label_of(f"{kind} of {ids[0]}…"),
+            group=self.line.group("scores"),
+            photos=len(ids),
+        )
+
+    def _reported_shards(self) -> list[tuple[int, list[str]]]:
+        """The shards that hold photos whose maps are reported, with their ids."""
+        scored = set(self.line.blueprint.dataset.splits[self.line.blueprint.reported.maps])
+        reported = ([photo.id for photo in shard if photo.id in scored] for shard in self.line.source.shards)
+        return [(shard, ids) for shard, ids in enumerate(reported) if ids]
+
+    @once
+    def _sweeps(self) -> tuple[Ref, ...]:
+        return tuple(
+            self._scored(
+                "sweep", self.line.blueprint.reported.maps, ids, {"maps": (self.line.maps(shard),)}, steps=SWEEP_STEPS
+            )
+            for shard, ids in self._reported_shards()
+        )
+
+    def _scores(self, policy: str) -> tuple[Ref, ...]:
+        return tuple(
+            self._scored(
+                "score",
+                self.line.blueprint.reported.maps,
+                ids,
+                {"masks": (self.line.pseudo_labels(shard, self._choice(policy)),)},
+                protocol=PROTOCOL,
+                void="background",
+            )
+            for shard, ids in self._reported_shards()
+        )
+
+    def _val_scores(self, policy: str) -> tuple[Ref, ...]:
+        val = self.line.blueprint.val
+        return tuple(
+            self._scored(
+                "score",
+                self.line.blueprint.reported.segmentation,
+                [photo.id for photo in photos],
+                {"masks": (self.line.segment(val, photos, [shard], self._choice(policy)),)},
+                protocol=PROTOCOL,
+                void="error",
+            )
+            for shard, photos in enumerate(val.shards)
+        )
+
+    def _choice(self, policy: str) -> Ref | None:
+        """The stage that chooses the threshold, for a policy that does not take the declared one."""
+        return None if policy == "fixed" else self._select(policy)
+
+    @once
+    def _select(self, policy: str) -> Ref:
+        identity = {
+            "policy": policy,
+            "declared": self.line.parts.labeler.declared_threshold,
+            "steps": SWEEP_STEPS,
+            "classes": self.line.blueprint.dataset.label_space.foreground + 1,
+        }
+        return self.line.blueprint.add(
+            "select",
+            identity,
+            inputs={"sweeps": self._sweeps()},
+            label=self.line.label_of(f"choice by {policy}"),
+            group=self.line.group("scores"),
+        )
+
+    def _maps_row(self, policy: str) -> list[Ref]:
+        if policy == "fixed":
+            declared = self.line.parts.labeler.declared_threshold
+            return [] if declared is None else [self._row("maps", policy, self._sweeps(), threshold=declared)]
+        return [self._row("maps", policy, self._sweeps(), select=self._select(policy))]
+
+    def _row(
+        self,
+        stage: str,
+        policy: str,
+        counts: tuple[Ref, ...],
+        threshold: float | None = None,
+        select: Ref | None = None,
+    ) -> Ref:
+        dataset, source = self.line.blueprint.dataset, self.line.source
+        assert source.weak is not None
+        row = {
+            "dataset": dataset.name,
+            "split": getattr(self.line.blueprint.reported, "segmentation" if stage == "segmentation" else "maps"),
+            "recipe": self.line.recipe,
+            "setting": source.name,
+            "training_mode": self.line.mode if self.line.parts.is_trained else "",
+            "rng_seed": self.line.rng_seed,
+            "stage": stage,
+            "variant": "ss" if stage == "segmentation" else "",
+            "policy": policy,
+            "classes": list(dataset.label_space.mask_names),
+            "training_fingerprint": source.weak.fingerprint,
+            "supervision": "I" if self.line.parts.is_trained else "",
+            "protocol": PROTOCOL,
+        }
+        return self.line.blueprint.add(
+            "row",
+            {"row": row, "threshold": threshold, "steps": SWEEP_STEPS, "version": 1},
+            inputs={"counts": counts, **({"select": (select,)} if select else {})},
+            label=self.line.label_of(f"row {stage} {policy}"),
+            group="rows",
+        )
