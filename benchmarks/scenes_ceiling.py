@@ -57,7 +57,7 @@ def main() -> None:
     torch.set_flush_denormal(True)
 
     suite, scenes = load_suite("scenes-leaderboard"), Scenes()
-    segmenter_options = suite.recipes["cam"].segmenter.options
+    segmenter_options = suite.recipes["cam"].segmenter.options  # the suite's stage 2
     changes = {key: yaml.safe_load(value) for key, value in (text.split("=") for text in arguments.training)}
     options = DeepLabOptions.model_validate(
         {**segmenter_options, "training": {**segmenter_options.get("training", {}), **changes}}

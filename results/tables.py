@@ -137,6 +137,7 @@ def _record(board: Board, line: Line, column: Column, cell: Cell) -> dict[str, A
         "variant": column.variant,
         "miou": cell.mean,
         "miou_std": cell.std,
+        "thresholds": " ".join(f"{row.threshold:.3g}" for row in cell.rows if row.threshold is not None),
         "rng_seeds": len(line.rng_seeds),
         "ranked": not _unranked(board, line),
         "masks_chosen": line.masks_chosen,

@@ -38,7 +38,7 @@ class DeepLabOptions(Options):
 
     width: int = Field(64, ge=8, le=1024, multiple_of=8, description="channels of the decoder")
     atrous_rates: tuple[PositiveInt, PositiveInt, PositiveInt] = (3, 6, 9)
-    training: TrainingOptions = TrainingOptions(epochs=6, batch=16, learning_rate=0.05)
+    training: TrainingOptions = TrainingOptions(epochs=6, batch=8, learning_rate=0.15)
 
 
 class DeepLab(Segmenter):
