@@ -165,12 +165,17 @@ class Store:
         folder.mkdir(exist_ok=True)
         return folder / f"{key}.json"
 
-    def set_aside(self, kind: str, key: str) -> None:
-        """Move an artefact out of the way, so that it is made again."""
+    def set_aside(self, kind: str, key: str) -> Path:
+        """Move an artefact out of the way, so that it is made again; returns where it lies now."""
         target = self.root / "damaged" / f"{kind}-{key}-{time.time_ns()}"
         target.parent.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):  # another process may have set it aside already
             self._folder(kind, key).rename(target)
+        return target
+
+    def remove(self, kind: str, key: str) -> None:
+        """Unpublish an artefact in one step, then delete all that its key has; a kill in between leaves `damaged/`."""
+        shutil.rmtree(self.set_aside(kind, key), ignore_errors=True)
 
     def keys(self, kind: str) -> Iterator[str]:
         """The published keys of one kind."""

@@ -5,7 +5,6 @@ Image-level labels come from `Annotations/*.xml`, masks from `SegmentationClass`
 `SegmentationClassAug` (dev; from SBD, coarser).
 """
 
-import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from functools import partial
@@ -20,6 +19,7 @@ from settings.dataset import Dataset
 from settings.errors import UserError, unknown_name
 from settings.hashing import shared_cache
 from settings.images import photo_size, read_photo
+from settings.lists import read_ids
 from settings.masks import read_mask
 from settings.options import Options
 from settings.records import UNKNOWN, LabelSpace, Mask, Photo
@@ -102,24 +102,6 @@ class Voc12(Dataset):
         for name in sorted(names - set(CLASSES)):
             raise unknown_name(path, "VOC class", name, CLASSES)
         return tuple(i for i, name in enumerate(self.label_space.names) if name in names)
-
-
-def read_ids(path: Path) -> tuple[str, ...]:
-    """The photo ids of a list file, one a line; raises UserError for a missing file, odd ids and duplicates."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(path, f"no readable list ({error})", "photo ids, one a line") from None
-    first_line: dict[str, int] = {}
-    for number, photo_id in enumerate(map(str.strip, lines), 1):
-        if not photo_id:
-            continue
-        if not re.fullmatch(r"\w[\w.-]*", photo_id):
-            raise UserError(f"{path}:{number}", f"id {photo_id!r}", "letters, digits, '_', '-' and '.'")
-        if photo_id in first_line:
-            raise UserError(f"{path}:{number}", f"id '{photo_id}' again", f"each id once (line {first_line[photo_id]})")
-        first_line[photo_id] = number
-    return tuple(first_line)
 
 
 def _voc_folder(root: Path) -> Path:

@@ -1,0 +1,111 @@
+"""The verbs of `seedbed data`, thin: known data sets and folders, looked at before a run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from settings.errors import UserError
+
+data_app = typer.Typer(name="data", invoke_without_command=True, rich_markup_mode=None)
+NameArgument = Annotated[str, typer.Argument(help="a known data set (see seedbed data list), or a folder's path")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="option=value, as under dataset: in a suite")]
+PLAIN_INTERVAL_S = 10.0
+T = TypeVar("T")
+
+
+@data_app.callback()
+def data(context: typer.Context) -> None:
+    """List, check, show and fetch data sets."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@data_app.command(name="list")
+def list_datasets() -> None:
+    """List the known data sets."""
+    from settings.discovery import DATASETS
+
+    names = DATASETS.names()
+    for name in names:
+        documentation = sys.modules[DATASETS.load(name).__module__].__doc__ or ""
+        typer.echo(f"{name:{max(map(len, names))}}  {documentation.strip().partition(chr(10))[0]}")
+
+
+@data_app.command()
+def check(
+    name: NameArgument,
+    set_: SetOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="how many findings of one kind are shown")] = 10,
+) -> None:
+    """Read all photos and masks; exit code 2 where a run would fail.
+
+    Prints counts, class balance and, one a line, all that is odd.
+    """
+    from harness.findings import describe, find, to_lines
+    from harness.inspecting import gather_facts, open_dataset
+
+    dataset = open_dataset(name, set_ or [])
+    facts = gather_facts(dataset, watched)
+    findings = find(dataset, facts)
+    errors = sum(finding.fails for finding in findings)
+    verdict = f"a run would fail: {errors} errors" if errors else "nothing found that a run would fail on"
+    for line in (*describe(dataset, facts), *to_lines(findings, limit), verdict):
+        typer.echo(line)
+    raise typer.Exit(2 if errors else 0)
+
+
+@data_app.command()
+def show(
+    name: NameArgument,
+    set_: SetOption = None,
+    output: Annotated[Path, typer.Option(help="the PNG to write")] = Path("contact-sheet.png"),
+    photos: Annotated[int, typer.Option(min=1, max=300, help="how many photos, spread over the splits")] = 30,
+) -> None:
+    """Write a contact sheet: photos with their masks over them."""
+    from harness.contact_sheet import cells, chosen, write_sheet
+    from harness.inspecting import open_dataset
+
+    dataset = open_dataset(name, set_ or [])
+    write_sheet(output, dataset, cells(dataset, watched(chosen(dataset, photos))))
+    typer.echo(f"wrote {output}")
+
+
+@data_app.command()
+def fetch(name: NameArgument, set_: SetOption = None) -> None:
+    """Download a data set.
+
+    Its folder is `--set root=PATH`, else what the configuration names.
+    """
+    from harness.fetching import fetch_voc12
+    from harness.inspecting import open_options
+
+    if name != "voc12":
+        raise UserError("seedbed data fetch", f"'{name}'", "voc12", "no other data set is downloaded")
+    typer.echo(fetch_voc12(open_options(name, set_ or []).root, watched))
+
+
+def watched(items: Sequence[T]) -> Iterator[T]:
+    """The items; how many are done is shown on stderr: a bar on a terminal, a line now and then elsewhere."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        yield from track(items, "", console=console, transient=True)
+    else:
+        yield from _told(items)
+
+
+def _told(items: Sequence[T]) -> Iterable[T]:
+    last = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - last >= PLAIN_INTERVAL_S:
+            last = time.monotonic()
+            typer.echo(f"{done}/{len(items)}", err=True)
+        yield item

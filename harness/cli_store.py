@@ -1,0 +1,184 @@
+"""`seedbed store …`: thin verbs over `upkeep`, `waste`, `archive` and `importing`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from settings.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.store import Store
+    from harness.waste import Waste
+
+store_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="What a store holds, and its care.")
+StoreOption = Annotated[Path, typer.Option(help="where artefacts are kept")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, over what the suites say")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="tell what would go, remove nothing")]
+DEFAULT_STORE = Path("runs")
+
+
+@store_app.callback()
+def store_(context: typer.Context) -> None:
+    """What a store holds, and its care."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@store_app.command()
+def du(
+    store: StoreOption = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="print nothing but JSON")] = False,
+) -> None:
+    """Bytes and artefacts by kind, and what lies beside them."""
+    from harness.upkeep import usage
+
+    with _told(store):
+        used = usage(_opened(store))
+    typer.echo(json.dumps(used.to_json(), indent=1) if as_json else used.to_text())
+
+
+@store_app.command()
+def verify(store: StoreOption = DEFAULT_STORE) -> None:
+    """Hash every artefact anew; damaged ones are set aside, to be made again. Exit code 1 where one was damaged."""
+    from harness.upkeep import verify
+
+    opened = _opened(store)
+    with _told(store), _meter("verified", "MB") as progress:
+        looked_at, damaged = verify(opened, lambda done, total: progress(done / 1e6, total / 1e6))
+    for ref in damaged:
+        where = "is still there" if opened.has(*ref) else f"set aside under {opened.root / 'damaged'}"
+        typer.echo(f"damaged: {ref.kind}/{ref.key} ({where})")
+    mend = "; run its suite again to make them anew" if damaged else ""
+    typer.echo(f"{looked_at} artefacts, {len(damaged)} damaged{mend}")
+    raise typer.Exit(1 if damaged else 0)
+
+
+@store_app.command()
+def gc(
+    suites: Annotated[list[str], typer.Argument(help="the suites whose artefacts stay: names, or YAML files")],
+    set_: SetOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Remove what these suites do not need, and what killed runs left. Running stages and their inputs stay."""
+    from harness.waste import needed_by, waste_of
+
+    opened = _opened(store)
+    with _told(store):
+        _remove(opened, waste_of(opened, needed_by(opened, suites, set_ or [])), dry_run)
+
+
+@store_app.command()
+def rm(
+    names: Annotated[list[str], typer.Argument(metavar="KEY|KIND…", help="the beginning of a key, or a kind")],
+    store: StoreOption = DEFAULT_STORE,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Remove artefacts; the next run that needs them makes them again."""
+    from harness.waste import chosen
+
+    opened = _opened(store)
+    with _told(store):
+        _remove(opened, chosen(opened, names), dry_run)
+
+
+@store_app.command()
+def export(
+    archive: Annotated[Path, typer.Argument(help="a new .tar, .tar.gz or .tar.zst")],
+    suites: Annotated[list[str] | None, typer.Argument(help="their artefacts; default: the whole store")] = None,
+    set_: SetOption = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write artefacts into an archive: those of some suites and all they come from, or every one."""
+    from harness.archive import export
+    from harness.waste import published
+
+    opened = _opened(store)
+    with _told(archive), _meter("exported", "artefacts") as progress:
+        count = export(opened, published(opened, suites or [], set_ or []), archive, progress)
+    typer.echo(f"{count} artefacts, {_size(archive.stat().st_size)}: {archive}")
+
+
+@store_app.command(name="import")
+def import_(
+    archive: Annotated[Path, typer.Argument(help="what `seedbed store export` wrote")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Take over an archive's artefacts that are not there yet, each verified. Exit code 1 where one was refused."""
+    from harness.archive import check_archive
+    from harness.importing import Importer
+    from harness.store import Store
+
+    check_archive(archive)
+    with _told(store), _meter("imported", "artefacts") as progress:
+        outcome = Importer(Store(store.resolve()), progress).read(archive)
+    for name, reason in outcome.refused.items():
+        typer.echo(f"refused: {name}: {reason}")
+    for ref in outcome.busy:
+        typer.echo(f"left to the process that is making it: {ref}")
+    typer.echo(f"{len(outcome.new)} imported, {len(outcome.there)} there already, {len(outcome.refused)} refused")
+    raise typer.Exit(1 if outcome.refused else 0)
+
+
+def _remove(store: Store, wastes: list[Waste], dry_run: bool) -> None:
+    """Remove and tell, one line for each kind of thing."""
+    from harness.waste import remove
+
+    freed: dict[str, list[int]] = {}
+    passed_over = 0
+    for waste in wastes:
+        size = waste.bytes
+        if dry_run or remove(store, waste):
+            freed.setdefault(waste.what, []).append(size)
+        else:
+            passed_over += 1
+    for what, sizes in sorted(freed.items()):
+        typer.echo(f"{len(sizes):7} {what:24} {_size(sum(sizes)):>10}")
+    total = _size(sum(sum(sizes) for sizes in freed.values()))
+    held = f"; {passed_over} were taken by a running stage and stay" if passed_over else ""
+    typer.echo(f"{total} {'would be freed; nothing was removed' if dry_run else 'freed'}{held}")
+
+
+def _opened(path: Path) -> Store:
+    """A store that is there."""
+    from harness.store import Store
+
+    if not (path / "seedbed-store.json").is_file():
+        raise UserError(path, "no store", "a folder that a suite was run on", "see --store")
+    return Store(path.resolve()).create()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the file system refuses becomes one line."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        raise UserError(where, str(error.strerror or error), "files that can be read and written") from None
+
+
+@contextmanager
+def _meter(verb: str, unit: str) -> Iterator[Callable[[float, float], None]]:
+    """Progress on a terminal's standard error; elsewhere nothing."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    text = TextColumn(verb + " {task.completed:.0f}/{task.total:.0f} " + unit)
+    columns = (text, BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task(verb, total=1)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+def _size(count: float) -> str:
+    from harness.upkeep import readable
+
+    return readable(count)

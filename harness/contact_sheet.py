@@ -1,0 +1,116 @@
+"""A picture of many photos of a data set, their masks over them: the quickest way to see that both fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from harness.gallery import with_mask
+from harness.inspecting import Place, has_mask
+from settings.dataset import Dataset
+from settings.errors import UserError
+from settings.images import resize
+from settings.masks import PALETTE
+from settings.records import UNKNOWN, Image
+from settings.supervision import Gate
+
+COLUMNS = 6
+SIDE = 256
+"""Photos are made at most this long before they are laid out, in pixels."""
+MAX_LEGEND = 40
+MAX_CAPTION = 44
+
+
+class Cell(NamedTuple):
+    """One photo of the sheet, None where it cannot be read."""
+
+    caption: str
+    image: Image | None
+
+
+def chosen(dataset: Dataset, count: int) -> list[Place]:
+    """`count` photos, spread evenly over each split."""
+    shares = [split for split, ids in dataset.splits.items() if ids]
+    places = []
+    for position, split in enumerate(shares):
+        ids = dataset.splits[split]
+        wanted = min(len(ids), count // len(shares) + (position < count % len(shares)))
+        places += [Place(split, ids[i * len(ids) // wanted]) for i in range(wanted)]
+    return places
+
+
+def cells(dataset: Dataset, places: Iterable[Place]) -> list[Cell]:
+    """Each photo under its mask, where it has one; what cannot be read becomes an empty cell that says so."""
+    gate = Gate(dataset, "data show", "show")
+    return [_cell(dataset, gate, place) for place in places]
+
+
+def write_sheet(path: Path, dataset: Dataset, shown: Sequence[Cell]) -> None:
+    """Write the cells as one PNG with a legend of the classes; raises UserError where that cannot be written."""
+    if path.suffix.lower() != ".png":
+        raise UserError("--output", f"'{path}'", "a file that ends with .png")
+    rows = max(1, ceil(len(shown) / COLUMNS))
+    figure = Figure(figsize=(2 * COLUMNS, 2.1 * rows + 1), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, cell in zip(axes, shown, strict=False):
+        axis.set_title(cell.caption, fontsize=6, parse_math=False)
+        axis.imshow(cell.image if cell.image is not None else np.full((2, 3, 3), 200, np.uint8))
+    figure.suptitle(f"{dataset.name}: {len(shown)} photos, void white", fontsize=10, parse_math=False)
+    figure.legend(handles=_legend(dataset), loc="outside lower center", ncols=8, fontsize=7, frameon=False)
+    _save(figure, path)
+
+
+def _cell(dataset: Dataset, gate: Gate, place: Place) -> Cell:
+    caption = _short(f"{place.split} · {place.photo_id}")
+    try:
+        photo = dataset.photo(place.photo_id)
+        names = _short(", ".join(dataset.label_space.names[class_id] for class_id in photo.labels) or "no label")
+        image = photo.image()
+        if not has_mask(dataset, place.photo_id):
+            return Cell(f"{caption}\n{names} · no mask", _small(image))
+        return Cell(f"{caption}\n{names}", _small(with_mask(image, gate.mask(*place))))
+    except UserError:
+        return Cell(f"{caption}\nunreadable: see seedbed data check", None)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_CAPTION else text[: MAX_CAPTION - 1] + "…"
+
+
+def _small(image_HWC: Image) -> Image:
+    height, width = image_HWC.shape[:2]
+    shrink = min(1.0, SIDE / max(height, width))
+    return resize(image_HWC, max(1, round(height * shrink)), max(1, round(width * shrink)))
+
+
+def _legend(dataset: Dataset) -> list[Patch]:
+    colours = np.frombuffer(PALETTE, np.uint8).reshape(256, 3) / 255
+    names = dataset.label_space.names[:MAX_LEGEND]
+    return [Patch(color=colours[value], label=_plain(name)) for value, name in enumerate(names, 1) if value < UNKNOWN]
+
+
+def _plain(name: str) -> str:
+    """matplotlib reads `$` as mathematics, and leaves out of legends what begins with `_`."""
+    return name.replace("$", r"\$").replace("_", " ", 1) if name.startswith("_") else name.replace("$", r"\$")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    try:
+        path.write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise UserError(
+            "--output", f"'{path}', which cannot be written ({error.strerror})", "a place for a PNG"
+        ) from None

@@ -1,0 +1,73 @@
+"""`seedbed doctor`: what keeps Seedbed from running here, each finding with its mend."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from harness.checkups import Finding
+
+__all__ = ["Finding", "diagnose", "is_fit", "to_text"]
+Check = Callable[[], Iterator[Finding]]
+WIDTH = 120
+MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
+
+
+def diagnose(store: Path, imports: bool = False) -> list[Finding]:
+    """Look at everything; with `imports` also import torch, Ray and others (seconds), each in its own process.
+
+    Nothing is written. A check that fails itself is a finding, so that one broken thing hides no other.
+    """
+    return [finding for name, check in _checks(store, imports).items() for finding in _safely(name, check)]
+
+
+def is_fit(findings: Sequence[Finding]) -> bool:
+    """Whether nothing that is needed is missing."""
+    return not any(finding.state == "error" for finding in findings)
+
+
+def to_text(findings: Sequence[Finding]) -> str:
+    """A line for each finding, its mend below; at the end how many errors and warnings there are."""
+    width = max(len(finding.name) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines += _wrapped(f"{MARKS[finding.state]} {finding.name:{width}}  ", finding.found)
+        lines += _wrapped(f"  {'':{width}}  → ", finding.mend) if finding.mend else []
+    count = {state: sum(finding.state == state for finding in findings) for state in MARKS}
+    return "\n".join([*lines, f"errors: {count['error']}, warnings: {count['warning']}"])
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    blank = " " * len(head)
+    return textwrap.wrap(head + text, WIDTH, subsequent_indent=blank, break_long_words=False, break_on_hyphens=False)
+
+
+def _checks(store: Path, imports: bool) -> Mapping[str, Check]:
+    from harness.checkups import files, machine, software
+
+    checks: dict[str, Check] = {
+        "python": software.python,
+        "packages": software.packages,
+        "imports": software.imports,
+        "hidden packages": software.shadows,
+        "devices": machine.devices,
+        "threads": machine.threads,
+        "disk": partial(machine.disk, store),
+        "shared memory": machine.shared_memory,
+        "weights": files.weights,
+        "data": files.data,
+        "store": partial(files.store_state, store),
+    }
+    return checks if imports else {name: check for name, check in checks.items() if name != "imports"}
+
+
+def _safely(name: str, check: Check) -> list[Finding]:
+    findings: list[Finding] = []
+    try:
+        findings.extend(check())
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        findings.append(Finding(name, "warning", f"could not be looked at ({reason})"))
+    return findings

@@ -1,0 +1,164 @@
+"""Anyone's photos: lists of ids, a table of image-level labels, and masks where there are any.
+
+    classes.txt               one name a line; background is implied
+    train.txt val.txt         photo ids, one a line; dev.txt too, else a fixed share of train becomes dev
+    labels.csv                id,labels with names separated by ';'
+    images/<id>.jpg           or .jpeg, .png
+    masks/<id>.png            palette or 8-bit grey: 0 background, 1 the first class, 255 void
+
+Train and dev need labels: a photo whose list of labels is empty is left out there, and stays in val.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from settings.dataset import Dataset
+from settings.discovery import DATASETS
+from settings.errors import UserError
+from settings.file_index import FileIndex, check_inside
+from settings.hashing import shared_cache
+from settings.images import photo_size, read_photo
+from settings.lists import read_classes, read_ids, read_labels
+from settings.masks import read_mask
+from settings.options import Options
+from settings.records import LabelSpace, Mask, Photo
+
+PHOTOS = (".jpg", ".jpeg", ".png")
+DEV_SHARE = 0.2
+Splits = Mapping[str, tuple[str, ...]]
+
+
+class FolderOptions(Options):
+    """Where the data lie, and how dev is chosen where no list names it."""
+
+    root: Path = Field(description="the folder that holds classes.txt, labels.csv, the lists, images/ and masks/")
+    name: str = Field("", max_length=64, pattern=r"^(\w[\w.-]*)?$", description="what rows call it; else the folder's")
+    dev_share: float | None = Field(
+        None, ge=0, lt=1, description=f"share of train that becomes dev where there is no dev.txt; default {DEV_SHARE}"
+    )
+    follow_links: bool = Field(False, description="read files that symbolic links name outside the folder")
+
+
+class Folder(Dataset):
+    """A folder of photos; those of train may lack masks.
+
+    `left_out` holds, by split, the listed photos that no label makes useful for training.
+    """
+
+    options_model = FolderOptions
+
+    def __init__(self, options: FolderOptions) -> None:
+        self._root, self._follow = options.root.expanduser(), options.follow_links
+        if not self._root.is_dir():
+            raise UserError("dataset.root", f"no folder '{self._root}'", "a folder that holds classes.txt and images/")
+        self.name = _checked_name(options.name, self._root)
+        self.label_space = LabelSpace(read_classes(self._file("classes.txt")))
+        self._labels = read_labels(self._file("labels.csv"), self.label_space.names)
+        self.splits, self.left_out = self._read_splits(options.dev_share)
+        self._known = frozenset(chain.from_iterable(self.splits.values()))
+        self._photos = FileIndex(self._root, "images", PHOTOS, self._follow)
+        self._masks = FileIndex(self._root, "masks", (".png",), self._follow)
+
+    def photo(self, photo_id: str) -> Photo:
+        """The photo with its labels of labels.csv (a val photo need not have any)."""
+        path = self._photo_path(photo_id)
+        return Photo(photo_id, self._labels.get(photo_id, ()), _content(path), partial(read_photo, path))
+
+    def has_mask(self, photo_id: str) -> bool:
+        """Whether there is a mask file; nothing is read."""
+        return photo_id in self._masks
+
+    def read_mask(self, photo_id: str) -> Mask:
+        """The mask; raises UserError for values that are no class and when mask and photo differ in size."""
+        path = self._masks.path(photo_id)
+        mask = read_mask(path, self.label_space.foreground + 1)
+        height, width = photo_size(self._photo_path(photo_id))
+        if mask.shape != (height, width):
+            raise UserError(path, f"{mask.shape[1]}×{mask.shape[0]} pixels", f"the photo's {width}×{height}")
+        return mask
+
+    def mask_content(self, photo_id: str) -> str:
+        """sha256 of the PNG file; raises UserError for a photo without a mask."""
+        return _content(self._masks.path(photo_id))
+
+    def identity(self) -> dict[str, Any]:
+        """Name and classes in their order; labels and pixels are identified photo by photo."""
+        return {"layout": "folder", "name": self.name, "version": self.version, "classes": self.label_space.names}
+
+    def _photo_path(self, photo_id: str) -> Path:
+        if photo_id not in self._known:
+            raise UserError(self.name, f"photo {photo_id!r}", "an id of train, dev or val")
+        return self._photos.path(photo_id)
+
+    def _file(self, name: str) -> Path:
+        path = self._root / name
+        if not self._follow:
+            check_inside(path, self._root)
+        return path
+
+    def _read_splits(self, dev_share: float | None) -> tuple[Splits, Splits]:
+        """The splits, and what was left out of them for want of labels."""
+        lists = self._read_lists()
+        if "dev" in lists and dev_share is not None:
+            raise UserError("dataset.dev_share", "a share although there is dev.txt", "one of the two")
+        trained = {split: self._labelled(split, ids) for split, ids in lists.items() if split != "val"}
+        left_out = {split: tuple(sorted(set(lists[split]) - set(ids))) for split, ids in trained.items()}
+        divided = (
+            trained if "dev" in lists else _divided(trained["train"], DEV_SHARE if dev_share is None else dev_share)
+        )
+        splits = {split: tuple(sorted(ids)) for split, ids in {**divided, "val": lists["val"]}.items()}
+        for split, expected in {"train": "one with labels, besides those of dev", "val": "one"}.items():
+            if not splits[split]:
+                raise UserError(self._root / f"{split}.txt", "no photo to use", f"at least {expected}")
+        return splits, left_out
+
+    def _read_lists(self) -> Splits:
+        """The ids of train and val, and of dev where it is listed; no photo is in two lists."""
+        names = ("train", "val", *(["dev"] if (self._root / "dev.txt").exists() else []))
+        lists: dict[str, tuple[str, ...]] = {}
+        for name in names:
+            ids = read_ids(self._file(f"{name}.txt"))
+            for other, taken in lists.items():
+                if shared := sorted(set(ids) & set(taken)):
+                    found = f"photo '{shared[0]}' of {other}.txt again ({len(shared)} such photos)"
+                    raise UserError(self._root / f"{name}.txt", found, "each photo in one list")
+            lists[name] = ids
+        return lists
+
+    def _labelled(self, split: str, ids: Iterable[str]) -> tuple[str, ...]:
+        """The photos with at least one label; raises UserError where labels.csv does not mention one."""
+        if unmentioned := sorted(set(ids) - set(self._labels)):
+            found = f"no row for photo '{unmentioned[0]}' of {split}.txt ({len(unmentioned)} such photos)"
+            mend = f"write '{unmentioned[0]},' for a photo that shows no class"
+            raise UserError(self._root / "labels.csv", found, "a row for each photo of train and dev", mend)
+        return tuple(photo_id for photo_id in ids if self._labels[photo_id])
+
+
+def _divided(ids: Iterable[str], share: float) -> Splits:
+    """Train and dev; a photo's place depends on its id alone, so that further photos move none."""
+    parts: dict[str, list[str]] = {"train": [], "dev": []}
+    for photo_id in ids:
+        place = int(sha256(f"dev {photo_id}".encode()).hexdigest()[:13], 16) / 16**13
+        parts["dev" if place < share else "train"].append(photo_id)
+    return {split: tuple(part) for split, part in parts.items()}
+
+
+def _checked_name(name: str, root: Path) -> str:
+    found = name or re.sub(r"[^\w.-]+", "-", root.resolve().name).strip("-.")[:64]
+    if not found or found in DATASETS.names():
+        raise UserError("dataset.name", f"'{found}'", "a name that no other data set has", "set dataset.name")
+    return found
+
+
+def _content(path: Path) -> str:
+    try:
+        return shared_cache().sha256(path)
+    except OSError as error:
+        raise UserError(path, f"an unreadable file ({error.strerror})", "a file that may be read") from None

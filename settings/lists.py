@@ -1,0 +1,128 @@
+"""Text files that name photos and classes: lists of ids, class names, and image-level labels as CSV.
+
+Readable oddities (a BOM, CRLF, quotes, blank lines) are read rightly; all else is a UserError with file and line.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+from settings.errors import UserError, unknown_name
+from settings.records import UNKNOWN
+
+MAX_CLASSES = UNKNOWN - 1
+"""Mask values 1..254 are classes: 0 is background, 255 unknown."""
+HEADER = ["id", "labels"]
+
+
+def read_ids(path: Path) -> tuple[str, ...]:
+    """The photo ids of a list file, one a line; raises UserError for a missing file, odd ids and duplicates."""
+    first_line: dict[str, int] = {}
+    for number, photo_id in _filled_lines(_read_text(path, "list", "photo ids, one a line")):
+        if not re.fullmatch(r"\w[\w.-]*", photo_id):
+            raise UserError(f"{path}:{number}", f"id {photo_id!r}", "letters, digits, '_', '-' and '.'")
+        if photo_id in first_line:
+            raise UserError(f"{path}:{number}", f"id '{photo_id}' again", f"each id once (line {first_line[photo_id]})")
+        first_line[photo_id] = number
+    return tuple(first_line)
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """The class names of a file, one a line, in mask order; background, which is implied, must not be among them.
+
+    Raises UserError for no name, more than 254, names given twice and names that labels cannot be written with.
+    """
+    expected = "class names, one a line"
+    first_line: dict[str, int] = {}
+    for number, name in _filled_lines(_read_text(path, "list of classes", expected)):
+        _check_class(f"{path}:{number}", name)
+        if name in first_line:
+            raise UserError(f"{path}:{number}", f"class '{name}' again", f"each once (line {first_line[name]})")
+        first_line[name] = number
+    if not first_line:
+        raise UserError(path, "no class", expected)
+    if len(first_line) > MAX_CLASSES:
+        raise UserError(
+            path, f"{len(first_line)} classes", f"at most {MAX_CLASSES}", "an 8-bit mask has no more values"
+        )
+    return tuple(first_line)
+
+
+def read_labels(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Class ids by photo id, ascending, from a CSV file `id,labels` whose names are separated by `;`.
+
+    Raises UserError for another header, rows of another form, ids given twice and unknown names.
+    """
+    found: dict[str, tuple[int, tuple[int, ...]]] = {}
+    for number, row in _rows(path):
+        where = f"{path}:{number}"
+        if len(row) != len(HEADER):
+            mend = "separate the names of classes by ';'"
+            raise UserError(where, f"{len(row)} columns", "two: id,labels", mend)
+        photo_id = row[0].strip()
+        if photo_id in found:
+            raise UserError(where, f"id {photo_id!r} again", f"one row an id (line {found[photo_id][0]})")
+        found[photo_id] = number, _class_ids(where, row[1], classes)
+    return {photo_id: labels for photo_id, (_, labels) in found.items()}
+
+
+def _class_ids(where: str, text: str, classes: tuple[str, ...]) -> tuple[int, ...]:
+    names = {name.strip() for name in text.split(";")} - {""}
+    for name in sorted(names - set(classes)):
+        raise unknown_name(where, "class", name, classes)
+    return tuple(i for i, name in enumerate(classes) if name in names)
+
+
+def _check_class(where: str, name: str) -> None:
+    if not name.isprintable() or ";" in name:
+        raise UserError(where, f"class {name!r}", "a name without control characters and ';'")
+    if name.casefold() == "background":
+        raise UserError(where, f"class '{name}'", "foreground classes only", "delete the line: mask value 0 is implied")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and columns of each row below the header; rows without any text are passed over."""
+    text = _read_text(path, "table of labels", "CSV with the columns id,labels")
+    _refuse_control_characters(path, text)
+    reader = csv.reader(StringIO(text), strict=True)
+    try:
+        rows = ((reader.line_num, row) for row in reader if any(map(str.strip, row)))
+        number, header = next(rows, (1, []))
+        if [column.strip().lower() for column in header] != HEADER:
+            mend = "separate columns by commas" if len(header) == 1 and header[0] else ""
+            raise UserError(f"{path}:{number}", f"the header {','.join(header)[:80]!r}", "'id,labels'", mend)
+        yield from rows
+    except csv.Error as error:
+        raise UserError(
+            f"{path}:{reader.line_num}", f"no readable CSV ({error})", "rows such as photo,cat;dog"
+        ) from None
+
+
+def _refuse_control_characters(path: Path, text: str) -> None:
+    """Names of the table are shown on terminals, which obey some of these."""
+    if odd := re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", text):
+        number = text.count("\n", 0, odd.start()) + 1
+        raise UserError(f"{path}:{number}", f"the control character {odd[0]!r}", "text")
+
+
+def _filled_lines(text: str) -> Iterator[tuple[int, str]]:
+    lines = enumerate(map(str.strip, text.split("\n")), 1)
+    return ((number, line) for number, line in lines if line)
+
+
+def _read_text(path: Path, what: str, expected: str) -> str:
+    """The text with `\\n` as line end; raises UserError that names the first line that is not UTF-8."""
+    if path.exists() and not path.is_file():
+        # A pipe would be waited for without end.
+        raise UserError(path, f"no readable {what} (not a file)", expected)
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(path, f"no readable {what} ({error.strerror})", expected) from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(path, f"no readable {what} (line {line} is not UTF-8)", expected, "save it as UTF-8") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")

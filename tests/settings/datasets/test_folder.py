@@ -1,0 +1,336 @@
+"""Anyone's folder: splits, labels, masks; readable oddities are read rightly, mistakes are refused by file and line."""
+
+import csv
+import io
+import os
+import pickle
+import re
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from settings.clean import Clean
+from settings.datasets.folder import DEV_SHARE, Folder, FolderOptions
+from settings.discovery import DATASETS
+from settings.errors import UserError
+from settings.lists import read_labels
+from settings.masks import write_mask
+from settings.options import Options
+
+TEXTS = {
+    "classes.txt": "cat\ndog\nmy car\n",
+    "train.txt": "b\na\nnone\n",
+    "dev.txt": "c\n",
+    "val.txt": "w\nv\n",
+    "labels.csv": "id,labels\na,dog;cat\nb,my car\nc,cat\nnone,\nw,\nelse,dog\n",
+}
+IDS = ("a", "b", "c", "none", "v", "w")
+
+
+class Files:
+    """A folder under `root`; photo i is (8 + i) × 10 pixels, its mask i in the middle, 255 at the right."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "images").mkdir(parents=True)
+        (root / "masks").mkdir()
+        for name, text in TEXTS.items():
+            self.write(name, text)
+        for i, photo_id in enumerate(IDS):
+            Image.new("RGB", (10, 8 + i), (20 * i, 90, 30)).save(root / "images" / f"{photo_id}.jpg")
+            write_mask(root / "masks" / f"{photo_id}.png", self.mask(photo_id))
+
+    def mask(self, photo_id: str) -> np.ndarray:
+        i = IDS.index(photo_id)
+        mask_HW = np.zeros((8 + i, 10), np.uint8)
+        mask_HW[:, 3:6], mask_HW[:, 9] = i % 4, 255
+        return mask_HW
+
+    def write(self, name: str, content: str | bytes) -> None:
+        (self.root / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def open(self, **options: object) -> Folder:
+        return Folder(FolderOptions.model_validate({"root": self.root, "name": "mine", **options}))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path / "My photos")
+
+
+def refused(files: Files, message: str, **options: object) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        files.open(**options)
+    assert "\n" not in str(error.value)
+
+
+def test_splits_labels_and_masks(files: Files) -> None:
+    dataset = files.open()
+    assert DATASETS.load("folder") is Folder and not Folder.photos_are_ours
+    assert dataset.splits == {"train": ("a", "b"), "dev": ("c",), "val": ("v", "w")}
+    assert dataset.left_out == {"train": ("none",), "dev": ()}
+    assert dataset.label_space.names == ("cat", "dog", "my car")
+    assert [dataset.photo(i).labels for i in ("a", "b", "c", "v", "w")] == [(0, 1), (2,), (0,), (), ()]
+    for photo_id in ("a", "b", "c", "v", "w"):
+        photo, path = dataset.photo(photo_id), files.root / "masks" / f"{photo_id}.png"
+        assert photo.image().shape == (*files.mask(photo_id).shape, 3)
+        assert photo.content == sha256((files.root / "images" / f"{photo_id}.jpg").read_bytes()).hexdigest()
+        assert np.array_equal(dataset.read_mask(photo_id), files.mask(photo_id))
+        assert dataset.mask_content(photo_id) == sha256(path.read_bytes()).hexdigest()
+    assert [photo.id for photo in Clean(Options()).weak_set(dataset).photos] == ["a", "b", "c"]
+
+
+def test_identity_names_no_path_and_data_sets_travel(files: Files) -> None:
+    dataset = files.open()
+    names = ("cat", "dog", "my car")
+    assert dataset.identity() == {"layout": "folder", "name": "mine", "version": 1, "classes": names}
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert copy.splits == dataset.splits and copy.photo("a") == dataset.photo("a")
+    assert np.array_equal(copy.read_mask("v"), dataset.read_mask("v"))
+
+
+def test_names(files: Files) -> None:
+    assert files.open(name="").name == "My-photos"
+    refused(files, r"dataset\.name: found 'voc12'; expected a name that no other data set has", name="voc12")
+    with pytest.raises(ValueError, match="name"):
+        FolderOptions(root=files.root, name="a/b")
+
+
+def test_dev_is_a_fixed_share_of_train_where_it_is_not_listed(files: Files) -> None:
+    ids = [f"p{i}" for i in range(1000)]
+    (files.root / "dev.txt").unlink()
+    files.write("train.txt", "\n".join(ids))
+    files.write("labels.csv", "id,labels\n" + "".join(f"{i},cat\n" for i in ids))
+    splits = files.open().splits
+    assert set(splits["train"]) | set(splits["dev"]) == set(ids) and not set(splits["train"]) & set(splits["dev"])
+    assert abs(len(splits["dev"]) - 1000 * DEV_SHARE) < 4 * (1000 * DEV_SHARE * (1 - DEV_SHARE)) ** 0.5
+    assert files.open(dev_share=0).splits["dev"] == ()
+    assert set(files.open(dev_share=0.5).splits["dev"]) > set(splits["dev"])
+    files.write("train.txt", "\n".join(ids[:500]))
+    assert files.open().splits["dev"] == tuple(i for i in splits["dev"] if i in ids[:500]), "further photos move none"
+
+
+def test_a_listed_dev_and_a_share_exclude_each_other(files: Files) -> None:
+    refused(files, r"dataset\.dev_share: found a share although there is dev\.txt", dev_share=0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.csv", b"\xef\xbb\xbfid,labels\r\na,dog;cat\r\nb,my car\r\nc,cat\r\nnone,\r\n"),
+        ("labels.csv", b'"id","labels"\n"a"," cat ; dog;"\n\nb,"my car"\n c ,cat\nnone,""\n,\n'),
+        ("labels.csv", b"ID, Labels\ra,cat;dog;cat\rb,my car\rc,cat\rnone,;\r"),
+        ("classes.txt", b"\xef\xbb\xbfcat\r\n\r\n dog \r\nmy car"),
+        ("train.txt", b"\xef\xbb\xbfb\r\na\r\nnone\r\n\r\n"),
+    ],
+)
+def test_readable_oddities_are_read_rightly(files: Files, name: str, content: bytes) -> None:
+    usual = files.open()
+    files.write(name, content)
+    dataset = files.open()
+    assert dataset.splits == usual.splits and dataset.label_space == usual.label_space
+    assert [dataset.photo(i).labels for i in dataset.training_ids] == [(0, 1), (2,), (0,)]
+
+
+def test_extensions_of_any_case(files: Files) -> None:
+    images, masks = files.root / "images", files.root / "masks"
+    (images / "a.jpg").rename(images / "a.JPG")
+    (images / "b.jpg").rename(images / "b.Jpeg")
+    Image.open(images / "c.jpg").save(images / "c.PNG")
+    (images / "c.jpg").unlink()
+    (masks / "a.png").rename(masks / "a.PNG")
+    dataset = files.open()
+    assert [dataset.photo(i).image().shape[0] for i in ("a", "b", "c")] == [8, 9, 10]
+    assert np.array_equal(dataset.read_mask("a"), files.mask("a"))
+
+
+def test_photos_may_lack_masks(files: Files) -> None:
+    (files.root / "masks" / "a.png").unlink()
+    dataset = files.open()
+    assert [dataset.has_mask(i) for i in ("a", "b")] == [False, True]
+    for read in (dataset.read_mask, dataset.mask_content):
+        with pytest.raises(UserError, match=r"masks/a\.png: found no such file; expected a \.png file for photo 'a'"):
+            read("a")
+    for path in (files.root / "masks").iterdir():
+        path.unlink()
+    (files.root / "masks").rmdir()
+    assert not any(files.open().has_mask(i) for i in IDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("classes.txt", "", r"classes\.txt: found no class; expected class names"),
+        ("classes.txt", "cat\n\ndog\ncat\n", r"classes\.txt:4: found class 'cat' again; expected each once \(line 1\)"),
+        ("classes.txt", "Background\ncat\n", r"classes\.txt:1: found class 'Background'.*delete the line"),
+        ("classes.txt", "cat;dog\n", r"classes\.txt:1: found class 'cat;dog'"),
+        ("classes.txt", "ca\0t\n", r"classes\.txt:1: found class 'ca\\x00t'"),
+        ("classes.txt", "\n".join(map(str, range(255))), r"classes\.txt: found 255 classes; expected at most 254"),
+        (
+            "classes.txt",
+            b"cat\nd\xf6g\n",
+            r"classes\.txt: found no readable .* \(line 2 is not UTF-8\).*save it as UTF-8",
+        ),
+        ("labels.csv", b"id,labels\na,d\xf6g\n", r"labels\.csv: found no readable .* \(line 2 is not UTF-8\)"),
+        ("labels.csv", "id,labels\na,cat\nb,dgo\n", r"labels\.csv:3: found unknown class 'dgo'.*did you mean 'dog'\?"),
+        ("labels.csv", "id,labels\na,cat\na,dog\n", r"labels\.csv:3: found id 'a' again; expected one row .*line 2"),
+        ("labels.csv", "id,labels\na,cat,dog\n", r"labels\.csv:2: found 3 columns; expected two: id,labels; separate"),
+        ("labels.csv", "id;labels\na;cat\n", r"labels\.csv:1: found the header 'id;labels'.*columns by commas"),
+        ("labels.csv", "", r"labels\.csv:1: found the header ''; expected 'id,labels'"),
+        ("labels.csv", 'id,labels\na,"cat"x\n', r"labels\.csv:2: found no readable CSV"),
+        ("labels.csv", 'id,labels\na,"cat\n', r"labels\.csv:2: found no readable CSV"),
+        ("labels.csv", "id,labels\na,\x1b[2J\n", r"labels\.csv:2: found the control character '\\x1b'"),
+        (
+            "labels.csv",
+            "id,labels\na,cat\n",
+            r"labels\.csv: found no row for photo 'b' of train\.txt \(2 such photos\)",
+        ),
+        (
+            "labels.csv",
+            "id,labels\na,\nb,\nc,cat\nnone,\n",
+            r"train\.txt: found no photo to use; expected at least one",
+        ),
+        ("train.txt", "a\n../../etc/passwd\n", r"train\.txt:2: found id '\.\./\.\./etc/passwd'"),
+        ("train.txt", "/etc/passwd\n", r"train\.txt:1: found id '/etc/passwd'"),
+        ("train.txt", "a\0b\n", r"train\.txt:1: found id 'a\\x00b'"),
+        ("train.txt", "a\nb\na\n", r"train\.txt:3: found id 'a' again"),
+        ("val.txt", "v\na\nb\n", r"val\.txt: found photo 'a' of train\.txt again \(2 such photos\)"),
+        ("dev.txt", "v\n", r"dev\.txt: found photo 'v' of val\.txt again"),
+        ("val.txt", "\n", r"val\.txt: found no photo to use; expected at least one"),
+    ],
+)
+def test_texts_that_are_refused(files: Files, name: str, content: str | bytes, message: str) -> None:
+    files.write(name, content)
+    refused(files, message)
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "train.txt", "val.txt", "labels.csv"])
+def test_texts_that_are_missing_or_no_files(files: Files, name: str) -> None:
+    (files.root / name).unlink()
+    refused(files, rf"{name}: found no readable .*No such file")
+    os.mkfifo(files.root / name)
+    refused(files, rf"{name}: found no readable .* \(not a file\)")
+
+
+def test_a_root_that_is_no_folder(files: Files) -> None:
+    for root in ("/nowhere", files.root / "classes.txt", "a\0b"):
+        refused(files, r"dataset\.root: found no folder '.*'; expected a folder", root=root)
+
+
+def test_254_classes_are_allowed(files: Files) -> None:
+    files.write("classes.txt", "cat\ndog\nmy car\n" + "\n".join(map(str, range(251))))
+    write_mask(files.root / "masks" / "v.png", np.full((12, 10), 254, np.uint8))
+    assert files.open().read_mask("v").max() == 254
+
+
+@pytest.mark.parametrize("name", ["images/a.jpg", "masks/a.png", "labels.csv", "images", "masks"])
+def test_links_that_leave_the_folder(files: Files, tmp_path: Path, name: str) -> None:
+    inside, outside = files.root / name, tmp_path / "outside"
+    inside.rename(outside)
+    inside.symlink_to(outside)
+
+    def read(**options: object) -> None:
+        dataset = files.open(**options)
+        dataset.photo("a"), dataset.read_mask("a")
+
+    with pytest.raises(UserError, match=rf"{name}: found a link to '.*outside'; .*follow_links=true"):
+        read()
+    read(follow_links=True)
+
+
+def test_links_inside_the_folder_and_to_themselves(files: Files) -> None:
+    images = files.root / "images"
+    (images / "a.jpg").rename(files.root / "elsewhere.jpg")
+    (images / "a.jpg").symlink_to("../elsewhere.jpg")
+    assert files.open().photo("a").image().shape == (8, 10, 3)
+    (images / "a.jpg").unlink()
+    (images / "a.jpg").symlink_to("a.jpg")
+    with pytest.raises(UserError, match=r"a\.jpg: found no regular file"):
+        files.open().photo("a")
+
+
+def test_photos_that_are_not_one_file(files: Files) -> None:
+    images = files.root / "images"
+    for name in ("a.png", "b.webp"):
+        (images / name).touch()
+    for name in ("b.jpg", "c.jpg", "v.jpg"):
+        (images / name).unlink()
+    (images / "C.jpg").touch()
+    os.mkfifo(images / "v.jpg")
+    dataset = files.open()
+    for photo_id, message in {
+        "a": r"images: found a\.jpg and a\.png; expected one file for photo 'a'",
+        "b": r"b\.jpg: found no such file; expected a \.jpg, \.jpeg or \.png file for photo 'b'; convert b\.webp",
+        "c": r"c\.jpg: found no such file; .*did you mean 'C'\?",
+        "v": r"v\.jpg: found no regular file",
+        "../a": r"mine: found photo '\.\./a'; expected an id of train, dev or val",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            dataset.photo(photo_id)
+
+
+def test_ids_with_an_extension(files: Files) -> None:
+    files.write("val.txt", "v.jpg\n")
+    with pytest.raises(UserError, match=r"found no such file; .*write ids without the file's extension"):
+        files.open().photo("v.jpg")
+
+
+def test_masks_that_do_not_fit(files: Files) -> None:
+    dataset, path = files.open(), files.root / "masks" / "a.png"
+    write_mask(path, np.zeros((10, 8), np.uint8))
+    with pytest.raises(UserError, match=r"a\.png: found 8×10 pixels; expected the photo's 10×8"):
+        dataset.read_mask("a")
+    write_mask(path, np.full((8, 10), 4, np.uint8))
+    with pytest.raises(UserError, match=r"a\.png: found mask value 4; expected 0\.\.3 or 255"):
+        dataset.read_mask("a")
+    for broken in (b"", path.read_bytes()[:40], b"text"):
+        path.write_bytes(broken)
+        with pytest.raises(UserError, match=r"a\.png: found an unreadable image"):
+            dataset.read_mask("a")
+
+
+NAMES = st.lists(st.sampled_from(["cat", "dog", "my car", 'a "quoted", one', "é"]), max_size=4, unique=True)
+TABLE = st.dictionaries(st.from_regex(r"\w[\w.-]{0,8}", fullmatch=True).map(str.strip).filter(bool), NAMES, max_size=8)
+
+
+@given(TABLE, st.sampled_from(["\n", "\r\n"]), st.sampled_from(["", "\ufeff"]), st.sampled_from([0, 1]))
+@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_csv_writes_is_read(
+    tmp_path: Path, table: dict[str, list[str]], end: str, bom: str, quote: int
+) -> None:
+    classes = ("cat", "dog", "my car", 'a "quoted", one', "é")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator=end, quoting=quote)
+    writer.writerows([["id", "labels"], *([photo_id, ";".join(names)] for photo_id, names in table.items())])
+    path = tmp_path / "labels.csv"
+    path.write_bytes((bom + buffer.getvalue()).encode())
+    expected = {photo_id: tuple(sorted(map(classes.index, names))) for photo_id, names in table.items()}
+    assert read_labels(path, classes) == expected
+
+
+@given(
+    st.sampled_from(sorted(TEXTS)),
+    st.one_of(st.binary(max_size=40), st.text(max_size=30).map(lambda t: t.encode("utf-8", "surrogatepass"))),
+)
+@example("labels.csv", b"id,labels\n" + b"a" * 200_000)
+@hypothesis_settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_read_or_refused_in_one_line(tmp_path: Path, name: str, content: bytes) -> None:
+    root = tmp_path / "photos"
+    files = Files(root) if not root.exists() else object.__new__(Files)
+    files.root = root
+    for other, text in TEXTS.items():
+        files.write(other, text)
+    files.write(name, content)
+    try:
+        dataset = files.open()
+    except UserError as error:
+        line = str(error)
+        assert str(root) in line and "; expected " in line and line.isprintable()
+    else:
+        assert all(re.fullmatch(r"\w[\w.-]*", i) for ids in dataset.splits.values() for i in ids)
