@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from harness.cli_data import data_app
+from harness.cli_doctor import doctor
+from harness.cli_store import store_app
 from settings.errors import UserError
 
 app = typer.Typer(
@@ -23,6 +26,9 @@ SuiteArgument = Annotated[str, typer.Argument(help="a ready suite's name, or a Y
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, over what the suite says")]
 StoreOption = Annotated[Path, typer.Option(help="where artefacts are kept")]
 DEFAULT_STORE = Path("runs")
+app.add_typer(data_app)
+app.add_typer(store_app, name="store")
+app.command()(doctor)
 # typer brings its own click in some versions: the base of all bad usage is found through what it does export.
 UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 

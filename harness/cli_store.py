@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,8 +161,8 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = error.filename or path
-        raise UserError(where, str(error.strerror or error), "files that can be read and written") from None
+        found = os.strerror(error.errno) if error.errno else str(error)
+        raise UserError(error.filename or path, found, "a file system that can be read and written") from None
 
 
 @contextmanager

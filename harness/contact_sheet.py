@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from harness.gallery import with_mask
-from harness.inspecting import Place, has_mask
+from harness.inspecting import Place
 from settings.dataset import Dataset
 from settings.errors import UserError
 from settings.images import resize
@@ -77,7 +77,7 @@ def _cell(dataset: Dataset, gate: Gate, place: Place) -> Cell:
         photo = dataset.photo(place.photo_id)
         names = _short(", ".join(dataset.label_space.names[class_id] for class_id in photo.labels) or "no label")
         image = photo.image()
-        if not has_mask(dataset, place.photo_id):
+        if not dataset.has_mask(place.photo_id):
             return Cell(f"{caption}\n{names} · no mask", _small(image))
         return Cell(f"{caption}\n{names}", _small(with_mask(image, gate.mask(*place))))
     except UserError:

@@ -72,7 +72,7 @@ class Work:
         return tuple(by_id[photo_id] for photo_id in ids)
 
     def gate(self, purpose: Purpose) -> Gate:
-        """The way to masks; what was read is written down by `close`."""
+        """The way to masks; what was read is put on record by `write_ledger`."""
         return Gate(self.dataset, self.stage.kind, purpose)
 
     def write_ledger(self, entries: tuple[LedgerEntry, ...]) -> None:

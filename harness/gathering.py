@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,11 @@ from harness.running import ExecutorName, Run, run_suite
 from harness.store import Store, write_json
 from harness.suite import Suite
 from results.per_image import read_table, stacked, write_table
+from results.protocols import protocol
 from results.rows import Row, frame, read_rows, write_rows
 from results.selection import is_ranked
 from results.tables import Table, tables
+from settings.errors import UserError
 from settings.records import fingerprint
 
 
@@ -47,6 +50,8 @@ class Finished:
         """One line: stages, time, holes, where the results lie."""
         run = self.run
         state = "stopped; run it again to continue" if run.result.interrupted else f"{self.board.holes} holes"
+        if run.plan.unscored:
+            state += " · no true masks, so nothing to score: " + ", ".join(run.plan.unscored)
         return f"{run.stages_run} stages in {duration(run.seconds)} · {state} · {self.folder}"
 
 
@@ -59,12 +64,23 @@ def run_and_gather(
     shown: bool = False,
 ) -> Finished:
     """Run what is missing of a suite and write its leaderboard into `folder`; `shown` displays progress."""
+    _check_writable(folder)
     display = partial(Display, slots=slots or len(os.sched_getaffinity(0))) if shown else None
     run = run_suite(suite, store, executor, slots, display)
     board = gather(run)
     folder = folder or run.store / "leaderboards" / suite.name
     write_leaderboard(run, board, folder)
     return Finished(run, board, folder)
+
+
+def _check_writable(folder: Path | None) -> None:
+    """A folder that cannot be written is better told before a night's work than after."""
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "state.json").touch()
+    except OSError as error:
+        raise UserError("--output", f"'{folder}', which cannot be written ({error.strerror})", "a folder") from None
 
 
 def gather(run: Run) -> Leaderboard:
@@ -81,7 +97,7 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
     """
     state = folder / "state.json"
     wanted = {"rows": fingerprint([repr(row) for row in board.rows]), "targets": [ref.key for ref in run.plan.targets]}
-    if state.exists() and json.loads(state.read_text(encoding="utf-8")) == wanted:
+    if _shown_by(state) == wanted:
         return
     folder.mkdir(parents=True, exist_ok=True)
     state.unlink(missing_ok=True)
@@ -89,7 +105,16 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
     _write_tables(run, board, folder)
     _write_counts(run, folder)
     _write_pictures(run, board, folder)
+    for name, refs in run.plan.unscored.items():
+        _copy_masks(Store(run.store), refs, folder / name)
     write_json(state, wanted)
+
+
+def _shown_by(state: Path) -> object:
+    try:
+        return json.loads(state.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _row(store: Store, run: Run, ref: Ref) -> Row:
@@ -106,7 +131,7 @@ def _hole(run: Run, stage: Stage) -> Row:
     cause = run.plan.graph[root]
     reason = run.result.failures.get(root, "not run: the run was stopped before it")
     where = "" if root == stage.ref else f"{cause.label}: "
-    identity = {**stage.identity["row"], "protocol_version": 1}
+    identity = {**stage.identity["row"], "protocol_version": protocol(stage.identity["row"]["protocol"]).version}
     return Row(**identity, miou=None, status="failed", reason=f"{where}{reason}", evaluation_fingerprint="")
 
 
@@ -137,6 +162,14 @@ def _write_counts(run: Run, folder: Path) -> None:
         ]
         if parts:
             write_table(folder / name, stacked(parts))
+
+
+def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
+    """Masks that no row scores are what the run was for: put where they are found."""
+    folder.mkdir(exist_ok=True)
+    for artefact in (store.open(*ref) for ref in refs if store.has(*ref)):
+        for name in artefact.record["files"]:
+            shutil.copyfile(artefact.path(name), folder / name)
 
 
 def _write_pictures(run: Run, board: Leaderboard, folder: Path) -> None:

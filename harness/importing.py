@@ -103,16 +103,16 @@ class Importer:
             raise Refused("its record is missing")
         record = read_record(content.read(), now.ref, self._expected[now.ref])
         lease = self._store.lease(*now.ref)
-        if self._store.has(*now.ref):
-            now.verdict = "there"
-        elif not lease.acquire():
-            now.verdict = "busy"
-        else:
-            now.held.callback(lease.release)
-            with self._writing():
+        with self._writing():
+            if self._store.has(*now.ref):
+                now.verdict = "there"
+            elif not lease.acquire():
+                now.verdict = "busy"
+            else:
+                now.held.callback(lease.release)
                 now.attempt = self._store.attempt(*now.ref)
-            now.attempt.record.update(record)
-            now.files = dict(record["files"])
+                now.attempt.record.update(record)
+                now.files = dict(record["files"])
 
     def _write(self, path: Path, content: IO[bytes], size: int) -> str:
         if size > shutil.disk_usage(self._store.root).free:

@@ -79,11 +79,6 @@ def places_of(dataset: Dataset) -> list[Place]:
     return [Place(split, photo_id) for split, ids in dataset.splits.items() for photo_id in ids]
 
 
-def has_mask(dataset: Dataset, photo_id: str) -> bool:
-    """Whether the data set has a mask of the photo; only folders may lack some."""
-    return dataset.has_mask(photo_id) if isinstance(dataset, Folder) else True
-
-
 def gather_facts(dataset: Dataset, watch: Watch = iter) -> list[Facts]:
     """Read every photo and every mask, one at a time."""
     gate = Gate(dataset, "data check", "show")
@@ -94,7 +89,7 @@ def _facts(dataset: Dataset, gate: Gate, place: Place) -> Facts:
     errors: list[str] = []
     photo = _tried(lambda: dataset.photo(place.photo_id), errors)
     image = _tried(photo.image, errors) if photo else None
-    marked = has_mask(dataset, place.photo_id)
+    marked = dataset.has_mask(place.photo_id)
     # A mask is held against its photo: without one, the photo's error says it all.
     mask = _tried(lambda: gate.mask(*place), errors) if marked and image is not None else None
     return Facts(

@@ -65,10 +65,11 @@ class Lease:
 
     def _read(self) -> dict[str, Any]:
         try:
-            content: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            content = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return content
+        # Anything else than a holder (a damaged file) is left to the heartbeat.
+        return content if isinstance(content, dict) and isinstance(content.get("pid"), int) else {}
 
     def _is_abandoned(self) -> bool:
         holder = self._read()

@@ -21,23 +21,29 @@ class Plan:
     graph: Mapping[Ref, Stage]
     rows: tuple[Ref, ...]
     pictures: tuple[Ref, ...]
+    unscored: Mapping[str, tuple[Ref, ...]]
+    """Pseudo labels and predictions of a data set without true masks, by the name of the folder they are copied to."""
 
     @property
     def targets(self) -> tuple[Ref, ...]:
         """What must exist in the end."""
-        return self.rows + self.pictures
+        return (*self.rows, *self.pictures, *(ref for refs in self.unscored.values() for ref in refs))
 
 
 def make_plan(suite: Suite) -> Plan:
     """Resolve names, check options and data, and lay out every stage; raises UserError for what a run would refuse."""
     blueprint = Blueprint(suite)
-    rows, pictures = [], []
+    rows: list[Ref] = []
+    pictures: list[Ref] = []
+    unscored: dict[str, tuple[Ref, ...]] = {}
     for setting in suite.settings:
         for name, recipe in suite.all_recipes().items():
             parts = parts_of(name, recipe, suite)
             for rng_seed in suite.rng_seeds:
                 scored = Scored(Line(blueprint, blueprint.source(setting), name, parts, rng_seed))
                 rows += scored.rows()
-                if rng_seed == suite.rng_seeds[0] and suite.gallery and parts.localizer and parts.segmenter:
+                unscored |= {f"{what}-{name}-{setting.name}-{rng_seed}": r for what, r in scored.unscored().items()}
+                shown = suite.gallery and parts.localizer and parts.segmenter and rng_seed == suite.rng_seeds[0]
+                if shown and not scored.unscored():
                     pictures.append(scored.gallery())
-    return Plan(suite, blueprint.graph, tuple(rows), tuple(pictures))
+    return Plan(suite, blueprint.graph, tuple(rows), tuple(pictures), unscored)

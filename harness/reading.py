@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -57,12 +57,20 @@ def read_with_includes(path: Path, find: Callable[[str], Path], seen: tuple[Path
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` wins; mappings are merged key by key, everything else is replaced."""
+    """`over` wins; mappings are merged key by key, everything else is replaced.
+
+    A component of another name is another component: it takes none of the old one's options.
+    """
     result = dict(base)
     for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = _merged(result[key], value) if both else value
+        old = result.get(key)
+        result[key] = _merged(old, value) if _extends(old, value) else value
     return result
+
+
+def _extends(old: Any, new: Any) -> TypeGuard[Mapping[str, Any]]:
+    both = isinstance(new, Mapping) and isinstance(old, Mapping)
+    return both and new.get("name", old.get("name")) == old.get("name")
 
 
 def override(content: dict[str, Any], assignment: str) -> None:

@@ -28,17 +28,30 @@ class Scored:
         for policy, last in self.line.blueprint.suite.policies.items():
             if policy == "oracle" and not (self.line.parts.localizer and self.line.parts.labeler.chosen_option):
                 continue
-            if self.line.parts.localizer:
+            if self.line.parts.localizer and self._reported_shards():
                 rows += self._maps_row(policy)
-            if last in ("pseudo_labels", "segmentation"):
+            if last in ("pseudo_labels", "segmentation") and self._reported_shards():
                 rows.append(self._row("pseudo_labels", policy, self._scores(policy)))
-            if last == "segmentation" and self.line.parts.segmenter:
+            if last == "segmentation" and self.line.parts.segmenter and self._val_shards():
                 rows.append(self._row("segmentation", policy, self._val_scores(policy)))
         return rows
 
+    def unscored(self) -> dict[str, tuple[Ref, ...]]:
+        """What a data set without true masks is run for instead: its pseudo labels, its predictions."""
+        wanted: dict[str, tuple[Ref, ...]] = {}
+        if not self._reported_shards():
+            every = range(len(self.line.source.shards))
+            wanted["pseudo_labels"] = tuple(self.line.pseudo_labels(shard, None) for shard in every)
+        if self.line.parts.segmenter and not self._val_shards():
+            val = self.line.blueprint.val
+            parts = enumerate(val.shards)
+            wanted["predictions"] = tuple(self.line.segment(val, photos, [shard], None) for shard, photos in parts)
+        return wanted
+
     def gallery(self) -> Ref:
         """Photo, map, pseudo label, prediction and truth of photos spread over train."""
-        train = self.line.blueprint.dataset.splits["train"]
+        dataset = self.line.blueprint.dataset
+        train = tuple(filter(dataset.has_mask, dataset.splits["train"]))
         count = min(self.line.blueprint.suite.gallery, len(train))
         chosen = [train[index * len(train) // count] for index in range(count)]
         photos = [photo for photo in self.line.source.photos if photo.id in set(chosen)]
@@ -87,11 +100,20 @@ class Scored:
             photos=len(ids),
         )
 
+    @once
     def _reported_shards(self) -> list[tuple[int, list[str]]]:
         """The shards that hold photos whose maps are reported, with their ids."""
-        scored = set(self.line.blueprint.dataset.splits[self.line.blueprint.reported.maps])
+        dataset = self.line.blueprint.dataset
+        scored = set(filter(dataset.has_mask, dataset.splits[self.line.blueprint.reported.maps]))
         reported = ([photo.id for photo in shard if photo.id in scored] for shard in self.line.source.shards)
         return [(shard, ids) for shard, ids in enumerate(reported) if ids]
+
+    @once
+    def _val_shards(self) -> list[tuple[int, list[str]]]:
+        """The same of the photos whose segmentation is reported."""
+        dataset = self.line.blueprint.dataset
+        masked = ([p.id for p in shard if dataset.has_mask(p.id)] for shard in self.line.blueprint.val.shards)
+        return [(shard, ids) for shard, ids in enumerate(masked) if ids]
 
     @once
     def _sweeps(self) -> tuple[Ref, ...]:
@@ -121,12 +143,12 @@ class Scored:
             self._scored(
                 "score",
                 self.line.blueprint.reported.segmentation,
-                [photo.id for photo in photos],
-                {"masks": (self.line.segment(val, photos, [shard], self._choice(policy)),)},
+                ids,
+                {"masks": (self.line.segment(val, val.shards[shard], [shard], self._choice(policy)),)},
                 protocol=PROTOCOL,
                 void="error",
             )
-            for shard, photos in enumerate(val.shards)
+            for shard, ids in self._val_shards()
         )
 
     def _choice(self, policy: str) -> Ref | None:

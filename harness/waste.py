@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from harness.graph import Ref
 from harness.inventory import Slot, entries, is_old, size_of, slots, stale_partials
 from harness.store import Store
+from harness.underway import needed_by_runs
 from settings.errors import UserError, unknown_name
 
 
@@ -29,13 +29,13 @@ class Waste:
 
 
 def waste_of(store: Store, needed: set[Ref]) -> list[Waste]:
-    """What nobody needs who needs no more than `needed`; keys that a living process holds are passed over.
+    """What can go when only `needed` must stay, and what runs that go on right now need.
 
     A checkpoint of a stage that is needed and not yet published stays: the next run continues from it.
     """
     every = list(slots(store))
     busy = {slot.ref for slot in every if slot.lease.is_alive()}
-    kept = needed | busy | _ancestors(store, busy)
+    kept = needed | needed_by_runs(store, busy)
     found = [waste for slot in every if slot.ref not in busy for waste in _waste_of_slot(slot, slot.ref in kept)]
     found += [Waste("damaged", path) for path in entries(store.root / "damaged")]
     for folder in (store.root, store.root / "stages", store.root / "failures"):
@@ -108,28 +108,6 @@ def _waste_of_slot(slot: Slot, needed: bool) -> list[Waste]:
         found += [Waste("checkpoints", path, slot.ref) for path in parts.get("checkpoint", ())]
     found += [Waste("partial files", path, slot.ref) for path in parts.get("partial", ()) if is_old(path)]
     return found + [Waste("leases of dead holders", path, slot.ref) for path in parts.get("lease", ())]
-
-
-def _ancestors(store: Store, refs: Iterable[Ref]) -> set[Ref]:
-    """What running stages come from, as their descriptions and records tell."""
-    pending = [need for ref in refs for need in _inputs_of(store.root / "stages" / f"{ref.key}.json")]
-    found: set[Ref] = set()
-    while pending:
-        ref = pending.pop()
-        if ref not in found:
-            found.add(ref)
-            pending += _inputs_of(store.root.joinpath(*ref) / "done.json")
-    return found
-
-
-def _inputs_of(path: Path) -> list[Ref]:
-    """The inputs that a stage's description (by role) or a record (a list) names; none where it cannot be read."""
-    try:
-        inputs = json.loads(path.read_text(encoding="utf-8"))["inputs"]
-        pairs = [pair for refs in inputs.values() for pair in refs] if isinstance(inputs, dict) else inputs
-        return [Ref(str(kind), str(key)) for kind, key in pairs]
-    except (OSError, ValueError, TypeError, KeyError):
-        return []
 
 
 def _named(every: Sequence[Slot], name: str) -> list[Slot]:

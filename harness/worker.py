@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -170,9 +170,10 @@ def _ended(
     for work in works:
         store.discard(work.attempt)
     for stage in stages:
+        content = {"label": stage.label, "reason": reason, "traceback": trace, "stage": stage.to_json()}
         if trace:
-            content = {"label": stage.label, "reason": reason, "traceback": trace, "stage": stage.to_json()}
-            write_json(store.failure_path(stage.key), content)
+            with suppress(OSError):  # on a full disk the reason still reaches the table
+                write_json(store.failure_path(stage.key), content)
     log.write(status, stages=[stage.key for stage in stages], reason=reason)
     return [Outcome(stage.ref, status, reason=reason) for stage in stages]
 

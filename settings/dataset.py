@@ -41,6 +41,10 @@ class Dataset(ABC):
     def identity(self) -> dict[str, Any]:
         """Everything that decides the data's content and is not in a photo's own `content`; no paths."""
 
+    def has_mask(self, photo_id: str) -> bool:
+        """Whether the photo has a true mask; one without is trained on and segmented, but not scored."""
+        return True
+
     @property
     def training_ids(self) -> tuple[str, ...]:
         """The ids of train and dev together, ascending: what methods may train on."""

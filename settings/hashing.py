@@ -7,6 +7,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from settings.errors import UserError
+
 TABLE = "hashes (path TEXT PRIMARY KEY, stat TEXT, sha256 TEXT)"
 
 
@@ -68,3 +70,11 @@ def _identity(path: Path) -> tuple[str, str]:
 def shared_cache() -> HashCache:
     """This process's cache, in `cache_folder()`."""
     return HashCache(cache_folder() / "hashes.sqlite")
+
+
+def content_of(path: Path) -> str:
+    """The sha256 of a data set's file, cached; raises UserError where it cannot be read."""
+    try:
+        return shared_cache().sha256(path)
+    except OSError as error:
+        raise UserError(path, f"an unreadable file ({error.strerror})", "a file of the data set") from None

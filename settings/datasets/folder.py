@@ -23,7 +23,7 @@ from settings.dataset import Dataset
 from settings.discovery import DATASETS
 from settings.errors import UserError
 from settings.file_index import FileIndex, check_inside
-from settings.hashing import shared_cache
+from settings.hashing import content_of
 from settings.images import photo_size, read_photo
 from settings.lists import read_classes, read_ids, read_labels
 from settings.masks import read_mask
@@ -69,7 +69,7 @@ class Folder(Dataset):
     def photo(self, photo_id: str) -> Photo:
         """The photo with its labels of labels.csv (a val photo need not have any)."""
         path = self._photo_path(photo_id)
-        return Photo(photo_id, self._labels.get(photo_id, ()), _content(path), partial(read_photo, path))
+        return Photo(photo_id, self._labels.get(photo_id, ()), content_of(path), partial(read_photo, path))
 
     def has_mask(self, photo_id: str) -> bool:
         """Whether there is a mask file; nothing is read."""
@@ -86,7 +86,7 @@ class Folder(Dataset):
 
     def mask_content(self, photo_id: str) -> str:
         """sha256 of the PNG file; raises UserError for a photo without a mask."""
-        return _content(self._masks.path(photo_id))
+        return content_of(self._masks.path(photo_id))
 
     def identity(self) -> dict[str, Any]:
         """Name and classes in their order; labels and pixels are identified photo by photo."""
@@ -155,10 +155,3 @@ def _checked_name(name: str, root: Path) -> str:
     if not found or found in DATASETS.names():
         raise UserError("dataset.name", f"'{found}'", "a name that no other data set has", "set dataset.name")
     return found
-
-
-def _content(path: Path) -> str:
-    try:
-        return shared_cache().sha256(path)
-    except OSError as error:
-        raise UserError(path, f"an unreadable file ({error.strerror})", "a file that may be read") from None

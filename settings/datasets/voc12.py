@@ -17,7 +17,7 @@ from pydantic import Field
 from settings.config import data_root
 from settings.dataset import Dataset
 from settings.errors import UserError, unknown_name
-from settings.hashing import shared_cache
+from settings.hashing import content_of
 from settings.images import photo_size, read_photo
 from settings.lists import read_ids
 from settings.masks import read_mask
@@ -63,7 +63,7 @@ class Voc12(Dataset):
         path = self._photo_path(photo_id)
         if photo_id not in self._labels:
             raise UserError(self.name, f"photo '{photo_id}'", "an id of train, dev or val")
-        return Photo(photo_id, self._labels[photo_id], _content(path), partial(read_photo, path))
+        return Photo(photo_id, self._labels[photo_id], content_of(path), partial(read_photo, path))
 
     def read_mask(self, photo_id: str) -> Mask:
         """Other classes' pixels are 255; raises UserError when mask and photo differ in size."""
@@ -76,7 +76,7 @@ class Voc12(Dataset):
 
     def mask_content(self, photo_id: str) -> str:
         """sha256 of the PNG file."""
-        return _content(self._mask_path(photo_id))
+        return content_of(self._mask_path(photo_id))
 
     def identity(self) -> dict[str, Any]:
         """The classes in their order: they decide which labels and mask values there are."""
@@ -141,10 +141,3 @@ def _mask_values(label_space: LabelSpace) -> Mask:
     for class_id, name in enumerate(label_space.names):
         values[CLASSES.index(name) + 1] = class_id + 1
     return values
-
-
-def _content(path: Path) -> str:
-    try:
-        return shared_cache().sha256(path)
-    except OSError as error:
-        raise UserError(path, f"an unreadable file ({error.strerror})", "a file listed in ImageSets") from None

@@ -1,5 +1,6 @@
 """Archives: what leaves a store comes back bit by bit; damage and tricks are refused by name, the rest is imported."""
 
+import errno
 import hashlib
 import io
 import json
@@ -13,16 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.archive import export
+from harness.cli_store import store_app
 from harness.gathering import Finished, run_and_gather
 from harness.graph import Ref
 from harness.importing import Imported, Importer
 from harness.inventory import slots
 from harness.lease import this_process
-from harness.store import Store
+from harness.store import Attempt, Store
 from harness.suite import load_suite
 from harness.upkeep import verify
 from harness.waste import published
@@ -268,6 +271,39 @@ def test_more_than_the_disk_holds_is_refused_before_it_is_written(target: Store,
     assert leftovers(target) == [] and contents(target) == {}
 
 
+def test_a_read_only_store_is_one_line(source: Store, target: Store, tmp_path: Path, monkeypatch) -> None:
+    def refuse(*_: object) -> bool:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    path = archive_of(source, tmp_path / "all.tar")
+    monkeypatch.setattr("harness.lease.Lease.acquire", refuse)
+    with pytest.raises(UserError, match="found Read-only file system; expected a writable store with room"):
+        Importer(target).read(path)
+
+
+def test_a_disk_that_fills_up_ends_the_import_and_keeps_what_came(
+    source: Store, target: Store, tmp_path: Path, monkeypatch
+) -> None:
+    publish, published_before = Store.publish, []
+
+    def full(store: Store, attempt: Attempt) -> bool:
+        if published_before:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        published_before.append(attempt.key)
+        return publish(store, attempt)
+
+    path = archive_of(source, tmp_path / "all.tar")
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "publish", full)
+        with pytest.raises(UserError, match="No space left on device"):
+            Importer(target).read(path)
+    assert [slot.ref.key for slot in slots(target) if slot.published] == published_before
+    outcome = Importer(target).read(path)
+    assert (len(outcome.there), len(outcome.new)) == (1, 2)
+    assert contents(target) == contents(source)
+    assert leftovers(target) == []
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -321,3 +357,23 @@ def test_whatever_happens_to_an_archive_only_whole_artefacts_arrive(
     arrived = contents(target)
     assert arrived == {place: text for place, text in whole.items() if place[0] in outcome.new}
     assert leftovers(target) == []
+
+
+def test_the_verbs(source: Store, target: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = typer.main.get_command(store_app)
+
+    def run(*arguments: object) -> tuple[int, str]:
+        code = command.main([str(argument) for argument in arguments], standalone_mode=False)
+        return int(code or 0), capsys.readouterr().out
+
+    path = tmp_path / "all.tar.gz"
+    code, out = run("export", path, "--store", source.root)
+    assert code == 0 and out.startswith("3 artefacts, ")
+    assert run("import", path, "--store", target.root) == (0, "3 imported, 0 there already, 0 refused\n")
+    os.truncate(path, path.stat().st_size - 20)
+    shutil.rmtree(target.root)
+    code, out = run("import", path, "--store", target.root)
+    assert code == 1 and out.startswith("refused: features/")
+    with pytest.raises(UserError, match="no such file"):
+        run("import", tmp_path / "absent.tar", "--store", tmp_path / "new")
+    assert not (tmp_path / "new").exists()

@@ -1,6 +1,7 @@
 """The whole path on tiny scenes: what comes out is what independent code computes from the artefacts."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.graph import Stage
 from harness.store import Store
 from harness.suite import load_suite
 from results.rows import IDENTITY, Row
+from settings.errors import UserError
 from settings.records import UNKNOWN
 from tests.harness.conftest import results_of
 
@@ -167,6 +169,23 @@ def test_a_damaged_artefact_is_made_again(tmp_path: Path) -> None:
     assert results_of(run_and_gather(suite, tmp_path, "serial")) == results_of(first)
 
 
+def test_a_damaged_row_is_made_again(smoke: Finished, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(smoke.run.store, store)
+    rows = sorted(store.glob("row/*/*/rows.parquet"))
+    rows[0].write_bytes(b"no parquet")
+    again = run_and_gather(load_suite("smoke"), store, "serial")
+    assert again.run.stages_run == 1
+    assert results_of(again) == results_of(smoke)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match="--output"):
+        run_and_gather(load_suite("smoke"), tmp_path / "store", "serial", folder=tmp_path / "file")
+    assert not (tmp_path / "store").exists()
+
+
 def test_training_losses_are_kept(smoke: Finished) -> None:
     (fit,) = stages_of(smoke, "localizer_fit")
     log = json.loads(Store(smoke.run.store).open(*fit.ref).path("log.json").read_text())
@@ -193,3 +212,30 @@ def test_scoring_on_dev_is_written_down_as_choosing(tmp_path: Path) -> None:
     finished = run_and_gather(load_suite("smoke", ["report=dev", "gallery=0"]), tmp_path, "serial")
     for row in finished.board.rows:
         assert (row.split, row.masks_chosen, row.masks_scored, row.photos) == ("dev", 8, 0, 8)
+
+
+def test_photos_without_masks_end_with_pseudo_labels_and_predictions(tmp_path: Path) -> None:
+    """Anybody's photos: nothing can be scored, and the masks are what the run was for."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "mine"
+    (root / "images").mkdir(parents=True)
+    ids = [f"photo{number}" for number in range(14)]
+    for photo_id in ids:
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)).save(root / "images" / f"{photo_id}.png")
+    (root / "classes.txt").write_text("cat\ndog\n")
+    (root / "train.txt").write_text("\n".join(ids[:10]))
+    (root / "val.txt").write_text("\n".join(ids[10:]))
+    labels = [f"{photo_id},{'cat' if number % 2 else 'dog'}" for number, photo_id in enumerate(ids[:10])]
+    (root / "labels.csv").write_text("id,labels\n" + "\n".join(labels) + "\n")
+    suite = tmp_path / "mine.yaml"
+    suite.write_text(f"include: smoke\ndataset: {{name: folder, root: {root}}}\nreferences: []\n")
+    finished = run_and_gather(load_suite(suite), tmp_path / "store", "serial")
+    assert finished.board.rows == ()
+    assert "nothing to score" in finished.summary()
+    made = {
+        folder.name: {path.stem for path in folder.iterdir()} for folder in finished.folder.iterdir() if folder.is_dir()
+    }
+    assert made == {"pseudo_labels-cam-clean-0": set(ids[:10]), "predictions-cam-clean-0": set(ids[10:])}
+    for photo_id in ids[10:]:
+        with Image.open(finished.folder / "predictions-cam-clean-0" / f"{photo_id}.png") as mask:
+            assert mask.size == (50, 40)

@@ -58,6 +58,12 @@ def test_an_include_is_merged_key_by_key(suite_file: Path) -> None:
     assert suite.name == "over"
 
 
+def test_another_component_takes_none_of_the_old_ones_options(suite_file: Path) -> None:
+    over = suite_file.with_name("over.yaml")
+    over.write_text("include: mine.yaml\ndataset: {name: folder, root: /data}\n")
+    assert load_suite(over).dataset.options == {"root": "/data"}
+
+
 def test_variables_are_expanded(suite_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suite_file.write_text(BASE + "description: in ${PLACE}\n")
     monkeypatch.setenv("PLACE", "a field")

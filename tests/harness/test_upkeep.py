@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.cli_store import store_app
+from harness.events import EventLog
 from harness.gathering import Finished
 from harness.graph import Ref
 from harness.inventory import KEY, slots
@@ -219,6 +220,33 @@ def test_gc_never_touches_running_stages_nor_what_they_come_from(store: Store) -
     hold(store, running, DEAD)
     assert collect(store) == {"features": 1, "localizer_fit": 1, "unpublished keys": 1, "records of stages": 1}
     assert list(slots(store)) == []
+
+
+def test_gc_leaves_a_run_that_goes_on_all_it_needs(store: Store) -> None:
+    """Between two stages nothing is held: the log tells that the run goes on."""
+    root, made, other = (
+        publish(store, "features", "a"),
+        publish(store, "localizer_fit", "b"),
+        publish(store, "row", "c"),
+    )
+    to_do = Ref("localizer_apply", key_of("d"))
+    (store.root / "stages").mkdir()
+    (store.root / "events").mkdir()
+    for ref, inputs in ((made, []), (to_do, [list(root), list(made)])):
+        content = {"kind": ref.kind, "inputs": {"all": inputs}}
+        (store.root / "stages" / f"{ref.key}.json").write_text(json.dumps(content))
+    log = EventLog(store.root / "events" / "1.jsonl")
+    log.write("run_started", groups={made.key: "fit", to_do.key: "apply"})
+    assert collect(store) == {"row": 1}
+    assert store.has(*root) and store.has(*made) and not store.has(*other)
+    os.utime(log.path, (1, 1))
+    silent = {waste.what for waste in waste_of(store, set())}
+    assert silent == {"features", "localizer_fit", "records of stages"}, "the run was killed"
+    hold(store, to_do, LIVING)
+    assert waste_of(store, set()) == [], "a long stage is silent, but held"
+    hold(store, to_do, DEAD)
+    log.write("run_finished")
+    assert {waste.what for waste in waste_of(store, set())} == silent | {"unpublished keys"}
 
 
 def test_a_key_that_was_taken_meanwhile_is_left_alone(store: Store) -> None:
