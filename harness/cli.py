@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from harness.cli_data import data_app
-from harness.cli_doctor import doctor
-from harness.cli_store import store_app
+from harness.commands.data import data_app
+from harness.commands.doctor import doctor
+from harness.commands.store import store_app
 from settings.errors import UserError
 
 app = typer.Typer(

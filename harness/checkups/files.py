@@ -12,9 +12,9 @@ from pathlib import Path
 
 import yaml
 
+from harness.care.inventory import entries, slots
 from harness.checkups import Finding
 from harness.checkups.machine import existing
-from harness.inventory import entries, slots
 from harness.store import FORMAT, Store
 from settings.config import config_file
 

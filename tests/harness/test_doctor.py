@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from harness.checkups import Finding, files, machine, software
-from harness.cli_doctor import doctor
+from harness.commands.doctor import doctor
 from harness.doctor import diagnose, is_fit, to_text
 from harness.lease import this_process
 from harness.store import Store
@@ -296,7 +296,7 @@ def test_it_survives_broken_torch_and_ray(tmp_path: Path) -> None:
     for name in ("torch", "ray", "timm"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise ImportError('broken')")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from harness.cli_doctor import doctor; doctor()"
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from harness.commands.doctor import doctor; doctor()"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
     )

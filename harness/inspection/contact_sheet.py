@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from harness.gallery import with_mask
-from harness.inspecting import Place
+from harness.inspection.inspecting import Place
 from settings.dataset import Dataset
 from settings.errors import UserError
 from settings.images import resize

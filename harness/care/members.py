@@ -11,9 +11,9 @@ from typing import IO, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.archive import FORMAT, INDEX
+from harness.care.archive import FORMAT, INDEX
+from harness.care.inventory import NOT_KINDS
 from harness.graph import Ref
-from harness.inventory import NOT_KINDS
 from settings.errors import UserError
 
 MAX_RECORD = 64 << 20

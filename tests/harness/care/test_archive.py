@@ -18,17 +18,17 @@ import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.archive import export
-from harness.cli_store import store_app
+from harness.care.archive import export
+from harness.care.importing import Imported, Importer
+from harness.care.inventory import slots
+from harness.care.upkeep import verify
+from harness.care.waste import published
+from harness.commands.store import store_app
 from harness.gathering import Finished, run_and_gather
 from harness.graph import Ref
-from harness.importing import Imported, Importer
-from harness.inventory import slots
 from harness.lease import this_process
 from harness.store import Attempt, Store
 from harness.suite import load_suite
-from harness.upkeep import verify
-from harness.waste import published
 from settings.errors import UserError
 
 RECORD = {"label": "a stage", "seconds": 1.5, "device": "cpu", "peak_memory_bytes": 1, "sources": {}, "identity": {}}
@@ -307,7 +307,7 @@ def test_a_disk_that_fills_up_ends_the_import_and_keeps_what_came(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from harness.importing import Importer
+from harness.care.importing import Importer
 from harness.store import Store
 left = int(sys.argv[3])
 def hook(event, _):

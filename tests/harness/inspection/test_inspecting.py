@@ -8,10 +8,10 @@ import typer
 from PIL import Image
 
 from harness import cli_data
-from harness.cli_data import data_app, watched
-from harness.contact_sheet import chosen
-from harness.findings import Finding, describe, find, to_lines
-from harness.inspecting import gather_facts, open_dataset, places_of
+from harness.commands.data import data_app, watched
+from harness.inspection.contact_sheet import chosen
+from harness.inspection.findings import Finding, describe, find, to_lines
+from harness.inspection.inspecting import gather_facts, open_dataset, places_of
 from settings.datasets.scenes import Scenes, ScenesOptions
 from settings.errors import UserError
 from settings.masks import PALETTE, read_mask, write_mask

@@ -13,9 +13,9 @@ from typing import IO
 
 import pyarrow as pa
 
-from harness.archive import CHUNK, RECORD, Progress, reading
+from harness.care.archive import CHUNK, RECORD, Progress, reading
+from harness.care.members import MAX_RECORD, Refused, content_of, no_archive, place_of, read_index, read_record, shown
 from harness.graph import Ref
-from harness.members import MAX_RECORD, Refused, content_of, no_archive, place_of, read_index, read_record, shown
 from harness.store import Attempt, Store
 from settings.errors import UserError
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from harness import fetching
-from harness.fetching import Archive, fetch_voc12, read_sbd_mask
+from harness.inspection import fetching
+from harness.inspection.fetching import Archive, fetch_voc12, read_sbd_mask
 from settings.datasets.voc12 import Voc12, Voc12Options
 from settings.errors import UserError
 from settings.masks import encode_mask

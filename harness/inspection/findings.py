@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.inspecting import Facts
+from harness.inspection.inspecting import Facts
 from settings.dataset import Dataset
 from settings.datasets.folder import Folder
 from settings.records import UNKNOWN, LabelSpace

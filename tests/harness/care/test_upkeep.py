@@ -11,17 +11,17 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.cli_store import store_app
+from harness.care.inventory import KEY, slots
+from harness.care.upkeep import readable, usage, verify
+from harness.care.waste import Waste, chosen, needed_by, remove, waste_of
+from harness.commands.store import store_app
 from harness.events import EventLog
 from harness.gathering import Finished
 from harness.graph import Ref
-from harness.inventory import KEY, slots
 from harness.lease import this_process
 from harness.planning import make_plan
 from harness.store import Store
 from harness.suite import load_suite
-from harness.upkeep import readable, usage, verify
-from harness.waste import Waste, chosen, needed_by, remove, waste_of
 from settings.errors import UserError
 
 DEAD = {**this_process(), "start": "1", "token": "theirs"}

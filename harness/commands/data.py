@@ -47,8 +47,8 @@ def check(
 
     Prints counts, class balance and, one a line, all that is odd.
     """
-    from harness.findings import describe, find, to_lines
-    from harness.inspecting import gather_facts, open_dataset
+    from harness.inspection.findings import describe, find, to_lines
+    from harness.inspection.inspecting import gather_facts, open_dataset
 
     dataset = open_dataset(name, set_ or [])
     facts = gather_facts(dataset, watched)
@@ -68,8 +68,8 @@ def show(
     photos: Annotated[int, typer.Option(min=1, max=300, help="how many photos, spread over the splits")] = 30,
 ) -> None:
     """Write a contact sheet: photos with their masks over them."""
-    from harness.contact_sheet import cells, chosen, write_sheet
-    from harness.inspecting import open_dataset
+    from harness.inspection.contact_sheet import cells, chosen, write_sheet
+    from harness.inspection.inspecting import open_dataset
 
     dataset = open_dataset(name, set_ or [])
     write_sheet(output, dataset, cells(dataset, watched(chosen(dataset, photos))))
@@ -82,8 +82,8 @@ def fetch(name: NameArgument, set_: SetOption = None) -> None:
 
     Its folder is `--set root=PATH`, else what the configuration names.
     """
-    from harness.fetching import fetch_voc12
-    from harness.inspecting import open_options
+    from harness.inspection.fetching import fetch_voc12
+    from harness.inspection.inspecting import open_options
 
     if name != "voc12":
         raise UserError("seedbed data fetch", f"'{name}'", "voc12", "no other data set is downloaded")

@@ -14,8 +14,8 @@ import typer
 from settings.errors import UserError
 
 if TYPE_CHECKING:
+    from harness.care.waste import Waste
     from harness.store import Store
-    from harness.waste import Waste
 
 store_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="What a store holds, and its care.")
 StoreOption = Annotated[Path, typer.Option(help="where artefacts are kept")]
@@ -37,7 +37,7 @@ def du(
     as_json: Annotated[bool, typer.Option("--json", help="print nothing but JSON")] = False,
 ) -> None:
     """Bytes and artefacts by kind, and what lies beside them."""
-    from harness.upkeep import usage
+    from harness.care.upkeep import usage
 
     with _told(store):
         used = usage(_opened(store))
@@ -47,7 +47,7 @@ def du(
 @store_app.command()
 def verify(store: StoreOption = DEFAULT_STORE) -> None:
     """Hash every artefact anew; damaged ones are set aside, to be made again. Exit code 1 where one was damaged."""
-    from harness.upkeep import verify
+    from harness.care.upkeep import verify
 
     opened = _opened(store)
     with _told(store), _meter("verified", "MB") as progress:
@@ -68,7 +68,7 @@ def gc(
     dry_run: DryRunOption = False,
 ) -> None:
     """Remove what these suites do not need, and what killed runs left. Running stages and their inputs stay."""
-    from harness.waste import needed_by, waste_of
+    from harness.care.waste import needed_by, waste_of
 
     opened = _opened(store)
     with _told(store):
@@ -82,7 +82,7 @@ def rm(
     dry_run: DryRunOption = False,
 ) -> None:
     """Remove artefacts; the next run that needs them makes them again."""
-    from harness.waste import chosen
+    from harness.care.waste import chosen
 
     opened = _opened(store)
     with _told(store):
@@ -97,8 +97,8 @@ def export(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write artefacts into an archive: those of some suites and all they come from, or every one."""
-    from harness.archive import export
-    from harness.waste import published
+    from harness.care.archive import export
+    from harness.care.waste import published
 
     opened = _opened(store)
     with _told(archive), _meter("exported", "artefacts") as progress:
@@ -112,8 +112,8 @@ def import_(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Take over an archive's artefacts that are not there yet, each verified. Exit code 1 where one was refused."""
-    from harness.archive import check_archive
-    from harness.importing import Importer
+    from harness.care.archive import check_archive
+    from harness.care.importing import Importer
     from harness.store import Store
 
     check_archive(archive)
@@ -129,7 +129,7 @@ def import_(
 
 def _remove(store: Store, wastes: list[Waste], dry_run: bool) -> None:
     """Remove and tell, one line for each kind of thing."""
-    from harness.waste import remove
+    from harness.care.waste import remove
 
     freed: dict[str, list[int]] = {}
     passed_over = 0
@@ -180,6 +180,6 @@ def _meter(verb: str, unit: str) -> Iterator[Callable[[float, float], None]]:
 
 
 def _size(count: float) -> str:
-    from harness.upkeep import readable
+    from harness.care.upkeep import readable
 
     return readable(count)

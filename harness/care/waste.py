@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.care.inventory import Slot, entries, is_old, size_of, slots, stale_partials
+from harness.care.underway import needed_by_runs
 from harness.graph import Ref
-from harness.inventory import Slot, entries, is_old, size_of, slots, stale_partials
 from harness.store import Store
-from harness.underway import needed_by_runs
 from settings.errors import UserError, unknown_name
 
 

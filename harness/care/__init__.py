@@ -1,0 +1,1 @@
+"""The care of a store: what it holds, whether it is whole, what nobody needs, archives in and out."""

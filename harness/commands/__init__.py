@@ -1,0 +1,1 @@
+"""Groups of verbs, thin, that `harness.cli` puts together."""

@@ -1,0 +1,1 @@
+"""Looking at data sets before a run does: findings, contact sheets, fetching."""
