@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from harness.display import Display, duration
 from harness.graph import Ref, Stage
 from harness.lineage import stale_sources
+from harness.numerics import usable_cores
 from harness.running import ExecutorName, Run, run_suite
 from harness.store import Store, write_json
 from harness.suite import Suite
@@ -65,7 +65,7 @@ def run_and_gather(
 ) -> Finished:
     """Run what is missing of a suite and write its leaderboard into `folder`; `shown` displays progress."""
     _check_writable(folder)
-    display = partial(Display, slots=slots or len(os.sched_getaffinity(0))) if shown else None
+    display = partial(Display, slots=slots or usable_cores()) if shown else None
     run = run_suite(suite, store, executor, slots, display)
     board = gather(run)
     folder = folder or run.store / "leaderboards" / suite.name

@@ -25,6 +25,11 @@ def numerics(compute: Compute, threads: int) -> dict[str, Any]:
     return {"device": device, "precision": compute.precision, "memory_format": "channels_last", **where}
 
 
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @cache
 def cpu_class() -> str:
     """The widest vector unit of this CPU that torch's kernels use: amx, avx512, avx2 or other."""

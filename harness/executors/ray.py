@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from harness.executors.base import Executor
+from harness.numerics import usable_cores
 from harness.provenance import ROOT
 from harness.worker import Job, Outcome, run_job
 
@@ -21,8 +22,10 @@ class Ray(Executor):
     """A fresh local cluster that ends with the run."""
 
     def __init__(self, slots: int | None = None) -> None:
-        self.slots = slots or len(os.sched_getaffinity(0))
+        self.slots = slots or usable_cores()
+        # Tasks ask for CPUs only; without this Ray would hide the GPU from them.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        search_path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         ray.init(
             address="local",
             num_cpus=self.slots,
@@ -30,11 +33,11 @@ class Ray(Executor):
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
-            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}},
+            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, search_path))}},
             # No idle workers; and workers as brisk as a serial run, where Ray would make them yield to everything else.
             _system_config={"prestart_worker_first_driver": False, "worker_niceness": 0, "event_stats": False},
         )
-        # `max_retries=0`: the driver's loop decides what is begun again; `num_gpus` never here, see RAY notes in docs.
+        # Ray retries nothing: the driver's loop decides what is begun again.
         self._run: Any = ray.remote(max_retries=0, num_returns=1)(run_job)
         self._jobs: dict[Any, Job] = {}
 

@@ -7,7 +7,7 @@ import pytest
 import typer
 from PIL import Image
 
-from harness import cli_data
+from harness.commands import data as cli_data
 from harness.commands.data import data_app, watched
 from harness.inspection.contact_sheet import chosen
 from harness.inspection.findings import Finding, describe, find, to_lines
