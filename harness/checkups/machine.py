@@ -39,7 +39,9 @@ def devices() -> Iterator[Finding]:
 
 def threads() -> Iterator[Finding]:
     """Cores that this process may use, and settings that make threads tread on each other."""
-    cores = len(os.sched_getaffinity(0))
+    from harness.numerics import usable_cores
+
+    cores = usable_cores()
     quota = _cpu_quota()
     if quota and quota < cores:
         mend = f"run with --slots {max(1, int(quota))}"
