@@ -74,7 +74,9 @@ def run(
     outcome = run_and_gather(load_suite(suite, set_ or []), store, executor, slots, output, shown=True)
     _print_tables(outcome.board.tables)
     print(f"\n{outcome.summary()}", file=sys.stderr)
-    raise typer.Exit(1 if outcome.board.holes else 0)
+    for line in outcome.users_errors():
+        print(f"seedbed: {line}", file=sys.stderr)
+    raise typer.Exit(outcome.exit_code)
 
 
 @app.command()

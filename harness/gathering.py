@@ -46,6 +46,19 @@ class Finished:
     board: Leaderboard
     folder: Path
 
+    @property
+    def exit_code(self) -> int:
+        """0, 1 when something failed, 2 when all that failed is for the user to mend."""
+        failures = self.run.result.failures
+        if failures and set(failures) == self.run.result.users:
+            return 2
+        return 1 if failures or self.board.holes else 0
+
+    def users_errors(self) -> list[str]:
+        """What the user can mend, each line once."""
+        result = self.run.result
+        return list(dict.fromkeys(result.failures[ref] for ref in result.failures if ref in result.users))
+
     def summary(self) -> str:
         """One line: stages, time, holes, where the results lie."""
         run = self.run

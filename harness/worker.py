@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,8 @@ class Outcome:
     status: Status
     seconds: float = 0.0
     reason: str = ""
+    is_users: bool = False
+    """Whether it failed by something that the user can mend: a damaged photo, weights that do not fit."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Out
     except Lost as error:
         return _ended(works, stages, store, log, "input_lost", str(error))
     except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
-        return _ended(works, stages, store, log, "failed", _reason(error), traceback.format_exc())
+        outcomes = _ended(works, stages, store, log, "failed", _reason(error), traceback.format_exc())
+        return [replace(outcome, is_users=isinstance(error, UserError)) for outcome in outcomes]
     log.write("finished", stages=keys, seconds=round(seconds * len(works), 3))
     return outcomes
 

@@ -44,6 +44,8 @@ class Result:
     """How a run ended: why stages failed, and which could not run because of that."""
 
     failures: dict[Ref, str] = field(default_factory=dict)
+    users: set[Ref] = field(default_factory=set)
+    """Those of the failures that the user can mend."""
     blocked: dict[Ref, Ref] = field(default_factory=dict)
     lost: set[Ref] = field(default_factory=set)
     """Stages that found an input damaged: it was set aside, and they can run once it is made again."""
@@ -125,6 +127,7 @@ class _Loop:
             self._block_after(ref, ref)
         else:
             self.result.failures[ref] = outcome.reason
+            self.result.users |= {ref} if outcome.is_users else set()
             self._block_after(ref, ref)
 
     def _block_after(self, ref: Ref, root: Ref) -> None:

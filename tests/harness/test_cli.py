@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import results
 from harness import cli
@@ -107,6 +108,23 @@ def test_a_failed_stage_is_a_hole_with_a_reason_and_exit_code_1(command, tmp_pat
     mended = command(*run)
     assert mended.code == 0
     assert "✗" not in mended.out
+
+
+def test_a_damaged_photo_in_a_run_is_one_line_and_exit_code_2(command, tmp_path: Path) -> None:
+    root = tmp_path / "mine"
+    (root / "images").mkdir(parents=True)
+    for photo_id in "abcd":
+        Image.fromarray(np.full((40, 40, 3), 99, np.uint8)).save(root / "images" / f"{photo_id}.png")
+    (root / "images" / "b.png").write_bytes((root / "images" / "b.png").read_bytes()[:60])
+    (root / "classes.txt").write_text("cat\n")
+    (root / "train.txt").write_text("a\nb\nc\n")
+    (root / "val.txt").write_text("d\n")
+    (root / "labels.csv").write_text("id,labels\na,cat\nb,cat\nc,cat\n")
+    (tmp_path / "s.yaml").write_text(f"include: smoke\ndataset: {{name: folder, root: {root}, dev_share: 0}}\n")
+    ended = command("run", tmp_path / "s.yaml", "--store", tmp_path / "store", "--executor", "serial")
+    assert ended.code == 2
+    (line,) = (line for line in ended.err.splitlines() if line.startswith("seedbed: "))
+    assert "images/b.png" in line and "unreadable image" in line
 
 
 def test_status_tells_how_the_run_ended(command, smoke: Finished) -> None:
