@@ -77,4 +77,4 @@ def content_of(path: Path) -> str:
     try:
         return shared_cache().sha256(path)
     except OSError as error:
-        raise UserError(path, f"an unreadable file ({error.strerror})", "a file of the data set") from None
+        raise UserError(path, f"an unreadable file ({error.strerror})", "a file that the data set lists") from None
