@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+set_hypothesis_home_dir(REPOSITORY / ".pytest_cache" / "hypothesis")
 
 
 @pytest.fixture(autouse=True, scope="session")
