@@ -72,7 +72,8 @@ def run(
     from harness.suite import load_suite
 
     outcome = run_and_gather(load_suite(suite, set_ or []), store, executor, slots, output, shown=True)
-    _print_tables(outcome.board.tables)
+    if not outcome.run.result.interrupted:
+        _print_tables(outcome.board.tables)
     print(f"\n{outcome.summary()}", file=sys.stderr)
     for line in outcome.users_errors():
         print(f"seedbed: {line}", file=sys.stderr)

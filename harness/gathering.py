@@ -38,7 +38,7 @@ class Leaderboard:
         return sum(row.status == "failed" for row in self.rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Finished:
     """What `harness.run` returns: the run, its leaderboard, and the folder that shows it."""
 
@@ -46,9 +46,14 @@ class Finished:
     board: Leaderboard
     folder: Path
 
+    def __repr__(self) -> str:
+        return f"<{self.run.plan.suite.name}: {self.summary()}>"
+
     @property
     def exit_code(self) -> int:
-        """0, 1 when something failed, 2 when all that failed is for the user to mend."""
+        """0, 1 when something failed, 2 when all that failed is for the user to mend, 130 when it was stopped."""
+        if self.run.result.interrupted:
+            return 130
         failures = self.run.result.failures
         if failures and set(failures) == self.run.result.users:
             return 2
@@ -64,7 +69,7 @@ class Finished:
         run = self.run
         state = "stopped; run it again to continue" if run.result.interrupted else f"{self.board.holes} holes"
         if run.plan.unscored:
-            state += " · no true masks, so nothing to score: " + ", ".join(run.plan.unscored)
+            state += f" · no true masks, so nothing to score; written: {', '.join(run.plan.unscored)}"
         return f"{run.stages_run} stages in {duration(run.seconds)} · {state} · {self.folder}"
 
 
@@ -81,8 +86,9 @@ def run_and_gather(
     display = partial(Display, slots=slots or usable_cores()) if shown else None
     run = run_suite(suite, store, executor, slots, display)
     board = gather(run)
-    folder = folder or run.store / "leaderboards" / suite.name
-    write_leaderboard(run, board, folder)
+    folder = folder or run.store / "leaderboards" / suite.folder_name
+    if not run.result.interrupted:
+        write_leaderboard(run, board, folder)
     return Finished(run, board, folder)
 
 
@@ -150,7 +156,8 @@ def _hole(run: Run, stage: Stage) -> Row:
 
 def _write_tables(run: Run, board: Leaderboard, folder: Path) -> None:
     suite = run.plan.suite
-    head = f"# {suite.name}\n\n{suite.description}\n\n"
+    changes = "".join(f"- `--set {override}`\n" for override in suite.overrides)
+    head = f"# {suite.name}\n\n{suite.description}\n\n{changes}\n"
     body = "\n\n".join(table.to_markdown() for table in board.tables)
     (folder / "table.md").write_text(head + body + "\n", encoding="utf-8")
     first, *others = [table.to_csv() for table in board.tables] or [""]

@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 
 import yaml
 
-from settings.errors import UserError
+from settings.errors import UserError, unknown_name
 
 
 class _Loader(yaml.SafeLoader):
@@ -83,6 +83,9 @@ def override(content: dict[str, Any], assignment: str) -> None:
     except yaml.YAMLError as error:
         raise UserError(f"--set {keys}", f"no readable YAML ({error})", "a YAML value") from None
     *parents, last = keys.split(".")
+    recipes = content.get("recipes")
+    if parents[:1] == ["recipes"] and len(parents) > 1 and isinstance(recipes, dict) and parents[1] not in recipes:
+        raise unknown_name(f"--set {keys}", "recipe", parents[1], map(str, recipes))
     place: Any = content
     for key in parents:
         child = place.setdefault(key, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from harness.costs import Costs
 from harness.events import EventLog
 from harness.executors.base import Executor, Result, drive
 from harness.graph import Ref, Stage, missing_stages
+from harness.lease import this_process
 from harness.planning import Plan, make_plan
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
@@ -54,8 +55,11 @@ def run_suite(
         with display(log, missing, store) if display else nullcontext():
             result = _execute(plan, missing, executor, slots, store, log)
         Costs(store).learn(store, missing)
-        log.write("run_finished", failures=len(result.failures), blocked=len(result.blocked))
-    return Run(plan, result, store.root, len(missing), time.perf_counter() - start)
+        log.write(
+            "run_finished", failures=len(result.failures), blocked=len(result.blocked), stopped=result.interrupted
+        )
+    ran = sum(store.has(*ref) for ref in missing)
+    return Run(plan, result, store.root, ran, time.perf_counter() - start)
 
 
 def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
@@ -116,7 +120,12 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], executor: str
         _write_stage(store, stage)
     groups = {stage.key: stage.group for stage in missing.values()}
     log.write(
-        "run_started", suite=plan.suite.name, executor=executor, done=len(plan.graph) - len(missing), groups=groups
+        "run_started",
+        suite=plan.suite.name,
+        executor=executor,
+        done=len(plan.graph) - len(missing),
+        groups=groups,
+        driver=this_process(),
     )
     return log
 
@@ -130,7 +139,8 @@ def _write_stage(store: Store, stage: Stage) -> None:
         write_json(path, stage.to_json())
 
 
-def read_stages(store: Store, prefix: str) -> list[Stage]:
-    """The stages whose key begins with `prefix`."""
-    paths: Sequence[Path] = sorted((store.root / "stages").glob("*.json"))
-    return [Stage.from_json(json.loads(path.read_text())) for path in paths if path.stem.startswith(prefix)]
+def read_stages(store: Store, beginning: str) -> list[Stage]:
+    """The stages whose key or label begins so."""
+    paths = sorted((store.root / "stages").glob("*.json"))
+    stages = (Stage.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths)
+    return [stage for stage in stages if stage.key.startswith(beginning) or stage.label.startswith(beginning)]

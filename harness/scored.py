@@ -162,11 +162,13 @@ class Scored:
             "declared": self.line.parts.labeler.declared_threshold,
             "steps": SWEEP_STEPS,
             "classes": self.line.blueprint.dataset.label_space.foreground + 1,
+            "version": 2,
         }
         return self.line.blueprint.add(
             "select",
             identity,
             inputs={"sweeps": self._sweeps()},
+            runtime={"split": self.line.blueprint.reported.maps},
             label=self.line.label_of(f"choice by {policy}"),
             group=self.line.group("scores"),
         )

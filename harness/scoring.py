@@ -28,6 +28,7 @@ from results.rows import Row, write_rows
 from results.selection import policy
 from settings.masks import read_mask
 from settings.records import Mask, fingerprint
+from settings.supervision import LedgerEntry
 
 
 def sweep(work: Work) -> None:
@@ -69,6 +70,8 @@ def select(work: Work) -> None:
     total = total_sweep(table, work.identity["classes"], work.identity["steps"])
     declared = work.identity["declared"]
     chosen = policy(work.identity["policy"]).threshold(total, 0.0 if declared is None else declared)
+    entry = LedgerEntry("mask", work.stage.runtime["split"], "choose", work.stage.kind, image_ids(table))
+    work.write_ledger((entry,))
     content = {"threshold": chosen, "policy": work.identity["policy"], "curve": total.curve().tolist()}
     work.attempt.path("choice.json").write_text(json.dumps(content), encoding="utf-8")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.display import duration
 from harness.events import EventReader, latest_log
 from harness.graph import Ref
+from harness.lease import process_start, this_process
 from harness.store import Store
 from settings.errors import UserError
 
@@ -37,7 +39,8 @@ def status_of(store_path: Path) -> str:
         members = [state[key] for key in groups if groups[key] == group]
         counts = {name: members.count(name) for name in ("done", "running", "failed", "to do")}
         lines.append(f"  {group}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
-    failures = [f"  failed {key[:12]}: {e['reason']}" for e in events if e["event"] == "failed" for key in e["stages"]]
+    failed = [(key, e["reason"]) for e in events if e["event"] == "failed" for key in e["stages"]]
+    failures = [f"  failed: {_label(store_path, key)} ({key[:12]}): {reason}" for key, reason in failed]
     return "\n".join(lines + failures)
 
 
@@ -61,7 +64,9 @@ def run_one(store_path: Path, prefix: str, debug: bool) -> str:
 
     found = read_stages(Store(store_path), prefix)
     if len(found) != 1:
-        raise UserError("stage", f"'{prefix}', which fits {len(found)} stages", "the beginning of one key")
+        raise UserError(
+            "stage", f"'{prefix}', which fits {len(found)} stages", "the beginning of one stage's key or label"
+        )
     (stage,) = found
     store = Store(store_path.resolve())
     absent = [str(ref) for ref in stage.needs() if not store.has(*ref)]
@@ -77,11 +82,29 @@ def run_one(store_path: Path, prefix: str, debug: bool) -> str:
     return f"{stage.label}: {outcome.status} {outcome.reason}".rstrip()
 
 
+def is_gone(driver: Mapping[str, Any]) -> bool:
+    """Whether the process that drove a run on this machine has ended; False where nobody can tell."""
+    here = this_process()
+    known = driver.get("start") and (driver.get("host"), driver.get("boot")) == (here["host"], here["boot"])
+    return bool(known) and process_start(int(driver["pid"])) != driver["start"]
+
+
+def _label(store_path: Path, key: str) -> str:
+    try:
+        return str(json.loads((store_path / "stages" / f"{key}.json").read_text(encoding="utf-8"))["label"])
+    except (OSError, ValueError, KeyError):
+        return "a stage"
+
+
 def _ending(events: list[dict[str, Any]]) -> str:
     last = events[-1]
     ago = time.time() - last["t"]
+    if last["event"] == "run_finished" and last.get("stopped"):
+        return f"stopped {duration(ago)} ago; run it again to continue"
     if last["event"] == "run_finished":
         return f"finished {duration(ago)} ago, {last['failures']} failed, {last['blocked']} blocked"
+    if is_gone(events[0].get("driver", {})):
+        return f"killed, last event {duration(ago)} ago; run it again to continue"
     word = "running" if ago < SILENT_S else "silent; it may have been killed: run it again to continue"
     return f"{word}, last event {duration(ago)} ago"
 

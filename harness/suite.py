@@ -13,6 +13,7 @@ from methods.base import BackboneOptions, TrainingMode
 from methods.references import REFERENCES
 from settings.errors import UserError, unknown_name
 from settings.options import Options
+from settings.records import fingerprint
 
 SUITES = Path(__file__).parent.parent / "settings" / "suites"
 RecipeName = Annotated[str, Field(pattern=r"^\w[\w+.-]*$")]
@@ -58,6 +59,7 @@ class Suite(Options):
 
     name: str = Field(pattern=r"^[\w][\w.-]*$")
     description: str = ""
+    overrides: tuple[str, ...] = Field((), description="what --set changed; load_suite fills it in")
     dataset: Component
     settings: tuple[Component, ...] = Field((Component(name="clean"),), min_length=1)
     recipes: dict[RecipeName, Recipe] = Field(default_factory=dict)
@@ -83,6 +85,11 @@ class Suite(Options):
             raise ValueError("rng seeds must be distinct and not negative")
         return seeds
 
+    @property
+    def folder_name(self) -> str:
+        """Where its leaderboard goes: a run with overrides does not overwrite the plain suite's."""
+        return f"{self.name}-{fingerprint(self.overrides)[:8]}" if self.overrides else self.name
+
     def all_recipes(self) -> dict[str, Recipe]:
         """The suite's recipes and its references, by name."""
         references = {name: Recipe.model_validate(REFERENCES[name]) for name in self.references}
@@ -100,6 +107,7 @@ def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite
         override(content, assignment)
     content = expand_variables(content, path.name)
     content.setdefault("name", path.stem)
+    content["overrides"] = tuple(overrides)
     return _validated(content, path)
 
 

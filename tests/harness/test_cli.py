@@ -9,7 +9,9 @@ from PIL import Image
 
 import results
 from harness import cli
+from harness.events import EventLog
 from harness.gathering import Finished
+from harness.lease import this_process
 from methods.localizers.cam import Cam
 from methods.training import TrainingDiverged
 from settings.masks import write_mask
@@ -132,6 +134,25 @@ def test_status_tells_how_the_run_ended(command, smoke: Finished) -> None:
     assert ended.code == 0
     assert "finished" in ended.out and "0 failed" in ended.out
     assert "rows: 6 done" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("driver", "end", "words"),
+    [
+        ({"start": "1"}, [], "killed"),
+        ({}, [], "running, last event"),
+        ({}, [{"event": "run_finished", "stopped": True, "failures": 0, "blocked": 0}], "stopped"),
+    ],
+)
+def test_status_tells_a_killed_run_from_a_stopped_and_a_living_one(
+    command, tmp_path: Path, driver: dict[str, str], end: list[dict[str, object]], words: str
+) -> None:
+    (tmp_path / "events").mkdir()
+    log = EventLog(tmp_path / "events" / "one.jsonl")
+    log.write("run_started", suite="s", executor="serial", groups={"k": "g"}, driver={**this_process(), **driver})
+    for event in end:
+        log.write(**event)
+    assert words in command("status", "--store", tmp_path).out
 
 
 def test_one_stage_runs_in_this_process(command, smoke: Finished) -> None:

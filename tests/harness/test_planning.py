@@ -101,7 +101,7 @@ def test_a_stage_survives_the_way_to_a_worker() -> None:
 def test_stages_of_methods_are_told_of_no_mask() -> None:
     """Only the stages that score (or draw) know the split, and with it the way through the gate."""
     for stage in plan_of().graph.values():
-        if stage.kind not in ("sweep", "score", "gallery"):
+        if stage.kind not in ("sweep", "score", "select", "gallery"):
             assert "masks" not in stage.identity
             assert "split" not in stage.runtime
 

@@ -126,6 +126,11 @@ def test_planning_refuses_what_a_component_refuses(suite_file: Path, override: s
     assert all(word in message for word in words), message
 
 
+def test_a_typo_in_a_recipe_name_is_answered_with_the_nearest(suite_file: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'cam'"):
+        load_suite(suite_file, ["recipes.cma.labeler.threshold=0.2"])
+
+
 @pytest.mark.parametrize("override", ["novalue", "=3", "dataset.size.deep=3", "a={"])
 def test_an_override_of_another_form_is_refused(suite_file: Path, override: str) -> None:
     with pytest.raises(UserError):
