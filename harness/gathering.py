@@ -148,7 +148,9 @@ def _row(store: Store, run: Run, ref: Ref) -> Row:
 def _hole(run: Run, stage: Stage) -> Row:
     root = run.result.blocked.get(stage.ref, stage.ref)
     cause = run.plan.graph[root]
-    reason = run.result.failures.get(root, "not run: the run was stopped before it")
+    lost = run.result.lost.get(root)
+    unfinished = f"its input {lost} was lost" if lost else "not run: the run was stopped before it"
+    reason = run.result.failures.get(root, unfinished)
     where = "" if root == stage.ref else f"{cause.label}: "
     identity = {**stage.identity["row"], "protocol_version": protocol(stage.identity["row"]["protocol"]).version}
     return Row(**identity, miou=None, status="failed", reason=f"{where}{reason}", evaluation_fingerprint="")

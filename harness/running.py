@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,9 +70,10 @@ def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
                 store.open(*ref)
 
 
-def missing_of(plan: Plan, store: Store) -> dict[Ref, Stage]:
-    """The stages that are still to run."""
-    return missing_stages(plan.graph, plan.targets, _Exists(store))
+def missing_of(plan: Plan, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
+    """The stages that are still to run; `lost` artefacts are wanted even where all that came of them exists."""
+    wanted = (*plan.targets, *(ref for ref in lost if ref in plan.graph))
+    return missing_stages(plan.graph, wanted, _Exists(store))
 
 
 class _Exists(dict[Ref, bool]):
@@ -95,7 +96,7 @@ def _execute(
         for _ in range(MAX_REPAIRS):
             if not result.lost or result.interrupted:
                 break
-            result = drive(missing_of(plan, store), executor, store.root, log)
+            result = drive(missing_of(plan, store, result.lost.values()), executor, store.root, log)
         return result
     finally:
         executor.close()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from harness.graph import Ref
 from harness.lease import Lease
 from settings.errors import UserError
 from settings.hashing import HashCache, shared_cache
@@ -28,6 +29,13 @@ FORMAT = 1
 
 class Lost(RuntimeError):
     """An artefact that was published and cannot be used now; it will be made again."""
+
+    def __init__(self, ref: Ref, why: str) -> None:
+        super().__init__(ref, why)
+        self.ref = ref
+
+    def __str__(self) -> str:
+        return f"{self.ref}: {self.args[1]}"
 
 
 class Damaged(Lost):
@@ -97,7 +105,7 @@ class Store:
         try:
             record: dict[str, Any] = json.loads(self._done(kind, key).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise Absent(f"{kind}/{key}: not published") from None
+            raise Absent(Ref(kind, key), "not published") from None
         return record
 
     def open(self, kind: str, key: str) -> Artefact:
@@ -110,7 +118,7 @@ class Store:
             intact = False
         if not intact:
             self.set_aside(kind, key)
-            raise Damaged(f"{kind}/{key}: damaged; set aside under {self.root / 'damaged'}")
+            raise Damaged(Ref(kind, key), f"damaged; set aside under {self.root / 'damaged'}")
         return artefact
 
     def attempt(self, kind: str, key: str) -> Attempt:

@@ -42,6 +42,7 @@ class Outcome:
     status: Status
     seconds: float = 0.0
     reason: str = ""
+    lost: Ref | None = None
     is_users: bool = False
     """Whether it failed by something that the user can mend: a damaged photo, weights that do not fit."""
 
@@ -95,7 +96,8 @@ def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Out
             work.attempt.record.update(_record(work, seconds, memory.bytes))
         outcomes = [_publish(work, stages[work.stage], store, seconds) for work in works]
     except Lost as error:
-        return _ended(works, stages, store, log, "input_lost", str(error))
+        outcomes = _ended(works, stages, store, log, "input_lost", str(error))
+        return [replace(outcome, lost=error.ref) for outcome in outcomes]
     except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
         outcomes = _ended(works, stages, store, log, "failed", _reason(error), traceback.format_exc())
         return [replace(outcome, is_users=isinstance(error, UserError)) for outcome in outcomes]

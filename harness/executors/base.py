@@ -47,7 +47,7 @@ class Result:
     users: set[Ref] = field(default_factory=set)
     """Those of the failures that the user can mend."""
     blocked: dict[Ref, Ref] = field(default_factory=dict)
-    lost: set[Ref] = field(default_factory=set)
+    lost: dict[Ref, Ref] = field(default_factory=dict)
     """Stages that found an input damaged: it was set aside, and they can run once it is made again."""
     interrupted: bool = False
 
@@ -123,7 +123,7 @@ class _Loop:
             self.tries[ref] = self.tries.get(ref, 0) + 1
             self.ready.add(ref)
         elif outcome.status == "input_lost":
-            self.result.lost.add(ref)
+            self.result.lost[ref] = outcome.lost or ref
             self._block_after(ref, ref)
         else:
             self.result.failures[ref] = outcome.reason

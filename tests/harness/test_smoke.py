@@ -180,6 +180,18 @@ def test_a_damaged_row_is_made_again(smoke: Finished, tmp_path: Path) -> None:
     assert results_of(again) == results_of(smoke)
 
 
+def test_what_lies_deep_behind_a_row_is_made_again_when_the_row_asks_for_it(smoke: Finished, tmp_path: Path) -> None:
+    """A row reads the records of all its ancestors; here one is gone although everything made of it is there."""
+    store = tmp_path / "store"
+    shutil.copytree(smoke.run.store, store)
+    shutil.rmtree(store / "weak_set")
+    shutil.rmtree(store / "row")
+    again = run_and_gather(load_suite("smoke"), store, "serial")
+    assert again.board.holes == 0
+    assert results_of(again) == results_of(smoke)
+    assert len(list(store.glob("weak_set/*/done.json"))) == 1
+
+
 def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match="--output"):
