@@ -112,9 +112,8 @@ class Blueprint:
         for split in ("train", self.reported.maps, self.reported.segmentation):
             if not self.dataset.splits[split]:
                 raise UserError(f"{self.dataset.name}/{split}", "no photo", "at least one that shows a class")
-        ids = self.dataset.splits[self.reported.segmentation]
-        unlabelled = tuple(self.dataset.photo(photo_id).without_labels() for photo_id in ids)
-        self.val = Source(self.reported.segmentation, unlabelled, self.runtime)
+        unlabelled = self.dataset.eval_set(self.reported.segmentation)
+        self.val = Source(self.reported.segmentation, unlabelled.photos, self.runtime)
         self.backbone = backbone_identity(suite.backbone)
         self._sources: dict[str, Source] = {}
         self.memo: dict[Any, Any] = {}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from settings.options import Options
-from settings.records import LabelSpace, Mask, Photo
+from settings.records import EvalSet, LabelSpace, Mask, Photo
 
 
 class Dataset(ABC):
@@ -44,6 +44,12 @@ class Dataset(ABC):
     def has_mask(self, photo_id: str) -> bool:
         """Whether the photo has a true mask; one without is trained on and segmented, but not scored."""
         return True
+
+    def eval_set(self, split: str) -> EvalSet:
+        """The photos of a split as segmentation sees them: without labels."""
+        return EvalSet(
+            tuple(self.photo(photo_id).without_labels() for photo_id in self.splits[split]), self.label_space
+        )
 
     @property
     def training_ids(self) -> tuple[str, ...]:
