@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export SEEDBED_REAL_DATA ?= ../shared/data
 
-.PHONY: leaderboard test check format bench
+.PHONY: leaderboard test check format bench fuzz
 leaderboard: $(READY)
 	$(BIN)/seedbed run scenes-leaderboard
 
@@ -23,6 +23,10 @@ format: $(READY)
 
 bench: $(READY)
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
+
+# Hostile input in thousands of generated cases; `make test` runs a sample of them.
+fuzz: $(READY)
+	SEEDBED_FUZZ_CASES=$${SEEDBED_FUZZ_CASES:-2000} $(BIN)/python -m pytest -q tests/fuzz --timeout 1200
 
 # torch and torchvision come through pip: whichever build (CPU or CUDA) pip is set up to find.
 $(READY): pyproject.toml constraints.txt

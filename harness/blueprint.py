@@ -11,6 +11,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 from harness.data import dataset_of, weak_set_of
 from harness.graph import Ref, Stage
 from harness.numerics import numerics
+from harness.plugins import pinned
 from harness.suite import Component, Suite
 from methods.base import NAMED_WEIGHTS, BackboneOptions, FeatureRequest
 from settings.errors import UserError
@@ -100,6 +101,15 @@ def backbone_identity(backbone: BackboneOptions) -> dict[str, Any]:
     return identity
 
 
+def _check_every_class_is_taught(weak: WeakSet, where: str) -> None:
+    """A class that no photo shows can be neither learned nor scored fairly: better told than found in a table."""
+    taught = {class_id for photo in weak.photos for class_id in photo.labels}
+    missing = [name for class_id, name in enumerate(weak.label_space.names) if class_id not in taught]
+    if missing:
+        found = f"no photo of train or dev labelled {', '.join(missing)}"
+        raise UserError(where, found, "one for each class", "add photos, or leave the class out")
+
+
 class Blueprint:
     """The graph while it grows, and what all lines of the leaderboard share."""
 
@@ -122,6 +132,7 @@ class Blueprint:
         """The photos of a setting; its `weak_set` stage writes down what methods see."""
         if setting.name not in self._sources:
             weak = weak_set_of(self.suite.dataset, setting)
+            _check_every_class_is_taught(weak, f"{self.dataset.name}, setting {setting.name}")
             runtime = {**self.runtime, "setting": setting.model_dump()}
             self._sources[setting.name] = Source(setting.name, weak.photos, runtime, weak)
         return self._sources[setting.name]
@@ -131,7 +142,7 @@ class Blueprint:
         compute = self.suite.compute
         if threads is not None:
             identity = {**identity, "numerics": numerics(compute, threads)}
-        stage = Stage(kind, identity, threads=threads or 1, **rest)
+        stage = pinned(Stage(kind, identity, threads=threads or 1, **rest))
         self.graph.setdefault(stage.ref, stage)
         return stage.ref
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +13,7 @@ import typer
 
 from harness.commands.data import data_app
 from harness.commands.doctor import doctor
+from harness.commands.show import show
 from harness.commands.store import store_app
 from settings.errors import UserError
 
@@ -26,9 +29,12 @@ SuiteArgument = Annotated[str, typer.Argument(help="a ready suite's name, or a Y
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, over what the suite says")]
 StoreOption = Annotated[Path, typer.Option(help="where artefacts are kept")]
 DEFAULT_STORE = Path("runs")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What the user may not have caused: exit code 1, as for a stage that failed."""
 app.add_typer(data_app)
 app.add_typer(store_app, name="store")
 app.command()(doctor)
+app.command()(show)
 # typer brings its own click in some versions: the base of all bad usage is found through what it does export.
 UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
@@ -142,6 +148,12 @@ def main() -> None:
         _end("stopped at once; run the same command again to continue", 130)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        # A name that no file system holds, a folder without rights, a full disk.
+        found = os.strerror(error.errno) if error.errno else str(error)
+        place = error.filename or "seedbed"
+        line = UserError(place, found, "files that can be read, and a disk that can be written")
+        _end(str(line), 1 if error.errno in FULL else 2)
     sys.exit(code or 0)
 
 

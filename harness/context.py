@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.data import dataset_of, weak_set_of
 from harness.graph import Stage
+from harness.held_out import held_out_ids, without
+from harness.parts import build_component
 from harness.store import Artefact, Attempt, Store
 from methods.base import BackboneOptions
 from settings.dataset import Dataset
 from settings.records import Photo, WeakSet
 from settings.supervision import Gate, LedgerEntry, Purpose
+
+if TYPE_CHECKING:
+    import torch
+
+    from methods.features import StoredFeatures
 
 Progress = Callable[[int, int, str, Mapping[str, float]], None]
 
@@ -55,13 +62,20 @@ class Work:
 
     @property
     def weak_set(self) -> WeakSet:
-        """The photos and labels of the stage's setting."""
-        return weak_set_of(self.stage.runtime["dataset"], self.stage.runtime["setting"])
+        """The photos and labels of the stage's setting; for a held-out fit without those that it leaves out."""
+        weak = weak_set_of(self.stage.runtime["dataset"], self.stage.runtime["setting"])
+        return without(weak, held_out_ids(self.dataset)) if self.stage.runtime.get("held_out") else weak
 
     @property
     def backbone(self) -> BackboneOptions:
         """The suite's backbone."""
         return BackboneOptions.model_validate(self.stage.runtime["backbone"])
+
+    def component(self, role: str) -> Any:
+        """The stage's component, with the options of its key and those that say where its files lie."""
+        content = self.identity["component"]
+        options = {**content["options"], **self.stage.runtime.get("places", {})}
+        return build_component(role, {**content, "options": options}, role)
 
     def photos(self) -> tuple[Photo, ...]:
         """The stage's photos: with labels under a setting, without them on val."""
@@ -70,6 +84,19 @@ class Work:
             return tuple(self.dataset.photo(photo_id).without_labels() for photo_id in ids)
         by_id = {photo.id: photo for photo in self.weak_set.photos}
         return tuple(by_id[photo_id] for photo_id in ids)
+
+    def bank(self) -> StoredFeatures:
+        """The stored features among the inputs."""
+        from methods.features import StoredFeatures
+
+        return StoredFeatures([artefact.path("features.safetensors") for artefact in self.inputs.get("features", ())])
+
+    def weights(self, role: str = "weights") -> dict[str, torch.Tensor]:
+        """The weights among the inputs; empty where there are none."""
+        from safetensors.torch import load_file
+
+        paths = [artefact.path("weights.safetensors") for artefact in self.inputs.get(role, ())]
+        return {name: tensor for path in paths for name, tensor in load_file(path).items()}
 
     def gate(self, purpose: Purpose) -> Gate:
         """The way to masks; what was read is put on record by `write_ledger`."""

@@ -15,31 +15,33 @@ from settings.records import WeakSet
 
 def dataset_of(component: Component | Mapping[str, Any]) -> Dataset:
     """The data set that a suite or a stage names; raises UserError for unknown names and options."""
-    return _open_dataset(_canonical(component))
+    content = _content(component)
+    return _open_dataset(DATASETS.load(content["name"], "dataset"), _canonical(content["options"]))
 
 
 def weak_set_of(dataset: Component | Mapping[str, Any], setting: Component | Mapping[str, Any]) -> WeakSet:
     """The photos and labels that methods see under a setting."""
-    return _open_weak_set(_canonical(dataset), _canonical(setting))
+    content = _content(setting)
+    kind = SETTINGS.load(content["name"], "settings")
+    return _open_weak_set(dataset_of(dataset), kind, f"settings.{content['name']}", _canonical(content["options"]))
 
 
-def _canonical(component: Component | Mapping[str, Any]) -> str:
-    content = component.model_dump() if isinstance(component, Component) else component
-    return json.dumps(content, sort_keys=True, default=str)
+def _content(component: Component | Mapping[str, Any]) -> Mapping[str, Any]:
+    return component.model_dump() if isinstance(component, Component) else component
 
 
+def _canonical(options: Mapping[str, Any]) -> str:
+    return json.dumps(options, sort_keys=True, default=str)
+
+
+# Kept by class, never by name: a plug-in that was edited is another class.
 @lru_cache(maxsize=8)
-def _open_dataset(canonical: str) -> Dataset:
-    content = json.loads(canonical)
-    kind = DATASETS.load(content["name"], "dataset")
-    dataset: Dataset = kind(validated_options(kind.options_model, content["options"], "dataset"))
+def _open_dataset(kind: Any, options: str) -> Dataset:
+    dataset: Dataset = kind(validated_options(kind.options_model, json.loads(options), "dataset"))
     return dataset
 
 
 @lru_cache(maxsize=8)
-def _open_weak_set(dataset: str, setting: str) -> WeakSet:
-    content = json.loads(setting)
-    kind = SETTINGS.load(content["name"], "settings")
-    options = validated_options(kind.options_model, content["options"], f"settings.{content['name']}")
-    weak: WeakSet = kind(options).weak_set(_open_dataset(dataset))
+def _open_weak_set(dataset: Dataset, kind: Any, where: str, options: str) -> WeakSet:
+    weak: WeakSet = kind(validated_options(kind.options_model, json.loads(options), where)).weak_set(dataset)
     return weak

@@ -61,10 +61,20 @@ class EventReader:
         for line in whole.splitlines():
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(event, dict) and event.get("v") == VERSION:
+            if _is_event(event):
                 yield event
+
+
+def _is_event(event: Any) -> bool:
+    """Whether a line is what `write` wrote, as far as every reader relies on it."""
+    if not isinstance(event, dict) or event.get("v") != VERSION:
+        return False
+    keys, groups, driver = event.get("stages", []), event.get("groups", {}), event.get("driver", {})
+    named = isinstance(event.get("event"), str) and isinstance(event.get("t"), (int, float))
+    listed = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    return named and listed and isinstance(groups, dict) and isinstance(driver, dict)
 
 
 def latest_log(folder: Path) -> Path | None:

@@ -1,69 +1,57 @@
-"""The picture of what a recipe does to a photo: photo | maps | pseudo label | prediction | truth."""
+"""What is drawn over a photo: maps and masks; and the outlines that stand for a photo that may not be given away."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from methods.base import LocalizationMaps
 from methods.upsampling import upsample
 from settings.images import resize
 from settings.masks import PALETTE
-from settings.records import UNKNOWN, Image, LabelSpace, Mask
+from settings.records import UNKNOWN, Image, Mask
 
-COLUMNS = ("photo", "localization maps", "pseudo label", "prediction", "truth")
 OPACITY = 0.65
+HEAT = "inferno"
+SIDE = 320
+"""Photos are made at most this long before anything is drawn over them, in pixels."""
 OUTLINE_SIDE = 96
 """Photos are made this small, in pixels of their longer side, before their outlines are drawn."""
 
 
-class Panel(NamedTuple):
-    """One line of the picture."""
-
-    name: str
-    image: Image
-    maps: LocalizationMaps
-    pseudo_label: Mask
-    prediction: Mask
-    truth: Mask
-
-
-def draw(path: Path, panels: Sequence[Panel], space: LabelSpace, title: str) -> None:
-    """Write the picture as PNG; masks and maps lie over the photo, unknown pixels are white."""
-    figure = Figure(figsize=(2.2 * len(COLUMNS), 1.9 * len(panels) + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(panels), len(COLUMNS), squeeze=False)
-    for row, panel in zip(axes, panels, strict=True):
-        for axis, pixels in zip(row, _columns(panel), strict=True):
-            axis.imshow(pixels)
-            axis.set_axis_off()
-        names = ", ".join(space.names[class_id] for class_id in panel.maps.class_ids)
-        row[0].set_title(f"{panel.name}: {names}", fontsize=7, loc="left")
-    for axis, column in zip(axes[0][1:], COLUMNS[1:], strict=True):
-        axis.set_title(column, fontsize=8)
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+def reduced(image_HWC: Image) -> Image:
+    """The photo at most SIDE pixels long: a sheet of large photos must fit into memory."""
+    height, width = image_HWC.shape[:2]
+    shrink = SIDE / max(height, width)
+    return (
+        image_HWC if shrink >= 1 else resize(image_HWC, max(1, round(height * shrink)), max(1, round(width * shrink)))
+    )
 
 
 def with_mask(image_HWC: Image, mask_HW: Mask) -> Image:
-    """The photo with the mask's colours over it; background stays the photo."""
-    colours = np.frombuffer(PALETTE, np.uint8).reshape(256, 3).copy()
-    colours[UNKNOWN] = 255
-    return _blend(image_HWC, colours[mask_HW], OPACITY * (mask_HW != 0)[..., None])
+    """The photo with the mask's colours over it (the mask takes the photo's size); background stays the photo."""
+    mask_HW = _nearest(mask_HW, *image_HWC.shape[:2])
+    return _blend(image_HWC, mask_colours()[mask_HW], OPACITY * (mask_HW != 0)[..., None])
 
 
 def with_maps(image_HWC: Image, maps: LocalizationMaps) -> Image:
-    """The photo with its strongest map as a heat map over it."""
-    strongest_HW = upsample(maps).max(0) if maps.class_ids else np.zeros(maps.image_size, np.float32)
-    heat_HWC = (colormaps["inferno"](strongest_HW)[..., :3] * 255).astype(np.uint8)
-    return _blend(image_HWC, heat_HWC, np.full((*strongest_HW.shape, 1), OPACITY))
+    """The photo with its strongest map as a heat map over it, from 0 (black) to 1 (light yellow)."""
+    height, width = image_HWC.shape[:2]
+    maps_CHW = upsample(replace(maps, image_size=(height, width)))
+    strongest_HW = maps_CHW.max(0, initial=0)
+    heat_HWC = (colormaps[HEAT](strongest_HW)[..., :3] * 255).astype(np.uint8)
+    return _blend(image_HWC, heat_HWC, np.full((height, width, 1), OPACITY))
+
+
+def map_of_class(maps: LocalizationMaps, class_id: int) -> LocalizationMaps | None:
+    """One class's map alone; None where the photo has none."""
+    if class_id not in maps.class_ids:
+        return None
+    position = maps.class_ids.index(class_id)
+    return replace(maps, class_ids=(class_id,), maps_CHW=maps.maps_CHW[position : position + 1])
 
 
 def outlines(image_HWC: Image) -> Image:
@@ -78,9 +66,18 @@ def outlines(image_HWC: Image) -> Image:
     return resize(np.repeat(grey_HW[..., None], 3, axis=2), height, width)
 
 
-def _columns(panel: Panel) -> list[Image]:
-    masks = (panel.pseudo_label, panel.prediction, panel.truth)
-    return [panel.image, with_maps(panel.image, panel.maps), *(with_mask(panel.image, mask) for mask in masks)]
+def mask_colours() -> NDArray[np.uint8]:
+    """The colours of the 256 mask values, (256, 3): VOC's, and white where unknown."""
+    colours = np.frombuffer(PALETTE, np.uint8).reshape(256, 3).copy()
+    colours[UNKNOWN] = 255
+    return colours
+
+
+def _nearest(mask_HW: Mask, height: int, width: int) -> Mask:
+    """Each pixel takes the value at its centre; sizes that agree change nothing."""
+    sizes = zip((height, width), mask_HW.shape, strict=True)
+    down, right = ((np.arange(new) * 2 + 1) * old // (2 * new) for new, old in sizes)
+    return mask_HW[np.ix_(down, right)]
 
 
 def _blend(image_HWC: Image, over_HWC: Image, opacity_HW1: NDArray[np.float64]) -> Image:

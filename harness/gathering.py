@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 
 from harness.display import Display, duration
 from harness.graph import Ref, Stage
+from harness.holes import reason_of
 from harness.lineage import stale_sources
+from harness.measured import diagnostics_of, write_curves
 from harness.numerics import usable_cores
 from harness.running import ExecutorName, Run, run_suite
-from harness.store import Store, write_json
+from harness.store import Lost, Store, write_json
 from harness.suite import Suite
+from results.diagnostics import Measured, table, write_csv
 from results.per_image import read_table, stacked, write_table
 from results.protocols import protocol
 from results.rows import Row, frame, read_rows, write_rows
@@ -27,15 +31,16 @@ from settings.records import fingerprint
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The rows of a run, holes included, and their tables."""
+    """The rows of a run, holes included, their tables, and what was measured beside them."""
 
     rows: tuple[Row, ...]
     tables: tuple[Table, ...]
+    diagnostics: tuple[Measured, ...] = ()
 
     @property
     def holes(self) -> int:
-        """Rows that failed or were blocked."""
-        return sum(row.status == "failed" for row in self.rows)
+        """Rows and diagnostics that failed or were blocked."""
+        return sum(row.status == "failed" for row in self.rows) + sum(bool(m.reason) for m in self.diagnostics)
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +50,8 @@ class Finished:
     run: Run
     board: Leaderboard
     folder: Path
+    unwritten: str = ""
+    """Why the folder does not show the board: a full disk, say."""
 
     def __repr__(self) -> str:
         return f"<{self.run.plan.suite.name}: {self.summary()}>"
@@ -57,7 +64,7 @@ class Finished:
         failures = self.run.result.failures
         if failures and set(failures) == self.run.result.users:
             return 2
-        return 1 if failures or self.board.holes else 0
+        return 1 if failures or self.board.holes or self.unwritten else 0
 
     def users_errors(self) -> list[str]:
         """What the user can mend, each line once."""
@@ -70,6 +77,8 @@ class Finished:
         state = "stopped; run it again to continue" if run.result.interrupted else f"{self.board.holes} holes"
         if run.plan.unscored:
             state += f" · no true masks, so nothing to score; written: {', '.join(run.plan.unscored)}"
+        if self.unwritten:
+            state += f" · the leaderboard could not be written ({self.unwritten}); make room and run it again"
         return f"{run.stages_run} stages in {duration(run.seconds)} · {state} · {self.folder}"
 
 
@@ -87,9 +96,13 @@ def run_and_gather(
     run = run_suite(suite, store, executor, slots, display)
     board = gather(run)
     folder = folder or run.store / "leaderboards" / suite.folder_name
-    if not run.result.interrupted:
-        write_leaderboard(run, board, folder)
-    return Finished(run, board, folder)
+    unwritten = ""
+    try:
+        if not run.result.interrupted:
+            write_leaderboard(run, board, folder)
+    except OSError as error:
+        unwritten = error.strerror or str(error)
+    return Finished(run, board, folder, unwritten)
 
 
 def _check_writable(folder: Path | None) -> None:
@@ -106,27 +119,46 @@ def gather(run: Run) -> Leaderboard:
     """The rows of a run in plan order; a row that could not be made is a hole with its reason."""
     store = Store(run.store)
     rows = tuple(_row(store, run, ref) for ref in run.plan.rows)
-    return Leaderboard(rows, tuple(tables(frame(rows))))
+    return Leaderboard(rows, tuple(tables(frame(rows))), diagnostics_of(run))
 
 
 def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
     """Write table.md, table.csv, rows.parquet, counts.parquet, table.png/.svg and the galleries.
 
+    Where localizers were trained, also training.csv and training.png; where they were measured, diagnostics.csv.
     Nothing is written again when the folder already shows these rows.
     """
     state = folder / "state.json"
-    wanted = {"rows": fingerprint([repr(row) for row in board.rows]), "targets": [ref.key for ref in run.plan.targets]}
+    shown = [repr(record) for record in (*board.rows, *board.diagnostics)]
+    wanted = {"rows": fingerprint(shown), "targets": [ref.key for ref in run.plan.targets]}
     if _shown_by(state) == wanted:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    state.unlink(missing_ok=True)
-    write_rows(folder / "rows.parquet", board.rows)
-    _write_tables(run, board, folder)
-    _write_counts(run, folder)
-    _write_pictures(run, board, folder)
-    for name, refs in run.plan.unscored.items():
-        _copy_masks(Store(run.store), refs, folder / name)
-    write_json(state, wanted)
+    # Made beside and moved when all is there: on a full disk the old leaderboard stays whole.
+    partial = Path(mkdtemp(prefix=".partial-", dir=folder))
+    try:
+        write_rows(partial / "rows.parquet", board.rows)
+        _write_tables(run, board, partial)
+        _write_counts(run, partial)
+        _write_pictures(run, board, partial)
+        write_curves(run, partial)
+        for name, refs in run.plan.unscored.items():
+            _copy_masks(Store(run.store), refs, partial / name)
+        state.unlink(missing_ok=True)
+        _move_all(partial, folder)
+        write_json(state, wanted)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _move_all(source: Path, target: Path) -> None:
+    """Every file of a folder into another one, at the same place."""
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir(exist_ok=True)
+        else:
+            path.replace(place)
 
 
 def _shown_by(state: Path) -> object:
@@ -138,31 +170,29 @@ def _shown_by(state: Path) -> object:
 
 def _row(store: Store, run: Run, ref: Ref) -> Row:
     stage = run.plan.graph[ref]
-    if not store.has(*ref):
+    try:
+        artefact = store.open(*ref)
+    except Lost:
         return _hole(run, stage)
-    artefact = store.open(*ref)
     (row,) = read_rows(artefact.path("rows.parquet"))
     return replace(row, stale=stale_sources(json.loads(artefact.path("sources.json").read_text(encoding="utf-8"))))
 
 
 def _hole(run: Run, stage: Stage) -> Row:
-    root = run.result.blocked.get(stage.ref, stage.ref)
-    cause = run.plan.graph[root]
-    lost = run.result.lost.get(root)
-    unfinished = f"its input {lost} was lost" if lost else "not run: the run was stopped before it"
-    reason = run.result.failures.get(root, unfinished)
-    where = "" if root == stage.ref else f"{cause.label}: "
     identity = {**stage.identity["row"], "protocol_version": protocol(stage.identity["row"]["protocol"]).version}
-    return Row(**identity, miou=None, status="failed", reason=f"{where}{reason}", evaluation_fingerprint="")
+    return Row(**identity, miou=None, status="failed", reason=reason_of(run, stage), evaluation_fingerprint="")
 
 
 def _write_tables(run: Run, board: Leaderboard, folder: Path) -> None:
     suite = run.plan.suite
     changes = "".join(f"- `--set {override}`\n" for override in suite.overrides)
     head = f"# {suite.name}\n\n{suite.description}\n\n{changes}\n"
-    body = "\n\n".join(table.to_markdown() for table in board.tables)
+    shown = [*board.tables, *([table(board.diagnostics)] if board.diagnostics else [])]
+    body = "\n\n".join(each.to_markdown() for each in shown)
     (folder / "table.md").write_text(head + body + "\n", encoding="utf-8")
-    first, *others = [table.to_csv() for table in board.tables] or [""]
+    if board.diagnostics:
+        write_csv(folder / "diagnostics.csv", board.diagnostics)
+    first, *others = [each.to_csv() for each in board.tables] or [""]
     rest = "".join(text.split("\n", 1)[1] for text in others)
     (folder / "table.csv").write_text(first + rest, encoding="utf-8")
 

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +43,8 @@ class Lease:
         """Give it back."""
         self._stop.set()
         if self.is_held():
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # on a disk that has become read-only it dies with its holder
+                self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Lease:
         return self
@@ -54,13 +56,13 @@ class Lease:
 
     def _create(self) -> bool:
         partial = self._path.with_name(f".lease.{self._token}")
-        partial.write_text(json.dumps({"token": self._token, **this_process()}), encoding="utf-8")
         try:
+            partial.write_text(json.dumps({"token": self._token, **this_process()}), encoding="utf-8")
             os.link(partial, self._path)
         except FileExistsError:
             return False
         finally:
-            partial.unlink()
+            partial.unlink(missing_ok=True)
         return True
 
     def _read(self) -> dict[str, Any]:
@@ -96,7 +98,8 @@ class Lease:
         while not self._stop.wait(HEARTBEAT_S):
             if not self.is_held():
                 return
-            os.utime(self._path)
+            with suppress(OSError):
+                os.utime(self._path)
 
 
 @cache

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from harness.suite import Component, Recipe, Suite, validated_options
-from methods.base import Labeler, Localizer, Segmenter, TrainingMode
-from settings.discovery import LABELERS, LOCALIZERS, SEGMENTERS, Registry
+from methods.base import Cue, Labeler, Localizer, Part, Segmenter, TrainingMode
+from results.rows import CEILING
+from settings.discovery import CUES, LABELERS, LOCALIZERS, SEGMENTERS, Registry
 from settings.errors import UserError
+from settings.hashing import shared_cache
+from settings.records import Photo, fingerprint
 
-REGISTRIES = {"localizer": LOCALIZERS, "labeler": LABELERS, "segmenter": SEGMENTERS}
+REGISTRIES = {"localizer": LOCALIZERS, "cue": CUES, "labeler": LABELERS, "segmenter": SEGMENTERS}
 
 
 @dataclass(frozen=True)
@@ -19,21 +23,54 @@ class Parts:
     """The components of one recipe."""
 
     localizer: Localizer | None
-    labeler: Labeler
+    cue: Cue | None
+    labeler: Labeler | None
     segmenter: Segmenter | None
+    reveal: int | Literal["all"] | None
     training_mode: TrainingMode
     names: Mapping[str, str]
 
     @property
     def is_trained(self) -> bool:
         """False for a control that learns from nothing."""
-        return self.localizer is not None or bool(self.segmenter and self.segmenter.trained)
+        return bool(self.localizer and self.localizer.trained) or bool(self.segmenter and self.segmenter.trained)
+
+    @property
+    def supervision(self) -> str:
+        """What the whole recipe uses: `I`, `I+S`, …; empty for a control that uses nothing."""
+        if self.reveal is not None:
+            return CEILING
+        parts: tuple[Part | None, ...] = (self.localizer, self.cue, self.labeler, self.segmenter)
+        letters = {letter for part in parts if part for letter in part.supervision.split("+") if letter}
+        return "+".join(sorted(letters))
 
     def identity(self, role: str, fit: bool = False) -> dict[str, Any]:
         """What of a component belongs into keys: its name, version and options (of a fit: those that it reads)."""
-        component = getattr(self, role)
-        options = component.options.model_dump(mode="json", exclude=component.apply_options if fit else None)
-        return {"role": role, "name": self.names[role], "version": component.version, "options": options}
+        part: Part = getattr(self, role)
+        left_out = part.place_options | (part.apply_options if fit else frozenset())
+        options = part.options.model_dump(mode="json", exclude=set(left_out))
+        return {"role": role, "name": self.names[role], "version": part.version, "options": options}
+
+    def places(self, role: str) -> dict[str, Any]:
+        """The options that say where a component's files lie, as a stage needs them and its key does not."""
+        part: Part = getattr(self, role)
+        return part.options.model_dump(mode="json", include=set(part.place_options))
+
+
+def files_identity(part: Part, photos: Sequence[Photo]) -> dict[str, str]:
+    """What identifies the files of other programs that a component reads for these photos; empty where it has none.
+
+    Raises UserError for a file that is missing or cannot be read.
+    """
+    contents = [(photo.id, [_content_of(path) for path in part.files(photo)]) for photo in photos]
+    return {"files": fingerprint(contents)} if any(files for _, files in contents) else {}
+
+
+def _content_of(path: Path) -> str:
+    try:
+        return shared_cache().sha256(path)
+    except OSError as error:
+        raise UserError(path, f"no readable file ({error.strerror})", "a file for every photo") from None
 
 
 def parts_of(name: str, recipe: Recipe, suite: Suite) -> Parts:
@@ -43,20 +80,29 @@ def parts_of(name: str, recipe: Recipe, suite: Suite) -> Parts:
     built = {role: build_component(role, component, f"{where}.{role}") for role, component in roles.items()}
     mode = recipe.training_mode or suite.training_mode
     parts = Parts(
-        built.get("localizer"),
-        built["labeler"],
-        built.get("segmenter"),
-        mode,
-        {role: component.name for role, component in roles.items()},
+        **{role: built.get(role) for role in REGISTRIES},
+        reveal=recipe.reveal,
+        training_mode=mode,
+        names={role: component.name for role, component in roles.items()},
     )
-    if parts.labeler.needs_maps and parts.localizer is None:
-        raise UserError(
-            f"{where}.localizer", "nothing", f"a localizer, since labeler '{recipe.labeler.name}' needs maps"
-        )
+    _check_inputs(parts, where)
     for part in (parts.localizer, parts.segmenter):
         if part is not None and mode not in part.modes:
             raise UserError(f"{where}.training_mode", f"'{mode}'", f"one of {', '.join(part.modes)} for this recipe")
     return parts
+
+
+def _check_inputs(parts: Parts, where: str) -> None:
+    """A labeler gets what it needs, and nothing lies idle."""
+    labeler = parts.labeler
+    if labeler is None:
+        return
+    for role, needed in (("localizer", labeler.needs_maps), ("cue", labeler.needs_cue)):
+        reader = f"labeler '{parts.names['labeler']}'"
+        if needed and getattr(parts, role) is None:
+            raise UserError(f"{where}.{role}", "nothing", f"a {role}, since {reader} needs one")
+        if not needed and getattr(parts, role) is not None:
+            raise UserError(f"{where}.{role}", f"'{parts.names[role]}'", f"none, since {reader} does not read it")
 
 
 def build_component(role: str, component: Component | Mapping[str, Any], where: str) -> Any:

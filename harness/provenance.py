@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from harness.numerics import cpu_class
+from settings.discovery import REGISTRIES
 
 ROOT = Path(__file__).parent.parent
 OURS = ("harness", "methods", "settings", "results")
@@ -35,41 +37,66 @@ def provenance() -> dict[str, Any]:
 
 @cache
 def sources_of(module: str) -> str:
-    """sha256 over the texts of a module of ours and of all modules of ours that it imports, directly or not."""
-    texts = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in _closure(module)}
+    """sha256 over the texts of a module and of all modules that it imports, directly or not.
+
+    Of these, ours count, and those of the module's own package, where it comes from another distribution.
+    """
+    files = _closure(module)
+    texts = {path.relative_to(root).as_posix(): path.read_bytes() for path, root in files.items()}
     return sha256(b"\0".join(name.encode() + b"\0" + text for name, text in sorted(texts.items()))).hexdigest()
 
 
-def _closure(module: str) -> set[Path]:
-    found: set[Path] = set()
+def modules_imported_by(tree: ast.Module) -> list[str]:
+    """The modules of ours that a file imports itself."""
+    return sorted({name for name in _names(tree, "") if name.split(".")[0] in OURS and _file_of(name, ROOT)})
+
+
+def _closure(module: str) -> dict[Path, Path]:
+    """The files by path, each with the folder that its package lies in."""
+    top = module.split(".")[0]
+    roots = dict.fromkeys(OURS, ROOT) | {top: _root_of(top)}
+    found: dict[Path, Path] = {}
     pending = [module]
     while pending:
-        path = _file_of(pending.pop())
-        if path is not None and path not in found:
-            found.add(path)
-            pending += _imports(path)
+        name = pending.pop()
+        root = roots.get(name.split(".")[0])
+        path = root and _file_of(name, root)
+        if root and path and path not in found:
+            found[path] = root
+            pending += _imports(path, name if path.name == "__init__.py" else name.rpartition(".")[0])
     return found
 
 
+def _root_of(top: str) -> Path | None:
+    """The folder that a top-level package or module lies in; None for all that offers no component."""
+    if top in OURS:
+        return ROOT
+    offering = {point.module.split(".")[0] for registry in REGISTRIES.values() for point in registry.points().values()}
+    spec = find_spec(top) if top in offering else None
+    places = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec else []
+    return Path(places[0]).parent if places else None
+
+
 @cache
-def _imports(path: Path) -> tuple[str, ...]:
-    return tuple(_names(ast.parse(path.read_text(encoding="utf-8"))))
+def _imports(path: Path, package: str) -> tuple[str, ...]:
+    return tuple(_names(ast.parse(path.read_text(encoding="utf-8")), package))
 
 
-def _names(tree: ast.AST) -> Iterator[str]:
+def _names(tree: ast.AST, package: str) -> Iterator[str]:
+    """All names that might be modules, relative ones resolved within the package that the file belongs to."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 
 
-def _file_of(module: str) -> Path | None:
-    """The file of a module of ours; None for other packages and for names that are no modules."""
-    if module.split(".")[0] not in OURS:
-        return None
-    base = ROOT.joinpath(*module.split("."))
+def _file_of(module: str, root: Path) -> Path | None:
+    """The file of a module below a folder; None for names that are no modules."""
+    base = root.joinpath(*module.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.is_file():
             return path

@@ -6,11 +6,16 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeGuard
 
 import yaml
 
 from settings.errors import UserError, unknown_name
+
+MAX_BYTES = 1 << 20
+UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError)
+"""What PyYAML raises: its own errors, and those of Python for values that its tags do not fit."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -23,19 +28,50 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        keys = set()
+        for key in (self.construct_object(key, deep=True) for key, _ in node.value):
+            if key in keys:
                 raise yaml.YAMLError(f"key '{key}' twice in line {node.start_mark.line + 1} or below")
+            keys.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _parsed(text: str, where: object, expected: str) -> Any:
+    """The plain value that YAML text stands for: text, numbers, lists, mappings with names as keys."""
+    try:
+        content = yaml.load(text, _Loader)
+    except UNREADABLE as error:
+        raise UserError(where, f"no readable YAML ({error})", expected) from None
+    _refuse_odd(content, where)
+    return content
+
+
+def _refuse_odd(value: Any, where: object) -> None:
+    """YAML knows more types than suites: dates, bytes, sets, numbers without end."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            if not isinstance(key, str):
+                raise UserError(where, f"the key {key!r}"[:80], "a name", "put it in quotes")
+            _refuse_odd(child, where)
+    elif isinstance(value, list):
+        for child in value:
+            _refuse_odd(child, where)
+    elif isinstance(value, int) and value.bit_length() > 63:
+        raise UserError(where, f"a number of {value.bit_length()} bits", "at most 63")
+    elif not isinstance(value, (str, int, float, NoneType)):
+        found = f"{value!r}, a {type(value).__name__}"
+        raise UserError(where, found, "text, numbers, lists and mappings", "put text in quotes")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(path, f"{path.stat().st_size} bytes", f"a suite of at most {MAX_BYTES}")
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(path, f"no readable YAML ({error})", "a suite in YAML") from None
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    content = _parsed(text, path, "a suite in YAML")
+    if not isinstance(content, dict):
         raise UserError(path, f"a {type(content).__name__}", "a mapping with names as keys")
     return content
 
@@ -45,15 +81,32 @@ def read_with_includes(path: Path, find: Callable[[str], Path], seen: tuple[Path
     if path.resolve() in seen:
         raise UserError(path, "an include of itself", "no circle")
     content = _read_yaml(path)
+    if "plugins" in content:
+        content["plugins"] = _beside(path, content["plugins"])
     includes = content.pop("include", [])
     base: dict[str, Any] = {}
-    for name in [includes] if isinstance(includes, str) else includes:
-        if not isinstance(name, str):
-            raise UserError(f"{path}: include", repr(name), "a suite's name or a YAML file")
-        beside = path.parent / name
-        included = beside if beside.is_file() else find(name)
+    for name in includes if isinstance(includes, list) else [includes]:
+        included = _included(path, name, find)
         base = _merged(base, read_with_includes(included, find, (*seen, path.resolve())))
     return _merged(base, content)
+
+
+def _included(path: Path, name: Any, find: Callable[[str], Path]) -> Path:
+    try:
+        if isinstance(name, str):
+            beside = path.parent / name
+            return beside if beside.is_file() else find(name)
+    except OSError:  # no file system holds such a name
+        pass
+    raise UserError(f"{path}: include", repr(name), "a suite's name or a YAML file")
+
+
+def _beside(path: Path, plugins: Any) -> Any:
+    """Plug-in files are named relative to the file that names them, whoever includes it."""
+    if not isinstance(plugins, list):
+        return plugins
+    names = expand_variables(plugins, f"{path.name}: plugins")
+    return [str(path.parent / name) if isinstance(name, str) else name for name in names]
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,10 +131,7 @@ def override(content: dict[str, Any], assignment: str) -> None:
     keys, equals, text = assignment.partition("=")
     if not equals or not keys:
         raise UserError("--set", f"'{assignment}'", "key.path=value")
-    try:
-        value = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {keys}", f"no readable YAML ({error})", "a YAML value") from None
+    value = _parsed(text, f"--set {keys}", "a YAML value")
     *parents, last = keys.split(".")
     recipes = content.get("recipes")
     if parents[:1] == ["recipes"] and len(parents) > 1 and isinstance(recipes, dict) and parents[1] not in recipes:

@@ -20,8 +20,8 @@ from harness.store import Lost, Store, write_json
 from harness.suite import Suite
 
 ExecutorName = Literal["serial", "ray"]
-MAX_REPAIRS = 3
-"""How often artefacts that turn out damaged are made again within one run."""
+MAX_REPAIRS = 10
+"""How often artefacts that turn out damaged are made again within one run: more than stages lie behind each other."""
 Display = Callable[[EventLog, dict[Ref, Stage], Store], AbstractContextManager[object]]
 
 
@@ -47,14 +47,18 @@ def run_suite(
     start = time.perf_counter()
     plan = make_plan(suite)
     store = Store(store_path.resolve()).create()
-    _set_damaged_targets_aside(plan, store)
-    missing = missing_of(plan, store)
+    try:
+        _set_damaged_targets_aside(plan, store)
+        missing = missing_of(plan, store)
+        log = _open_log(store, plan, missing, executor) if missing else None
+    except OSError as error:
+        raise store.unusable(error) from None
     result = Result()
-    if missing:
-        log = _open_log(store, plan, missing, executor)
+    if log:
         with display(log, missing, store) if display else nullcontext():
             result = _execute(plan, missing, executor, slots, store, log)
-        Costs(store).learn(store, missing)
+        with suppress(OSError, Lost):  # they only make estimates better
+            Costs(store).learn(store, missing)
         log.write(
             "run_finished", failures=len(result.failures), blocked=len(result.blocked), stopped=result.interrupted
         )
@@ -114,6 +118,7 @@ def make_executor(name: ExecutorName, slots: int | None = None) -> Executor:
 
 
 def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], executor: str) -> EventLog:
+    store.check_writable()
     folder = store.root / "events"
     folder.mkdir(exist_ok=True)
     log = EventLog(folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}.jsonl")
@@ -136,12 +141,21 @@ def _write_stage(store: Store, stage: Stage) -> None:
     folder = store.root / "stages"
     folder.mkdir(exist_ok=True)
     path = folder / f"{stage.key}.json"
-    if not path.exists():
+    if not _read_stage(path):
         write_json(path, stage.to_json())
+
+
+def _read_stage(path: Path) -> Stage | None:
+    """A stage's description; None for a damaged one, which the next run writes anew."""
+    try:
+        stage = Stage.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return stage if stage.key == path.stem else None
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
 
 
 def read_stages(store: Store, beginning: str) -> list[Stage]:
     """The stages whose key or label begins so."""
     paths = sorted((store.root / "stages").glob("*.json"))
-    stages = (Stage.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths)
+    stages = [stage for path in paths if (stage := _read_stage(path))]
     return [stage for stage in stages if stage.key.startswith(beginning) or stage.label.startswith(beginning)]

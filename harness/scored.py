@@ -1,4 +1,4 @@
-"""What of one line of the leaderboard is scored and shown: sweeps, counts, choices, rows and its picture, as stages."""
+"""What of one line of the leaderboard is scored: sweeps, counts, choices and rows, as stages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.blueprint import SHARD, once
+from harness.blueprint import once
 from harness.graph import Ref
 from harness.lines import Line
 from settings.records import fingerprint
@@ -17,7 +17,7 @@ PROTOCOL = "voc/1"
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """The rows and the picture of a line."""
+    """The rows of a line."""
 
     line: Line
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -26,20 +26,31 @@ class Scored:
         """A row for each stage that is scored, under each policy."""
         rows = []
         for policy, last in self.line.blueprint.suite.policies.items():
-            if policy == "oracle" and not (self.line.parts.localizer and self.line.parts.labeler.chosen_option):
+            if policy == "oracle" and not self._sweepable():
                 continue
-            if self.line.parts.localizer and self._reported_shards():
+            if self._sweepable() and self.reported_shards():
                 rows += self._maps_row(policy)
-            if last in ("pseudo_labels", "segmentation") and self._reported_shards():
-                rows.append(self._row("pseudo_labels", policy, self._scores(policy)))
+            # The revealed masks of a ceiling are not scored against themselves.
+            if self.line.parts.labeler and last in ("pseudo_labels", "segmentation") and self.reported_shards():
+                rows.append(self._row("pseudo_labels", policy, self.scores(policy)))
             if last == "segmentation" and self.line.parts.segmenter and self._val_shards():
                 rows.append(self._row("segmentation", policy, self._val_scores(policy)))
         return rows
 
+    def _sweepable(self) -> bool:
+        """Whether maps are scored: a threshold, declared or chosen, turns them into masks."""
+        labeler = self.line.parts.labeler
+        return bool(self.line.parts.localizer and labeler and labeler.chosen_option)
+
+    @property
+    def _declared_threshold(self) -> float | None:
+        labeler = self.line.parts.labeler
+        return labeler.declared_threshold if labeler else None
+
     def unscored(self) -> dict[str, tuple[Ref, ...]]:
         """What a data set without true masks is run for instead: its pseudo labels, its predictions."""
         wanted: dict[str, tuple[Ref, ...]] = {}
-        if not self._reported_shards():
+        if self.line.parts.labeler and not self.reported_shards():
             every = range(len(self.line.source.shards))
             wanted["pseudo_labels"] = tuple(self.line.pseudo_labels(shard, None) for shard in every)
         if self.line.parts.segmenter and not self._val_shards():
@@ -48,35 +59,8 @@ class Scored:
             wanted["predictions"] = tuple(self.line.segment(val, photos, [shard], None) for shard, photos in parts)
         return wanted
 
-    def gallery(self) -> Ref:
-        """Photo, map, pseudo label, prediction and truth of photos spread over train."""
-        dataset = self.line.blueprint.dataset
-        train = tuple(filter(dataset.has_mask, dataset.splits["train"]))
-        count = min(self.line.blueprint.suite.gallery, len(train))
-        chosen = [train[index * len(train) // count] for index in range(count)]
-        photos = [photo for photo in self.line.source.photos if photo.id in set(chosen)]
-        shards = sorted({self.line.source.photos.index(photo) // SHARD for photo in photos})
-        identity = {
-            "photos": [photo.id for photo in photos],
-            "dataset": self.line.blueprint.dataset.identity(),
-            "version": 2,
-        }
-        inputs = {
-            "maps": tuple(self.line.maps(shard) for shard in shards),
-            "pseudo_labels": tuple(self.line.pseudo_labels(shard, None) for shard in shards),
-            "masks": (self.line.segment(self.line.source, photos, shards, None),),
-        }
-        return self.line.blueprint.add(
-            "gallery",
-            {**identity, "masks": self._mask_contents(chosen)},
-            inputs=inputs,
-            runtime={**self.line.source.of(photos), "name": f"{self.line.recipe}-{self.line.source.name}"},
-            label=f"{self.line.recipe} · {self.line.source.name} · gallery",
-            group="pictures",
-            photos=len(photos),
-        )
-
-    def _mask_contents(self, ids: Sequence[str]) -> str:
+    def mask_contents(self, ids: Sequence[str]) -> str:
+        """What identifies the true masks of some photos."""
         return fingerprint([(photo_id, self.line.blueprint.dataset.mask_content(photo_id)) for photo_id in ids])
 
     def _scored(
@@ -85,7 +69,7 @@ class Scored:
         purpose = self.line.blueprint.reported.purpose
         identity = {
             "dataset": self.line.blueprint.dataset.identity(),
-            "masks": self._mask_contents(ids),
+            "masks": self.mask_contents(ids),
             "purpose": purpose,
             **what,
         }
@@ -101,7 +85,7 @@ class Scored:
         )
 
     @once
-    def _reported_shards(self) -> list[tuple[int, list[str]]]:
+    def reported_shards(self) -> list[tuple[int, list[str]]]:
         """The shards that hold photos whose maps are reported, with their ids."""
         dataset = self.line.blueprint.dataset
         scored = set(filter(dataset.has_mask, dataset.splits[self.line.blueprint.reported.maps]))
@@ -121,10 +105,11 @@ class Scored:
             self._scored(
                 "sweep", self.line.blueprint.reported.maps, ids, {"maps": (self.line.maps(shard),)}, steps=SWEEP_STEPS
             )
-            for shard, ids in self._reported_shards()
+            for shard, ids in self.reported_shards()
         )
 
-    def _scores(self, policy: str) -> tuple[Ref, ...]:
+    def scores(self, policy: str) -> tuple[Ref, ...]:
+        """The counts of the pseudo labels under a policy, one artefact a reported shard."""
         return tuple(
             self._scored(
                 "score",
@@ -134,7 +119,7 @@ class Scored:
                 protocol=PROTOCOL,
                 void="background",
             )
-            for shard, ids in self._reported_shards()
+            for shard, ids in self.reported_shards()
         )
 
     def _val_scores(self, policy: str) -> tuple[Ref, ...]:
@@ -159,7 +144,7 @@ class Scored:
     def _select(self, policy: str) -> Ref:
         identity = {
             "policy": policy,
-            "declared": self.line.parts.labeler.declared_threshold,
+            "declared": self._declared_threshold,
             "steps": SWEEP_STEPS,
             "classes": self.line.blueprint.dataset.label_space.foreground + 1,
             "version": 2,
@@ -175,7 +160,7 @@ class Scored:
 
     def _maps_row(self, policy: str) -> list[Ref]:
         if policy == "fixed":
-            declared = self.line.parts.labeler.declared_threshold
+            declared = self._declared_threshold
             return [] if declared is None else [self._row("maps", policy, self._sweeps(), threshold=declared)]
         return [self._row("maps", policy, self._sweeps(), select=self._select(policy))]
 
@@ -201,7 +186,7 @@ class Scored:
             "policy": policy,
             "classes": list(dataset.label_space.mask_names),
             "training_fingerprint": source.weak.fingerprint,
-            "supervision": "I" if self.line.parts.is_trained else "",
+            "supervision": self.line.parts.supervision,
             "protocol": PROTOCOL,
         }
         return self.line.blueprint.add(

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from harness.context import Work
-from harness.parts import build_component
+from harness.diagnosing import DIAGNOSTIC_STAGES
 from harness.scoring import ROW_STAGES
 from harness.store import Artefact
-from methods.base import FeatureRequest, Fit, PseudoLabelled
+from methods.base import FeatureRequest, Fit, PseudoLabelled, Saliency
 from settings.masks import read_mask, write_mask
 from settings.records import Mask
+from settings.saliency import read_saliency, write_saliency
 from settings.supervision import LedgerEntry
 
 if TYPE_CHECKING:
-    import torch
-
-    from methods.features import StoredFeatures
+    from harness.sheet import Row
 
 
 def run_together(works: Sequence[Work]) -> None:
@@ -48,7 +49,7 @@ def features(works: Sequence[Work]) -> None:
 
     first = works[0]
     requests = [_request(work) for work in works]
-    fitted = part_of(_weights(first.inputs["backbone"]), "backbone") if first.inputs.get("backbone") else None
+    fitted = part_of(first.weights("backbone"), "backbone") if first.inputs.get("backbone") else None
     levels = sorted({request.level for request in requests})
     backbone = build(first.backbone, levels, fitted).for_inference().to(first.context.device)
     computed = compute(backbone, first.photos(), requests, first.context.device, first.progress)
@@ -59,8 +60,8 @@ def features(works: Sequence[Work]) -> None:
 
 def localizer_fit(work: Work) -> None:
     """Weak set (and stored features) → a localizer's weights."""
-    localizer = build_component("localizer", work.identity["component"], "localizer")
-    bank = _bank(work) if work.identity["training_mode"] == "frozen" else None
+    localizer = work.component("localizer")
+    bank = work.bank() if work.identity["training_mode"] == "frozen" else None
     _write_fit(work, localizer.fit(work.weak_set, bank, work.backbone, work.context))
 
 
@@ -68,8 +69,9 @@ def localizer_apply(work: Work) -> None:
     """Weights and features of a shard → localization maps."""
     from methods.localization import write_maps
 
-    localizer = build_component("localizer", work.identity["component"], "localizer")
-    records = localizer.apply(work.photos(), _weights(work.inputs["weights"]), _bank(work), work.context)
+    localizer = work.component("localizer")
+    weights = work.weights()
+    records = localizer.apply(work.photos(), work.weak_set, weights, work.bank(), work.context)
     write_maps(work.attempt.path("maps.safetensors"), _counted(work, records))
 
 
@@ -77,23 +79,49 @@ def label(work: Work) -> None:
     """Localization maps of a shard → pseudo labels."""
     from methods.localization import read_maps
 
-    labeler = build_component("labeler", work.identity["component"], "labeler")
+    labeler = work.component("labeler")
     if "select" in work.inputs:
         (choice,) = work.inputs["select"]
         labeler = labeler.with_threshold(json.loads(choice.path("choice.json").read_text())["threshold"])
     shards = work.inputs.get("maps", ())
     maps = {record.photo_id: record for shard in shards for record in read_maps(shard.path("maps.safetensors"))}
-    masks = ((photo.id, labeler.label(photo, maps.get(photo.id))) for photo in work.photos())
+    saliency = MaskFolders(work.inputs.get("cue", ()))
+    masks = ((p.id, labeler.label(p, maps.get(p.id), saliency.saliency(p.id))) for p in work.photos())
     _write_masks(work, masks)
+
+
+def cue(work: Work) -> None:
+    """Photos of a shard → saliency maps; those that are simulated from true masks read them through the gate."""
+    part, photos = work.component("cue"), work.photos()
+    if part.reads_masks:
+        gate = work.gate("simulate")
+        maps = (part.simulate(photo.id, gate.mask_of(photo.id)) for photo in photos)
+    else:
+        maps = part.apply(photos)
+    for done, (photo, map_HW) in enumerate(zip(photos, maps, strict=True), 1):
+        write_saliency(work.attempt.path(f"{photo.id}.png"), map_HW)
+        work.progress(done)
+    if part.reads_masks:
+        work.write_ledger(gate.entries())
+
+
+def reveal(work: Work) -> None:
+    """True masks, handed to a ceiling as its pseudo labels."""
+    gate = work.gate("train")
+    _write_masks(work, ((photo.id, gate.mask_of(photo.id)) for photo in work.photos()))
+    work.write_ledger(gate.entries())
 
 
 def segmenter_fit(work: Work) -> None:
     """Pseudo labels (and stored features) → a segmentation network's weights."""
-    segmenter = build_component("segmenter", work.identity["component"], "segmenter")
-    bank = _bank(work) if work.identity["training_mode"] == "frozen" else None
+    segmenter = work.component("segmenter")
+    bank = work.bank() if work.identity["training_mode"] == "frozen" else None
     weak = work.weak_set
     masks = MaskFolders(work.inputs["pseudo_labels"])
-    data = PseudoLabelled(weak.photos, weak.label_space, masks.read)
+    labelled = [photo for photo in weak.photos if photo.id in masks]
+    # Stage 2 has the same budget for every method: with fewer masks than photos, each comes more often.
+    photos = tuple(islice(cycle(labelled), max(len(labelled), len(weak.photos))))
+    data = PseudoLabelled(photos, weak.label_space, masks.read)
     _write_fit(work, segmenter.fit(data, bank, work.backbone, work.context))
 
 
@@ -101,38 +129,52 @@ def segment(work: Work) -> None:
     """A segmentation network over photos without labels → predictions."""
     from settings.records import LabelSpace
 
-    segmenter = build_component("segmenter", work.identity["component"], "segmenter")
-    weights = _weights(work.inputs["weights"]) if "weights" in work.inputs else {}
+    segmenter = work.component("segmenter")
+    weights = work.weights()
     photos = [photo.without_labels() for photo in work.photos()]
     space = LabelSpace(tuple(work.stage.runtime["classes"]))
-    predictions = segmenter.apply(photos, space, weights, _bank(work), work.backbone, work.context)
+    predictions = segmenter.apply(photos, space, weights, work.bank(), work.backbone, work.context)
     _write_masks(work, zip([photo.id for photo in photos], predictions, strict=True))
 
 
 def gallery(work: Work) -> None:
     """Photo | maps | pseudo label | prediction | truth, one line a photo, as PNGs.
 
+    Where scores are among the inputs, the photos are the best, the median and the worst by them, else all of the stage.
     `gallery.png` may be given away: it shows outlines in place of photos that are not ours; `photos.png` is for the
     user's own eyes then.
     """
-    from harness.gallery import Panel, draw, outlines
-    from methods.localization import read_maps
+    from harness.cells import maps_column, masks_column, stored_maps
+    from harness.gallery import outlines
+    from harness.sheet import to_png
 
-    shards = (read_maps(shard.path("maps.safetensors")) for shard in work.inputs["maps"])
-    maps = {record.photo_id: record for shard in shards for record in shard}
-    gate = work.gate("show")
-    labels, predictions = MaskFolders(work.inputs["pseudo_labels"]), MaskFolders(work.inputs["masks"])
-    panels = [
-        Panel(p.id, p.image(), maps[p.id], labels.read(p.id), predictions.read(p.id), gate.mask("train", p.id))
-        for p in work.photos()
-    ]
-    pictures = {"gallery.png": panels}
-    if not work.dataset.photos_are_ours:
-        bare = [panel._replace(image=outlines(panel.image)) for panel in panels]
-        pictures = {"photos.png": panels, "gallery.png": bare}
-    for name, shown in pictures.items():
-        draw(work.attempt.path(name), shown, work.dataset.label_space, work.stage.runtime["name"])
+    rows = _gallery_rows(work)
+    gate, split = work.gate("show"), work.stage.runtime["split"]
+    maps = stored_maps(work.inputs["maps"], {row.photo.id for row in rows})
+    columns = [maps_column("localization maps", maps.get)]
+    for role, head in {"pseudo_labels": "pseudo label", "masks": "prediction"}.items():
+        if role in work.inputs:
+            columns.append(masks_column(head, MaskFolders(work.inputs[role]).read))
+    columns.append(masks_column("truth", partial(gate.mask, split)))
+    bases = {"gallery.png": None} if work.dataset.photos_are_ours else {"photos.png": None, "gallery.png": outlines}
+    for name, base in bases.items():
+        png = to_png(rows, columns, work.dataset.label_space, work.stage.runtime["title"], base)
+        work.attempt.path(name).write_bytes(png)
     work.write_ledger(gate.entries())
+
+
+def _gallery_rows(work: Work) -> list[Row]:
+    from harness.sheet import Row
+    from results.per_image import joined, read_table
+    from results.photo_scores import best_median_worst, miou_by_image
+
+    photos = {photo.id: photo for photo in work.photos()}
+    if "scores" not in work.inputs:
+        return [Row(photo) for photo in photos.values()]
+    table = joined([read_table(artefact.path("counts.parquet")) for artefact in work.inputs["scores"]])
+    scores = miou_by_image(table, work.dataset.label_space.foreground + 1)
+    picks = best_median_worst(scores, work.identity["count"])
+    return [Row(photos[pick.image], f"{pick.place}: mIoU {pick.miou:.3f}") for pick in picks]
 
 
 class MaskFolders:
@@ -141,26 +183,20 @@ class MaskFolders:
     def __init__(self, artefacts: Sequence[Artefact]) -> None:
         self._paths = {name: artefact.path(name) for artefact in artefacts for name in artefact.record["files"]}
 
+    def __contains__(self, photo_id: str) -> bool:
+        return f"{photo_id}.png" in self._paths
+
     def read(self, photo_id: str) -> Mask:
         """uint8 (H, W)."""
         return read_mask(self._paths[f"{photo_id}.png"])
 
+    def saliency(self, photo_id: str) -> Saliency | None:
+        """The same of saliency maps; None where there is none."""
+        return read_saliency(self._paths[f"{photo_id}.png"]) if photo_id in self else None
+
 
 def _request(work: Work) -> FeatureRequest:
     return FeatureRequest(work.identity["scale"], work.identity["flip"], work.identity["level"])
-
-
-def _bank(work: Work) -> StoredFeatures:
-    from methods.features import StoredFeatures
-
-    return StoredFeatures([artefact.path("features.safetensors") for artefact in work.inputs.get("features", ())])
-
-
-def _weights(artefacts: Sequence[Artefact]) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    (artefact,) = artefacts
-    return load_file(artefact.path("weights.safetensors"))
 
 
 def _write_fit(work: Work, fit: Fit) -> None:
@@ -186,9 +222,12 @@ STAGES: Mapping[str, Callable[[Work], None]] = {
     "weak_set": weak_set,
     "localizer_fit": localizer_fit,
     "localizer_apply": localizer_apply,
+    "cue": cue,
+    "reveal": reveal,
     "label": label,
     "segmenter_fit": segmenter_fit,
     "segment": segment,
     "gallery": gallery,
     **ROW_STAGES,
+    **DIAGNOSTIC_STAGES,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from harness.display import duration
 from harness.events import EventReader, latest_log
 from harness.graph import Ref
 from harness.lease import process_start, this_process
-from harness.store import Store
+from harness.store import Lost, Store
 from settings.errors import UserError
 
 SILENT_S = 60
@@ -25,12 +26,12 @@ def status_of(store_path: Path) -> str:
         raise UserError(store_path, "no run", "a store that a suite was run on", "see --store")
     events = list(EventReader(log).new())
     first = next((event for event in events if event["event"] == "run_started"), None)
-    if first is None:
+    if first is None or not {"suite", "executor", "groups"} <= first.keys():
         raise UserError(log, "no beginning of a run", "an event log")
     groups: dict[str, str] = first["groups"]
     state = dict.fromkeys(groups, "to do")
     for event in events:
-        for key in event.get("stages", ()):
+        for key in state.keys() & set(event.get("stages", ())):
             state[key] = {"started": "running", "finished": "done", "progress": state[key]}.get(
                 event["event"], "failed"
             )
@@ -39,7 +40,7 @@ def status_of(store_path: Path) -> str:
         members = [state[key] for key in groups if groups[key] == group]
         counts = {name: members.count(name) for name in ("done", "running", "failed", "to do")}
         lines.append(f"  {group}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
-    failed = [(key, e["reason"]) for e in events if e["event"] == "failed" for key in e["stages"]]
+    failed = [(key, e.get("reason")) for e in events if e["event"] == "failed" for key in e.get("stages", ())]
     failures = [f"  failed: {_label(store_path, key)} ({key[:12]}): {reason}" for key, reason in failed]
     return "\n".join(lines + failures)
 
@@ -47,12 +48,12 @@ def status_of(store_path: Path) -> str:
 def log_of(store_path: Path, stage: str) -> str:
     """A failed stage's traceback, or a training stage's losses; raises UserError when the store knows no such stage."""
     for path in sorted((store_path / "failures").glob("*.json")):
-        failure = json.loads(path.read_text(encoding="utf-8"))
+        failure = _failure(path)
         if path.stem.startswith(stage) or failure["label"].startswith(stage):
             return f"{failure['label']} ({path.stem[:12]})\n{failure['reason']}\n\n{failure['traceback']}"
     store = Store(store_path)
     for ref, record in _published(store):
-        if ref.key.startswith(stage) or record["label"].startswith(stage):
+        if ref.key.startswith(stage) or str(record.get("label")).startswith(stage):
             return _success(store, ref, record)
     raise UserError("stage", f"'{stage}'", f"the key or label of a stage in {store_path}", "see seedbed status")
 
@@ -89,10 +90,18 @@ def is_gone(driver: Mapping[str, Any]) -> bool:
     return bool(known) and process_start(int(driver["pid"])) != driver["start"]
 
 
+def _failure(path: Path) -> dict[str, str]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: str(content[name]) for name in ("label", "reason", "traceback")}
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        return {"label": "a stage", "reason": f"damaged: {path} ({error})", "traceback": ""}
+
+
 def _label(store_path: Path, key: str) -> str:
     try:
         return str(json.loads((store_path / "stages" / f"{key}.json").read_text(encoding="utf-8"))["label"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return "a stage"
 
 
@@ -102,7 +111,7 @@ def _ending(events: list[dict[str, Any]]) -> str:
     if last["event"] == "run_finished" and last.get("stopped"):
         return f"stopped {duration(ago)} ago; run it again to continue"
     if last["event"] == "run_finished":
-        return f"finished {duration(ago)} ago, {last['failures']} failed, {last['blocked']} blocked"
+        return f"finished {duration(ago)} ago, {last.get('failures')} failed, {last.get('blocked')} blocked"
     if is_gone(events[0].get("driver", {})):
         return f"killed, last event {duration(ago)} ago; run it again to continue"
     word = "running" if ago < SILENT_S else "silent; it may have been killed: run it again to continue"
@@ -111,12 +120,19 @@ def _ending(events: list[dict[str, Any]]) -> str:
 
 def _published(store: Store) -> list[tuple[Ref, Any]]:
     kinds = [path.name for path in store.root.iterdir() if path.is_dir()]
-    return [(Ref(kind, key), store.record(kind, key)) for kind in sorted(kinds) for key in store.keys(kind)]
+    found = []
+    for ref in [Ref(kind, key) for kind in sorted(kinds) for key in store.keys(kind)]:
+        with suppress(Lost, OSError):  # told by `seedbed store verify`
+            found.append((ref, store.record(*ref)))
+    return found
 
 
 def _success(store: Store, ref: Ref, record: Any) -> str:
-    head = f"{record['label']} ({ref.key[:12]}): done in {duration(record['seconds'])} on {record['device']}"
-    path = store.open(*ref).path("log.json")
+    try:
+        head = f"{record['label']} ({ref.key[:12]}): done in {duration(record['seconds'])} on {record['device']}"
+        path = store.open(*ref).path("log.json")
+    except (Lost, LookupError, TypeError) as error:
+        raise UserError(ref, f"a damaged artefact ({error})", "a whole one", "run its suite again") from None
     if not path.exists():
         return head
     rows = json.loads(path.read_text(encoding="utf-8"))

@@ -25,6 +25,8 @@ from settings.errors import UserError
 from settings.hashing import HashCache, shared_cache
 
 FORMAT = 1
+REQUIRED = frozenset({"kind", "key", "attempt", "files"})
+"""What every record names."""
 
 
 class Lost(RuntimeError):
@@ -93,32 +95,48 @@ class Store:
             else:
                 write_json(marker, {"format": FORMAT})
         except OSError as error:
-            raise UserError(self.root, f"a folder that cannot be used ({error.strerror})", "a writable store") from None
+            raise self.unusable(error) from None
         return self
+
+    def check_writable(self) -> None:
+        """Raise UserError where nothing can be written: better told before a night's work than after."""
+        try:
+            write_json(self.root / "probe.json", {})
+            (self.root / "probe.json").unlink()
+        except OSError as error:
+            raise self.unusable(error) from None
+
+    def unusable(self, error: OSError) -> UserError:
+        """What the file system refused, as the user's error."""
+        found = f"a folder that cannot be used ({error.strerror or error})"
+        return UserError(self.root, found, "a writable store with room")
 
     def has(self, kind: str, key: str) -> bool:
         """Whether the artefact is published (nothing is opened or verified)."""
         return self._done(kind, key).exists()
 
     def record(self, kind: str, key: str) -> Mapping[str, Any]:
-        """The record of a published artefact; raises Absent when it is not there."""
+        """The record of a published artefact; raises Absent when it is not there, Damaged when it cannot be read."""
         try:
-            record: dict[str, Any] = json.loads(self._done(kind, key).read_text(encoding="utf-8"))
+            record = json.loads(self._done(kind, key).read_text(encoding="utf-8"))
+            if record.keys() >= REQUIRED:
+                return dict(record)
         except FileNotFoundError:
             raise Absent(Ref(kind, key), "not published") from None
-        return record
+        except (OSError, ValueError, AttributeError, RecursionError):
+            pass
+        raise self._damaged(kind, key)
 
     def open(self, kind: str, key: str) -> Artefact:
         """A published artefact with verified files; raises Absent, or Damaged when its files changed."""
+        record = self.record(kind, key)
         try:
-            record = self.record(kind, key)
             artefact = Artefact(key, kind, self._folder(kind, key) / record["attempt"], record)
             intact = all(self._hashes.sha256(artefact.path(name)) == sha for name, sha in record["files"].items())
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             intact = False
         if not intact:
-            self.set_aside(kind, key)
-            raise Damaged(Ref(kind, key), f"damaged; set aside under {self.root / 'damaged'}")
+            raise self._damaged(kind, key)
         return artefact
 
     def attempt(self, kind: str, key: str) -> Attempt:
@@ -169,9 +187,7 @@ class Store:
 
     def failure_path(self, key: str) -> Path:
         """Where a failed stage's reason and traceback are kept, until it succeeds."""
-        folder = self.root / "failures"
-        folder.mkdir(exist_ok=True)
-        return folder / f"{key}.json"
+        return self.root / "failures" / f"{key}.json"
 
     def set_aside(self, kind: str, key: str) -> Path:
         """Move an artefact out of the way, so that it is made again; returns where it lies now."""
@@ -189,6 +205,10 @@ class Store:
         """The published keys of one kind."""
         return (path.parent.name for path in sorted((self.root / kind).glob("*/done.json")))
 
+    def _damaged(self, kind: str, key: str) -> Damaged:
+        self.set_aside(kind, key)
+        return Damaged(Ref(kind, key), f"damaged; set aside under {self.root / 'damaged'}")
+
     def _folder(self, kind: str, key: str) -> Path:
         return self.root / kind / key
 
@@ -196,7 +216,10 @@ class Store:
         return self._folder(kind, key) / "done.json"
 
     def _check_format(self, marker: Path) -> None:
-        found = json.loads(marker.read_text(encoding="utf-8")).get("format")
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))["format"]
+        except (ValueError, TypeError, LookupError, RecursionError):
+            found = "that nobody can read"
         if found != FORMAT:
             raise UserError(marker, f"store format {found}", f"format {FORMAT}", "use another --store")
 
@@ -204,23 +227,26 @@ class Store:
 def write_json(path: Path, content: object) -> None:
     """Replace a JSON file in one step."""
     partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    partial.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def create_json(path: Path, content: object) -> bool:
     """Create a JSON file whole and exclusively; False when it is already there."""
     partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
     try:
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
         os.link(partial, path)
     except FileExistsError:
         return False
     finally:
-        partial.unlink()
+        partial.unlink(missing_ok=True)
     return True
 
 

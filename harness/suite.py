@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from harness.reading import expand_variables, override, read_with_includes
 from methods.base import BackboneOptions, TrainingMode
-from methods.references import REFERENCES
+from methods.references import REFERENCES, reference
 from settings.errors import UserError, unknown_name
 from settings.options import Options
 from settings.records import fingerprint
@@ -18,6 +18,7 @@ from settings.records import fingerprint
 SUITES = Path(__file__).parent.parent / "settings" / "suites"
 RecipeName = Annotated[str, Field(pattern=r"^\w[\w+.-]*$")]
 ScoredStage = Literal["maps", "pseudo_labels", "segmentation"]
+Diagnostic = Literal["classifier", "maps"]
 
 
 class Component(Options):
@@ -40,9 +41,21 @@ class Recipe(Options):
     """One method from photos to segmentation, by the names of its parts."""
 
     localizer: Component | None = None
-    labeler: Component
-    segmenter: Component | None = None
+    cue: Component | None = Field(None, description="where objects are at all, for labelers that use it")
+    labeler: Component | None = None
+    reveal: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
+        None, description="instead of a labeler: true masks, of so many dev photos or of all of train and dev"
+    )
+    segmenter: Component | None = Field(None, description="instead of the suite's; `none`: no stage 2")
     training_mode: TrainingMode | None = Field(None, description="instead of the suite's")
+
+    @model_validator(mode="after")
+    def _one_source_of_labels(self) -> Recipe:
+        if (self.labeler is None) == (self.reveal is None):
+            raise ValueError("a recipe has a labeler, or reveals true masks, and not both")
+        if self.reveal is not None and (self.localizer or self.cue):
+            raise ValueError("a recipe that reveals true masks has a segmenter and nothing else")
+        return self
 
 
 class Compute(Options):
@@ -60,9 +73,11 @@ class Suite(Options):
     name: str = Field(pattern=r"^[\w][\w.-]*$")
     description: str = ""
     overrides: tuple[str, ...] = Field((), description="what --set changed; load_suite fills it in")
+    plugins: tuple[str, ...] = Field((), description="Python files with components, relative to the suite's own file")
     dataset: Component
     settings: tuple[Component, ...] = Field((Component(name="clean"),), min_length=1)
     recipes: dict[RecipeName, Recipe] = Field(default_factory=dict)
+    segmenter: Component | None = Field(None, description="stage 2 of every recipe that names none")
     references: tuple[str, ...] = ()
     rng_seeds: tuple[int, ...] = Field((0,), min_length=1)
     training_mode: TrainingMode = "frozen"
@@ -72,6 +87,9 @@ class Suite(Options):
     )
     report: Literal["official", "dev"] = Field(
         "official", description="dev: score everything on dev's masks instead, to choose options that are then declared"
+    )
+    diagnostics: tuple[Diagnostic, ...] = Field(
+        (), description="on dev: the classifier's mAP (of a fit of its own, without a fifth of dev), the maps' flatness"
     )
     compute: Compute = Compute()
     gallery: int = Field(
@@ -91,9 +109,14 @@ class Suite(Options):
         return f"{self.name}-{fingerprint(self.overrides)[:8]}" if self.overrides else self.name
 
     def all_recipes(self) -> dict[str, Recipe]:
-        """The suite's recipes and its references, by name."""
-        references = {name: Recipe.model_validate(REFERENCES[name]) for name in self.references}
-        return {**self.recipes, **references}
+        """The suite's recipes and its references, by name, each with its segmenter."""
+        references = {name: Recipe.model_validate(reference(name)) for name in self.references}
+        return {name: self._with_segmenter(recipe) for name, recipe in {**self.recipes, **references}.items()}
+
+    def _with_segmenter(self, recipe: Recipe) -> Recipe:
+        segmenter = recipe.segmenter or self.segmenter
+        is_none = segmenter is not None and segmenter.name == "none"
+        return recipe.model_copy(update={"segmenter": None if is_none else segmenter})
 
 
 def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite:
@@ -154,7 +177,7 @@ def _validated(content: dict[str, Any], path: Path) -> Suite:
     except ValidationError as error:
         raise option_error(error, Suite, path.name) from None
     for name in suite.references:
-        if name not in REFERENCES:
+        if reference(name) is None:
             raise unknown_name(f"{path.name}.references", "reference", name, REFERENCES)
     if not suite.all_recipes():
         raise UserError(f"{path.name}.recipes", "nothing", "at least one recipe or reference")

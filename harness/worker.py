@@ -17,10 +17,13 @@ from harness.context import Context, Work
 from harness.events import EventLog
 from harness.graph import Ref, Stage
 from harness.lease import Lease
-from harness.provenance import sources_of
+from harness.plugins import DATA, named_components, plugins_of
+from harness.provenance import modules_imported_by, sources_of
 from harness.stages import run_together
 from harness.store import Lost, Store, write_json
+from settings.discovery import Registry
 from settings.errors import UserError
+from settings.plugins import plugged_in
 
 SOURCES_OF_KIND = {
     "features": "methods.features",
@@ -28,7 +31,8 @@ SOURCES_OF_KIND = {
     "score": "results.metrics.counts",
     "select": "results.selection",
     "row": "results.metrics.miou",
-    "gallery": "harness.gallery",
+    "gallery": "harness.sheet",
+    "reveal": "harness.revealing",
 }
 """The module that computes a kind of stage which no component stands for."""
 Status = Literal["done", "busy", "failed", "input_lost", "worker_died"]
@@ -69,7 +73,12 @@ def run_job(job: Job) -> list[Outcome]:
     with ExitStack() as stack:
         for stage in job.stages:
             lease = store.lease(*stage.ref)
-            if not store.has(*stage.ref) and not lease.acquire():
+            try:
+                mine_or_done = store.has(*stage.ref) or lease.acquire()
+            except OSError as error:  # a full disk has no room for a lease either
+                outcomes += _ended((), (stage,), store, log, "failed", _reason(error), traceback.format_exc())
+                continue
+            if not mine_or_done:
                 outcomes.append(Outcome(stage.ref, "busy"))
                 continue
             stack.callback(lease.release)
@@ -86,22 +95,27 @@ def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Out
     start = time.perf_counter()
     log.write("started", stages=keys, pid=os.getpid())
     works: list[Work] = []
+    outcomes: list[Outcome] = []
     try:
         for stage in stages:
             works.append(_work(stage, store, log, keys))
-        with PeakMemory() as memory, _compute(works[0].stage.threads):
+        with plugged_in(plugins_of(stages)), PeakMemory() as memory, _compute(works[0].stage.threads):
             run_together(works)
         seconds = (time.perf_counter() - start) / len(works)
         for work in works:
             work.attempt.record.update(_record(work, seconds, memory.bytes))
-        outcomes = [_publish(work, stages[work.stage], store, seconds) for work in works]
+        for work in works:
+            outcomes.append(_publish(work, stages[work.stage], store, seconds))
     except Lost as error:
-        outcomes = _ended(works, stages, store, log, "input_lost", str(error))
-        return [replace(outcome, lost=error.ref) for outcome in outcomes]
+        ended = _ended(works, stages, store, log, "input_lost", str(error))
+        return [replace(outcome, lost=error.ref) for outcome in ended]
     except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
-        outcomes = _ended(works, stages, store, log, "failed", _reason(error), traceback.format_exc())
-        return [replace(outcome, is_users=isinstance(error, UserError)) for outcome in outcomes]
-    log.write("finished", stages=keys, seconds=round(seconds * len(works), 3))
+        # What a full disk let through before it failed stays published.
+        left = list(stages)[len(outcomes) :]
+        ended = _ended(works[len(outcomes) :], left, store, log, "failed", _reason(error), traceback.format_exc())
+        outcomes += [replace(outcome, is_users=isinstance(error, UserError)) for outcome in ended]
+    if done := [outcome for outcome in outcomes if outcome.status == "done"]:
+        log.write("finished", stages=[one.ref.key for one in done], seconds=round(seconds * len(done), 3))
     return outcomes
 
 
@@ -111,7 +125,8 @@ def _publish(work: Work, lease: Lease, store: Store, seconds: float) -> Outcome:
         store.discard(work.attempt)
         return Outcome(work.stage.ref, "busy")
     store.publish(work.attempt)
-    store.clean_up(*work.stage.ref)
+    with suppress(OSError):  # what is left over is for `seedbed store gc`
+        store.clean_up(*work.stage.ref)
     return Outcome(work.stage.ref, "done", seconds)
 
 
@@ -119,7 +134,7 @@ def run_openly(stage: Stage, store: Store) -> None:
     """Run one stage without catching its errors and without publishing, for a debugger."""
     work = _work(stage, store, EventLog(store.root / "events" / "single.jsonl"), [stage.key])
     try:
-        with _compute(stage.threads):
+        with plugged_in(plugins_of([stage])), _compute(stage.threads):
             run_together([work])
     finally:
         store.discard(work.attempt)
@@ -154,13 +169,21 @@ def _record(work: Work, seconds: float, peak_memory: int) -> dict[str, Any]:
 
 
 def source_modules(stage: Stage) -> list[str]:
-    """The modules whose sources make a stage's artefact: its component's, or the one that computes its kind."""
-    component = stage.identity.get("component")
-    if component:
-        return [f"methods.{component['role']}s.{component['name']}"]
-    if stage.kind == "weak_set":
-        return [f"settings.{stage.identity['setting']['name']}"]
-    return [SOURCES_OF_KIND[stage.kind]]
+    """The modules whose sources make a stage's artefact: its component's, or the one that computes its kind.
+
+    A plug-in's own text is in the key; here stand the modules of ours that it imports.
+    """
+    if stage.kind in SOURCES_OF_KIND:
+        return [SOURCES_OF_KIND[stage.kind]]
+    named = named_components(stage)
+    makers = [named["component"]] if "component" in named else [named[role] for role in DATA]
+    with plugged_in(plugins_of([stage])):
+        return sorted({module for registry, name in makers for module in _modules(registry, name)})
+
+
+def _modules(registry: Registry, name: str) -> Sequence[str]:
+    plugin = registry.plugin(name)
+    return modules_imported_by(plugin.tree) if plugin else [registry.module_of(name)]
 
 
 def _ended(
@@ -178,6 +201,7 @@ def _ended(
         content = {"label": stage.label, "reason": reason, "traceback": trace, "stage": stage.to_json()}
         if trace:
             with suppress(OSError):  # on a full disk the reason still reaches the table
+                store.failure_path(stage.key).parent.mkdir(exist_ok=True)
                 write_json(store.failure_path(stage.key), content)
     log.write(status, stages=[stage.key for stage in stages], reason=reason)
     return [Outcome(stage.ref, status, reason=reason) for stage in stages]

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, model_validator
 
 from settings.options import Options
 from settings.records import LabelSpace, Mask, Photo, WeakSet
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Weights = dict[str, torch.Tensor]
     """Named tensors, as they are stored in safetensors; a fine-tuned backbone's names begin with `backbone.`."""
 
+Saliency: TypeAlias = NDArray[np.uint8]
+"""How likely each pixel belongs to any object, 0–255, (H, W)."""
 TrainingMode = Literal["frozen", "fine_tuned"]
 """Whether only heads are trained, on stored features, or the backbone too."""
 
@@ -34,7 +36,7 @@ NAMED_WEIGHTS = ("packaged", "pretrained", "random")
 
 
 class BackboneOptions(Options):
-    """The network under every method: any timm name, at one input size."""
+    """The network under every method, at one input size: any timm name, or `vgg16_largefov` (the paper's)."""
 
     name: str = "tf_efficientnet_lite0"
     weights: str = Field("packaged", description=" | ".join((*NAMED_WEIGHTS, "a .safetensors or .pth file")))
@@ -51,8 +53,17 @@ class TrainingOptions(Options):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(1e-4, ge=0, le=1)
+    schedule: Literal["poly", "step"] = "poly"
     poly_power: float = Field(0.9, ge=0, le=10)
+    milestones: tuple[NonNegativeInt, ...] = Field((), description="epoch indices where `step` divides the rate by 10")
     backbone_factor: float = Field(0.1, ge=0, le=1, description="learning rate of the backbone relative to new layers")
+    bias_factor: float = Field(1.0, ge=0, le=10, description="learning rate of biases relative to their weights")
+
+    @model_validator(mode="after")
+    def _milestones_are_read(self) -> TrainingOptions:
+        if self.milestones and self.schedule != "step":
+            raise ValueError("milestones belong to schedule: step")
+        return self
 
 
 @dataclass(frozen=True, order=True)
@@ -104,25 +115,57 @@ class LocalizationMaps:
     upsampling: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
 
 
-class Localizer(ABC):
-    """Photos with image-level labels → localization maps (the field's "seeds")."""
+class Part(ABC):  # noqa: B024 - abstract by what its subclasses declare
+    """What all kinds of component have in common: checked options, a version, and what they take from elsewhere."""
 
     options_model: ClassVar[type[Options]] = Options
     version: ClassVar[int] = 1
-    modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
+    """Raised when the outcome changes: it is part of every key."""
     apply_options: ClassVar[frozenset[str]] = frozenset()
     """Options that only `apply` reads: changing them trains nothing anew."""
+    place_options: ClassVar[frozenset[str]] = frozenset()
+    """Options that say where files lie: not in any key, since the files' contents are."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
+
+    @property
+    def supervision(self) -> str:
+        """What it uses beyond the photos, letters joined by `+`: I image-level labels, S supervised saliency, …"""
+        return ""
+
+    def files(self, photo: Photo) -> tuple[Path, ...]:
+        """The files made by other programs that it reads for a photo; raises UserError for one that is missing."""
+        return ()
+
+    def weight_files(self) -> tuple[Path, ...]:
+        """The weights that its `fit` begins with, besides the backbone's; raises UserError for a missing file."""
+        return ()
+
+
+class Localizer(Part):
+    """Photos with image-level labels → localization maps (the field's "seeds")."""
+
+    modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
+    trained: ClassVar[bool] = True
+    """False for maps that nothing was trained for here: `fit` is then never called and its weights are empty."""
+
+    @property
+    def supervision(self) -> str:
+        """Image-level labels."""
+        return "I"
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """The features that `fit` reads when the backbone is frozen."""
         return (FeatureRequest(flip=False), FeatureRequest(flip=True))
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """The features that `apply` reads."""
+        """The features of its own photos that `apply` reads."""
         return (FeatureRequest(flip=False), FeatureRequest(flip=True))
+
+    def reference_features(self) -> tuple[FeatureRequest, ...]:
+        """The features that `apply` reads of any photo of the setting."""
+        return ()
 
     @abstractmethod
     def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
@@ -130,9 +173,27 @@ class Localizer(ABC):
 
     @abstractmethod
     def apply(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
+        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
     ) -> Iterator[LocalizationMaps]:
-        """One record a photo, with maps of the photo's own labels only."""
+        """One record a photo, with maps of the photo's own labels only; `weak` is what was trained on."""
+
+    def views(
+        self, photo: Photo, weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> Mapping[str, LocalizationMaps]:
+        """The maps that are fused into those of `apply`, or stand beside them, by name, to be looked at."""
+        return {}
+
+    def scores_NK(
+        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> NDArray[np.float32] | None:
+        """The classifier's logits, (photos, K), from `apply_features`; None where there is no classifier."""
+        return None
+
+    def measures(
+        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> Mapping[str, float]:
+        """What is worth watching of a trained localizer on some photos, by name."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -143,17 +204,33 @@ class Fit:
     log: tuple[Mapping[str, float], ...]
 
 
-class Labeler(ABC):
+class Cue(Part):
+    """Photos → where they show objects at all, without saying which (saliency)."""
+
+    reads_masks: ClassVar[bool] = False
+    """True for a cue that is simulated from true masks, which the harness then hands to `simulate`."""
+
+    @property
+    def supervision(self) -> str:
+        """A supervised salient-object network, unless a cue says otherwise."""
+        return "S"
+
+    def apply(self, photos: Sequence[Photo]) -> Iterator[Saliency]:
+        """One saliency map a photo at photo size; not called where `reads_masks`."""
+        raise NotImplementedError
+
+    def simulate(self, photo_id: str, truth_HW: Mask) -> Saliency:
+        """The saliency map of a photo from its true mask; called only where `reads_masks`."""
+        raise NotImplementedError
+
+
+class Labeler(Part):
     """Localization maps → pseudo labels."""
 
-    options_model: ClassVar[type[Options]] = Options
-    version: ClassVar[int] = 1
     needs_maps: ClassVar[bool] = True
+    needs_cue: ClassVar[bool] = False
     chosen_option: ClassVar[str | None] = None
     """The option that a selection policy may choose on a threshold sweep, if there is one."""
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
 
     @property
     def declared_threshold(self) -> float | None:
@@ -166,8 +243,8 @@ class Labeler(ABC):
         return type(self)(self.options.model_copy(update={self.chosen_option: threshold}))
 
     @abstractmethod
-    def label(self, photo: Photo, maps: LocalizationMaps | None) -> Mask:
-        """The pseudo label at photo size, uint8 (H, W), 255 where undecided; `maps` is None only if not needed."""
+    def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
+        """The pseudo label at photo size, uint8 (H, W), 255 where undecided; None is what is not needed."""
 
 
 @dataclass(frozen=True)
@@ -179,19 +256,12 @@ class PseudoLabelled:
     pseudo_label: Callable[[str], Mask]
 
 
-class Segmenter(ABC):
+class Segmenter(Part):
     """Pseudo labels → a segmentation network, run on photos without labels (stage 2)."""
 
-    options_model: ClassVar[type[Options]] = Options
-    version: ClassVar[int] = 1
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
-    apply_options: ClassVar[frozenset[str]] = frozenset()
-    """Options that only `apply` reads."""
     trained: ClassVar[bool] = True
     """False for a segmenter that learns nothing: `fit` is then never called and its weights are empty."""
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """The features that `fit` reads when the backbone is frozen."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,12 +12,14 @@ from torch import nn
 
 from methods.base import BackboneOptions, FeatureBank, FeatureRequest
 from methods.networks.backbones import build
-from methods.training import Group, named_tensors
+from methods.training import Group, groups_of, named_tensors
 from settings.images import resize
 from settings.records import Image, Photo
 
 MEMORY_LIMIT = 2 << 30
 """Resized photos are kept in memory up to this many bytes; beyond it they are decoded anew each time."""
+Augmentation = Callable[[Image], Image]
+"""Changes the colours of one square, never its shape."""
 
 
 class Inputs(Protocol):
@@ -26,11 +28,21 @@ class Inputs(Protocol):
     module: nn.Module
     channels: tuple[int, ...]
 
-    def __call__(self, rows: NDArray[np.int64], flips: NDArray[np.bool_]) -> list[torch.Tensor]:
-        """float32 (B, C, h, w) a level, of the photos `rows`, mirrored where `flips` says."""
+    def __call__(
+        self,
+        rows: NDArray[np.int64],
+        flips: NDArray[np.bool_],
+        scale: float = 1.0,
+        augmentation: Augmentation | None = None,
+    ) -> list[torch.Tensor]:
+        """float32 (B, C, h, w) a level, of the photos `rows` at `scale` times the backbone's size.
+
+        Mirrored where `flips` says; `augmentation` changes the colours of each. Raises ValueError for an
+        augmentation where features are stored: they are of photos as they are.
+        """
         ...
 
-    def groups(self, backbone_factor: float) -> list[Group]:
+    def groups(self, backbone_factor: float, bias_factor: float = 1.0) -> list[Group]:
         """The parameters that training changes, if any."""
         ...
 
@@ -49,14 +61,22 @@ class FrozenInputs:
         first = self(np.zeros(1, np.int64), np.zeros(1, np.bool_))
         self.channels: tuple[int, ...] = tuple(features.shape[1] for features in first)
 
-    def __call__(self, rows: NDArray[np.int64], flips: NDArray[np.bool_]) -> list[torch.Tensor]:
+    def __call__(
+        self,
+        rows: NDArray[np.int64],
+        flips: NDArray[np.bool_],
+        scale: float = 1.0,
+        augmentation: Augmentation | None = None,
+    ) -> list[torch.Tensor]:
         """One read of the bank a level."""
+        if augmentation is not None:
+            raise ValueError("stored features are of photos as they are: no augmentation with a frozen backbone")
         ids = [self._ids[row] for row in rows]
-        requests = ([FeatureRequest(flip=bool(flip), level=level) for flip in flips] for level in self._levels)
+        requests = ([FeatureRequest(scale, bool(flip), level) for flip in flips] for level in self._levels)
         features = (self._bank.features_BCHW(ids, request) for request in requests)
         return [level.to(self._device, memory_format=torch.channels_last) for level in features]
 
-    def groups(self, backbone_factor: float) -> list[Group]:
+    def groups(self, backbone_factor: float, bias_factor: float = 1.0) -> list[Group]:
         """Nothing of a frozen backbone is trained."""
         return []
 
@@ -75,16 +95,23 @@ class TrainedInputs:
         self.channels: tuple[int, ...] = self._backbone.channels
         self._device = device
 
-    def __call__(self, rows: NDArray[np.int64], flips: NDArray[np.bool_]) -> list[torch.Tensor]:
+    def __call__(
+        self,
+        rows: NDArray[np.int64],
+        flips: NDArray[np.bool_],
+        scale: float = 1.0,
+        augmentation: Augmentation | None = None,
+    ) -> list[torch.Tensor]:
         """One forward pass."""
-        images_BHWC = np.stack([self.squares[row] for row in rows])
+        squares = [self.squares.at(row, scale) for row in rows]
+        images_BHWC = np.stack([augmentation(square) for square in squares] if augmentation else squares)
         images_BHWC[flips] = images_BHWC[flips, :, ::-1]
         features: list[torch.Tensor] = self._backbone(self._backbone.to_input(images_BHWC).to(self._device))
         return features
 
-    def groups(self, backbone_factor: float) -> list[Group]:
+    def groups(self, backbone_factor: float, bias_factor: float = 1.0) -> list[Group]:
         """The whole backbone, at its own learning rate."""
-        return [Group(list(self._backbone.parameters()), backbone_factor)]
+        return groups_of(self._backbone, backbone_factor, bias_factor)
 
     def weights_with(self, **heads: nn.Module) -> dict[str, torch.Tensor]:
         """The heads and the trained backbone."""
@@ -92,20 +119,26 @@ class TrainedInputs:
 
 
 class Squares:
-    """Photos resized to squares, decoded once each while they fit in memory."""
+    """Photos resized to squares, each kept while there is room in memory."""
 
     def __init__(self, photos: Sequence[Photo], side: int) -> None:
         self._photos, self._side = photos, side
-        self._kept: dict[int, Image] = {}
-        self._room = MEMORY_LIMIT // (side * side * 3)
+        self._kept: dict[tuple[int, int], Image] = {}
+        self._room = MEMORY_LIMIT
 
     def __getitem__(self, row: int) -> Image:
         """uint8 RGB (side, side, 3)."""
-        if row in self._kept:
-            return self._kept[row]
-        square = resize(self._photos[row].image(), self._side, self._side)
-        if len(self._kept) < self._room:
-            self._kept[row] = square
+        return self.at(row, 1.0)
+
+    def at(self, row: int, scale: float) -> Image:
+        """The same at `scale` times the side, rounded as the features stage does."""
+        side = round(self._side * scale)
+        if (row, side) in self._kept:
+            return self._kept[row, side]
+        square = resize(self._photos[row].image(), side, side)
+        if square.nbytes <= self._room:
+            self._room -= square.nbytes
+            self._kept[row, side] = square
         return square
 
 

@@ -1,7 +1,17 @@
 """Floors and ceilings, as ordinary recipes that a suite names under `references:`."""
 
+import re
 from typing import Any
 
 REFERENCES: dict[str, dict[str, Any]] = {
     "all-background": {"labeler": "all_background", "segmenter": "all_background"},
+    "few-shot(16)": {"reveal": 16},
+    "full-supervision": {"reveal": "all"},
 }
+
+
+def reference(name: str) -> dict[str, Any] | None:
+    """The recipe of that name, `few-shot(n)` for any n ≥ 1; None where there is none."""
+    if few := re.fullmatch(r"few-shot\(([1-9]\d{0,6})\)", name):
+        return {**REFERENCES["few-shot(16)"], "reveal": int(few[1])}
+    return REFERENCES.get(name)

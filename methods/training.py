@@ -1,4 +1,4 @@
-"""The one training loop: SGD with parameter groups, poly schedule, mixed precision, a checkpoint after every epoch.
+"""The one training loop: SGD with parameter groups, a schedule, mixed precision, a checkpoint after every epoch.
 
 All randomness comes from (rng seed, epoch), so a run that was killed continues from its last epoch to the same result.
 """
@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,16 @@ class Group:
     factor: float = 1.0
 
 
+def groups_of(module: nn.Module, factor: float = 1.0, bias_factor: float = 1.0) -> list[Group]:
+    """What of a module is trained: its weights at `factor`, and its biases at `factor` times `bias_factor`."""
+    named = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+    if bias_factor == 1:
+        return [Group([parameter for _, parameter in named], factor)]
+    biases = [parameter for name, parameter in named if name.rpartition(".")[2] == "bias"]
+    weights = [parameter for name, parameter in named if name.rpartition(".")[2] != "bias"]
+    return [Group(weights, factor), Group(biases, factor * bias_factor)]
+
+
 def train(
     module: nn.Module,
     groups: Sequence[Group],
@@ -46,10 +58,12 @@ def train(
     step: StepFunction,
     options: TrainingOptions,
     context: StageContext,
+    begins: Mapping[str, int] | None = None,
 ) -> tuple[Mapping[str, float], ...]:
     """Train `module` in place on `items` items and return one row a epoch: mean of each loss term, learning rate.
 
     An epoch visits each item once; a last batch that is not full is dropped (batch norm needs company).
+    A term named in `begins` counts from that epoch index on; before it is only logged.
     Raises TrainingDiverged for a loss that is not finite.
     """
     module.to(memory_format=torch.channels_last)
@@ -64,7 +78,8 @@ def train(
     log = checkpoint.load()
     with flushed_denormals():
         for epoch in range(len(log), options.epochs):
-            log.append(_epoch(module, optimizer, items, step, options, context, epoch))
+            counted = partial(_counted, epoch=epoch, begins=begins or {})
+            log.append(_epoch(module, optimizer, items, step, counted, options, context, epoch))
             checkpoint.save(log)
     return tuple(log)
 
@@ -85,6 +100,7 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     items: int,
     step: StepFunction,
+    counted: Callable[[Losses], Losses],
     options: TrainingOptions,
     context: StageContext,
     epoch: int,
@@ -95,10 +111,11 @@ def _epoch(
     steps = max(1, items // options.batch)
     sums: dict[str, float] = {}
     for index, batch in enumerate(_batches(rng.permutation(items), options.batch)):
-        fraction = (epoch * steps + index) / (options.epochs * steps)
-        rate = options.learning_rate * (1 - fraction) ** options.poly_power
+        rate = learning_rate(options, epoch, (epoch * steps + index) / (options.epochs * steps))
         _set_learning_rate(optimizer, rate)
-        for name, value in _update(optimizer, step, batch, rng, context, f"epoch {epoch}, step {index}").items():
+        for name, value in _update(
+            optimizer, step, counted, batch, rng, context, f"epoch {epoch}, step {index}"
+        ).items():
             sums[name] = sums.get(name, 0.0) + value
         means = {name: value / (index + 1) for name, value in sums.items()}
         context.progress(epoch * steps + index + 1, options.epochs * steps, "steps", epoch=epoch + 1, **means)
@@ -110,6 +127,17 @@ def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]
     return (order[index * size : (index + 1) * size] for index in range(full))
 
 
+def learning_rate(options: TrainingOptions, epoch: int, fraction: float) -> float:
+    """The rate of a step in epoch index `epoch`, after `fraction` of all steps.
+
+    poly: base · (1 − fraction)^power (Chen et al., TPAMI 2018); step: a tenth from each milestone on.
+    """
+    factor: float = (1 - fraction) ** options.poly_power
+    if options.schedule == "step":
+        factor = 0.1 ** sum(epoch >= milestone for milestone in options.milestones)
+    return options.learning_rate * factor
+
+
 def _set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
@@ -118,6 +146,7 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def _update(
     optimizer: torch.optim.Optimizer,
     step: StepFunction,
+    counted: Callable[[Losses], Losses],
     batch: NDArray[np.int64],
     rng: np.random.Generator,
     context: StageContext,
@@ -129,9 +158,14 @@ def _update(
     if not all(map(math.isfinite, values.values())):
         raise TrainingDiverged(f"{where}: the loss is not finite ({values}); try a lower learning_rate")
     optimizer.zero_grad(set_to_none=True)
-    torch.stack([loss.float() for loss in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
+    torch.stack([loss.float() for loss in counted(losses).values()]).sum().backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return values
+
+
+def _counted(losses: Losses, epoch: int, begins: Mapping[str, int]) -> Losses:
+    """The terms that are trained on in an epoch."""
+    return {name: loss for name, loss in losses.items() if epoch >= begins.get(name, 0)}
 
 
 class Checkpoint:
@@ -147,19 +181,24 @@ class Checkpoint:
             tensors[f"momentum.{index}"] = buffer
         self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix(".partial")
-        save_file(
-            {name: value.cpu().contiguous() for name, value in tensors.items()}, partial, {"log": json.dumps(log)}
-        )
-        partial.replace(self._path)
+        kept, text = {name: value.cpu().contiguous() for name, value in tensors.items()}, json.dumps(log)
+        try:
+            save_file(kept, partial, {"log": text, "sha256": _digest(kept, text)})
+            partial.replace(self._path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def load(self) -> list[Mapping[str, float]]:
         """Restore the last state and return its log; an absent, damaged or foreign file means the beginning."""
         try:
             with safe_open(self._path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-                log: list[Mapping[str, float]] = json.loads(file.metadata()["log"])
+                text, digest = file.metadata()["log"], file.metadata()["sha256"]
         except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return []
+        if digest != _digest(tensors, text):
+            return []
+        log: list[Mapping[str, float]] = json.loads(text)
         state = _with_prefix(tensors, "module.")
         if _shapes(state) != _shapes(self._module.state_dict()):
             return []
@@ -176,6 +215,15 @@ class Checkpoint:
     def _momentum(self) -> dict[int, torch.Tensor]:
         buffers = (self._optimizer.state[parameter].get("momentum_buffer") for parameter in self._parameters())
         return {index: buffer for index, buffer in enumerate(buffers) if buffer is not None}
+
+
+def _digest(tensors: Mapping[str, torch.Tensor], log: str) -> str:
+    """sha256 of a checkpoint's content: a flipped bit would be trained on without a word."""
+    digest = sha256(log.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:

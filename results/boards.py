@@ -1,7 +1,8 @@
 """Which rows may stand in one table.
 
 Never mixed: data sets, selection policies, protocol versions, training modes, supervision, and, stage by stage,
-evaluation fingerprints. Controls that neither train nor use supervision (empty fields) stand on every board.
+evaluation fingerprints. Controls that neither train nor use supervision (empty fields) stand on every board; so do
+ceilings, which train on true masks.
 """
 
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import NamedTuple
 
-from results.rows import Row
+from results.rows import CEILING, Row
 from results.selection import is_ranked
 
 
@@ -57,9 +58,7 @@ def boards(rows: Iterable[Row]) -> list[Board]:
     for world, group in groupby(ordered, key=_world):
         members = list(group)
         for mode, supervision in _groups_of_comparable(members):
-            joined = [
-                row for row in members if row.training_mode in ("", mode) and row.supervision in ("", supervision)
-            ]
+            joined = [row for row in members if _joins((row.training_mode, row.supervision), (mode, supervision))]
             found += [Board(*world, mode, supervision, tuple(part)) for part in _by_evaluation(joined)]
     return found
 
@@ -78,7 +77,12 @@ def _world(row: Row) -> _World:
 def _groups_of_comparable(rows: list[Row]) -> list[tuple[str, str]]:
     """(training mode, supervision) of each board; an empty field makes a board only where it can join no other."""
     pairs = {(row.training_mode, row.supervision) for row in rows}
-    return sorted(p for p in pairs if not any(o != p and p[0] in ("", o[0]) and p[1] in ("", o[1]) for o in pairs))
+    return sorted(pair for pair in pairs if not any(pair != other and _joins(pair, other) for other in pairs))
+
+
+def _joins(row: tuple[str, str], board: tuple[str, str]) -> bool:
+    is_ceiling_among_others = row[1] == CEILING and board[1] != ""
+    return row[0] in ("", board[0]) and (row[1] in ("", board[1]) or is_ceiling_among_others)
 
 
 def _by_evaluation(rows: list[Row]) -> list[list[Row]]:

@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from results.boards import Board
-from results.rows import STAGES, Row
+from results.rows import CEILING, STAGES, Row
 
 SEEDS_TO_RANK = 3
 """With fewer rng seeds a line is shown, marked, and not ranked."""
@@ -64,6 +64,11 @@ class Line:
     def rng_seeds(self) -> tuple[int, ...]:
         """Ascending."""
         return tuple(sorted({row.rng_seed for row in self.rows}))
+
+    @property
+    def is_ceiling(self) -> bool:
+        """Whether it trained on true masks."""
+        return any(row.supervision == CEILING for row in self.rows)
 
     @property
     def masks_chosen(self) -> int:

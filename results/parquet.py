@@ -18,8 +18,11 @@ def read_table(path: Path) -> pa.Table:
     try:
         # A file handle, not the path: pyarrow would read folder names like `split=val` as columns.
         with path.open("rb") as file:
-            return pq.read_table(file)
+            table = pq.read_table(file)
+        # Damaged names show only when they are asked for.
+        _ = table.column_names
     except FileNotFoundError:
         raise UserError(path, "no such file", "a parquet table") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError, TypeError, LookupError) as error:
         raise UserError(path, f"an unreadable table ({error})", "a parquet file that Seedbed wrote") from None
+    return table

@@ -20,6 +20,8 @@ Stage: TypeAlias = Literal["maps", "refined", "pseudo_labels", "segmentation"]
 STAGES: tuple[str, ...] = get_args(Stage)
 IDENTITY = ("dataset", "split", "recipe", "setting", "training_mode", "rng_seed", "stage", "variant", "policy")
 """The columns that are together unique."""
+CEILING = "M"
+"""The supervision of a row that trained on true masks: shown on every board, never ranked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ class Row:
     training_fingerprint: str
 
     supervision: str
-    """The board: `I`, `I+S`, …; empty for a control that uses none, which stands on every board."""
+    """The board: `I`, `I+S`, …; empty for a control that uses none, `M` for a ceiling: both stand on every board."""
     labels_read: int = 0
     masks_scored: int = 0
     masks_chosen: int = 0
@@ -128,7 +130,7 @@ def read_rows(path: Path) -> list[Row]:
     _check_columns(path, table)
     try:
         return [Row(**record) for record in table.cast(SCHEMA).to_pylist()]
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, RecursionError) as error:
         raise UserError(path, f"a row that is none ({error})", f"rows of version {ROW_VERSION}") from None
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from results.metrics.counts import Counts, count, fill_void
 from results.metrics.miou import MeanIoU, mean_iou, nullable
 from results.protocols import protocol as protocol_named
-from settings.errors import UserError
+from settings.config import existing_folder
+from settings.errors import UserError, printable
 from settings.masks import read_mask
 from settings.records import UNKNOWN, Mask, fingerprint
 
@@ -88,6 +89,7 @@ def score_folder(
     """
     rules = protocol_named(protocol)
     _check_options(classes, void)
+    truth, predictions = _folder(truth, "mask"), _folder(predictions, "prediction")
     truths, predicted = _names(truth, "mask"), _names(predictions, "prediction")
     total, digest = Counts.zero(classes), []
     for image in _images(predictions, truth, truths, classes, void, allow_missing):
@@ -135,9 +137,14 @@ def _check_options(classes: int, void: str) -> None:
         raise UserError("--void", f"'{void}'", "one of " + ", ".join(get_args(Void)))
 
 
+def _folder(path: Path, what: str) -> Path:
+    folder = existing_folder(path)
+    if folder is None:
+        raise UserError(path, "no folder", f"a folder of {what} PNGs")
+    return folder
+
+
 def _names(folder: Path, what: str) -> list[str]:
-    if not folder.is_dir():
-        raise UserError(folder, "no folder", f"a folder of {what} PNGs")
     # Names with a leading dot are what file managers leave behind.
     names = sorted(f.name for f in folder.iterdir() if f.suffix.lower() == ".png" and not f.name.startswith("."))
     if not names:
@@ -154,4 +161,4 @@ def _three(value: float) -> str:
 
 
 def _some(names: tuple[str, ...], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+    return ", ".join(map(printable, names[:most])) + (", …" if len(names) > most else "")

@@ -100,6 +100,8 @@ def _void(rule: str) -> str:
 
 
 def _unranked(board: Board, line: Line) -> str:
+    if line.is_ceiling:
+        return "a ceiling, trained on true masks"
     if not board.ranked:
         return f"policy {board.policy}"
     return f"fewer than {SEEDS_TO_RANK} rng seeds" if len(line.rng_seeds) < SEEDS_TO_RANK else ""

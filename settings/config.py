@@ -13,6 +13,16 @@ def config_file() -> Path:
     return Path(os.environ.get("SEEDBED_CONFIG") or Path.home() / ".config" / "seedbed" / "config.yaml")
 
 
+def existing_folder(path: Path) -> Path | None:
+    """The folder, `~` expanded; None where there is none, or none can be."""
+    try:
+        expanded = path.expanduser()
+        return expanded if expanded.is_dir() else None
+    except (OSError, RuntimeError):
+        # A name that is too long, or a home that nobody has.
+        return None
+
+
 def data_root(dataset: str) -> Path:
     """The folder that the configuration names for a data set (`data: {voc12: PATH}`); raises UserError without one."""
     path = config_file()
@@ -22,8 +32,11 @@ def data_root(dataset: str) -> Path:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         root = content["data"][dataset]
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+    except (OSError, yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError(path, f"no entry for {dataset}", "a YAML mapping", mend) from None
     if not isinstance(root, str) or not root:
         raise UserError(path, f"{root!r} for {dataset}", "a path", mend)
-    return Path(root).expanduser()
+    try:
+        return Path(root).expanduser()
+    except RuntimeError:
+        raise UserError(path, f"{root!r} for {dataset}", "a path of somebody who has a home", mend) from None

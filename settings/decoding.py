@@ -29,6 +29,9 @@ def opened(path: Path, formats: tuple[str, ...], expected: str) -> Iterator[Imag
     Pillow's warnings about doubtful metadata are of no use to who reads pixels: they are not shown.
     """
     try:
+        if path.exists() and not path.is_file():
+            # A pipe would be waited for without end.
+            raise UserError(path, "an unreadable image (not a regular file)", expected)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with PillowImage.open(path, formats=formats) as image:

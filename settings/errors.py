@@ -5,6 +5,9 @@ from difflib import get_close_matches
 
 MAX_LISTED = 50
 """More known names than these are counted, not listed."""
+MAX_FOUND = 400
+"""What users gave is shown up to this length, its middle left out."""
+MAX_EXPECTED = 2000
 
 
 class UserError(Exception):
@@ -12,8 +15,9 @@ class UserError(Exception):
 
     def __init__(self, where: object, found: str, expected: str, mend: str = "") -> None:
         self._parts = (str(where), found, expected, mend)
-        line = f"{where}: found {found}; expected {expected}" + (f"; {mend}" if mend else "")
-        super().__init__(" ".join(line.split()))
+        place, found = _shown(where, MAX_FOUND), _shown(found, MAX_FOUND)
+        expected, mend = _shown(expected, MAX_EXPECTED), _shown(mend, MAX_EXPECTED)
+        super().__init__(f"{place}: found {found}; expected {expected}" + (f"; {mend}" if mend else ""))
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, ...]]:
         return type(self), self._parts
@@ -25,6 +29,16 @@ def unknown_name(where: object, what: str, name: str, known: Iterable[str]) -> U
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     mend = f"did you mean '{close[0]}'?" if close else ""
     return UserError(where, f"unknown {what} '{name}'", _choice(known), mend)
+
+
+def printable(text: str) -> str:
+    """The text with escapes for control characters and lone surrogates, which terminals obey or refuse."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _shown(part: object, most: int) -> str:
+    text = " ".join(str(part).split())
+    return printable(text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}")
 
 
 def _choice(known: list[str]) -> str:

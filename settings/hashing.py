@@ -1,11 +1,13 @@
 """File hashes that are computed once: cached by path, size, modification time and inode."""
 
+import errno
 import hashlib
 import os
 import sqlite3
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from stat import S_ISREG
 
 from settings.errors import UserError
 
@@ -62,7 +64,13 @@ class HashCache:
 
 
 def _identity(path: Path) -> tuple[str, str]:
-    stat = path.stat()
+    try:
+        stat = path.stat()
+    except ValueError:
+        raise OSError(errno.EINVAL, "a name with a null byte", str(path)) from None
+    if not S_ISREG(stat.st_mode):
+        # A pipe would be waited for without end.
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return str(path.absolute()), f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
 
 

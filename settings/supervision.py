@@ -7,8 +7,9 @@ from settings.dataset import Dataset
 from settings.errors import UserError
 from settings.records import Mask
 
-Purpose = Literal["score", "choose", "train", "show"]
-"""Why a mask is read: to report a number, to choose an option, to train on it, to draw a picture."""
+Purpose = Literal["score", "choose", "train", "simulate", "show"]
+"""Why a mask is read: to report a number, to choose an option, to train on it, to simulate a saliency network that
+was trained on masks, to draw a picture."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Gate:
         mask = self._dataset.read_mask(photo_id)
         self._ids.setdefault(split, []).append(photo_id)
         return mask
+
+    def mask_of(self, photo_id: str) -> Mask:
+        """The true mask of a photo of any split."""
+        split = next((name for name, ids in self._members.items() if photo_id in ids), "")
+        return self.mask(split, photo_id)
 
     def entries(self) -> tuple[LedgerEntry, ...]:
         """What was read so far, one entry a split."""

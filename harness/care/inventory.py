@@ -70,7 +70,7 @@ class Slot:
             return frozenset({str(json.loads((self.folder / "done.json").read_text(encoding="utf-8"))["attempt"])})
         except FileNotFoundError:
             return frozenset()
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return frozenset(path.name for path in self.folder.glob("attempt-*"))
 
     def _part_of(self, path: Path) -> Part:

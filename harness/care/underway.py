@@ -55,7 +55,7 @@ def _inputs_of(path: Path) -> list[Ref]:
         inputs = json.loads(path.read_text(encoding="utf-8"))["inputs"]
         pairs = [pair for refs in inputs.values() for pair in refs] if isinstance(inputs, dict) else inputs
         return [Ref(str(kind), str(key)) for kind, key in pairs]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return []
 
 
@@ -63,5 +63,5 @@ def _kind_of(path: Path) -> list[str]:
     """The kind of a described stage; none where its description cannot be read."""
     try:
         return [str(json.loads(path.read_text(encoding="utf-8"))["kind"])]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return []

@@ -119,5 +119,5 @@ def _wrong_with(path: Path, recorded: FileHash | None) -> str:
 def _format_of(marker: Path) -> object:
     try:
         return json.loads(marker.read_text(encoding="utf-8"))["format"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "unreadable"

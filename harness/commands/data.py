@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @data_app.callback()
 def data(context: typer.Context) -> None:
-    """List, check, show and fetch data sets."""
+    """List, check, show and fetch data sets, and import what other programs made of them."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -88,6 +88,25 @@ def fetch(name: NameArgument, set_: SetOption = None) -> None:
     if name != "voc12":
         raise UserError("seedbed data fetch", f"'{name}'", "voc12", "no other data set is downloaded")
     typer.echo(fetch_voc12(open_options(name, set_ or []).root, watched))
+
+
+@data_app.command(name="import-maps")
+def import_maps_(
+    source: Annotated[Path, typer.Argument(help="a folder of .npy dictionaries named by photo id")],
+    output: Annotated[Path, typer.Argument(help="the folder to write .npz files to, as localizer 'folder' reads them")],
+    array: Annotated[str | None, typer.Option(help="which maps; default attn_highres, high_res, highres, cam")] = None,
+    keys: Annotated[
+        Literal["classes", "mask-values"] | None, typer.Option(help="0-based class ids, or 0 for the background")
+    ] = None,
+    normalise: Annotated[bool, typer.Option("--normalise", help="divide each map by its own maximum")] = False,
+) -> None:
+    """Convert the maps of IRN, PSA, SEAM, CLIP-ES and their like.
+
+    The files are pickles: what asks for more than arrays is refused, and nothing of it runs.
+    """
+    from harness.conversion.maps import import_maps
+
+    typer.echo(import_maps(source, output, array, keys, normalise, watched))
 
 
 def watched(items: Sequence[T]) -> Iterator[T]:

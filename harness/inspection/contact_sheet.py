@@ -11,21 +11,19 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from harness.gallery import with_mask
 from harness.inspection.inspecting import Place
+from harness.sheet import legend
 from settings.dataset import Dataset
 from settings.errors import UserError
 from settings.images import resize
-from settings.masks import PALETTE
 from settings.records import UNKNOWN, Image
 from settings.supervision import Gate
 
 COLUMNS = 6
 SIDE = 256
 """Photos are made at most this long before they are laid out, in pixels."""
-MAX_LEGEND = 40
 MAX_CAPTION = 44
 
 
@@ -67,7 +65,8 @@ def write_sheet(path: Path, dataset: Dataset, shown: Sequence[Cell]) -> None:
         axis.set_title(cell.caption, fontsize=6, parse_math=False)
         axis.imshow(cell.image if cell.image is not None else np.full((2, 3, 3), 200, np.uint8))
     figure.suptitle(f"{dataset.name}: {len(shown)} photos, void white", fontsize=10, parse_math=False)
-    figure.legend(handles=_legend(dataset), loc="outside lower center", ncols=8, fontsize=7, frameon=False)
+    handles = legend(range(1, UNKNOWN), dataset.label_space)
+    figure.legend(handles=handles, loc="outside lower center", ncols=8, fontsize=7, frameon=False)
     _save(figure, path)
 
 
@@ -92,17 +91,6 @@ def _small(image_HWC: Image) -> Image:
     height, width = image_HWC.shape[:2]
     shrink = min(1.0, SIDE / max(height, width))
     return resize(image_HWC, max(1, round(height * shrink)), max(1, round(width * shrink)))
-
-
-def _legend(dataset: Dataset) -> list[Patch]:
-    colours = np.frombuffer(PALETTE, np.uint8).reshape(256, 3) / 255
-    names = dataset.label_space.names[:MAX_LEGEND]
-    return [Patch(color=colours[value], label=_plain(name)) for value, name in enumerate(names, 1) if value < UNKNOWN]
-
-
-def _plain(name: str) -> str:
-    """matplotlib reads `$` as mathematics, and leaves out of legends what begins with `_`."""
-    return name.replace("$", r"\$").replace("_", " ", 1) if name.startswith("_") else name.replace("$", r"\$")
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -99,7 +99,8 @@ def _classes(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
     seen = {class_id for f in scored for class_id in f.shown}
     for class_id, name in enumerate(space.names):
         if class_id not in taught:
-            yield Finding("classes that nothing teaches", f"class '{name}' is no label of any photo of train and dev")
+            untaught = f"class '{name}' is no label of any photo of train and dev"
+            yield Finding("classes that nothing teaches", untaught, fails=True)
         if scored and class_id not in seen:
             yield Finding("classes absent from val", f"class '{name}' is in no mask of val: its IoU is 0 or undefined")
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.reading import expand_variables, override
 from harness.suite import validated_options
+from settings.config import existing_folder
 from settings.dataset import Dataset
 from settings.datasets.folder import Folder
 from settings.discovery import DATASETS
@@ -61,7 +62,7 @@ def open_dataset(name: str, assignments: Sequence[str] = ()) -> Dataset:
     if name in known:
         dataset: Dataset = DATASETS.load(name)(open_options(name, assignments))
         return dataset
-    if not Path(name).is_dir():
+    if existing_folder(Path(name)) is None:
         raise unknown_name("data set", "name or folder", name, known)
     return Folder(open_options("folder", assignments, root=name))
 

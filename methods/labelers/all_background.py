@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from methods.base import Labeler, LocalizationMaps
+from methods.base import Labeler, LocalizationMaps, Saliency
 from settings.records import Mask, Photo
 
 
@@ -13,6 +13,6 @@ class AllBackgroundLabeler(Labeler):
 
     needs_maps = False
 
-    def label(self, photo: Photo, maps: LocalizationMaps | None) -> Mask:
+    def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
         """Zeros at photo size."""
         return np.zeros(photo.image().shape[:2], np.uint8)

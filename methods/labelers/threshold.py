@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from methods.base import Labeler, LocalizationMaps
+from methods.base import Labeler, LocalizationMaps, Saliency
 from methods.upsampling import upsample
 from settings.options import Options
 from settings.records import Mask, Photo
@@ -33,7 +33,7 @@ class Threshold(Labeler):
         """The option, under the constant rule."""
         return self.options.threshold if self.options.rule == "constant" else None
 
-    def label(self, photo: Photo, maps: LocalizationMaps | None) -> Mask:
+    def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
         """uint8 (H, W) without undecided pixels; a photo without labels is all background."""
         assert maps is not None
         if not maps.class_ids:

@@ -58,7 +58,7 @@ class Cam(Localizer):
 
         from methods.inputs import training_inputs
         from methods.networks.heads import ClassMaps
-        from methods.training import Group, train
+        from methods.training import groups_of, train
 
         torch.manual_seed(context.rng_seed)
         inputs = training_inputs(weak.photos, (4,), bank, backbone, context.device)
@@ -69,13 +69,15 @@ class Cam(Localizer):
             maps_BKHW = head(inputs(rows, rng.random(len(rows)) < 0.5)[-1]).float()
             return {"classification": multilabel_soft_margin_loss(maps_BKHW.mean((2, 3)), labels_NK[rows])}
 
-        groups = [Group(list(head.parameters())), *inputs.groups(self.options.training.backbone_factor)]
+        training = self.options.training
+        groups = groups_of(head, bias_factor=training.bias_factor)
+        groups += inputs.groups(training.backbone_factor, training.bias_factor)
         modules = torch.nn.ModuleDict({"head": head, "inputs": inputs.module})
-        log = train(modules, groups, len(weak.photos), step, self.options.training, context)
+        log = train(modules, groups, len(weak.photos), step, training, context)
         return Fit(inputs.weights_with(head=head), log)
 
     def apply(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
+        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
     ) -> Iterator[LocalizationMaps]:
         """Maps of each photo's own labels, in [0, 1]."""
         from methods.networks.heads import ClassMaps
@@ -85,6 +87,23 @@ class Cam(Localizer):
         for photo in photos:
             maps_CHW = summed_maps(head, photo, self.apply_features(), bank, context.device)
             yield LocalizationMaps(photo.id, photo.labels, maps_CHW, bank.image_size(photo.id))
+
+    def scores_NK(
+        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> NDArray[np.float32]:
+        """Logits: means of the class maps over positions, over the photo as it is and mirrored."""
+        import torch
+
+        from methods.networks.heads import ClassMaps
+        from methods.training import part_of
+
+        head = ClassMaps.of_state(part_of(weights, "head")).to(context.device).eval()
+        requests = self.fit_features()
+        with torch.inference_mode():
+            rows = [bank.features_BCHW([p.id] * len(requests), requests).to(context.device) for p in photos]
+            logits_NK = torch.stack([head(features_BCHW).float().mean((0, 2, 3)) for features_BCHW in rows])
+        scores_NK: NDArray[np.float32] = logits_NK.cpu().numpy()
+        return scores_NK
 
 
 def summed_maps(

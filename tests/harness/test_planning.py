@@ -9,9 +9,15 @@ from harness.graph import Stage
 from harness.planning import Plan, make_plan
 from harness.suite import load_suite
 
+ONLY_CAM = (
+    "recipes={cam: {localizer: {name: cam, hidden: 16, training: {epochs: 2, batch: 8}}, labeler: threshold}}",
+    "references=[all-background]",
+)
+"""So that a changed option of this recipe changes all stages of a kind."""
+
 
 def plan_of(*overrides: str) -> Plan:
-    return make_plan(load_suite("smoke", overrides))
+    return make_plan(load_suite("smoke", (*ONLY_CAM, *overrides)))
 
 
 def keys_of(plan: Plan, kind: str) -> set[str]:
@@ -36,7 +42,7 @@ def test_every_stage_comes_after_its_inputs() -> None:
         ("recipes.cam.labeler.threshold=0.5", {"segmenter_fit"}, {"features", "localizer_fit", "sweep"}),
         ("recipes.cam.localizer.hidden=8", {"localizer_fit", "localizer_apply", "sweep"}, {"features", "weak_set"}),
         ("recipes.cam.localizer.flip=false", {"localizer_apply", "sweep"}, {"localizer_fit", "features"}),
-        ("recipes.cam.segmenter.width=8", {"segmenter_fit"}, {"label", "localizer_fit", "features"}),
+        ("segmenter.width=8", {"segmenter_fit"}, {"label", "localizer_fit", "features"}),
         ("rng_seeds=[1]", {"localizer_fit", "segmenter_fit"}, {"features", "weak_set"}),
         ("compute.training_threads=2", {"localizer_fit", "segmenter_fit"}, {"features"}),
         ("compute.threads=2", {"features", "localizer_fit"}, {"weak_set"}),

@@ -1,87 +1,86 @@
-"""What every method has to keep, by being there."""
+"""What every component has to keep, by being there. A new kind of component is one more entry in KINDS.
+
+A component that cannot be built from its defaults (it reads files, say) needs an entry in PREPARED too.
+"""
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from methods.base import BackboneOptions, FeatureRequest, LocalizationMaps, PseudoLabelled
-from settings.discovery import LABELERS, LOCALIZERS, SEGMENTERS, Registry
+from settings.discovery import CUES, LABELERS, LOCALIZERS, REGISTRIES, SEGMENTERS, Registry
+from settings.masks import write_mask
 from settings.options import Options
 from settings.records import UNKNOWN
+from settings.saliency import write_saliency
+from tests.methods.conftest import Toy, make_photo
 
-REGISTRIES = (LOCALIZERS, LABELERS, SEGMENTERS)
-COMPONENTS = [(registry, name) for registry in REGISTRIES for name in registry.names()]
+METHODS = [registry for registry in REGISTRIES.values() if registry.package.startswith("methods.")]
+COMPONENTS = [(registry, name) for registry in METHODS for name in registry.names()]
 SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64, output_stride=8)
 MODES = {"frozen", "fine_tuned"}
+SIZE = (21, 30)
+PHOTOS = [
+    make_photo(photo_id, labels, np.full((*SIZE, 3), 90, np.uint8))
+    for photo_id, labels in {"none": (), "one": (1,), "many": (0, 4, 7)}.items()
+]
+"""For what looks at photos alone; all else is tried on the toy set."""
 
 
-def of(registry: Registry) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("name", registry.names())
+@pytest.fixture
+def folder(tmp_path: Path, toy: Toy) -> Path:
+    """What other programs made of the photos: maps, saliency and masks."""
+    for name in ("maps", "saliency", "masks"):
+        (tmp_path / name).mkdir()
+    for photo in toy.weak.photos:
+        maps_CHW = np.full((len(photo.labels), 5, 7), 0.5, np.float32)
+        np.savez(tmp_path / "maps" / f"{photo.id}.npz", keys=np.array(photo.labels, int), maps=maps_CHW)
+    for photo in PHOTOS:
+        write_saliency(tmp_path / "saliency" / f"{photo.id}.png", np.full(SIZE, 200, np.uint8))
+        value = photo.labels[0] + 1 if photo.labels else 0
+        write_mask(tmp_path / "masks" / f"{photo.id}.png", np.full(SIZE, value, np.uint8))
+    return tmp_path
 
 
-def component(registry: Registry, name: str) -> Any:
-    """With default options, but for one short epoch where there is training."""
+PREPARED: Mapping[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
+    ("localizers", "folder"): lambda folder: {"root": folder / "maps", "supervision": "I"},
+    ("cues", "folder"): lambda folder: {"root": str(folder / "saliency")},
+    ("labelers", "folder"): lambda folder: {"root": folder / "masks", "supervision": "I"},
+}
+"""Options of the components that have none by default."""
+
+
+QUICK = {"training": {"epochs": 1, "batch": 16}, "hidden": 16, "width": 16, "crop": 65}
+"""Instead of the defaults, where a component has such options."""
+
+
+def build(registry: Registry, name: str, folder: Path) -> Any:
+    """A component with its default options, but small and trained for one short epoch."""
     kind = registry.load(name)
-    options = kind.options_model()
-    if "training" in kind.options_model.model_fields:
-        quick = options.training.model_copy(update={"epochs": 1, "batch": 16})
-        options = options.model_copy(update={"training": quick})
+    prepared = PREPARED.get((registry.kind, name))
+    options = kind.options_model(**prepared(folder) if prepared else {})
+    for key, value in QUICK.items():
+        if key in kind.options_model.model_fields:
+            quick = getattr(options, key).model_copy(update=value) if isinstance(value, dict) else value
+            options = options.model_copy(update={key: quick})
     return kind(options)
 
 
-def test_options_are_read_without_torch() -> None:
-    """Planning imports every component; one fresh process shows that none of them brings torch along."""
-    code = (
-        "import sys\n"
-        "from settings.discovery import LOCALIZERS, REFINERS, LABELERS, SEGMENTERS\n"
-        "for registry in (LOCALIZERS, REFINERS, LABELERS, SEGMENTERS):\n"
-        "    for name in registry.names():\n"
-        "        kind = registry.load(name)\n"
-        "        kind(kind.options_model()).options.model_dump(mode='json')\n"
-        "        found = {'torch', 'timm', 'segmentation_models_pytorch', 'matplotlib', 'ray'} & set(sys.modules)\n"
-        "        assert not found, (name, found)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize(("registry", "name"), COMPONENTS, ids=lambda value: getattr(value, "kind", value))
-def test_every_component(registry: Registry, name: str) -> None:
-    kind = registry.load(name)
-    assert isinstance(kind.version, int)
-    assert kind.version >= 1
-    assert kind.__doc__
-    assert kind.__doc__.strip().endswith(".")
-    assert issubclass(kind.options_model, Options)
-    assert isinstance(kind(kind.options_model()).options, kind.options_model)
-    with pytest.raises(ValueError, match="no_such_option"):
-        kind.options_model.model_validate({"no_such_option": 1})
-    dumped = kind.options_model().model_dump(mode="json")
-    assert kind.options_model.model_validate(dumped) == kind.options_model()
-
-
-@pytest.mark.parametrize("registry", [LOCALIZERS, SEGMENTERS], ids=lambda registry: registry.kind)
-def test_declared_modes_and_features(registry: Registry) -> None:
-    for name in registry.names():
-        part = component(registry, name)
-        assert set(part.modes) <= MODES
-        assert part.modes
-        for request in (*part.fit_features(), *part.apply_features()):
-            assert isinstance(request, FeatureRequest)
-            assert 0 <= request.level <= 4
-            assert request.scale > 0
-
-
-@of(LOCALIZERS)
-def test_localizers_give_maps_of_the_photos_own_labels(name: str, toy: Any, surroundings: Callable[..., Any]) -> None:
-    localizer, context = component(LOCALIZERS, name), surroundings()
-    fit = localizer.fit(toy.weak, toy.bank, SMALL, context)
-    assert all(np.isfinite(list(row.values())).all() for row in fit.log)
+def check_localizer(localizer: Any, toy: Toy, context: Callable[..., Any]) -> None:
+    """Maps in [0, 1] of the photo's own labels, whatever other photos are asked for beside it."""
+    weights = {}
+    if localizer.trained:
+        fit = localizer.fit(toy.weak, toy.bank if "frozen" in localizer.modes else None, SMALL, context())
+        weights = fit.weights
+        assert all(np.isfinite(list(row.values())).all() for row in fit.log)
+        assert all(np.isfinite(tensor.numpy()).all() for tensor in weights.values())
     photos = (*toy.weak.photos[:3], toy.weak.photos[3].without_labels())
-    records = list(localizer.apply(photos, fit.weights, toy.bank, context))
+    records = list(localizer.apply(photos, toy.weak, weights, toy.bank, context()))
     assert [record.photo_id for record in records] == [photo.id for photo in photos]
     for photo, record in zip(photos, records, strict=True):
         assert record.class_ids == photo.labels
@@ -90,27 +89,34 @@ def test_localizers_give_maps_of_the_photos_own_labels(name: str, toy: Any, surr
         assert record.image_size == (64, 64)
         if photo.labels:
             assert 0 <= record.maps_CHW.min() <= record.maps_CHW.max() <= 1
+        (alone,) = localizer.apply([photo], toy.weak, weights, toy.bank, context())
+        assert np.allclose(alone.maps_CHW, record.maps_CHW, atol=1e-5)
 
 
-@of(LABELERS)
-def test_labelers_give_masks_of_the_photos_own_labels(name: str, photo: Callable[..., Any]) -> None:
-    labeler = component(LABELERS, name)
+def check_cue(cue: Any, toy: Toy, context: Callable[..., Any]) -> None:
+    """Saliency at photo size, from photos or, in a simulation, from true masks."""
     rng = np.random.default_rng(0)
-    for class_ids in ((), (1,), (0, 4, 7)):
-        one = photo("p", class_ids, np.zeros((21, 30, 3), np.uint8))
-        maps_CHW = rng.random((len(class_ids), 5, 7)).astype(np.float32)
-        maps = LocalizationMaps("p", class_ids, maps_CHW, (21, 30))
-        mask = labeler.label(one, maps)
-        assert (mask.shape, mask.dtype) == ((21, 30), np.uint8)
-        assert set(np.unique(mask).tolist()) <= {0, UNKNOWN, *(k + 1 for k in class_ids)}
-        assert np.array_equal(mask, labeler.label(one, maps))
-        if not labeler.needs_maps:
-            assert np.array_equal(mask, labeler.label(one, None))
+    truths = [rng.integers(0, 3, SIZE).astype(np.uint8) for _ in PHOTOS]
+    if cue.reads_masks:
+        runs = [[cue.simulate(photo.id, mask) for photo, mask in zip(PHOTOS, truths, strict=True)] for _ in range(2)]
+    else:
+        runs = [list(cue.apply(PHOTOS)) for _ in range(2)]
+    for first, second in zip(*runs, strict=True):
+        assert (first.shape, first.dtype) == (SIZE, np.uint8)
+        assert np.array_equal(first, second)
 
 
-@of(LABELERS)
-def test_a_threshold_that_can_be_chosen_is_an_option(name: str) -> None:
-    labeler = component(LABELERS, name)
+def check_labeler(labeler: Any, toy: Toy, context: Callable[..., Any]) -> None:
+    """Masks at photo size of the photo's own labels; what is not needed may be absent."""
+    rng = np.random.default_rng(0)
+    for photo in PHOTOS:
+        maps = LocalizationMaps(photo.id, photo.labels, rng.random((len(photo.labels), 5, 7)).astype(np.float32), SIZE)
+        saliency_HW = rng.integers(0, 256, SIZE).astype(np.uint8)
+        mask = labeler.label(photo, maps, saliency_HW)
+        assert (mask.shape, mask.dtype) == (SIZE, np.uint8)
+        assert set(np.unique(mask).tolist()) <= {0, UNKNOWN, *(label + 1 for label in photo.labels)}
+        needed = (maps if labeler.needs_maps else None, saliency_HW if labeler.needs_cue else None)
+        assert np.array_equal(mask, labeler.label(photo, *needed))
     if labeler.chosen_option is None:
         assert labeler.declared_threshold is None
     else:
@@ -118,16 +124,86 @@ def test_a_threshold_that_can_be_chosen_is_an_option(name: str) -> None:
         assert labeler.with_threshold(0.45).declared_threshold == 0.45
 
 
-@of(SEGMENTERS)
-def test_segmenters_give_masks_at_photo_size(name: str, toy: Any, surroundings: Callable[..., Any]) -> None:
-    segmenter, context, space = component(SEGMENTERS, name), surroundings(), toy.weak.label_space
-    weights = {}
+def check_segmenter(segmenter: Any, toy: Toy, context: Callable[..., Any]) -> None:
+    """Masks at photo size, one a photo, without undecided pixels."""
+    space, weights = toy.weak.label_space, {}
+    bank = toy.bank if "frozen" in segmenter.modes else None
     if segmenter.trained:
         data = PseudoLabelled(toy.weak.photos, space, toy.truth.__getitem__)
-        weights = segmenter.fit(data, toy.bank, SMALL, context).weights
+        weights = segmenter.fit(data, bank, SMALL, context()).weights
     photos = [photo.without_labels() for photo in toy.weak.photos[:9]]
-    masks = list(segmenter.apply(photos, space, weights, toy.bank, SMALL, context))
+    masks = list(segmenter.apply(photos, space, weights, toy.bank, SMALL, context()))
     assert len(masks) == 9
     for mask in masks:
         assert (mask.shape, mask.dtype) == ((64, 64), np.uint8)
         assert mask.max() <= space.foreground
+
+
+KINDS = {LOCALIZERS: check_localizer, CUES: check_cue, LABELERS: check_labeler, SEGMENTERS: check_segmenter}
+"""What a kind of component does, tried on a toy set."""
+
+
+def named(value: object) -> str:
+    return str(getattr(value, "kind", value))
+
+
+def test_every_kind_that_has_components_is_checked() -> None:
+    assert {registry.kind for registry, _ in COMPONENTS} == {registry.kind for registry in KINDS}
+
+
+@pytest.mark.parametrize(("registry", "name"), COMPONENTS, ids=named)
+def test_it_does_what_its_kind_does(
+    registry: Registry, name: str, toy: Toy, folder: Path, surroundings: Callable[..., Any]
+) -> None:
+    KINDS[registry](build(registry, name, folder), toy, surroundings)
+
+
+def test_options_are_read_without_torch() -> None:
+    """Planning imports every component; one fresh process shows that none of them brings torch along."""
+    code = (
+        "import sys\n"
+        "from settings.discovery import REGISTRIES\n"
+        "for registry in REGISTRIES.values():\n"
+        "    for name in registry.names():\n"
+        "        registry.load(name).options_model.model_json_schema()\n"
+        "        found = {'torch', 'timm', 'segmentation_models_pytorch', 'matplotlib', 'ray'} & set(sys.modules)\n"
+        "        assert not found, (name, found)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("registry", "name"), COMPONENTS, ids=named)
+def test_it_declares_itself(registry: Registry, name: str, folder: Path) -> None:
+    kind = registry.load(name)
+    assert isinstance(kind.version, int)
+    assert kind.version >= 1
+    assert kind.__doc__
+    assert kind.__doc__.strip().endswith(".")
+    part = build(registry, name, folder)
+    assert set(part.supervision.split("+")) <= {"", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+    assert kind.apply_options | kind.place_options <= set(kind.options_model.model_fields)
+
+
+@pytest.mark.parametrize(("registry", "name"), COMPONENTS, ids=named)
+def test_its_options_are_checked_and_go_into_keys(registry: Registry, name: str, folder: Path) -> None:
+    part = build(registry, name, folder)
+    model = type(part).options_model
+    assert issubclass(model, Options)
+    assert isinstance(part.options, model)
+    dumped = part.options.model_dump(mode="json")
+    assert model.model_validate(dumped) == part.options
+    with pytest.raises(ValueError, match="no_such_option"):
+        model.model_validate({**dumped, "no_such_option": 1})
+
+
+@pytest.mark.parametrize(
+    ("registry", "name"), [pair for pair in COMPONENTS if pair[0] in (LOCALIZERS, SEGMENTERS)], ids=named
+)
+def test_it_declares_modes_and_features(registry: Registry, name: str, folder: Path) -> None:
+    part = build(registry, name, folder)
+    assert part.modes
+    assert set(part.modes) <= MODES
+    for request in (*part.fit_features(), *part.apply_features()):
+        assert isinstance(request, FeatureRequest)
+        assert 0 <= request.level <= 4
+        assert request.scale > 0

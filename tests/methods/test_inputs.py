@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from methods import inputs
-from methods.base import BackboneOptions
+from methods.base import BackboneOptions, FeatureRequest
+from methods.features import compute
 from methods.inputs import FrozenInputs, Squares, TrainedInputs, training_inputs
 from settings.images import resize
 from settings.records import Photo
@@ -53,6 +54,93 @@ def test_a_trained_backbone_sees_the_mirrored_photos(photos: list[Photo]) -> Non
     (group,) = trained.groups(0.25)
     assert group.factor == 0.25
     assert len(group.parameters) == len(list(backbone.parameters()))
+
+
+class ScaledBank:
+    """A bank whose features tell photo, scale, flip and level."""
+
+    def features_BCHW(self, ids: list[str], requests: list[FeatureRequest]) -> torch.Tensor:
+        rows = [
+            [int(name[1:]), request.scale, request.flip, request.level]
+            for name, request in zip(ids, requests, strict=True)
+        ]
+        return torch.tensor(rows, dtype=torch.float32)[:, :, None, None]
+
+    def image_size(self, photo_id: str) -> tuple[int, int]:
+        raise NotImplementedError
+
+
+def test_stored_features_come_at_a_scale(photos: list[Photo]) -> None:
+    stored = training_inputs(photos, (1, 4), ScaledBank(), SMALL, "cpu")
+    for level, features in zip((1, 4), stored(ROWS, FLIPS, 0.75), strict=True):
+        assert features[:, :, 0, 0].tolist() == [[2, 0.75, 1, level], [0, 0.75, 0, level], [2, 0.75, 0, level]]
+    assert stored(ROWS, FLIPS)[0][:, 1].flatten().tolist() == [1, 1, 1]
+
+
+def test_stored_features_cannot_be_augmented(photos: list[Photo]) -> None:
+    stored = training_inputs(photos, (4,), ScaledBank(), SMALL, "cpu")
+    with pytest.raises(ValueError, match="no augmentation with a frozen backbone"):
+        stored(ROWS, FLIPS, augmentation=lambda image: image)
+
+
+@pytest.mark.parametrize("scale", [0.75, 2.0, 0.3])
+def test_a_trained_backbone_sees_photos_at_a_scale_as_the_features_stage_does(
+    photos: list[Photo], scale: float
+) -> None:
+    """Resized from the photo itself, not from its square; the side is rounded (0.3 of 32 is 10)."""
+    trained = training_inputs(photos, (4,), None, SMALL, "cpu")
+    assert isinstance(trained, TrainedInputs)
+    trained.module.eval()
+    with torch.inference_mode():
+        (features,) = trained(ROWS, FLIPS, scale)
+    for flip, row in ((False, 0), (True, 2)):
+        computed = compute(trained.module, [photos[row]], [FeatureRequest(scale, flip)])
+        expected = computed.features[FeatureRequest(scale, flip)][0].float()
+        found = features[1] if row == 0 else features[0]
+        assert found.shape == expected.shape
+        assert torch.allclose(found, expected, atol=2e-3 * float(expected.abs().max()))
+    assert not torch.allclose(features[0], features[2], atol=1e-3)
+
+
+def test_an_augmentation_changes_each_photo_for_one_call(photos: list[Photo]) -> None:
+    trained = training_inputs(photos, (4,), None, SMALL, "cpu")
+    trained.module.eval()
+    seen: list[np.ndarray] = []
+
+    def darker(image: np.ndarray) -> np.ndarray:
+        seen.append(image.copy())
+        return image // 2
+
+    def features_of(images: list[np.ndarray]) -> torch.Tensor:
+        backbone = trained.module
+        return backbone(backbone.to_input(np.stack(images)))[0]
+
+    (changed,), (plain,) = trained(ROWS, FLIPS, augmentation=darker), trained(ROWS, FLIPS)
+    squares = [resize(photos[row].image(), 32, 32) for row in ROWS]
+    assert all(np.array_equal(*pair) for pair in zip(seen, squares, strict=True))
+    mirrored = [np.ascontiguousarray(squares[0][:, ::-1]), *squares[1:]]
+    assert torch.allclose(changed, features_of([image // 2 for image in mirrored]), atol=1e-5)
+    assert torch.allclose(plain, features_of(mirrored), atol=1e-5)
+
+
+def test_biases_of_a_backbone_have_a_rate_of_their_own(photos: list[Photo]) -> None:
+    trained = training_inputs(photos, (4,), None, SMALL, "cpu")
+    weights, biases = trained.groups(0.1, 2.0)
+    assert (weights.factor, biases.factor) == (0.1, 0.2)
+    named = dict(trained.module.named_parameters())
+    assert {id(value) for value in biases.parameters} == {id(v) for name, v in named.items() if name.endswith("bias")}
+    assert len(weights.parameters) + len(biases.parameters) == len(named)
+
+
+def test_squares_of_all_sides_share_the_memory(photos: list[Photo], monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+    counted = [replace(p, load=lambda p=p: (loads.append(p.id), p.image())[1]) for p in photos]
+    monkeypatch.setattr(inputs, "MEMORY_LIMIT", (16 * 16 + 32 * 32 + 8 * 8) * 3)
+    squares = Squares(counted, 16)
+    for _ in range(2):
+        for row, scale, side in ((0, 1.0, 16), (0, 2.0, 32), (1, 1.0, 16), (1, 0.5, 8)):
+            assert np.array_equal(squares.at(row, scale), resize(photos[row].image(), side, side))
+    assert loads == ["p0", "p0", "p1", "p1", "p1"], "the second photo's large square found no room"
 
 
 def test_photos_are_decoded_once_while_there_is_room(photos: list[Photo], monkeypatch: pytest.MonkeyPatch) -> None:

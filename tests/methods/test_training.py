@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from methods.base import TrainingOptions
-from methods.training import Group, TrainingDiverged, named_tensors, part_of, train
+from methods.training import Group, TrainingDiverged, groups_of, learning_rate, named_tensors, part_of, train
 
 
 class Interrupted(Exception):
@@ -90,6 +90,52 @@ def test_the_poly_schedule(surroundings: Callable[..., Any]) -> None:
     expected = 0.1 * (1 - np.arange(6) / 6) ** 0.9
     assert np.allclose(rates, expected[:, None] * [1, 0.1, 0], rtol=1e-6, atol=1e-12)
     assert [row["learning_rate"] for row in log] == pytest.approx(expected[[1, 3, 5]])
+
+
+def test_the_step_schedule_is_the_released_recipes(surroundings: Callable[..., Any]) -> None:
+    """A tenth from epoch index 5 on, a hundredth from 10 on; biases ×2, new layers ×10, their biases ×20."""
+    torch.manual_seed(0)
+    modules = nn.ModuleDict({"old": nn.Conv2d(1, 1, 1), "new": nn.Sequential(nn.Conv2d(1, 1, 1))}).double()
+    places: list[list[float]] = []
+
+    def note() -> None:
+        places.append([parameter.item() for parameter in modules.parameters()])
+
+    def step(rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        note()
+        return {"loss": torch.stack([parameter.sum() for parameter in modules.parameters()]).sum()}
+
+    recipe = options(
+        epochs=11, batch=2, learning_rate=1e-2, backbone_factor=0.1, bias_factor=2, momentum=0, weight_decay=0
+    ).model_copy(update={"schedule": "step", "milestones": (5, 10)})
+    groups = [*groups_of(modules["old"], recipe.backbone_factor, recipe.bias_factor)]
+    groups += groups_of(modules["new"], bias_factor=recipe.bias_factor)
+    log = train(nn.Module(), groups, 4, step, recipe, surroundings())
+    note()
+    rates = -np.diff(np.array(places), axis=0).reshape(11, 2, 4)
+    tenths = np.array([1] * 5 + [0.1] * 5 + [0.01])
+    assert np.allclose(rates, 1e-3 * tenths[:, None, None] * [1, 2, 10, 20], rtol=1e-6, atol=1e-12)
+    assert [row["learning_rate"] for row in log] == pytest.approx(1e-2 * tenths)
+
+
+def test_a_step_schedule_does_not_know_how_many_epochs_follow() -> None:
+    """So eleven epochs are the first eleven of fifteen."""
+    step = options(schedule="step", milestones=(2,))
+    assert [learning_rate(step, epoch, fraction) for epoch, fraction in ((1, 0.0), (1, 0.9), (2, 0.1), (9, 0.2))] == (
+        pytest.approx([0.1, 0.1, 0.01, 0.01])
+    )
+
+
+@pytest.mark.parametrize("bias_factor", [1.0, 2.0])
+def test_groups_hold_every_trained_parameter_once(bias_factor: float) -> None:
+    module = Problem().module
+    module[1].requires_grad_(False)
+    groups = groups_of(module, 0.5, bias_factor)
+    named = dict(module.named_parameters())
+    factors = {id(parameter): group.factor for group in groups for parameter in group.parameters}
+    assert sum(len(group.parameters) for group in groups) == len(factors)
+    expected = {"0.weight": 0.5, "0.bias": 0.5 * bias_factor, "4.weight": 0.5, "4.bias": 0.5 * bias_factor}
+    assert factors == {id(named[name]): factor for name, factor in expected.items()}
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, True), (0.9, False), (0.9, True)])

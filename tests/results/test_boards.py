@@ -70,3 +70,12 @@ def test_a_run_that_was_scored_twice_is_split(row: Callable[..., Row]) -> None:
 def test_a_failed_row_that_knows_no_evaluation_fits_everywhere(row: Callable[..., Row]) -> None:
     failed = row(rng_seed=1, status="failed", reason="killed", evaluation_fingerprint="")
     assert [len(board.rows) for board in boards([row(), failed])] == [2]
+
+
+def test_ceilings_stand_on_every_board_of_their_mode_and_have_none_of_their_own(row: Callable[..., Row]) -> None:
+    ceiling, floor = row(recipe="full", supervision="M"), row(recipe="zero", training_mode="", supervision="")
+    found = boards([ceiling, floor, row(), row(supervision="I+S"), row(training_mode="fine-tuned")])
+    recipes = [sorted(r.recipe for r in board.rows) for board in found]
+    assert recipes == [["cam", "zero"], ["cam", "full", "zero"], ["cam", "full", "zero"]]
+    (alone,) = boards([ceiling, floor])
+    assert {r.recipe for r in alone.rows} == {"full", "zero"}

@@ -79,3 +79,12 @@ def test_no_rows_no_tables() -> None:
 def test_void_rule_is_told(row: Callable[..., Row]) -> None:
     (table,) = tables(frame([row(stage="pseudo_labels", void="covered-only")]))
     assert "pseudo labels on train (tttttttttttt, unknown pixels: covered-only)" in table.notes[0]
+
+
+def test_a_ceiling_is_shown_and_never_ranked(row: Callable[..., Row]) -> None:
+    rows = [row(rng_seed=s) for s in range(3)]
+    rows += [row(recipe="full-supervision", supervision="M", masks_trained=9, rng_seed=s, miou=0.9) for s in range(3)]
+    (table,) = tables(frame(rows))
+    assert [line[0] for line in table.lines] == ["full-supervision †", "cam"]
+    assert [(r["recipe"], r["ranked"]) for r in table.records] == [("full-supervision", False), ("cam", True)]
+    assert "† not ranked: a ceiling, trained on true masks" in table.notes

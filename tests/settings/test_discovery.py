@@ -1,5 +1,6 @@
 """The registries find components by file and by entry point, and import only what is named."""
 
+import builtins
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -8,8 +9,9 @@ import pytest
 
 import settings.discovery
 from settings.clean import Clean
-from settings.discovery import DATASETS, LABELERS, LOCALIZERS, REFINERS, SEGMENTERS, SETTINGS, Registry
+from settings.discovery import DATASETS, LABELERS, LOCALIZERS, REFINERS, REGISTRIES, SEGMENTERS, SETTINGS, Registry
 from settings.errors import UserError
+from settings.plugins import Plugin, plugged_in
 
 
 @pytest.fixture
@@ -54,6 +56,69 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
         LOCALIZERS.load("cma")
     with pytest.raises(UserError, match="found unknown refiner 'x'"):
         REFINERS.load("x")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("no_such_module:Noisy", "ModuleNotFoundError"),
+        ("settings.clean:Noisy", "AttributeError"),
+        ("settings.clean:WeakSet", "expected a class on Setting"),
+        ("settings.setting:Setting", "expected a class on Setting"),
+        ("settings.records:fingerprint", "expected a class on Setting"),
+    ],
+)
+def test_an_entry_point_that_leads_nowhere_is_one_line(monkeypatch: pytest.MonkeyPatch, value: str, words: str) -> None:
+    points = [EntryPoint("noisy", value, "seedbed.settings")]
+    monkeypatch.setattr(settings.discovery, "entry_points", lambda *, group: points)
+    with pytest.raises(UserError, match=words) as error:
+        SETTINGS.load("noisy")
+    assert str(error.value).startswith(f"entry point noisy = {value}: ")
+
+
+def plugin(text: str) -> Plugin:
+    return Plugin("/somewhere/mine.py", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("from methods.base import Localizer\nclass A(Localizer): pass", {"localizers"}),
+        ("import methods.base\nclass A(methods.base.Localizer): pass", {"localizers"}),
+        ("from methods.localizers.cam import Cam as C\nclass A(C): pass", {"localizers"}),
+        ("from methods.labelers.threshold import Threshold\nclass A(Threshold): pass", {"labelers"}),
+        (
+            "from methods.base import Cue\nimport settings.setting as s\nclass A(s.Setting): 0\nclass B(Cue): 0",
+            {"settings", "cues"},
+        ),
+        ("from settings.options import Options\nclass A(Options): pass", set()),
+        ("from methods.localizers.cam import Cam\n", set()),
+        ("# class A(Localizer): pass", set()),
+    ],
+)
+def test_a_plugins_text_tells_its_kinds(text: str, kinds: set[str]) -> None:
+    with plugged_in([plugin(text)]):
+        assert {kind for kind, registry in REGISTRIES.items() if "mine" in registry.names()} == kinds
+
+
+def test_a_plugin_is_known_only_while_it_is_plugged_in_and_run_only_when_named() -> None:
+    counting = plugin("from settings.clean import Clean\nclass Mine(Clean): pass\nimport builtins\nbuiltins.ran = True")
+    with plugged_in([counting]):
+        assert "mine" in SETTINGS.names()
+        assert not hasattr(builtins, "ran")
+        kind = SETTINGS.load("mine")
+        assert issubclass(kind, Clean) and kind is not Clean and kind is SETTINGS.load("mine")
+        del builtins.ran  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="unknown setting 'mine'"):
+        SETTINGS.load("mine")
+
+
+def test_a_class_and_what_it_builds_on_in_one_file_are_one_component() -> None:
+    both = plugin(
+        "from settings.clean import Clean\nclass Common(Clean): pass\nclass Mine(Common): pass\nclass _O: pass"
+    )
+    with plugged_in([both]):
+        assert SETTINGS.load("mine").__name__ == "Mine"
 
 
 @pytest.mark.usefixtures("entry_point")

@@ -24,7 +24,7 @@ def options(**changes: Any) -> CamOptions:
 
 def fit_and_apply(toy: Any, cam: Cam, context: Any) -> tuple[Fit, list[LocalizationMaps]]:
     fit = cam.fit(toy.weak, toy.bank, SMALL, context)
-    return fit, list(cam.apply(toy.weak.photos, fit.weights, toy.bank, context))
+    return fit, list(cam.apply(toy.weak.photos, toy.weak, fit.weights, toy.bank, context))
 
 
 @pytest.mark.parametrize("hidden", [0, 16])
@@ -80,7 +80,7 @@ def test_features_are_read_as_declared(toy: Any, surroundings: Callable[..., Any
     weights = cam.fit(toy.weak, toy.bank, SMALL, surroundings()).weights
     assert set(toy.bank.asked) == set(cam.fit_features()) == {FeatureRequest(), FeatureRequest(flip=True)}
     toy.bank.asked.clear()
-    list(cam.apply(toy.weak.photos[:1], weights, toy.bank, surroundings()))
+    list(cam.apply(toy.weak.photos[:1], toy.weak, weights, toy.bank, surroundings()))
     assert tuple(toy.bank.asked) == cam.apply_features()
     many = Cam(options(scales=(0.5, 2.0))).apply_features()
     assert many == tuple(FeatureRequest(scale, flip) for scale in (0.5, 2.0) for flip in (False, True))
@@ -131,6 +131,20 @@ def test_a_class_without_evidence_and_a_photo_without_labels(photo: Callable[...
     for requests in ([FeatureRequest()], [FeatureRequest()] * 3):
         empty = summed_maps(head, photo("p"), requests, bank, "cpu")
         assert (empty.shape, empty.dtype) == ((0, 2, 2), np.float32)
+
+
+def test_scores_are_the_means_of_plain_and_mirrored_class_maps(photo: Callable[..., Photo], surroundings: Any) -> None:
+    """Raw maps: what is negative counts. Neither scales nor flips of inference change them."""
+    head = ClassMaps(1, 2, 0)
+    head.load_state_dict(
+        {"classifier.weight": torch.tensor([[[[1.0]]], [[[-2.0]]]]), "classifier.bias": torch.tensor([0.0, 1.0])}
+    )
+    weights = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
+    bank = ScaledBank({(1.0, False): [[2.0, -8.0]], (1.0, True): [[4.0, 6.0]]})
+    for cam in (Cam(options()), Cam(options(scales=(0.5,), flip=False))):
+        scores_NK = cam.scores_NK([photo("p"), photo("q")], weights, bank, surroundings())
+        assert scores_NK.dtype == np.float32
+        assert scores_NK.tolist() == [[(-3 + 5) / 2, 1 - 2 * (-3 + 5) / 2]] * 2
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from methods.networks.deeplab import DeepLabHead
-from methods.networks.heads import ClassMaps
+from methods.networks.heads import ClassMaps, hidden_layers
 
 
 @pytest.mark.parametrize("hidden", [0, 5])
@@ -34,3 +35,35 @@ def test_deeplab_comes_back_from_its_state(stride: int) -> None:
     again = DeepLabHead.of_state(head.state_dict(), (1, 2, 3), stride)
     with torch.inference_mode():
         assert torch.equal(again.eval()(low, high), head.eval()(low, high))
+
+
+def test_hidden_layers_without_batch_norm_are_the_papers() -> None:
+    """Three 3×3 convolutions with ReLU, weights of deviation √(2 / (9 · output channels)), biases 0."""
+    torch.manual_seed(0)
+    layers = hidden_layers(24, 96, 3, "none")
+    assert isinstance(layers, nn.Sequential)
+    features = torch.randn(2, 24, 6, 5)
+    expected = features
+    for index in (0, 2, 4):
+        state = layers.state_dict()
+        weight, bias = state[f"{index}.weight"], state[f"{index}.bias"]
+        assert float(weight.std()) == pytest.approx((2 / (9 * 96)) ** 0.5, rel=0.03)
+        assert abs(float(weight.mean())) < 0.002
+        assert not bias.any()
+        expected = nn.functional.conv2d(expected, weight, bias, padding=1).clamp_min(0)
+    with torch.inference_mode():
+        assert torch.allclose(layers(features), expected, atol=1e-5)
+
+
+def test_hidden_layers_with_batch_norm_have_no_bias() -> None:
+    layers = hidden_layers(4, 6, 2, "batch")
+    kinds = [type(layer) for layer in layers.children()]
+    assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 2
+    assert {name for name in layers.state_dict() if name.endswith("bias")} == {"1.bias", "4.bias"}
+    assert layers(torch.rand(2, 4, 3, 3)).shape == (2, 6, 3, 3)
+
+
+@pytest.mark.parametrize(("width", "layers"), [(0, 3), (8, 0)])
+def test_no_hidden_layer_changes_nothing(width: int, layers: int) -> None:
+    features = torch.rand(1, 4, 3, 3)
+    assert torch.equal(hidden_layers(4, width, layers, "none")(features), features)

@@ -1,0 +1,1 @@
+"""What other programs of the field write, converted to what Seedbed reads."""

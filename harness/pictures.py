@@ -1,0 +1,122 @@
+"""What of one line of the leaderboard is drawn, as stages: photos spread evenly, and the best, median and worst."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from harness.blueprint import SHARD
+from harness.graph import Ref
+from harness.scored import Scored
+from settings.records import Photo
+
+VERSION = 3
+"""Raised when the drawing changes: it is part of a picture's key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The sheets of a line."""
+
+    scored: Scored
+
+    def sheets(self) -> list[Ref]:
+        """The sheets that a run draws of a line."""
+        if not self.photos:
+            return []
+        return [self._spread(), *([self._by_score()] if self._last in ("pseudo_labels", "segmentation") else [])]
+
+    @cached_property
+    def photos(self) -> tuple[Photo, ...]:
+        """Photos spread over those whose maps are reported, the same ones for every recipe.
+
+        None where there are no maps or nothing true to hold them against, and for all rng seeds but the first.
+        """
+        line, suite = self.scored.line, self.scored.line.blueprint.suite
+        if not (line.parts.localizer and line.parts.labeler) or line.rng_seed != suite.rng_seeds[0]:
+            return ()
+        ids = [photo_id for _, shard in self.scored.reported_shards() for photo_id in shard]
+        chosen = set(spread(ids, suite.gallery))
+        return tuple(photo for photo in line.source.photos if photo.id in chosen)
+
+    def predictions(self) -> Ref | None:
+        """The segmentation of these photos, which nothing else asks for; None where nothing is segmented."""
+        line = self.scored.line
+        if line.parts.segmenter is None or self._last != "segmentation" or not self.photos:
+            return None
+        return line.segment(line.source, self.photos, self._shards(), None)
+
+    @property
+    def _last(self) -> str | None:
+        """How far the declared options are followed."""
+        return self.scored.line.blueprint.suite.policies.get("fixed")
+
+    def _spread(self) -> Ref:
+        dataset, predictions = self.scored.line.blueprint.dataset, self.predictions()
+        identity = {
+            "photos": [photo.id for photo in self.photos],
+            "dataset": dataset.identity(),
+            "masks": self.scored.mask_contents([photo.id for photo in self.photos]),
+        }
+        inputs = {**self._maps_and_labels(self._shards()), **({"masks": (predictions,)} if predictions else {})}
+        return self._gallery(identity, inputs, self.photos, len(self.photos), "", "photos spread over")
+
+    def _by_score(self) -> Ref:
+        """Which photos these are is known when the pseudo labels are scored: the stage picks them by their counts."""
+        source = self.scored.line.source
+        reported = self.scored.reported_shards()
+        ids = {photo_id for _, shard in reported for photo_id in shard}
+        photos = [photo for photo in source.photos if photo.id in ids]
+        count = min(self.scored.line.blueprint.suite.gallery, len(photos))
+        inputs = {
+            **self._maps_and_labels([shard for shard, _ in reported]),
+            "scores": self.scored.scores("fixed"),
+        }
+        return self._gallery(
+            {"count": count}, inputs, photos, count, "-by-score", "best, median and worst pseudo labels of"
+        )
+
+    def _gallery(
+        self,
+        identity: Mapping[str, Any],
+        inputs: Mapping[str, tuple[Ref, ...]],
+        photos: Sequence[Photo],
+        count: int,
+        suffix: str,
+        what: str,
+    ) -> Ref:
+        line = self.scored.line
+        split = line.blueprint.reported.maps
+        shown = {
+            "name": f"{line.recipe}-{line.source.name}{suffix}",
+            "title": f"{line.recipe} · {line.source.name} · {what} {split}",
+            "split": split,
+        }
+        return line.blueprint.add(
+            "gallery",
+            {**identity, "version": VERSION},
+            inputs=inputs,
+            runtime={**line.source.of(photos), **shown},
+            label=f"{line.recipe} · {line.source.name} · gallery{suffix.replace('-', ' ')}",
+            group="pictures",
+            photos=count,
+        )
+
+    def _maps_and_labels(self, shards: Sequence[int]) -> dict[str, tuple[Ref, ...]]:
+        line = self.scored.line
+        return {
+            "maps": tuple(line.maps(shard) for shard in shards),
+            "pseudo_labels": tuple(line.pseudo_labels(shard, None) for shard in shards),
+        }
+
+    def _shards(self) -> list[int]:
+        shown = {photo.id for photo in self.photos}
+        return sorted({at // SHARD for at, photo in enumerate(self.scored.line.source.photos) if photo.id in shown})
+
+
+def spread(ids: Sequence[str], count: int) -> list[str]:
+    """`count` ids (all, where there are fewer) at even distances."""
+    count = min(count, len(ids))
+    return [ids[index * len(ids) // count] for index in range(count)]

@@ -1,0 +1,34 @@
+"""Which photos show their true masks to a ceiling: n of dev for few-shot, all of train and dev for full supervision."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from hashlib import sha256
+from itertools import chain, zip_longest
+from typing import Literal
+
+from settings.dataset import Dataset
+from settings.errors import UserError
+
+
+def revealed_ids(dataset: Dataset, count: int | Literal["all"], rng_seed: int) -> tuple[str, ...]:
+    """Ids of photos with masks; of dev they are drawn by the rng seed so that the classes come in turn.
+
+    Raises UserError where dev has fewer masks than are asked for.
+    """
+    if count == "all":
+        return tuple(filter(dataset.has_mask, dataset.training_ids))
+    dev = tuple(filter(dataset.has_mask, dataset.splits["dev"]))
+    if len(dev) < count:
+        raise UserError("reveal", f"{count} masks", f"at most the {len(dev)} that {dataset.name}/dev has")
+    return tuple(_class_by_class(dataset, dev, rng_seed))[:count]
+
+
+def _class_by_class(dataset: Dataset, ids: tuple[str, ...], rng_seed: int) -> dict[str, None]:
+    """The ids in the order of their hashes, one of each class in turn."""
+    by_class: dict[int, list[str]] = defaultdict(list)
+    for photo_id in sorted(ids, key=lambda photo_id: sha256(f"{rng_seed}/{photo_id}".encode()).digest()):
+        for class_id in dataset.photo(photo_id).labels or (-1,):
+            by_class[class_id].append(photo_id)
+    turns = zip_longest(*(by_class[class_id] for class_id in sorted(by_class)))
+    return {photo_id: None for photo_id in chain.from_iterable(turns) if photo_id is not None}

@@ -1,0 +1,54 @@
+"""Random crops of a photo and its mask, as segmentation networks are trained on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from settings.images import resize
+from settings.records import UNKNOWN, Image, Mask
+
+
+class Crops(NamedTuple):
+    """How crops are drawn: their side, the range of the random factor that resizes a photo before, what surrounds it.
+
+    `fill` is the RGB of pixels outside the photo; their mask value is 255.
+    """
+
+    side: int
+    scales: tuple[float, float]
+    fill: tuple[int, int, int]
+
+    def draw(self, image: Image, mask_HW: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
+        """A resized photo with its mask, mirrored half the time, cut to (side, side); all randomness is `rng`'s."""
+        factor = rng.uniform(*self.scales)
+        height, width = (max(1, round(length * factor)) for length in mask_HW.shape)
+        image, mask_HW = resize(image, height, width), resize_nearest(mask_HW, height, width)
+        if rng.random() < 0.5:
+            image, mask_HW = image[:, ::-1], mask_HW[:, ::-1]
+        top, left = (_offset(length, self.side, rng) for length in (height, width))
+        return self._cut(image, mask_HW, top, left)
+
+    def _cut(self, image: Image, mask_HW: Mask, top: int, left: int) -> tuple[Image, Mask]:
+        """The square whose corner lies at (top, left) of the photo; a negative corner leaves room before it."""
+        cut = np.full((self.side, self.side, 3), self.fill, np.uint8)
+        labels_HW = np.full((self.side, self.side), UNKNOWN, np.uint8)
+        rows, columns = (slice(max(0, start), max(0, start + self.side)) for start in (top, left))
+        part = mask_HW[rows, columns]
+        y, x = max(0, -top), max(0, -left)
+        labels_HW[y : y + part.shape[0], x : x + part.shape[1]] = part
+        cut[y : y + part.shape[0], x : x + part.shape[1]] = image[rows, columns]
+        return cut, labels_HW
+
+
+def _offset(length: int, side: int, rng: np.random.Generator) -> int:
+    """Where the crop begins: inside a photo that is longer, before one that is shorter."""
+    return int(rng.integers(min(0, length - side), max(0, length - side) + 1))
+
+
+def resize_nearest(mask_HW: Mask, height: int, width: int) -> Mask:
+    """The mask sampled at the centres of a height × width grid."""
+    grid = zip((height, width), mask_HW.shape, strict=True)
+    rows, columns = ((2 * np.arange(cells) + 1) * length // (2 * cells) for cells, length in grid)
+    return mask_HW[np.ix_(rows, columns)]

@@ -1,0 +1,1 @@
+"""Where objects are at all, one file a component."""

@@ -1,0 +1,53 @@
+"""Saliency maps that another program made: a folder of grey PNGs named by photo id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from methods.base import Cue, Saliency
+from methods.outside import SUPERVISION, OutsideOptions, place_of
+from settings.errors import UserError
+from settings.records import Photo
+from settings.saliency import read_saliency
+
+
+class FolderOptions(OutsideOptions):
+    """Where the maps lie, `<root>/<photo id>.png`, 8-bit grey at photo size, and what they were made with."""
+
+    sources: dict[str, Path] = Field(default_factory=dict, description="another root for the photos of a source")
+    supervision: str = Field("S", pattern=r"^[A-Z](\+[A-Z])*$", description=SUPERVISION)
+
+    @field_validator("sources")
+    @classmethod
+    def _absolute_too(cls, sources: dict[str, Path]) -> dict[str, Path]:
+        return {source: root.expanduser().absolute() for source, root in sources.items()}
+
+
+class Folder(Cue):
+    """Reads the map of each photo; a missing one ends the plan, one of another size the stage."""
+
+    options_model = FolderOptions
+    place_options = frozenset({"root", "sources"})
+    options: FolderOptions
+
+    @property
+    def supervision(self) -> str:
+        """As declared."""
+        return self.options.supervision
+
+    def files(self, photo: Photo) -> tuple[Path, ...]:
+        """The map's file."""
+        return (place_of(self.options.sources.get(photo.source, self.options.root), photo, ".png"),)
+
+    def apply(self, photos: Sequence[Photo]) -> Iterator[Saliency]:
+        """The maps as they are."""
+        for photo in photos:
+            (path,) = self.files(photo)
+            saliency_HW = read_saliency(path)
+            if saliency_HW.shape != (size := photo.image().shape[:2]):
+                found = f"{saliency_HW.shape[1]}×{saliency_HW.shape[0]} pixels"
+                raise UserError(path, found, f"{size[1]}×{size[0]}, the size of its photo")
+            yield saliency_HW

@@ -1,0 +1,36 @@
+"""Colour jitter, an augmentation of photos: random brightness, contrast, saturation and hue in a random order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torchvision.transforms.v2 import functional  # type: ignore[import-untyped]
+
+from settings.records import Image
+
+CHANGES = (
+    functional.adjust_brightness_image,
+    functional.adjust_contrast_image,
+    functional.adjust_saturation_image,
+    functional.adjust_hue_image,
+)
+"""In the order of `ColourJitter`'s fields."""
+
+
+class ColourJitter(NamedTuple):
+    """Strengths: factors are uniform in [1 − s, 1 + s], the turn of the hue in [−hue, hue] (1 is the whole circle)."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
+        """Another photo of the same shape (H, W, 3), uint8 RGB; all randomness is `rng`'s."""
+        amounts = rng.uniform([1 - s for s in self[:3]] + [-self.hue], [1 + s for s in self[:3]] + [self.hue])
+        changed = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        for which in rng.permutation(len(CHANGES)):
+            changed = CHANGES[which](changed, float(amounts[which]))
+        return changed.permute(1, 2, 0).contiguous().numpy()

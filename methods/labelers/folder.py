@@ -1,0 +1,48 @@
+"""Masks that any other program made, as pseudo labels: `<root>/<photo id>.png`, indices, 255 where undecided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from methods.base import Labeler, LocalizationMaps, Saliency
+from methods.outside import OutsideOptions, place_of
+from settings.errors import UserError
+from settings.masks import read_mask
+from settings.records import UNKNOWN, Mask, Photo
+
+
+class Folder(Labeler):
+    """Reads the mask of each photo, which shows the photo's own labels alone, as the protocol has it."""
+
+    options_model = OutsideOptions
+    place_options = frozenset({"root"})
+    options: OutsideOptions
+    needs_maps = False
+
+    @property
+    def supervision(self) -> str:
+        """As declared."""
+        return self.options.supervision
+
+    def files(self, photo: Photo) -> tuple[Path, ...]:
+        """The mask's file; raises UserError where there is none."""
+        path = place_of(self.options.root, photo, ".png")
+        if not path.is_file():
+            raise UserError(path, "no such file", f"the mask of photo '{photo.id}'")
+        return (path,)
+
+    def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
+        """The mask; raises UserError for another size than the photo's, and for classes that its labels exclude."""
+        (path,) = self.files(photo)
+        mask_HW = read_mask(path)
+        if mask_HW.shape != (size := photo.image().shape[:2]):
+            found = f"{mask_HW.shape[1]}×{mask_HW.shape[0]} pixels"
+            raise UserError(path, found, f"{size[1]}×{size[0]}, the size of photo '{photo.id}'")
+        allowed = (0, *(label + 1 for label in photo.labels), UNKNOWN)
+        if stray := sorted(set(np.unique(mask_HW).tolist()) - set(allowed)):
+            expected = f"{', '.join(map(str, allowed))}, by the image-level labels of photo '{photo.id}'"
+            mend = f"write {UNKNOWN} where a program chose a class that the labels exclude"
+            raise UserError(path, f"mask value {stray[0]}", expected, mend)
+        return mask_HW

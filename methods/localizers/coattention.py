@@ -1,0 +1,285 @@
+"""Co-attention between pairs of photos: MCIS (Sun, Wang, Dai, Van Gool, ECCV 2020, arXiv 2007.01947)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from methods.base import (
+    BackboneOptions,
+    FeatureBank,
+    FeatureRequest,
+    Fit,
+    LocalizationMaps,
+    Localizer,
+    StageContext,
+    TrainingOptions,
+)
+from settings.options import Options
+from settings.records import Photo, WeakSet
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from methods.base import Weights
+    from methods.inputs import Inputs
+    from methods.jitter import ColourJitter
+    from methods.networks.pair_classifier import PairClassifier, Structure, Terms
+    from methods.networks.pair_inference import PairInference
+    from methods.pairs import References
+
+
+class ColourJitterOptions(Options):
+    """Strengths of the colour jitter on anchors and partners."""
+
+    brightness: float = Field(0.0, ge=0, le=1)
+    contrast: float = Field(0.0, ge=0, le=1)
+    saturation: float = Field(0.0, ge=0, le=1)
+    hue: float = Field(0.0, ge=0, le=0.5)
+
+
+class CoAttentionOptions(Options):
+    """The network, its pairs, its loss, and which maps are read; the defaults of the switches are the paper's."""
+
+    hidden: int = Field(256, ge=0, le=4096, description="channels of the 3×3 layers before the head; 0: none")
+    hidden_layers: int = Field(1, ge=1, le=8)
+    norm: Literal["batch", "none"] = Field("batch", description="of the hidden layers")
+    common: bool = Field(True, description="common co-attention; without it this is CAM on pairs")
+    affinity: Literal["learned", "identity"] = "learned"
+    contrastive: bool = True
+    contrastive_from: int = Field(2, ge=0, description="epoch index at which the contrastive terms begin")
+    mirrored_pair: bool = Field(True, description="pair each photo with its mirror image")
+    scaled_pairs: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
+        (0.75, 2.0), max_length=4, description="pair each photo with copies at these scales"
+    )
+    heads: Literal["two", "one"] = Field("two", description="one: the basic maps come from common_head too")
+    partner_mirrored: bool = Field(True, description="mirror partners at random in training")
+    jitter: ColourJitterOptions = Field(ColourJitterOptions(), description="fine-tuned only")
+    references: int = Field(3, ge=0, le=100, description="photos of the same class at inference, for each class")
+    inference: Literal["common", "basic", "own", "mixture"] = Field(
+        "common", description="own: common_head on the photo's own features; mixture (ours): common × basic"
+    )
+    fusion: Literal["mean", "max"] = "mean"
+    training: TrainingOptions = TrainingOptions()
+
+    @model_validator(mode="after")
+    def _has_maps(self) -> CoAttentionOptions:
+        has_common = self.common and (self.mirrored_pair or self.scaled_pairs or self.references)
+        if self.inference in ("common", "mixture") and not has_common:
+            raise ValueError(f"inference {self.inference} needs common maps: a pair or references")
+        return self
+
+
+class CoAttention(Localizer):
+    """Common maps: what of a photo another photo with the same class explains, fused over copies and references."""
+
+    options_model = CoAttentionOptions
+    apply_options = frozenset({"references", "inference", "fusion"})
+    options: CoAttentionOptions
+
+    def fit_features(self) -> tuple[FeatureRequest, ...]:
+        """Plain and mirrored, and the scaled copies."""
+        return (FeatureRequest(), FeatureRequest(flip=True), *self._scaled())
+
+    def apply_features(self) -> tuple[FeatureRequest, ...]:
+        """The same; the scaled copies only where common maps are read."""
+        return self.fit_features() if self._reads_common else (FeatureRequest(), FeatureRequest(flip=True))
+
+    def reference_features(self) -> tuple[FeatureRequest, ...]:
+        """References are read as they are."""
+        return (FeatureRequest(),) if self._reads_common and self.options.references else ()
+
+    @property
+    def _reads_common(self) -> bool:
+        return self.options.inference in ("common", "mixture")
+
+    def _scaled(self) -> tuple[FeatureRequest, ...]:
+        return tuple(FeatureRequest(scale) for scale in self.options.scaled_pairs)
+
+    def _structure(self) -> Structure:
+        from methods.networks.pair_classifier import Structure
+
+        o = self.options
+        return Structure(o.hidden, o.hidden_layers, o.norm, o.affinity == "learned", o.heads == "two")
+
+    def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
+        """Each photo is an anchor once an epoch, with one partner that shares a class and with copies of itself."""
+        import torch
+
+        from methods.inputs import training_inputs
+        from methods.networks.pair_classifier import PairClassifier, anchor_loss
+        from methods.pairs import Partners
+        from methods.training import groups_of, train
+
+        torch.manual_seed(context.rng_seed)
+        inputs = training_inputs(weak.photos, (4,), bank, backbone, context.device)
+        network = PairClassifier(inputs.channels[-1], weak.label_space.foreground, self._structure())
+        network.to(context.device)
+        partners, labels_NK = Partners(weak.labels_NK()), torch.from_numpy(weak.labels_NK()).to(context.device)
+        draw = _Draw(self.options, inputs, network, bank is None)
+
+        def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
+            others = partners.of(rows, rng)
+            anchor_BCHW, partner_BCHW, copies = draw(rows, others, rng)
+            return anchor_loss(
+                network.head, anchor_BCHW, partner_BCHW, copies, labels_NK[rows], labels_NK[others], self._terms()
+            )
+
+        training = self.options.training
+        groups = [
+            *groups_of(network, bias_factor=training.bias_factor),
+            *inputs.groups(training.backbone_factor, training.bias_factor),
+        ]
+        modules = torch.nn.ModuleDict({"network": network, "inputs": inputs.module})
+        begins = {"contrastive": self.options.contrastive_from}
+        log = train(modules, groups, len(weak.photos), step, training, context, begins)
+        return Fit(inputs.weights_with(network=network), log)
+
+    def apply(
+        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> Iterator[LocalizationMaps]:
+        """Maps of each photo's own labels in [0, 1]; upsampled bicubically, as the released program does."""
+        references = self._references(weak, context)
+        inference = self._inference(weights, bank, context)
+        for photo in photos:
+            yield _record(photo, self._maps(photo, inference, references), bank)
+
+    def views(
+        self, photo: Photo, weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> Mapping[str, LocalizationMaps]:
+        """Basic and own maps, and the common maps by what the photo stood beside."""
+        inference, references = self._inference(weights, bank, context), self._references(weak, context)
+        raw = {"basic": inference.basic(photo.id), "own": inference.own(photo.id)}
+        raw |= dict(zip(("mirrored pair", "mirror image"), inference.mirrored_pair(photo.id), strict=True))
+        raw |= {f"scale {scale:g}": inference.scaled_pair(photo.id, scale) for scale in self.options.scaled_pairs}
+        shown = {name: _normalised(maps_KHW[list(photo.labels)]) for name, maps_KHW in raw.items()}
+        if self.options.references and photo.labels:
+            shown["references"] = _normalised(_with_references(photo, inference, references))
+        return {name: _record(photo, maps_CHW, bank) for name, maps_CHW in shown.items()}
+
+    def scores_NK(
+        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> NDArray[np.float32]:
+        """Logits of the basic branch."""
+        import torch
+
+        inference = self._inference(weights, bank, context)
+        scores_NK: NDArray[np.float32] = torch.stack([inference.scores(p.id) for p in photos]).cpu().numpy()
+        return scores_NK
+
+    def measures(
+        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> Mapping[str, float]:
+        """How widely photos attend to one reference each, beside the widest attention possible."""
+        inference, references = self._inference(weights, bank, context), self._references(weak, context, at_least=1)
+        labelled = [photo for photo in photos if photo.labels]
+        entropies = [inference.entropy(p.id, references.of(p.id, p.labels[0])[0]) for p in labelled]
+        widest = [np.log(np.prod(inference.grid(p.id))) for p in labelled]
+        return {"attention entropy (nats)": float(np.mean(entropies)), "uniform attention": float(np.mean(widest))}
+
+    def _terms(self) -> Terms:
+        from methods.networks.pair_classifier import Terms
+
+        return Terms(self.options.common, self.options.common and self.options.contrastive)
+
+    def _inference(self, weights: Weights, bank: FeatureBank, context: StageContext) -> PairInference:
+        from methods.networks.pair_classifier import PairClassifier
+        from methods.networks.pair_inference import PairInference
+        from methods.training import part_of
+
+        network = PairClassifier.of_state(part_of(weights, "network"), self._structure())
+        return PairInference(network, bank, context.device)
+
+    def _references(self, weak: WeakSet, context: StageContext, at_least: int = 0) -> References:
+        from methods.pairs import References
+
+        return References(weak, context.rng_seed, max(at_least, self.options.references))
+
+    def _maps(self, photo: Photo, inference: PairInference, references: References) -> NDArray[np.float32]:
+        """The maps that `inference` names, (C, h, w) in [0, 1]."""
+        own = list(photo.labels)
+        if not own:
+            return np.zeros((0, *inference.grid(photo.id)), np.float32)
+        if self.options.inference == "own":
+            return _normalised(inference.own(photo.id)[own])
+        basic_CHW = _normalised(inference.basic(photo.id)[own])
+        if self.options.inference == "basic":
+            return basic_CHW
+        common_CHW = self._common(photo, inference, references)
+        return common_CHW if self.options.inference == "common" else _normalised(common_CHW * basic_CHW)
+
+    def _common(self, photo: Photo, inference: PairInference, references: References) -> NDArray[np.float32]:
+        """The fused common maps; with all switches at the paper's values, the five-map mean."""
+        from methods.networks.coattention import five_map_mean
+
+        own = list(photo.labels)
+        parts = []
+        if self.options.mirrored_pair:
+            parts += [maps_KHW[own] for maps_KHW in inference.mirrored_pair(photo.id)]
+        parts += [inference.scaled_pair(photo.id, scale)[own] for scale in self.options.scaled_pairs]
+        if self.options.references:
+            parts.append(_with_references(photo, inference, references))
+        maps_CMHW = np.stack([part.float().cpu().numpy() for part in parts], 1)
+        fused_CHW = np.stack([five_map_mean(maps_MHW, self.options.fusion) for maps_MHW in maps_CMHW])
+        return fused_CHW.astype(np.float32) / np.float32(255)
+
+
+class _Draw:
+    """Features of anchors, partners and copies, after the hidden layers; photos of one size share a pass."""
+
+    def __init__(self, options: CoAttentionOptions, inputs: Inputs, network: PairClassifier, augmented: bool) -> None:
+        self._options, self._inputs, self._network = options, inputs, network
+        self._jitter = _jitter(options.jitter) if augmented else None
+
+    def __call__(
+        self, rows: NDArray[np.int64], others: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+        """(B, C, h, w) of the anchors, of their partners, and of each kind of copy."""
+        no, yes = np.zeros(len(rows), np.bool_), np.ones(len(rows), np.bool_)
+        turned = rng.random(len(rows)) < 0.5 if self._options.partner_mirrored else no
+        batches = [(rows, no), (others, turned), *([(rows, yes)] if self._options.mirrored_pair else [])]
+        if self._jitter is None:
+            anchor, partner, *copies = self._pass(batches)
+        else:
+            anchor, partner = self._pass(batches[:2], augmentation=partial(self._jitter.__call__, rng=rng))
+            copies = self._pass(batches[2:]) if batches[2:] else []
+        copies += [self._pass([(rows, no)], scale=scale)[0] for scale in self._options.scaled_pairs]
+        return anchor, partner, copies
+
+    def _pass(self, batches: Sequence[tuple[Any, Any]], **how: Any) -> list[torch.Tensor]:
+        rows, flips = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        features_BCHW: torch.Tensor = self._network(self._inputs(rows, flips, **how)[-1])
+        return list(features_BCHW.chunk(len(batches)))
+
+
+def _jitter(options: ColourJitterOptions) -> ColourJitter | None:
+    from methods.jitter import ColourJitter
+
+    jitter = ColourJitter(**options.model_dump())
+    return jitter if any(jitter) else None
+
+
+def _with_references(photo: Photo, inference: PairInference, references: References) -> torch.Tensor:
+    """For each label its common map, (C, h, w), averaged over the references that share it."""
+    import torch
+
+    drawn = [references.of(photo.id, class_id) for class_id in photo.labels]
+    maps_RKHW = inference.with_references(photo.id, [other for ids in drawn for other in ids])
+    by_label = zip(photo.labels, torch.split(maps_RKHW, [len(ids) for ids in drawn]), strict=True)
+    return torch.stack([part_RKHW[:, class_id].mean(0) for class_id, part_RKHW in by_label])
+
+
+def _normalised(maps_CHW: Any) -> NDArray[np.float32]:
+    """ReLU, each map divided by its maximum."""
+    positive_CHW = np.maximum(np.asarray(maps_CHW, np.float32), 0)
+    normalised: NDArray[np.float32] = positive_CHW / np.maximum(positive_CHW.max((1, 2), keepdims=True), 1e-8)
+    return normalised
+
+
+def _record(photo: Photo, maps_CHW: NDArray[np.float32], bank: FeatureBank) -> LocalizationMaps:
+    return LocalizationMaps(photo.id, photo.labels, maps_CHW, bank.image_size(photo.id), "bicubic")

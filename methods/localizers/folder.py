@@ -1,0 +1,137 @@
+"""Maps that any other program made, one `.npz` a photo or one grey PNG a class:
+
+    <root>/<photo id>.npz                 keys: 0-based class ids, (C,) · maps: (C, h, w), floats in [0, 1] or 8-bit
+    <root>/<photo id>/<class name>.png    8-bit grey, 255 for 1; all of one size
+
+They are taken as they are; those of classes that the photo's labels exclude are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from methods.base import BackboneOptions, FeatureBank, FeatureRequest, Fit, LocalizationMaps, Localizer, StageContext
+from methods.npz import read_npz
+from methods.outside import OutsideOptions, place_of
+from settings.errors import UserError
+from settings.records import LabelSpace, Photo, WeakSet
+from settings.saliency import read_saliency
+
+if TYPE_CHECKING:
+    from methods.base import Weights
+
+
+class FolderOptions(OutsideOptions):
+    """Where the maps lie, what supervision made them, and how they become large."""
+
+    upsampling: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+
+
+class Folder(Localizer):
+    """Reads the maps of each photo; nothing is trained."""
+
+    options_model = FolderOptions
+    place_options = frozenset({"root"})
+    options: FolderOptions
+    trained = False
+
+    @property
+    def supervision(self) -> str:
+        """As declared."""
+        return self.options.supervision
+
+    def fit_features(self) -> tuple[FeatureRequest, ...]:
+        """None."""
+        return ()
+
+    def apply_features(self) -> tuple[FeatureRequest, ...]:
+        """None."""
+        return ()
+
+    def files(self, photo: Photo) -> tuple[Path, ...]:
+        """The photo's `.npz`, else all PNGs of its folder; raises UserError where there are neither, or both."""
+        npz, folder = place_of(self.options.root, photo, ".npz"), place_of(self.options.root, photo)
+        pngs = sorted(folder.glob("*.png")) if folder.is_dir() else []
+        if npz.is_file() == bool(pngs):
+            found = "both" if pngs else "neither"
+            expected = f"either this file or {folder}/<class name>.png for photo '{photo.id}'"
+            raise UserError(npz, found, expected, self._mend(photo))
+        return tuple(pngs) if pngs else (npz,)
+
+    def _mend(self, photo: Photo) -> str:
+        is_dictionary = place_of(self.options.root, photo, ".npy").exists()
+        return "convert the .npy files: seedbed data import-maps" if is_dictionary else ""
+
+    def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
+        """There is nothing to fit."""
+        return Fit({}, ())
+
+    def apply(
+        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> Iterator[LocalizationMaps]:
+        """The maps of each photo's labels; raises UserError for a label without a map and for odd files."""
+        for photo in photos:
+            files = self.files(photo)
+            read = _maps_of_npz if files[0].suffix == ".npz" else _maps_of_pngs
+            maps_CHW = read(files, photo.labels, weak.label_space)
+            height, width = photo.image().shape[:2]
+            yield LocalizationMaps(photo.id, photo.labels, maps_CHW, (height, width), self.options.upsampling)
+
+
+def _maps_of_npz(files: tuple[Path, ...], labels: tuple[int, ...], space: LabelSpace) -> NDArray[np.float32]:
+    (path,) = files
+    arrays = read_npz(path, ("keys", "maps"))
+    keys_C, maps_CHW = arrays["keys"], arrays["maps"]
+    _check_arrays(path, keys_C, maps_CHW)
+    places = {int(key): place for place, key in enumerate(keys_C)}
+    for label in labels:
+        if label not in places:
+            raise _no_map(path, label, space, f"keys {sorted(places)[:20]}")
+    return _in_range(path, maps_CHW[[places[label] for label in labels]])
+
+
+def _check_arrays(path: Path, keys_C: NDArray[Any], maps_CHW: NDArray[Any]) -> None:
+    if keys_C.ndim != 1 or keys_C.dtype.kind not in "iu" or len(set(keys_C.tolist())) < len(keys_C):
+        found = f"keys of type {keys_C.dtype} and shape {keys_C.shape}: {keys_C.ravel()[:8].tolist()}"
+        raise UserError(path, found, "a list of different 0-based class ids")
+    if maps_CHW.ndim != 3 or len(maps_CHW) != len(keys_C) or 0 in maps_CHW.shape[1:]:
+        found = f"maps of shape {maps_CHW.shape} for {len(keys_C)} keys"
+        raise UserError(path, found, f"({len(keys_C)}, height, width)")
+    if maps_CHW.dtype.kind != "f" and maps_CHW.dtype != np.uint8:
+        raise UserError(path, f"maps of type {maps_CHW.dtype}", "floats in [0, 1] or uint8")
+
+
+def _in_range(path: Path, maps_CHW: NDArray[Any]) -> NDArray[np.float32]:
+    """float32 in [0, 1]; raises UserError for other values."""
+    if maps_CHW.dtype == np.uint8:
+        return maps_CHW.astype(np.float32) / np.float32(255)
+    if not np.isfinite(maps_CHW).all():
+        raise UserError(path, "values that are not finite", "[0, 1]")
+    if maps_CHW.size and (maps_CHW.min() < 0 or maps_CHW.max() > 1):
+        raise UserError(path, f"values from {maps_CHW.min():g} to {maps_CHW.max():g}", "[0, 1]")
+    return maps_CHW.astype(np.float32)
+
+
+def _maps_of_pngs(files: tuple[Path, ...], labels: tuple[int, ...], space: LabelSpace) -> NDArray[np.float32]:
+    by_name = {path.stem: path for path in files}
+    maps: list[NDArray[np.uint8]] = []
+    for label in labels:
+        path = by_name.get(space.names[label])
+        if path is None:
+            raise _no_map(files[0].parent, label, space, ", ".join(file.name for file in files[:20]))
+        maps.append(read_saliency(path))
+        if maps[-1].shape != maps[0].shape:
+            found = f"{maps[-1].shape[1]}×{maps[-1].shape[0]} pixels"
+            raise UserError(path, found, f"{maps[0].shape[1]}×{maps[0].shape[0]}, as the photo's other maps")
+    stacked_CHW = np.stack(maps) if maps else np.zeros((0, 1, 1), np.uint8)
+    return stacked_CHW.astype(np.float32) / np.float32(255)
+
+
+def _no_map(path: Path, label: int, space: LabelSpace, found: str) -> UserError:
+    expected = f"one for each of the photo's labels, '{space.names[label]}' (class id {label}) among them"
+    return UserError(path, f"maps of {found}", expected)

@@ -1,0 +1,113 @@
+"""Attention between the positions of two photos, unscaled, in three kernels that agree.
+
+`dense` keeps the L×S affinities. `fused` is torch's scaled_dot_product_attention: it keeps none, but makes them once a
+direction. `chunked` keeps none either, and makes them for both directions at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, cast
+
+import torch
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+from methods.networks.chunked_attention import ChunkedCoAttention, chunks
+
+Kernel = Literal["dense", "fused", "chunked"]
+
+DENSE_ENTRIES = 2**19
+"""Up to so many affinities a pair of photos, keeping them is faster on a CPU than making them twice."""
+
+
+class Mixed(NamedTuple):
+    """For each position of a photo, the other photo's values, weighted by attention."""
+
+    m_BLV: torch.Tensor
+    n_BSV: torch.Tensor
+
+
+def kernel_for(positions_m: int, positions_n: int, device_type: str) -> Kernel:
+    """The kernel for a pair of photos; measured on 1 and 2 CPU cores by benchmarks/coattention_head.py.
+
+    On CPUs the fused kernel loses at every size: it makes the affinities once a direction, with values as wide as keys.
+    """
+    if device_type == "cuda":
+        return "fused"
+    return "dense" if positions_m * positions_n <= DENSE_ENTRIES else "chunked"
+
+
+def attend(
+    query_BLC: torch.Tensor, key_BSC: torch.Tensor, value_BSV: torch.Tensor, kernel: Kernel | None = None
+) -> torch.Tensor:
+    """softmax(Q Kᵀ) V → (B, L, V), softmax over the S keys, no scaling; `kernel` None: the rule's.
+
+    For inference: under autograd the chunked kernel would keep all its chunks.
+    """
+    kernel = kernel or _rule(query_BLC, key_BSC)
+    if kernel == "fused":
+        return _fused(query_BLC, key_BSC, value_BSV)
+    with torch.autocast(query_BLC.device.type, enabled=False):
+        query_BLC, key_BSC, value_BSV = _wide(query_BLC, key_BSC, value_BSV)
+        parts = chunks(query_BLC.shape[1], key_BSC) if kernel == "chunked" else [slice(None)]
+        key_BCS = key_BSC.transpose(1, 2)
+        return torch.cat([(query_BLC[:, rows] @ key_BCS).softmax(2) @ value_BSV for rows in parts], 1)
+
+
+def co_attend(
+    query_BLC: torch.Tensor,
+    key_BSC: torch.Tensor,
+    value_m_BLV: torch.Tensor,
+    value_n_BSV: torch.Tensor,
+    kernel: Kernel | None = None,
+) -> Mixed:
+    """Both directions of one affinity P = Q Kᵀ: softmax over n's positions times V_n, and over m's times V_m.
+
+    `kernel` None: the rule's. Affinities are unscaled sums over all channels, for which bfloat16 would be too coarse:
+    they are float32 at least, also under autocast.
+    """
+    kernel = kernel or _rule(query_BLC, key_BSC)
+    if kernel == "fused":
+        return Mixed(_fused(query_BLC, key_BSC, value_n_BSV), _fused(key_BSC, query_BLC, value_m_BLV))
+    with torch.autocast(query_BLC.device.type, enabled=False):
+        operands = _wide(query_BLC, key_BSC, value_m_BLV, value_n_BSV)
+        return Mixed(*_chunked(*operands)) if kernel == "chunked" else _dense(*operands)
+
+
+@torch.no_grad()
+def entropy(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> torch.Tensor:
+    """Mean over the L positions of the entropy of softmax(Q Kᵀ), (B,) in nats: 0 to log S."""
+    with torch.autocast(query_BLC.device.type, enabled=False):
+        query_BLC, key_BSC = _wide(query_BLC, key_BSC)
+        key_BCS = key_BSC.transpose(1, 2)
+        parts = chunks(query_BLC.shape[1], key_BSC)
+        weights = ((query_BLC[:, rows] @ key_BCS).softmax(2) for rows in parts)
+        return torch.cat([torch.special.entr(over_n).sum(2) for over_n in weights], 1).mean(1)
+
+
+def _rule(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> Kernel:
+    return kernel_for(query_BLC.shape[1], key_BSC.shape[1], query_BLC.device.type)
+
+
+def _wide(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    return [tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
+
+
+def _fused(query_BLC: torch.Tensor, key_BSC: torch.Tensor, value_BSV: torch.Tensor) -> torch.Tensor:
+    width = value_BSV.shape[2]
+    # torch would keep the affinities of strided rows, and of values that are not as wide as keys (CPU), or multiples
+    # of 8 (CUDA).
+    wanted = -(-width // 8) * 8 if value_BSV.is_cuda else max(width, key_BSC.shape[2])
+    rows = query_BLC, key_BSC, pad(value_BSV, (0, wanted - width))
+    query, key, value = (tensor.contiguous()[:, None] for tensor in rows)
+    return scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0, :, :width]
+
+
+def _dense(
+    query_BLC: torch.Tensor, key_BSC: torch.Tensor, value_m_BLV: torch.Tensor, value_n_BSV: torch.Tensor
+) -> Mixed:
+    affinity_BLS = query_BLC @ key_BSC.transpose(1, 2)
+    return Mixed(affinity_BLS.softmax(2) @ value_n_BSV, affinity_BLS.softmax(1).transpose(1, 2) @ value_m_BLV)
+
+
+_chunked = cast(Callable[..., tuple[torch.Tensor, torch.Tensor]], ChunkedCoAttention.apply)

@@ -1,0 +1,168 @@
+"""The co-attention classifier: Sun, Wang, Dai & Van Gool, "Mining Cross-Image Semantics", ECCV 2020 (MCIS).
+
+Its heads are 1×1 convolutions without bias, so they may change places with attention: scores of a mixture of features
+are the mixture of the scores. Here attention mixes K + 1 scores a position (class maps and gate), not C features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import conv2d, multilabel_soft_margin_loss
+
+from methods.networks.attention import Kernel, attend, co_attend, entropy
+
+
+class PairMaps(NamedTuple):
+    """Raw class maps of a pair of photos, (B, K, h, w) each at its photo's own grid."""
+
+    basic_m: torch.Tensor
+    basic_n: torch.Tensor
+    common_m: torch.Tensor
+    common_n: torch.Tensor
+    contrastive_m: torch.Tensor
+    contrastive_n: torch.Tensor
+
+
+class PairLoss(NamedTuple):
+    """The terms of a pair's loss, and their sum."""
+
+    basic: torch.Tensor
+    common: torch.Tensor
+    contrastive_m: torch.Tensor
+    contrastive_n: torch.Tensor
+    total: torch.Tensor
+
+
+class CoAttentionHead(nn.Module):
+    """Class maps of a photo by itself (basic), of what it shares with another (common), and of the rest (contrastive).
+
+    `learned_affinity` False: W is the identity, and has no parameter. `separate_heads` False: there is no basic head;
+    the common head, which has no bias, gives the basic maps too (the paper's figure). `kernel` None: the rule's.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        learned_affinity: bool = True,
+        separate_heads: bool = True,
+        kernel: Kernel | None = None,
+    ) -> None:
+        super().__init__()
+        self.affinity = nn.Linear(channels, channels, bias=False) if learned_affinity else nn.Identity()
+        self.common_head = nn.Conv2d(channels, classes, 1, bias=False)
+        self.gate = nn.Conv2d(channels, 1, 1, bias=False)
+        self.basic_head = nn.Conv2d(channels, classes, 1) if separate_heads else None
+        self.kernel = kernel
+
+    def forward(self, feature_m_BCHW: torch.Tensor, feature_n_BCHW: torch.Tensor) -> PairMaps:
+        """Features (B, C, h, w) of both photos, whose grids may differ → all six raw maps."""
+        query_BLC, key_BSC = self.affinity(_rows(feature_m_BCHW)), _rows(feature_n_BCHW)
+        weights = torch.cat([self.common_head.weight, self.gate.weight])
+        own_m, own_n = conv2d(feature_m_BCHW, weights), conv2d(feature_n_BCHW, weights)
+        mixed = co_attend(query_BLC, key_BSC, _rows(own_m), _rows(own_n), self.kernel)
+        common_m, common_n = _grid(mixed.m_BLV, own_m), _grid(mixed.n_BSV, own_n)
+        return PairMaps(
+            self.basic_maps(feature_m_BCHW),
+            self.basic_maps(feature_n_BCHW),
+            common_m[:, :-1],
+            common_n[:, :-1],
+            _ungated(own_m, common_m),
+            _ungated(own_n, common_n),
+        )
+
+    def basic_maps(self, feature_BCHW: torch.Tensor) -> torch.Tensor:
+        """Raw maps (B, K, h, w) of a photo by itself."""
+        maps_BKHW: torch.Tensor = (self.basic_head or self.common_head)(feature_BCHW)
+        return maps_BKHW
+
+    def own_maps(self, feature_BCHW: torch.Tensor) -> torch.Tensor:
+        """The common head's raw maps (B, K, h, w) on a photo's own features."""
+        maps_BKHW: torch.Tensor = self.common_head(feature_BCHW)
+        return maps_BKHW
+
+    def common_maps(self, feature_m_BCHW: torch.Tensor, feature_n_BCHW: torch.Tensor) -> torch.Tensor:
+        """m's raw common maps (B, K, h_m, w_m), for inference; a single m is paired with every n of the batch."""
+        value_BSK = _rows(self.own_maps(feature_n_BCHW))
+        mixed_BLK = attend(*self._query_and_key(feature_m_BCHW, feature_n_BCHW), value_BSK, self.kernel)
+        return _grid(mixed_BLK, feature_m_BCHW)
+
+    def attention_entropy(self, feature_m_BCHW: torch.Tensor, feature_n_BCHW: torch.Tensor) -> torch.Tensor:
+        """How widely m looks at n: the mean over m's positions of the attention's entropy, (B,) nats, no gradient."""
+        with torch.no_grad():
+            return entropy(*self._query_and_key(feature_m_BCHW, feature_n_BCHW))
+
+    def _query_and_key(self, feature_m: torch.Tensor, feature_n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.affinity(_rows(feature_m)).expand(len(feature_n), -1, -1), _rows(feature_n)
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, torch.Tensor]) -> CoAttentionHead:
+        """The network whose state this is; sizes and switches are read off the tensors."""
+        classes, channels = state["common_head.weight"].shape[:2]
+        learned, separate = "affinity.weight" in state, "basic_head.weight" in state
+        head = cls(channels, classes, learned_affinity=learned, separate_heads=separate)
+        head.load_state_dict(dict(state))
+        return head
+
+
+def _rows(feature_BCHW: torch.Tensor) -> torch.Tensor:
+    return feature_BCHW.flatten(2).transpose(1, 2)
+
+
+def _grid(rows_BLV: torch.Tensor, like_BCHW: torch.Tensor) -> torch.Tensor:
+    return rows_BLV.transpose(1, 2).reshape(*rows_BLV.shape[::2], *like_BCHW.shape[2:])
+
+
+def _ungated(own_BVHW: torch.Tensor, common_BVHW: torch.Tensor) -> torch.Tensor:
+    # 1 − σ(x) = σ(−x); the gate is one number a position, so it may be applied after the head.
+    return torch.sigmoid(-common_BVHW[:, -1:]) * own_BVHW[:, :-1]
+
+
+def pair_loss(
+    maps: PairMaps, labels_m_BK: torch.Tensor, labels_n_BK: torch.Tensor, contrastive: bool = True
+) -> PairLoss:
+    """Multi-label soft-margin losses on the means of the maps; labels are multi-hot, of a floating type.
+
+    Targets: own labels (basic), shared ones (common), the photo's unshared ones (contrastive). Basic and common are
+    one mean over both photos' rows. A contrastive term is 0 where no photo of its side has an unshared class.
+    """
+    shared_BK = labels_m_BK * labels_n_BK
+    basic = _soft_margin((maps.basic_m, maps.basic_n), (labels_m_BK, labels_n_BK))
+    common = _soft_margin((maps.common_m, maps.common_n), (shared_BK, shared_BK))
+    contrastive_m = contrastive_n = torch.zeros_like(basic)
+    if contrastive:
+        unshared_m_BK, unshared_n_BK = labels_m_BK - shared_BK, labels_n_BK - shared_BK
+        contrastive_m = _soft_margin((maps.contrastive_m,), (unshared_m_BK,)) * unshared_m_BK.any()
+        contrastive_n = _soft_margin((maps.contrastive_n,), (unshared_n_BK,)) * unshared_n_BK.any()
+    return PairLoss(basic, common, contrastive_m, contrastive_n, basic + common + contrastive_m + contrastive_n)
+
+
+def _soft_margin(maps: Sequence[torch.Tensor], labels: Sequence[torch.Tensor]) -> torch.Tensor:
+    # Low precision ends here: the mean over positions is float32 at least.
+    scores = [raw.mean((2, 3), dtype=torch.promote_types(raw.dtype, torch.float32)) for raw in maps]
+    return multilabel_soft_margin_loss(torch.cat(scores), torch.cat(list(labels)))
+
+
+ABSENT_BELOW = -math.log(9)
+"""The logit of 0.1: a later map of smaller mean says that the class is not there."""
+
+
+def five_map_mean(maps_RHW: NDArray[np.float32], fuse: Literal["mean", "max"] = "mean") -> NDArray[np.uint8]:
+    """Fuse one class's raw maps, five in MCIS, into a map of 0 to 255 (released program's rule).
+
+    Each counts as ReLU / (its maximum + 1e-8); a later one than the first only if σ(mean) > 0.1. `mean` divides by the
+    number of maps, those left out too; `max` takes each position's largest.
+    """
+    counted_RHW = [raw for i, raw in enumerate(maps_RHW) if i == 0 or raw.mean() > ABSENT_BELOW]
+    positive_RHW = np.maximum(counted_RHW, 0)
+    scaled_RHW = positive_RHW / (positive_RHW.max((1, 2), keepdims=True) + 1e-8) * 255
+    fused_HW: NDArray[np.float32] = scaled_RHW.max(0) if fuse == "max" else scaled_RHW.sum(0) / len(maps_RHW)
+    return fused_HW.astype(np.uint8)

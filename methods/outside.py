@@ -1,0 +1,43 @@
+"""What components have in common that take over what other programs made: where it lies, and who supervised it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from settings.errors import UserError
+from settings.options import Options
+from settings.records import Photo
+
+SUPERVISION = "what the files were made with: I image-level labels, S a salient-object network, L language, …; I+S"
+
+
+class OutsideOptions(Options):
+    """Where the files lie, and what supervision made them."""
+
+    root: Path = Field(description="the folder of the files")
+    supervision: str = Field("", validate_default=True, pattern=r"^([A-Z](\+[A-Z])*)?$", description=SUPERVISION)
+
+    @field_validator("root")
+    @classmethod
+    def _absolute(cls, root: Path) -> Path:
+        # Workers may run elsewhere.
+        return root.expanduser().absolute()
+
+    @field_validator("supervision")
+    @classmethod
+    def _declared(cls, supervision: str) -> str:
+        if not supervision:
+            raise ValueError(SUPERVISION)
+        return supervision
+
+
+def place_of(root: Path, photo: Photo, suffix: str = "") -> Path:
+    """`<root>/<id><suffix>`; raises UserError for an id that leads out of the folder, and where there is no folder."""
+    if not root.is_dir():
+        raise UserError(root, "no folder", "the folder of what another program made")
+    parts = photo.id.split("/")
+    if "\\" in photo.id or "\0" in photo.id or not all(part.strip(".") for part in parts):
+        raise UserError(root, f"photo {photo.id!r}", "an id that names a file inside the folder")
+    return root.joinpath(*parts[:-1], parts[-1] + suffix)

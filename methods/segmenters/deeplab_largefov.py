@@ -1,0 +1,155 @@
+"""DeepLab-LargeFOV on pseudo labels: the co-attention paper's stage 2 (Sun et al., ECCV 2020), trained on crops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from methods.base import (
+    NAMED_WEIGHTS,
+    BackboneOptions,
+    FeatureBank,
+    Fit,
+    PseudoLabelled,
+    Segmenter,
+    StageContext,
+    TrainingOptions,
+)
+from settings.errors import UserError
+from settings.options import Options
+from settings.records import UNKNOWN, LabelSpace, Mask, Photo
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from methods.base import Weights
+
+Scale = Annotated[float, Field(gt=0, le=4)]
+OUTPUT_STRIDE: Literal[8] = 8
+
+
+class Encoder(Options):
+    """The backbone of stage 2, where it is not the suite's."""
+
+    name: str = "resnet101"
+    weights: str = Field("pretrained", description="pretrained | random | a .safetensors or .pth file")
+
+
+class DeepLabLargeFovOptions(Options):
+    """Network, crops and training; the defaults are the paper's but for the encoder, which was ResNet-101."""
+
+    encoder: Encoder | None = Field(None, description="null: the suite's backbone")
+    width: int = Field(1024, ge=8, le=4096, description="channels of the head")
+    crop: int = Field(321, ge=33, le=2049, description="side of the training crops in pixels")
+    scales: tuple[Scale, Scale] = Field((0.7, 1.3), description="photos are resized by a random factor in this range")
+    iterations: PositiveInt | None = Field(None, description="instead of training.epochs; rounded to whole epochs")
+    training: TrainingOptions = TrainingOptions(
+        epochs=15, batch=10, learning_rate=1e-3, nesterov=False, weight_decay=5e-4, backbone_factor=1.0
+    )
+
+
+class DeepLabLargeFov(Segmenter):
+    """Cross-entropy on random crops, batch norms fixed; inference on whole photos, single-scale and unmirrored."""
+
+    options_model = DeepLabLargeFovOptions
+    modes = ("fine_tuned",)
+    options: DeepLabLargeFovOptions
+
+    def weight_files(self) -> tuple[Path, ...]:
+        """The encoder's, where it is a file."""
+        encoder = self.options.encoder
+        if encoder is None or encoder.weights in NAMED_WEIGHTS:
+            return ()
+        if not Path(encoder.weights).is_file():
+            expected = f"{', '.join(NAMED_WEIGHTS)} or a file with weights of {encoder.name}"
+            raise UserError("segmenter.encoder.weights", f"no file '{encoder.weights}'", expected)
+        return (Path(encoder.weights),)
+
+    def fit(
+        self, data: PseudoLabelled, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext
+    ) -> Fit:
+        """Train backbone and head; raises ValueError when no pixel has a usable pseudo label."""
+        import torch
+
+        from methods.crops import Crops
+        from methods.networks.backbones import build
+        from methods.networks.largefov import FixedBatchNorm, LargeFovHead
+        from methods.training import groups_of, named_tensors, train
+
+        _check_usable(data)
+        torch.manual_seed(context.rng_seed)
+        network = build(self._encoder(backbone), (4,))
+        head = LargeFovHead(network.channels[-1], data.label_space.foreground + 1, self.options.width)
+        modules = torch.nn.ModuleDict({"head": head, "backbone": FixedBatchNorm(network)}).to(context.device)
+        red, green, blue = (round(255 * mean) for mean in network.mean_C)
+        crops = Crops(self.options.crop, self.options.scales, (red, green, blue))
+
+        def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
+            photos = [data.photos[row] for row in rows]
+            drawn = [crops.draw(photo.image(), data.pseudo_label(photo.id), rng) for photo in photos]
+            images_BHWC, truth_BHW = (np.stack(parts) for parts in zip(*drawn, strict=True))
+            features_BCHW = network(network.to_input(images_BHWC).to(context.device))[-1]
+            return {"cross_entropy": _loss(head(features_BCHW), torch.from_numpy(truth_BHW).to(context.device))}
+
+        training = self._training(len(data.photos))
+        groups = groups_of(head, bias_factor=training.bias_factor)
+        groups += groups_of(network, training.backbone_factor, training.bias_factor)
+        log = train(modules, groups, len(data.photos), step, training, context)
+        return Fit(named_tensors(head=head, backbone=network.body), log)
+
+    def apply(
+        self,
+        photos: Sequence[Photo],
+        label_space: LabelSpace,
+        weights: Weights,
+        bank: FeatureBank,
+        backbone: BackboneOptions,
+        context: StageContext,
+    ) -> Iterator[Mask]:
+        """Scores of the photo at its own size, upsampled bilinearly, argmax."""
+        import torch
+
+        from methods.networks.backbones import build
+        from methods.networks.largefov import LargeFovHead
+        from methods.segmenters.deeplab import argmax_at
+        from methods.training import part_of
+
+        head = LargeFovHead.of_state(part_of(weights, "head")).to(context.device).eval()
+        network = build(self._encoder(backbone), (4,), part_of(weights, "backbone")).for_inference().to(context.device)
+        for photo in photos:
+            image = photo.image()
+            with torch.inference_mode():
+                logits_BCHW = head(network(network.to_input(image[None]).to(context.device))[-1]).float()
+            yield argmax_at(logits_BCHW[0], (image.shape[0], image.shape[1]))
+
+    def _encoder(self, backbone: BackboneOptions) -> BackboneOptions:
+        own = self.options.encoder.model_dump() if self.options.encoder else {}
+        return backbone.model_copy(update={**own, "output_stride": OUTPUT_STRIDE})
+
+    def _training(self, photos: int) -> TrainingOptions:
+        """The training options with the iterations, where they are given, as the nearest number of whole epochs."""
+        training = self.options.training
+        if self.options.iterations is None:
+            return training
+        steps = max(1, photos // training.batch)
+        return training.model_copy(update={"epochs": max(1, round(self.options.iterations / steps))})
+
+
+def _loss(logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy at the size of the crops."""
+    from torch.nn.functional import interpolate
+
+    from methods.segmenters.deeplab import mean_cross_entropy
+
+    large_BCHW = interpolate(logits_BCHW.float(), size=truth_BHW.shape[1:], mode="bilinear", align_corners=False)
+    return mean_cross_entropy(large_BCHW, truth_BHW.long())
+
+
+def _check_usable(data: PseudoLabelled) -> None:
+    if all((data.pseudo_label(photo.id) == UNKNOWN).all() for photo in data.photos):
+        raise ValueError(f"no pixel of the {len(data.photos)} pseudo labels is usable: all are {UNKNOWN}")

@@ -1,0 +1,80 @@
+"""Training curves: the losses of every fit by epoch, as CSV and as a figure with a panel for each loss term."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+COLUMNS = ("recipe", "setting", "rng_seed", "step", "epoch", "term", "value")
+"""Of the frame and the CSV; `step` is localizer or segmenter, `epoch` begins with 0."""
+NO_LOSS = frozenset({"learning_rate"})
+"""Terms that are written down and not drawn."""
+PANELS_A_LINE = 3
+Colours: TypeAlias = dict[str, tuple[float, float, float]]
+
+
+def curves(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The records (one a fit, epoch and term) as a frame with COLUMNS."""
+    return pd.DataFrame(list(records), columns=list(COLUMNS))
+
+
+def plot_curves(frame: pd.DataFrame, path_png: Path) -> None:
+    """Write the figure of `draw_curves` as PNG; the same frame gives the same file."""
+    draw_curves(frame).savefig(path_png, dpi=110, metadata={"Software": None})
+
+
+def draw_curves(frame: pd.DataFrame) -> Figure:
+    """A panel a step and loss term, a colour a recipe: a thin line for each rng seed, and their mean, thick."""
+    drawn = frame[~frame["term"].isin(NO_LOSS)]
+    drawn = drawn.assign(line=_names(drawn))
+    panels = list(dict.fromkeys(zip(drawn["step"], drawn["term"], strict=True)))
+    panels.sort(key=lambda panel: panel[0])
+    # seaborn's styles are matplotlib's global state: changed inside the block only.
+    with mpl.rc_context(), sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        return _draw(drawn, panels)
+
+
+def _names(frame: pd.DataFrame) -> "pd.Series[str]":
+    """Recipes; with the setting's name where there are several."""
+    return frame["recipe"] if frame["setting"].nunique() < 2 else frame["recipe"] + " (" + frame["setting"] + ")"
+
+
+def _draw(drawn: pd.DataFrame, panels: Sequence[tuple[str, str]]) -> Figure:
+    across = min(PANELS_A_LINE, len(panels))
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(4.6 * across, 3.4 * down + 0.9), layout="constrained")
+    colours = _colours(drawn)
+    places = figure.subplots(down, across, squeeze=False).ravel()
+    for axes, (step, term) in zip(places, panels, strict=False):
+        _draw_panel(axes, drawn[(drawn["step"] == step) & (drawn["term"] == term)], colours)
+        axes.set(xlabel="epoch (the first is 0)", ylabel="loss (epoch mean)")
+        axes.set_title(f"{step}: {term}", parse_math=False)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
+    figure.suptitle("training losses: mean over rng seeds, and each rng seed (thin)")
+    handles = [Line2D([], [], color=colour, linewidth=2.5, label=name) for name, colour in colours.items()]
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
+def _draw_panel(axes: Axes, panel: pd.DataFrame, colours: Colours) -> None:
+    for name, curve in panel.groupby("line", sort=False):
+        wide = curve.pivot(index="epoch", columns="rng_seed", values="value")
+        # One epoch makes no line: a marker shows it.
+        axes.plot(wide, color=colours[str(name)], linewidth=0.8, alpha=0.6)
+        axes.plot(wide.mean(axis=1), color=colours[str(name)], linewidth=2.5, marker="o", markersize=3)
+
+
+def _colours(drawn: pd.DataFrame) -> Colours:
+    names = list(dict.fromkeys(drawn["line"]))
+    palette = sns.color_palette("colorblind" if len(names) <= 10 else "husl", len(names))
+    return dict(zip(names, palette, strict=True))

@@ -1,0 +1,67 @@
+"""What was measured of trained localizers beside the rows: one record a measure, as a table and as CSV."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean, stdev
+
+from results.tables import Table
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure of one localizer; where its stage failed there is no value, no measure's name, and a reason."""
+
+    recipe: str
+    setting: str
+    training_mode: str
+    rng_seed: int
+    diagnostic: str
+    measure: str
+    value: float | None
+    reason: str = ""
+
+    @property
+    def line(self) -> tuple[str, str, str, str]:
+        """What a table's line has in common over rng seeds, but for the measure."""
+        return (self.recipe, self.setting, self.training_mode, self.diagnostic)
+
+
+def write_csv(path: Path, records: Sequence[Measured]) -> None:
+    """One line a record, numbers unrounded, empty where there is none."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Measured)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(record) for record in records)
+
+
+def table(records: Sequence[Measured]) -> Table:
+    """A line a recipe and measure: mean ± sample standard deviation over rng seeds.
+
+    With a hole among its rng seeds a diagnostic has no means: it is one line with a mark, and the reasons below.
+    """
+    lines: list[tuple[str, ...]] = []
+    notes = ["measured on dev; mean ± standard deviation over rng seeds"]
+    ordered = sorted(records, key=lambda record: record.line)
+    for line, group in groupby(ordered, key=lambda record: record.line):
+        members = list(group)
+        *head, diagnostic = line
+        if holes := [record for record in members if record.reason]:
+            notes.append(f"[{len(notes)}] " + "; ".join(f"rng seed {hole.rng_seed}: {hole.reason}" for hole in holes))
+            lines.append((*head, diagnostic, f"✗ [{len(notes) - 1}]", str(len(members))))
+            continue
+        for measure in dict.fromkeys(record.measure for record in members):
+            values = [record.value for record in members if record.measure == measure]
+            lines.append((*head, measure, _text(values), str(len(values))))
+    head = ("recipe", "setting", "training mode", "measure", "value", "rng seeds")
+    return Table("Diagnostics", head, tuple(lines), tuple(notes))
+
+
+def _text(values: Sequence[float | None]) -> str:
+    """Undefined for one rng seed is undefined for the mean."""
+    defined = [value for value in values if value is not None]
+    if len(defined) < len(values):
+        return "–"
+    return f"{fmean(defined):.3f}" + (f" ± {stdev(defined):.3f}" if len(defined) > 1 else "")

@@ -1,0 +1,38 @@
+"""CONTRIBUTING's localizer in one file, taken out of its text and run as its reader would, up to its row."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from harness.gathering import Finished
+from tests.conftest import REPOSITORY
+
+NAME = "prototypes"
+
+
+def block(language: str) -> str:
+    """The section's only code block of a language."""
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.split("## Add a localizer in one file\n")[1].split("\n## ")[0]
+    (content,) = re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    return str(content)
+
+
+def test_the_localizer_of_the_text_gets_its_row_in_the_table(smoke: Finished, tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.py").write_text(block("python"), encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(block("yaml"), encoding="utf-8")
+    command, *arguments = block("sh").split()
+    assert command == "seedbed"
+    # What the other recipes of the suite need is done already.
+    shutil.copytree(smoke.run.store, tmp_path / "runs")
+    seedbed = [sys.executable, "-m", "harness.cli", *arguments, "--executor", "serial", "--set", "gallery=0"]
+    shown = subprocess.run(seedbed, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert re.search(rf"│ {NAME}[^│]*│ clean +│ +0\.\d+ │ +0\.\d+ │ +0\.\d+ │", shown), shown
+    (folder,) = (tmp_path / "runs" / "leaderboards").glob("mine*")
+    table = pd.read_csv(folder / "table.csv").query("recipe == @NAME and policy == 'fixed'")
+    assert list(table["stage"]) == ["maps", "pseudo_labels", "segmentation"]
+    assert table["miou"].between(0.01, 1).all()

@@ -1,0 +1,101 @@
+"""Attention kernels beside the formulas in double precision, position by position."""
+
+import math
+from itertools import product
+from typing import get_args
+
+import pytest
+import torch
+
+from methods.networks import chunked_attention
+from methods.networks.attention import Kernel, attend, co_attend, entropy, kernel_for
+
+KERNELS = get_args(Kernel)
+SIZES = [(2, 7, 5, 4, 3), (1, 1, 6, 3, 5), (3, 6, 1, 2, 2), (2, 9, 9, 8, 8)]  # B, L, S, C, V
+
+
+@pytest.fixture(params=[1, 20, 2**20])
+def _chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row a chunk, a few rows a chunk, one chunk."""
+    monkeypatch.setattr(chunked_attention, "CHUNK_ENTRIES", request.param)
+
+
+def operands(batch: int, positions_m: int, positions_n: int, channels: int, width: int) -> list[torch.Tensor]:
+    """Query, key, value of m, value of n; affinities of a size at which softmaxes are neither flat nor one-hot."""
+    torch.manual_seed(positions_m)
+    shapes = [(positions_m, channels), (positions_n, channels), (positions_m, width), (positions_n, width)]
+    return [torch.randn(batch, *shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+def by_position(
+    query: torch.Tensor, key: torch.Tensor, value_m: torch.Tensor, value_n: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each position's weights written out: exp(q·k) over their sum."""
+    weight = (query[:, :, None] * key[:, None]).sum(3).exp()
+    mixed_m = torch.einsum("bls,bsv->blv", weight / weight.sum(2, keepdim=True), value_n)
+    mixed_n = torch.einsum("bls,blv->bsv", weight / weight.sum(1, keepdim=True), value_m)
+    return mixed_m, mixed_n
+
+
+@pytest.mark.usefixtures("_chunk")
+@pytest.mark.parametrize(("size", "kernel"), list(product(SIZES, KERNELS)))
+def test_both_directions_and_their_gradients(size: tuple[int, int, int, int, int], kernel: Kernel) -> None:
+    inputs = operands(*size)
+    mixed, expected = co_attend(*inputs, kernel), by_position(*inputs)
+    slopes = [torch.randn_like(one) for one in expected]
+    gradients = torch.autograd.grad(mixed, inputs, slopes)
+    expected_gradients = torch.autograd.grad(expected, inputs, slopes)
+    for found, wanted in zip((*mixed, *gradients), (*expected, *expected_gradients), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(attend(inputs[0], inputs[1], inputs[3], kernel), expected[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.usefixtures("_chunk")
+def test_chunks_leave_out_the_gradient_of_frozen_features() -> None:
+    """Only queries want one, and theirs stays the same; affinities of ±200 do not overflow."""
+    query, key, value_m, value_n = (one.detach() for one in operands(2, 7, 5, 4, 3))
+    query = (query * 60).requires_grad_()
+    gradients = []
+    for kernel in KERNELS:
+        mixed = co_attend(query, key, value_m, value_n, kernel)
+        gradients.append(torch.autograd.grad(mixed.m_BLV.sum() + mixed.n_BSV.square().sum(), query)[0])
+    assert gradients[0].abs().max() > 0
+    for gradient in gradients[1:]:
+        torch.testing.assert_close(gradient, gradients[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.usefixtures("_chunk")
+def test_entropy_of_even_of_sure_and_of_a_half() -> None:
+    key = torch.tensor([[[1.0], [0.0], [0.0], [1.0]]]).expand(3, 4, 1)
+    query = torch.tensor([[[0.0], [0.0]], [[500.0], [500.0]], [[0.0], [500.0]]])
+    expected = torch.tensor([math.log(4), math.log(2), (math.log(4) + math.log(2)) / 2])
+    torch.testing.assert_close(entropy(query, key), expected)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_bfloat16_autocast_stays_near_float32(kernel: Kernel) -> None:
+    query, key, value_m, value_n = (one.detach().float() for one in operands(2, 9, 8, 6, 3))
+    exact = co_attend(query, key, value_m, value_n, kernel)
+    with torch.autocast("cpu", torch.bfloat16):
+        query.requires_grad_()
+        low = co_attend(query, key.bfloat16(), value_m.bfloat16(), value_n, kernel)
+    low.m_BLV.float().sum().backward()
+    assert query.grad is not None
+    assert query.grad.dtype == torch.float32
+    for found, wanted in zip(low, exact, strict=True):
+        torch.testing.assert_close(found.float(), wanted, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("kernel", ["dense", "chunked"])
+def test_affinities_are_float32_under_autocast(kernel: Kernel) -> None:
+    """Two keys whose affinities, 300 and 301, are one number in bfloat16."""
+    query, key = torch.tensor([[[300.0, 1.0]]]), torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = co_attend(query, key, torch.ones(1, 1, 1), torch.tensor([[[0.0], [1.0]]]), kernel)
+    assert mixed.m_BLV.item() == pytest.approx(1 / (1 + math.exp(-1)), rel=1e-5)
+
+
+def test_the_rule_by_positions_and_device() -> None:
+    assert [kernel_for(side * side, side * side, "cpu") for side in (16, 32, 64)] == ["dense", "chunked", "chunked"]
+    assert kernel_for(4096, 64, "cpu") == kernel_for(64, 4096, "cpu") == "dense"
+    assert kernel_for(256, 256, "cuda") == "fused"

@@ -1,0 +1,39 @@
+"""Partners and references share a class; references do not depend on sharding."""
+
+from collections import Counter
+
+import numpy as np
+
+from methods.pairs import Partners, References
+from settings.records import LabelSpace, Photo, WeakSet
+
+
+def photo(photo_id: str, *labels: int) -> Photo:
+    return Photo(photo_id, labels, "c", lambda: np.zeros((2, 2, 3), np.uint8))
+
+
+WEAK = WeakSet((photo("a", 0), photo("b", 0, 1), photo("c", 1), photo("d", 2), photo("e")), LabelSpace(("x", "y", "z")))
+
+
+def test_partners_are_drawn_by_class_then_by_photo() -> None:
+    """b has both classes: x leads to a or b, y to b or c, each with probability 1/4, so b with 1/2."""
+    partners, rng = Partners(WEAK.labels_NK()), np.random.default_rng(0)
+    drawn = Counter(int(other) for other in partners.of(np.full(4000, 1), rng))
+    assert set(drawn) == {0, 1, 2}
+    assert abs(drawn[1] / 4000 - 1 / 2) < 0.03
+    assert abs(drawn[0] / 4000 - 1 / 4) < 0.03
+    assert partners.of(np.array([3, 4]), rng).tolist() == [3, 4]
+
+
+def test_references_have_the_class_and_come_with_replacement() -> None:
+    references = References(WEAK, 0, 50)
+    assert set(references.of("a", 0)) == {"a", "b"}
+    assert set(references.of("b", 1)) == {"b", "c"}
+    assert references.of("d", 2) == ["d"] * 50
+
+
+def test_a_draw_depends_on_seed_photo_and_class_alone() -> None:
+    few, many = References(WEAK, 0, 3), References(WEAK, 0, 10)
+    assert many.of("a", 0)[:3] == few.of("a", 0)
+    assert References(WEAK, 1, 10).of("a", 0) != many.of("a", 0)
+    assert many.of("b", 0) != many.of("a", 0)

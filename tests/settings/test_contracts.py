@@ -1,0 +1,203 @@
+"""What every data set and every setting has to keep, by being there.
+
+A data set needs an entry in SAMPLES: a few photos in a folder that the test gives. A setting that cannot be built from
+its defaults needs one in PREPARED.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from settings.dataset import Dataset
+from settings.datasets.folder import Folder, FolderOptions
+from settings.datasets.scenes import Scenes, ScenesOptions
+from settings.discovery import DATASETS, SETTINGS, Registry
+from settings.errors import UserError
+from settings.masks import write_mask
+from settings.options import Options
+from settings.records import UNKNOWN, Photo, WeakSet
+from settings.setting import Setting
+from tests.settings.conftest import VocFolder
+
+COMPONENTS = [(registry, name) for registry in (DATASETS, SETTINGS) for name in registry.names()]
+
+
+def scenes_sample(root: Path) -> Dataset:
+    return Scenes(ScenesOptions(classes=4, size=32, train=5, dev=3, val=3))
+
+
+def voc12_sample(root: Path) -> Dataset:
+    voc = VocFolder(root)
+    voc.write()
+    return voc.open("cat", "car", "dog", "person")
+
+
+def folder_sample(root: Path) -> Dataset:
+    """Photos of their own sizes; photo i shows class i modulo 2 beside background and unknown pixels."""
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    ids = {"train": ["d", "a"], "dev": ["c"], "val": ["z", "b"]}
+    labels = {photo_id: index % 2 for index, photo_id in enumerate(chain(*ids.values()))}
+    for index, (photo_id, label) in enumerate(labels.items()):
+        mask_HW = np.zeros((9 + index, 12), np.uint8)
+        mask_HW[2:5], mask_HW[7] = label + 1, UNKNOWN
+        write_mask(root / "masks" / f"{photo_id}.png", mask_HW)
+        PillowImage.new("RGB", mask_HW.shape[::-1], (40 * index, 90, 30)).save(root / "images" / f"{photo_id}.png")
+    for split, members in ids.items():
+        (root / f"{split}.txt").write_text("".join(f"{photo_id}\n" for photo_id in members))
+    (root / "classes.txt").write_text("cat\ndog\n")
+    rows = "".join(f"{photo_id},{'dog' if label else 'cat'}\n" for photo_id, label in labels.items())
+    (root / "labels.csv").write_text(f"id,labels\n{rows}")
+    return Folder(FolderOptions(root=root, name="sample"))
+
+
+SAMPLES: Mapping[str, Callable[[Path], Dataset]] = {
+    "scenes": scenes_sample,
+    "voc12": voc12_sample,
+    "folder": folder_sample,
+}
+PREPARED: Mapping[str, Callable[[Path], dict[str, Any]]] = {}
+"""Options of the settings that have none by default, from a folder that they may fill."""
+
+
+@pytest.fixture(params=DATASETS.names())
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Dataset]:
+    """The data set's sample, written anew below the folder of that name."""
+    return lambda place: SAMPLES[request.param](tmp_path / place)
+
+
+@pytest.fixture
+def dataset(opened: Callable[[str], Dataset]) -> Dataset:
+    return opened("here")
+
+
+def every_photo(dataset: Dataset) -> list[Photo]:
+    return [dataset.photo(photo_id) for ids in dataset.splits.values() for photo_id in ids]
+
+
+@pytest.mark.parametrize(("registry", "name"), COMPONENTS, ids=lambda value: getattr(value, "kind", value))
+def test_it_declares_itself(registry: Registry, name: str) -> None:
+    kind = registry.load(name)
+    assert isinstance(kind.version, int)
+    assert kind.version >= 1
+    assert kind.__doc__ and kind.__doc__.strip().endswith(".")
+    assert issubclass(kind.options_model, Options)
+    with pytest.raises(ValueError, match="no_such_option"):
+        kind.options_model.model_validate({"no_such_option": 1})
+
+
+def test_splits_are_disjoint_and_ascending(dataset: Dataset) -> None:
+    assert set(dataset.splits) == {"train", "dev", "val"}
+    ids = [photo_id for members in dataset.splits.values() for photo_id in members]
+    assert len(ids) == len(set(ids)) > 3
+    assert all(list(members) == sorted(members) and members for members in dataset.splits.values())
+    assert all(re.fullmatch(r"\w[\w.-]*", photo_id) for photo_id in ids)
+    assert dataset.training_ids == tuple(sorted({*dataset.splits["train"], *dataset.splits["dev"]}))
+
+
+def test_photos_bear_labels_of_the_label_space(dataset: Dataset) -> None:
+    assert len(set(dataset.label_space.names)) == dataset.label_space.foreground > 1
+    for photo in every_photo(dataset):
+        assert list(photo.labels) == sorted(set(photo.labels))
+        assert all(0 <= label < dataset.label_space.foreground for label in photo.labels)
+    assert all(dataset.photo(photo_id).labels for photo_id in dataset.training_ids)
+
+
+def test_photos_are_the_same_at_every_look(dataset: Dataset) -> None:
+    for photo in every_photo(dataset):
+        image = photo.image()
+        assert (image.ndim, image.shape[2], image.dtype) == (3, 3, np.uint8)
+        assert np.array_equal(image, photo.image())
+        assert dataset.photo(photo.id) == photo
+        assert np.array_equal(dataset.photo(photo.id).image(), image)
+
+
+def test_masks_fit_their_photos(dataset: Dataset) -> None:
+    for photo in filter(lambda photo: dataset.has_mask(photo.id), every_photo(dataset)):
+        mask_HW = dataset.read_mask(photo.id)
+        assert (mask_HW.shape, mask_HW.dtype) == (photo.image().shape[:2], np.uint8)
+        shown = set(np.unique(mask_HW).tolist()) - {0, UNKNOWN}
+        assert shown <= {label + 1 for label in range(dataset.label_space.foreground)}
+        if photo.id in dataset.training_ids:
+            assert shown <= {label + 1 for label in photo.labels}
+
+
+def test_contents_identify_pixels(dataset: Dataset) -> None:
+    """Keys rest on this: other pixels, another content, of photos and of masks."""
+    photos = every_photo(dataset)
+    pixels = {photo.id: photo.image().tobytes() for photo in photos}
+    masks = {photo.id: (dataset.read_mask(photo.id).shape, dataset.read_mask(photo.id).tobytes()) for photo in photos}
+    assert len(set(pixels.values())) > 1 and len(set(masks.values())) > 1
+    for one in photos:
+        for other in photos:
+            assert one.content != other.content or pixels[one.id] == pixels[other.id]
+            same = dataset.mask_content(one.id) == dataset.mask_content(other.id)
+            assert not same or masks[one.id] == masks[other.id]
+
+
+def test_the_same_data_elsewhere_are_the_same_to_every_key(opened: Callable[[str], Dataset]) -> None:
+    here, there = opened("here"), opened("quite/elsewhere")
+    assert here.identity() == there.identity()
+    assert json.loads(json.dumps(here.identity()))["version"] == here.version
+    assert here.name == there.name
+    assert here.splits == there.splits
+    for photo_id in here.training_ids + here.splits["val"]:
+        assert here.photo(photo_id) == there.photo(photo_id)
+        assert here.mask_content(photo_id) == there.mask_content(photo_id)
+
+
+def test_an_evaluation_shows_no_label(dataset: Dataset) -> None:
+    for split, ids in dataset.splits.items():
+        shown = dataset.eval_set(split)
+        assert [photo.id for photo in shown.photos] == list(ids)
+        assert not any(photo.labels for photo in shown.photos)
+        assert shown.label_space == dataset.label_space
+
+
+@pytest.mark.parametrize("photo_id", ["no_such_photo", "", "../a", "a\0b", "x" * 5000])
+def test_an_unknown_photo_is_refused_in_one_line(dataset: Dataset, photo_id: str) -> None:
+    for look in (dataset.photo, dataset.read_mask, dataset.mask_content):
+        with pytest.raises(UserError) as error:
+            look(photo_id)
+        assert "\n" not in str(error.value)
+
+
+@pytest.fixture(params=SETTINGS.names())
+def setting(request: pytest.FixtureRequest, tmp_path: Path) -> Setting:
+    kind = SETTINGS.load(request.param)
+    prepared = PREPARED.get(request.param)
+    built: Setting = kind(kind.options_model(**prepared(tmp_path / "setting") if prepared else {}))
+    return built
+
+
+def test_a_setting_never_shows_val(setting: Setting, dataset: Dataset) -> None:
+    val = {dataset.photo(photo_id).content for photo_id in dataset.splits["val"]}
+    weak = setting.weak_set(dataset)
+    assert not val & {photo.content for photo in weak.photos}
+    assert {photo.id for photo in weak.photos if photo.source == "target"} <= set(dataset.training_ids)
+
+
+def test_a_setting_shows_photos_in_order_with_labels_of_the_label_space(setting: Setting, dataset: Dataset) -> None:
+    weak = setting.weak_set(dataset)
+    assert weak.label_space == dataset.label_space
+    places = [(photo.source, photo.id) for photo in weak.photos]
+    assert len(set(places)) == len(places) > 0
+    for source in {photo.source for photo in weak.photos}:
+        ids = [photo.id for photo in weak.photos if photo.source == source]
+        assert ids == sorted(ids)
+    for photo in weak.photos:
+        assert photo.labels and list(photo.labels) == sorted(set(photo.labels))
+        assert max(photo.labels) < weak.label_space.foreground
+
+
+def test_a_setting_gives_the_same_photos_every_time(setting: Setting, opened: Callable[[str], Dataset]) -> None:
+    weak: list[WeakSet] = [setting.weak_set(opened(place)) for place in ("here", "there")]
+    assert weak[0].fingerprint == weak[1].fingerprint
+    assert weak[0].photos == weak[1].photos
