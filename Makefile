@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export SEEDBED_REAL_DATA ?= ../shared/data
 
-.PHONY: leaderboard test check format bench fuzz
+.PHONY: leaderboard test check format bench fuzz chaos
 leaderboard: $(READY)
 	$(BIN)/seedbed run scenes-leaderboard
 
@@ -27,6 +27,10 @@ bench: $(READY)
 # Hostile input in thousands of generated cases; `make test` runs a sample of them.
 fuzz: $(READY)
 	SEEDBED_FUZZ_CASES=$${SEEDBED_FUZZ_CASES:-2000} $(BIN)/python -m pytest -q tests/fuzz --timeout 1200
+
+# `seedbed run smoke` killed ten times alone, and ten times beside a second run; `make test` kills it once each.
+chaos: $(READY)
+	SEEDBED_CHAOS_KILLS=$${SEEDBED_CHAOS_KILLS:-10} $(BIN)/python -m pytest -q tests/chaos --timeout 3600
 
 # torch and torchvision come through pip: whichever build (CPU or CUDA) pip is set up to find.
 $(READY): pyproject.toml constraints.txt

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 
+from harness.care.inventory import PARTIAL_FOLDER
 from harness.display import Display, duration
 from harness.graph import Ref, Stage
 from harness.holes import reason_of
@@ -93,16 +94,16 @@ def run_and_gather(
     """Run what is missing of a suite and write its leaderboard into `folder`; `shown` displays progress."""
     _check_writable(folder)
     display = partial(Display, slots=slots or usable_cores()) if shown else None
-    run = run_suite(suite, store, executor, slots, display)
-    board = gather(run)
-    folder = folder or run.store / "leaderboards" / suite.folder_name
-    unwritten = ""
-    try:
-        if not run.result.interrupted:
-            write_leaderboard(run, board, folder)
-    except OSError as error:
-        unwritten = error.strerror or str(error)
-    return Finished(run, board, folder, unwritten)
+    with run_suite(suite, store, executor, slots, display) as run:
+        board = gather(run)
+        folder = folder or run.store / "leaderboards" / suite.folder_name
+        unwritten = ""
+        try:
+            if not run.result.interrupted:
+                write_leaderboard(run, board, folder)
+        except OSError as error:
+            unwritten = error.strerror or str(error)
+        return Finished(run, board, folder, unwritten)
 
 
 def _check_writable(folder: Path | None) -> None:
@@ -135,7 +136,7 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     # Made beside and moved when all is there: on a full disk the old leaderboard stays whole.
-    partial = Path(mkdtemp(prefix=".partial-", dir=folder))
+    partial = Path(mkdtemp(prefix=PARTIAL_FOLDER, dir=folder))
     try:
         write_rows(partial / "rows.parquet", board.rows)
         _write_tables(run, board, partial)

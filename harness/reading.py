@@ -88,6 +88,8 @@ def read_with_includes(path: Path, find: Callable[[str], Path], seen: tuple[Path
     for name in includes if isinstance(includes, list) else [includes]:
         included = _included(path, name, find)
         base = _merged(base, read_with_includes(included, find, (*seen, path.resolve())))
+    for own in ("name", "description"):  # of the included suite; this is another one
+        base.pop(own, None)
     return _merged(base, content)
 
 

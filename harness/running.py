@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from harness.lease import this_process
 from harness.planning import Plan, make_plan
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
+from settings.errors import UserError
 
 ExecutorName = Literal["serial", "ray"]
 MAX_REPAIRS = 10
@@ -36,20 +37,25 @@ class Run:
     seconds: float
 
 
+@contextmanager
 def run_suite(
     suite: Suite,
     store_path: Path,
     executor: ExecutorName = "ray",
     slots: int | None = None,
     display: Display | None = None,
-) -> Run:
-    """Run every stage that is missing; a finished suite starts no executor. UserError comes before any work."""
+) -> Iterator[Run]:
+    """Run every stage that is missing; a finished suite starts no executor. UserError comes before any work.
+
+    The run goes on, as its log tells, until the block ends: what it made is gathered there, and no `gc` takes it away.
+    """
     start = time.perf_counter()
     plan = make_plan(suite)
     store = Store(store_path.resolve()).create()
     try:
         _set_damaged_targets_aside(plan, store)
         missing = missing_of(plan, store)
+        _check_device(missing)
         log = _open_log(store, plan, missing, executor) if missing else None
     except OSError as error:
         raise store.unusable(error) from None
@@ -59,11 +65,24 @@ def run_suite(
             result = _execute(plan, missing, executor, slots, store, log)
         with suppress(OSError, Lost):  # they only make estimates better
             Costs(store).learn(store, missing)
-        log.write(
-            "run_finished", failures=len(result.failures), blocked=len(result.blocked), stopped=result.interrupted
-        )
     ran = sum(store.has(*ref) for ref in missing)
-    return Run(plan, result, store.root, ran, time.perf_counter() - start)
+    try:
+        yield Run(plan, result, store.root, ran, time.perf_counter() - start)
+    finally:
+        if log:
+            log.write(
+                "run_finished", failures=len(result.failures), blocked=len(result.blocked), stopped=result.interrupted
+            )
+
+
+def _check_device(missing: dict[Ref, Stage]) -> None:
+    """Raise UserError where stages want a GPU that torch does not find; torch is imported for none but these."""
+    if any(stage.identity.get("numerics", {}).get("device") == "cuda" for stage in missing.values()):
+        import torch
+
+        if not torch.cuda.is_available():
+            found = "cuda, and torch finds no GPU that it can use"
+            raise UserError("compute.device", found, "cpu, or a GPU", "see seedbed doctor")
 
 
 def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
@@ -131,6 +150,7 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], executor: str
         executor=executor,
         done=len(plan.graph) - len(missing),
         groups=groups,
+        shown=[list(ref) for ref in plan.targets],
         driver=this_process(),
     )
     return log

@@ -83,11 +83,12 @@ def run_one(store_path: Path, prefix: str, debug: bool) -> str:
     return f"{stage.label}: {outcome.status} {outcome.reason}".rstrip()
 
 
-def is_gone(driver: Mapping[str, Any]) -> bool:
-    """Whether the process that drove a run on this machine has ended; False where nobody can tell."""
+def lives(driver: Mapping[str, Any]) -> bool | None:
+    """Whether the process that drives a run on this machine is there; None where nobody can tell."""
     here = this_process()
     known = driver.get("start") and (driver.get("host"), driver.get("boot")) == (here["host"], here["boot"])
-    return bool(known) and process_start(int(driver["pid"])) != driver["start"]
+    pid = driver.get("pid")
+    return process_start(pid) == driver["start"] if known and isinstance(pid, int) else None
 
 
 def _failure(path: Path) -> dict[str, str]:
@@ -112,7 +113,7 @@ def _ending(events: list[dict[str, Any]]) -> str:
         return f"stopped {duration(ago)} ago; run it again to continue"
     if last["event"] == "run_finished":
         return f"finished {duration(ago)} ago, {last.get('failures')} failed, {last.get('blocked')} blocked"
-    if is_gone(events[0].get("driver", {})):
+    if lives(events[0].get("driver", {})) is False:
         return f"killed, last event {duration(ago)} ago; run it again to continue"
     word = "running" if ago < SILENT_S else "silent; it may have been killed: run it again to continue"
     return f"{word}, last event {duration(ago)} ago"

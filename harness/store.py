@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from uuid import uuid4
 
@@ -101,8 +102,8 @@ class Store:
     def check_writable(self) -> None:
         """Raise UserError where nothing can be written: better told before a night's work than after."""
         try:
-            write_json(self.root / "probe.json", {})
-            (self.root / "probe.json").unlink()
+            with TemporaryFile(dir=self.root) as probe:  # of no name, so that runs do not trip over each other's
+                probe.write(b"probe")
         except OSError as error:
             raise self.unusable(error) from None
 

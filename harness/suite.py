@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from harness.reading import expand_variables, override, read_with_includes
 from methods.base import BackboneOptions, TrainingMode
@@ -19,6 +21,18 @@ SUITES = Path(__file__).parent.parent / "settings" / "suites"
 RecipeName = Annotated[str, Field(pattern=r"^\w[\w+.-]*$")]
 ScoredStage = Literal["maps", "pseudo_labels", "segmentation"]
 Diagnostic = Literal["classifier", "maps"]
+EXPECTED = {
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type"), "a mapping"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "text",
+    "string_too_short": "text of at least {min_length} characters",
+    "string_pattern_mismatch": "text of the form {pattern}",
+    "too_short": "a list of at least {min_length}",
+}
+"""pydantic's types of error, and what users should have written."""
 
 
 class Component(Options):
@@ -144,20 +158,31 @@ def validated_options(model: type[BaseModel], options: Mapping[str, Any], where:
     try:
         return model.model_validate(dict(options))
     except ValidationError as error:
-        raise option_error(error, model, where) from None
+        raise option_error(error, model, lambda key: ".".join(filter(None, [where, key]))) from None
 
 
-def option_error(error: ValidationError, model: type[BaseModel], where: str) -> UserError:
-    """The first validation error as one line; an unknown key comes with the nearest known one."""
-    first = error.errors()[0]
+def option_error(error: ValidationError, model: type[BaseModel], place: Callable[[str], str]) -> UserError:
+    """One of the validation errors as one line; `place` says where a key of the model was given.
+
+    An unknown key comes first, since it is often why another one is missing, and with the nearest known key.
+    """
+    errors = error.errors()
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     location = [str(part) for part in first["loc"]]
-    name = ".".join([where, *location]) if where else ".".join(location)
+    name = place(".".join(location))
     if first["type"] == "extra_forbidden":
         return unknown_name(name, "key", location[-1], _known_keys(model, location[:-1]))
     if first["type"] == "missing":
         return UserError(name, "nothing", "a value")
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return UserError(name, repr(first["input"])[:80], message[:1].lower() + message[1:])
+    return UserError(name, repr(first["input"])[:80], _expected(first))
+
+
+def _expected(error: ErrorDetails) -> str:
+    """What pydantic expected, in the words of YAML where pydantic speaks of Python."""
+    if plain := EXPECTED.get(error["type"]):
+        return plain.format(**error.get("ctx", {}))
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return message[:1].lower() + message[1:]
 
 
 def _find(name_or_path: str | Path) -> Path:
@@ -172,16 +197,28 @@ def _find(name_or_path: str | Path) -> Path:
 
 
 def _validated(content: dict[str, Any], path: Path) -> Suite:
+    place = partial(_place, path=path, overrides=content["overrides"])
+    if isinstance(content.get("recipes"), Mapping):
+        # `null` takes a recipe of an included suite away.
+        content["recipes"] = {name: recipe for name, recipe in content["recipes"].items() if recipe is not None}
     try:
         suite = Suite.model_validate(content)
     except ValidationError as error:
-        raise option_error(error, Suite, path.name) from None
+        raise option_error(error, Suite, place) from None
     for name in suite.references:
         if reference(name) is None:
-            raise unknown_name(f"{path.name}.references", "reference", name, REFERENCES)
+            raise unknown_name(place("references"), "reference", name, REFERENCES)
     if not suite.all_recipes():
-        raise UserError(f"{path.name}.recipes", "nothing", "at least one recipe or reference")
+        raise UserError(place("recipes"), "nothing", "at least one recipe or reference")
     return suite
+
+
+def _place(key: str, path: Path, overrides: Sequence[str]) -> str:
+    """Where a value was given: the override that set it or what it lies in, as it was typed; else a key of the file."""
+    for assignment in reversed(overrides):
+        if f"{key}.".startswith(f"{assignment.partition('=')[0]}."):
+            return f"--set {assignment}"
+    return f"{path.name}.{key}"
 
 
 def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:

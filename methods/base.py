@@ -186,7 +186,7 @@ class Localizer(Part):
     def scores_NK(
         self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
     ) -> NDArray[np.float32] | None:
-        """The classifier's logits, (photos, K), from `apply_features`; None where there is no classifier."""
+        """The classifier's logits, (photos, K), from `fit_features`; None where there is no classifier."""
         return None
 
     def measures(

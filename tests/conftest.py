@@ -7,10 +7,14 @@ os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, which only s
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
+
+if TYPE_CHECKING:
+    from harness.gathering import Finished
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
@@ -45,3 +49,12 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: '{folder}' is not a folder (set SEEDBED_REAL_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> "Finished":
+    """One undisturbed smoke run, which many tests look at and none may change."""
+    from harness.gathering import run_and_gather
+    from harness.suite import load_suite
+
+    return run_and_gather(load_suite("smoke"), tmp_path_factory.mktemp("smoke") / "store", "serial")

@@ -19,6 +19,8 @@ KEY = re.compile(r"[0-9a-f]{64}")
 NOT_KINDS = frozenset({"damaged", "events", "failures", "leaderboards", "stages"})
 PARTIAL_S = 60
 """A writer replaces its partial file within moments; one that is older than this was left by a kill."""
+PARTIAL_FOLDER = ".partial-"
+"""How the names of folders begin in which leaderboards are made."""
 Part = Literal["artefact", "attempt", "checkpoint", "lease", "partial", "other"]
 
 
@@ -93,16 +95,18 @@ def slots(store: Store) -> Iterator[Slot]:
 
 
 def stale_partials(folder: Path) -> list[Path]:
-    """Partial files right in a folder whose writer was killed."""
-    return [path for path in entries(folder) if path.name.startswith(".") and path.is_file() and is_old(path)]
+    """Partial files and leaderboards right in a folder whose writer was killed."""
+    partials = [path for path in entries(folder) if path.name.startswith("." if path.is_file() else PARTIAL_FOLDER)]
+    return [path for path in partials if is_old(path)]
 
 
 def is_old(path: Path) -> bool:
-    """Whether no living writer can be at this partial file."""
+    """Whether no living writer can be at this partial file or folder: nothing in it was touched for a while."""
     try:
-        return time.time() - path.stat().st_mtime > PARTIAL_S
+        newest = max(inner.stat().st_mtime for inner in (path, *path.rglob("*")))
     except FileNotFoundError:
         return False
+    return time.time() - newest > PARTIAL_S
 
 
 def size_of(path: Path) -> int:

@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
+from typing import Any
 
 from harness.events import EventReader
 from harness.graph import Ref
-from harness.status import SILENT_S
+from harness.status import SILENT_S, lives
 from harness.store import Store
 
 
 def needed_by_runs(store: Store, busy: Set[Ref]) -> set[Ref]:
-    """The stages that living processes hold, all stages of their runs, and everything that these come from.
+    """The stages that living processes hold, all that their runs make or show, and everything that these come from.
 
-    A run counts as going on when one of its stages is held, or when its log is not ended and not silent either.
+    A run whose log is not ended goes on while its driver lives, one of its stages is held, or its log is not silent.
     """
     described = store.root / "stages"
     refs = set(busy)
-    for key in _keys_of_runs(store.root / "events", {ref.key for ref in busy}):
-        refs |= {Ref(kind, key) for kind in _kind_of(described / f"{key}.json")}
+    shown: list[Ref] = []
+    for started in _beginnings(store.root / "events", {ref.key for ref in busy}):
+        refs |= {Ref(kind, key) for key in started["groups"] for kind in _kind_of(described / f"{key}.json")}
+        shown += _refs(started.get("shown"))
     needs = [need for ref in refs for need in _inputs_of(described / f"{ref.key}.json")]
-    return refs | _with_ancestors(store, needs)
+    return refs | _with_ancestors(store, [*needs, *shown])
 
 
-def _keys_of_runs(folder: Path, busy: Set[str]) -> set[str]:
-    keys: set[str] = set()
+def _beginnings(folder: Path, busy: Set[str]) -> Iterator[dict[str, Any]]:
+    """The first event of every run that goes on."""
     for log in folder.glob("*.jsonl"):
-        heard_of = time.time() - log.stat().st_mtime < SILENT_S
-        if heard_of or busy:
-            events = {event["event"]: event for event in EventReader(log).new()}
-            of_run = set(events.get("run_started", {}).get("groups", ()))
-            if "run_finished" not in events and (heard_of or of_run & busy):
-                keys |= of_run
-    return keys
+        events = {event["event"]: event for event in EventReader(log).new()}
+        started = events.get("run_started", {})
+        if "groups" in started and "run_finished" not in events:
+            heard_of = time.time() - log.stat().st_mtime < SILENT_S
+            if heard_of or lives(started.get("driver", {})) or started["groups"].keys() & busy:
+                yield started
 
 
 def _with_ancestors(store: Store, pending: Iterable[Ref]) -> set[Ref]:
@@ -53,9 +55,16 @@ def _inputs_of(path: Path) -> list[Ref]:
     """The inputs that a stage's description (by role) or a record (a list) names; none where it cannot be read."""
     try:
         inputs = json.loads(path.read_text(encoding="utf-8"))["inputs"]
-        pairs = [pair for refs in inputs.values() for pair in refs] if isinstance(inputs, dict) else inputs
-        return [Ref(str(kind), str(key)) for kind, key in pairs]
+        return _refs([pair for refs in inputs.values() for pair in refs] if isinstance(inputs, dict) else inputs)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return []
+
+
+def _refs(pairs: Any) -> list[Ref]:
+    """Kinds with keys as JSON has them; none where they cannot be read."""
+    try:
+        return [Ref(str(kind), str(key)) for kind, key in pairs]
+    except (ValueError, TypeError):
         return []
 
 

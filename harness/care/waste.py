@@ -38,7 +38,7 @@ def waste_of(store: Store, needed: set[Ref]) -> list[Waste]:
     kept = needed | needed_by_runs(store, busy)
     found = [waste for slot in every if slot.ref not in busy for waste in _waste_of_slot(slot, slot.ref in kept)]
     found += [Waste("damaged", path) for path in entries(store.root / "damaged")]
-    for folder in (store.root, store.root / "stages", store.root / "failures"):
+    for folder in (store.root, store.root / "stages", store.root / "failures", *entries(store.root / "leaderboards")):
         found += [Waste("partial files", path) for path in stale_partials(folder)]
     keys = {ref.key for ref in kept}
     for name in ("stages", "failures"):

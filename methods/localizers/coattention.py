@@ -156,9 +156,10 @@ class CoAttention(Localizer):
         inference, references = self._inference(weights, bank, context), self._references(weak, context)
         raw = {"basic": inference.basic(photo.id), "own": inference.own(photo.id)}
         raw |= dict(zip(("mirrored pair", "mirror image"), inference.mirrored_pair(photo.id), strict=True))
-        raw |= {f"scale {scale:g}": inference.scaled_pair(photo.id, scale) for scale in self.options.scaled_pairs}
+        if self._reads_common:
+            raw |= {f"scale {scale:g}": inference.scaled_pair(photo.id, scale) for scale in self.options.scaled_pairs}
         shown = {name: _normalised(maps_KHW[list(photo.labels)]) for name, maps_KHW in raw.items()}
-        if self.options.references and photo.labels:
+        if self.reference_features() and photo.labels:
             shown["references"] = _normalised(_with_references(photo, inference, references))
         return {name: _record(photo, maps_CHW, bank) for name, maps_CHW in shown.items()}
 
@@ -276,7 +277,8 @@ def _with_references(photo: Photo, inference: PairInference, references: Referen
 
 def _normalised(maps_CHW: Any) -> NDArray[np.float32]:
     """ReLU, each map divided by its maximum."""
-    positive_CHW = np.maximum(np.asarray(maps_CHW, np.float32), 0)
+    array_CHW = maps_CHW if isinstance(maps_CHW, np.ndarray) else maps_CHW.float().cpu().numpy()
+    positive_CHW = np.maximum(array_CHW, np.float32(0))
     normalised: NDArray[np.float32] = positive_CHW / np.maximum(positive_CHW.max((1, 2), keepdims=True), 1e-8)
     return normalised
 

@@ -1,17 +1,12 @@
-"""One undisturbed smoke run, which many tests look at and none may change."""
+"""What tests of whole runs share."""
 
-from pathlib import Path
+from harness.gathering import Finished
 
-import pytest
-
-from harness.gathering import Finished, run_and_gather
-from harness.suite import load_suite
-
-
-@pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    store: Path = tmp_path_factory.mktemp("smoke") / "store"
-    return run_and_gather(load_suite("smoke"), store, "serial")
+ONLY_CAM = (
+    "recipes={cam: {localizer: {name: cam, hidden: 16, training: {epochs: 2, batch: 8}}, labeler: threshold}}",
+    "references=[all-background]",
+)
+"""Overrides that leave one trained recipe of the smoke suite: quick, and its options decide whole kinds of stage."""
 
 
 def results_of(finished: Finished) -> list[tuple[object, ...]]:

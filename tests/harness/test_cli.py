@@ -15,6 +15,7 @@ from harness.lease import this_process
 from methods.localizers.cam import Cam
 from methods.training import TrainingDiverged
 from settings.masks import write_mask
+from tests.harness.conftest import ONLY_CAM
 
 
 class Ended(Exception):
@@ -96,7 +97,8 @@ def test_a_failed_stage_is_a_hole_with_a_reason_and_exit_code_1(command, tmp_pat
     def broken(*_: object) -> None:
         raise TrainingDiverged("epoch 1, step 2: the loss is not finite")
 
-    run = ["run", "smoke", "--store", tmp_path, "--executor", "serial", "--set", "gallery=0"]
+    changes = [part for change in (*ONLY_CAM, "gallery=0") for part in ("--set", change)]
+    run = ["run", "smoke", "--store", tmp_path, "--executor", "serial", *changes]
     with monkeypatch.context() as patch:
         patch.setattr(Cam, "fit", broken)
         ended = command(*run)
@@ -123,7 +125,8 @@ def test_a_damaged_photo_in_a_run_is_one_line_and_exit_code_2(command, tmp_path:
     (root / "val.txt").write_text("d\n")
     (root / "labels.csv").write_text("id,labels\na,cat\nb,cat\nc,cat\n")
     (tmp_path / "s.yaml").write_text(f"include: smoke\ndataset: {{name: folder, root: {root}, dev_share: 0}}\n")
-    ended = command("run", tmp_path / "s.yaml", "--store", tmp_path / "store", "--executor", "serial")
+    changes = [part for change in ONLY_CAM for part in ("--set", change)]
+    ended = command("run", tmp_path / "s.yaml", "--store", tmp_path / "store", "--executor", "serial", *changes)
     assert ended.code == 2
     (line,) = (line for line in ended.err.splitlines() if line.startswith("seedbed: "))
     assert "images/b.png" in line and "unreadable image" in line
@@ -133,7 +136,7 @@ def test_status_tells_how_the_run_ended(command, smoke: Finished) -> None:
     ended = command("status", "--store", smoke.run.store)
     assert ended.code == 0
     assert "finished" in ended.out and "0 failed" in ended.out
-    assert "rows: 6 done" in ended.out
+    assert "rows: 14 done" in ended.out
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,7 @@ def test_status_tells_a_killed_run_from_a_stopped_and_a_living_one(
 
 
 def test_one_stage_runs_in_this_process(command, smoke: Finished) -> None:
-    (fit,) = (stage for stage in smoke.run.plan.graph.values() if stage.kind == "localizer_fit")
+    fit, *_ = (stage for stage in smoke.run.plan.graph.values() if stage.kind == "localizer_fit")
     ended = command("stage", fit.key[:16], "--store", smoke.run.store, "--debug")
     assert ended.code == 0
     assert "nothing was published" in ended.out

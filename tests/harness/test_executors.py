@@ -2,9 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,40 +165,3 @@ def test_ray_gives_the_same_table_as_serial(smoke: Finished, tmp_path: Path) -> 
     by_ray = run_and_gather(load_suite("smoke"), tmp_path / "store", "ray", slots=2)
     assert by_ray.board.holes == 0
     assert results_of(by_ray) == results_of(smoke)
-
-
-def test_a_run_that_is_killed_continues_to_the_same_table(smoke: Finished, tmp_path: Path) -> None:
-    """Two SIGKILLs: one while features are made, one while the segmenter trains."""
-    store = tmp_path / "store"
-    for kind in ("features", "segmenter_fit"):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "harness.cli", "run", "smoke", "--store", str(store), "--executor", "serial"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        _wait_for(lambda kind=kind: any(store.glob(f"{kind}/*/lease.json")), process)
-        process.kill()
-        process.wait()
-    finished = run_and_gather(load_suite("smoke"), store, "serial")
-    assert finished.board.holes == 0
-    assert results_of(finished) == results_of(smoke)
-
-
-def test_two_runs_on_one_store_share_the_work(smoke: Finished, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "harness.cli", "run", "smoke", "--store", str(tmp_path), "--executor", "serial"]
-    other = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    finished = run_and_gather(load_suite("smoke"), tmp_path, "serial")
-    _, errors = other.communicate()
-    assert other.returncode == 0, errors
-    assert [row.reason for row in finished.board.rows if row.reason] == []
-    assert results_of(finished) == results_of(smoke)
-    events = [line for log in (tmp_path / "events").glob("*.jsonl") for line in log.read_text().splitlines()]
-    keys = [line.split('"stages": ')[1] for line in events if '"event": "finished"' in line]
-    assert len(keys) == len(set(keys))
-
-
-def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None and time.monotonic() < end, "the run ended before the moment came"
-        time.sleep(0.01)

@@ -23,7 +23,7 @@ def test_it_names_the_weight_files_that_are_absent() -> None:
 
 
 def test_it_names_the_saliency_map_that_is_absent() -> None:
-    assert "saliency/voc12/" in refusal(SCENES[0], *NO_FILES)
+    assert "saliency/voc12" in refusal(SCENES[0], *NO_FILES)
 
 
 def test_the_plan_holds_the_released_recipe() -> None:

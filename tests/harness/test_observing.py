@@ -23,7 +23,7 @@ def test_events_come_back_in_order_and_only_whole(tmp_path: Path) -> None:
     assert list(reader.new()) == []
     log.write("started", stages=["a"])
     with log.path.open("a") as file:
-        file.write('{"v": 1, "event": "half')
+        file.write('{"v": 1, "t": 0.0, "event": "half')
     assert [event["event"] for event in reader.new()] == ["started"]
     with log.path.open("a") as file:
         file.write('"}\nno json\n{"v": 99, "event": "of another version"}\n')

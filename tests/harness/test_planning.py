@@ -8,12 +8,7 @@ import pytest
 from harness.graph import Stage
 from harness.planning import Plan, make_plan
 from harness.suite import load_suite
-
-ONLY_CAM = (
-    "recipes={cam: {localizer: {name: cam, hidden: 16, training: {epochs: 2, batch: 8}}, labeler: threshold}}",
-    "references=[all-background]",
-)
-"""So that a changed option of this recipe changes all stages of a kind."""
+from tests.harness.conftest import ONLY_CAM
 
 
 def plan_of(*overrides: str) -> Plan:

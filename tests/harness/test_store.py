@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,13 @@ def test_a_store_of_another_format_is_refused(store: Store) -> None:
     (store.root / "seedbed-store.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(UserError, match="format 99"):
         Store(store.root).create()
+
+
+def test_runs_that_look_at_once_whether_a_store_can_be_written_do_not_meet(store: Store) -> None:
+    before = sorted(store.root.iterdir())
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: store.check_writable(), range(400)))
+    assert sorted(store.root.iterdir()) == before
 
 
 def test_create_json_is_exclusive_and_leaves_nothing_beside(tmp_path: Path) -> None:

@@ -58,6 +58,41 @@ def test_an_include_is_merged_key_by_key(suite_file: Path) -> None:
     assert suite.name == "over"
 
 
+def test_a_name_and_a_description_are_of_one_suite_only(suite_file: Path) -> None:
+    suite_file.write_text(BASE + "name: base\ndescription: What the base is for.\n")
+    over = suite_file.with_name("over.yaml")
+    over.write_text("include: mine.yaml\n")
+    assert (load_suite(over).name, load_suite(over).description) == ("over", "")
+    over.write_text("include: mine.yaml\ndescription: Its own.\n")
+    assert load_suite(over).description == "Its own."
+
+
+def test_an_unknown_key_is_told_before_what_is_missing_because_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("inclde: scenes-leaderboard\n")
+    with pytest.raises(UserError, match=r"mine\.yaml\.inclde: found unknown key 'inclde'"):
+        load_suite(path)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "place"),
+    [
+        (["gallery=x"], "--set gallery=x: found 'x'"),
+        (["gallery=x", "gallery=y"], "--set gallery=y: found 'y'"),
+        (["rng_seeds=[1, -0.5]"], "--set rng_seeds=[1, -0.5]: found -0.5"),
+        (["references=[floor]"], "--set references=[floor]: found unknown reference"),
+        (["backbone.siz=64"], "--set backbone.siz=64: found unknown key 'siz'"),
+        (["gallery=2"], "mine.yaml.training_mode: found 'thawed'"),
+        (["training=2"], "--set training=2: found unknown key 'training'"),
+    ],
+)
+def test_what_an_override_got_wrong_is_told_of_the_override(suite_file: Path, overrides: list[str], place: str) -> None:
+    suite_file.write_text(BASE + "training_mode: thawed\n" if "mine" in place else BASE)
+    with pytest.raises(UserError) as error:
+        load_suite(suite_file, overrides)
+    assert str(error.value).startswith(place)
+
+
 def test_another_component_takes_none_of_the_old_ones_options(suite_file: Path) -> None:
     over = suite_file.with_name("over.yaml")
     over.write_text("include: mine.yaml\ndataset: {name: folder, root: /data}\n")
@@ -74,6 +109,12 @@ def test_variables_are_expanded(suite_file: Path, monkeypatch: pytest.MonkeyPatc
     ("change", "words"),
     [
         ("backbon: {}", ["backbon", "did you mean 'backbone'?"]),
+        ("policies: [1]", ["mine.yaml.policies", "found [1]", "a mapping"]),
+        ("rng_seeds: 1", ["mine.yaml.rng_seeds", "found 1", "a list"]),
+        ("backbone: 3", ["backbone", "a mapping"]),
+        ("description: [1]", ["description", "expected text"]),
+        ("gallery: x", ["gallery", "a whole number"]),
+        ("gallery: 1.5", ["gallery", "a whole number"]),
         ("backbone: {siz: 64}", ["backbone.siz", "did you mean 'size'?"]),
         ("backbone: {size: 33}", ["backbone.size", "33", "multiple of 32"]),
         ("rng_seeds: [0, 0]", ["rng_seeds", "distinct"]),
@@ -108,7 +149,12 @@ def test_a_mistake_is_one_line_that_names_it(suite_file: Path, change: str, word
         ("recipes.cam.localizer.training.epoch=3", ["training.epoch", "did you mean 'epochs'?"]),
         ("recipes.cam.localizer.training.epochs=-1", ["training.epochs", "-1", "greater than or equal to 1"]),
         ("recipes.cam.labeler.threshold=0.355", ["threshold", "0.355", "multiple of 0.01"]),
-        ("recipes.cam.localizer=null", ["recipes.cam.localizer", "needs maps"]),
+        ("recipes.cam.localizer=null", ["recipes.cam.localizer", "a localizer, since labeler 'threshold' needs one"]),
+        ("recipes.cam.cue=scenes", ["recipes.cam.cue", "none, since labeler 'threshold' does not read it"]),
+        ("recipes.cam.labeler=saliency", ["recipes.cam.cue", "a cue, since labeler 'saliency' needs one"]),
+        ("references=[few-shot(0)]", ["references", "few-shot(0)", "did you mean 'few-shot(16)'?"]),
+        ("references=[few-shot(3)] --set segmenter=deeplab", ["reveal", "3 masks", "the 2 that scenes/dev has"]),
+        ("recipes.cam.reveal=all", ["recipes.cam", "a labeler, or reveals true masks"]),
         ("recipes={../cam: {labeler: all_background}}", ["recipes", "../cam"]),
         ("dataset.name=scene", ["dataset", "did you mean 'scenes'?"]),
         ("dataset.size=0", ["dataset.size", "0", "greater than or equal to"]),

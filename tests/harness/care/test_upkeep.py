@@ -95,7 +95,7 @@ def test_usage_of_a_finished_run(finished: Store) -> None:
     every_byte = sum(path.stat().st_size for path in finished.root.rglob("*") if path.is_file())
     assert used.total.bytes == every_byte
     assert used.total.count == len(make_plan(load_suite("smoke")).graph)
-    assert used.to_json()["kinds"]["row"]["count"] == 6
+    assert used.to_json()["kinds"]["row"]["count"] == 14
 
 
 def test_an_attempt_of_a_living_holder_is_under_way(store: Store) -> None:
@@ -249,6 +249,20 @@ def test_gc_leaves_a_run_that_goes_on_all_it_needs(store: Store) -> None:
     assert {waste.what for waste in waste_of(store, set())} == silent | {"unpublished keys"}
 
 
+def test_gc_takes_leaderboards_that_a_kill_left_half_made(store: Store) -> None:
+    folder = store.root / "leaderboards" / "smoke"
+    old, young, notes = folder / ".partial-old", folder / ".partial-young", folder / ".notes"
+    for made in (old, young, notes):
+        (made / "predictions").mkdir(parents=True)
+        (made / "predictions" / "a.png").touch()
+    partial_state = folder / ".state.json.1234"
+    partial_state.touch()
+    for path in (old, old / "predictions", old / "predictions" / "a.png", young, notes, partial_state):
+        os.utime(path, (1, 1))
+    assert collect(store) == {"partial files": 2}
+    assert sorted(folder.iterdir()) == [notes, young], "one is being filled, the other is none of its business"
+
+
 def test_a_key_that_was_taken_meanwhile_is_left_alone(store: Store) -> None:
     ref = publish(store, "row", "a")
     (waste,) = waste_of(store, set())
@@ -339,15 +353,15 @@ def run(*arguments: object) -> int:
 def test_the_verbs(finished: Store, capsys: pytest.CaptureFixture[str]) -> None:
     place = ("--store", finished.root)
     assert run("du", "--json", *place) == 0
-    assert json.loads(capsys.readouterr().out)["kinds"]["row"]["count"] == 6
+    assert json.loads(capsys.readouterr().out)["kinds"]["row"]["count"] == 14
     assert run("rm", "row", "--dry-run", *place) == 0
     assert "nothing was removed" in capsys.readouterr().out
     assert run("rm", "row", *place) == 0
-    assert capsys.readouterr().out.split()[:2] == ["6", "row"]
+    assert capsys.readouterr().out.split()[:2] == ["14", "row"]
     assert run("gc", "smoke", *place) == 0
     assert capsys.readouterr().out == "0 B freed\n"
     assert run("verify", *place) == 0
-    assert "22 artefacts, 0 damaged" in capsys.readouterr().out
+    assert "53 artefacts, 0 damaged" in capsys.readouterr().out
     next(finished.root.glob("select/*/attempt-*/*")).write_text("other")
     assert run("verify", *place) == 1
     assert "damaged: select/" in capsys.readouterr().out

@@ -1,0 +1,79 @@
+"""What must be as if nothing had happened: the leaderboard, bit by bit, and a store that is whole and tidy."""
+
+import csv
+import hashlib
+import re
+from collections import Counter
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from harness.care.inventory import slots
+from harness.care.upkeep import verify
+from harness.care.waste import needed_by, remove, waste_of
+from harness.events import EventReader
+from harness.store import Store
+from results.parquet import read_table
+
+MEASURED = ("seconds", "gpu_seconds", "peak_memory_bytes")
+"""The columns of rows that no two runs agree on."""
+SECONDS = re.compile(r"(?m)\d+\.\d \|$")
+"""In table.md the last column, and the only one with a single decimal."""
+
+
+def differences(folder: Path, undisturbed: Path) -> list[str]:
+    """The files of a leaderboard that are not those of the undisturbed run, with the first place where they differ."""
+    names = {path.name for path in (*folder.iterdir(), *undisturbed.iterdir())}
+    pairs = {name: (_parts(folder / name), _parts(undisturbed / name)) for name in sorted(names)}
+    return [
+        f"different: {name}: {next(pair for pair in zip_longest(mine, theirs) if pair[0] != pair[1])}"
+        for name, (mine, theirs) in pairs.items()
+        if mine != theirs
+    ]
+
+
+def _parts(path: Path) -> list[Any]:
+    """What must be equal of a file."""
+    if not path.exists():
+        return ["no such file"]
+    if path.name == "rows.parquet":
+        rows = read_table(path).drop_columns(list(MEASURED)).to_pylist()
+        return [item for row in rows for item in row.items()]
+    if path.name == "table.csv":
+        with path.open(newline="") as file:
+            return [{**row, "seconds": ""} for row in csv.DictReader(file)]
+    if path.name == "table.md":
+        return SECONDS.sub("|", path.read_text()).splitlines()
+    if path.name == "state.json":  # a fingerprint of rows with their seconds
+        return []
+    return [hashlib.sha256(path.read_bytes()).hexdigest()]
+
+
+def flaws(store: Store) -> list[str]:
+    """What is wrong with a store that no run uses any more, after `gc` took what kills left."""
+    damaged = verify(store)[1]
+    ended = Counter(key for event in _events(store, "finished") for key in event["stages"])
+    with patch("harness.care.inventory.PARTIAL_S", 0):
+        for waste in waste_of(store, needed_by(store, ["smoke"])):
+            remove(store, waste)
+    return [
+        *(f"damaged: {ref}" for ref in damaged),
+        *(f"made {count} times: {key}" for key, count in ended.items() if count > 1),
+        *(f"left over: {path.relative_to(store.root)}" for path in _leavings(store)),
+    ]
+
+
+def lost_jobs(store: Store) -> int:
+    """How many jobs were begun that did not end."""
+    return len(_events(store, "started")) - len(_events(store, "finished"))
+
+
+def _events(store: Store, name: str) -> list[dict[str, Any]]:
+    logs = [EventReader(path) for path in store.root.glob("events/*.jsonl")]
+    return [event for log in logs for event in log.new() if event["event"] == name]
+
+
+def _leavings(store: Store) -> list[Path]:
+    parts = [slot.parts[part] for slot in slots(store) for part in slot.parts if part != "artefact"]
+    return sorted({*chain(*parts), *store.root.rglob(".*"), *store.root.glob("damaged/*")})

@@ -1,0 +1,47 @@
+"""`seedbed run smoke` as a process group of its own, which can be killed as a whole."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SEEDBED = ("-m", "harness.cli")
+
+
+class Run:
+    """A serial run on a store, alive until its block ends; `module` is what Python is given to start it."""
+
+    def __init__(self, store: Path, module: Sequence[str] = SEEDBED) -> None:
+        self.store = store
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 — closed when the block ends
+        self.process = subprocess.Popen(
+            [sys.executable, *module, "run", "smoke", "--executor", "serial", "--store", str(store)],
+            cwd=REPOSITORY,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.process.wait()
+        self._errors.close()
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group, unless it has ended."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def was_killed(self) -> bool:
+        """How it ended; a run that ended by itself must have ended well."""
+        code = self.process.wait()
+        self._errors.seek(0)
+        assert code in (0, -signal.SIGKILL), self._errors.read()
+        return code != 0
