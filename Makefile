@@ -9,7 +9,7 @@ leaderboard: $(READY)
 	$(BIN)/seedbed run scenes-leaderboard
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from harness.context import Context, Work
@@ -131,11 +132,12 @@ def _publish(work: Work, lease: Lease, store: Store, seconds: float) -> Outcome:
 
 
 def run_openly(stage: Stage, store: Store) -> None:
-    """Run one stage without catching its errors and without publishing, for a debugger."""
+    """Run one stage from its beginning, without catching its errors, publishing it or leaving anything: to debug."""
     work = _work(stage, store, EventLog(store.root / "events" / "single.jsonl"), [stage.key])
     try:
-        with plugged_in(plugins_of([stage])), _compute(stage.threads):
-            run_together([work])
+        with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), _compute(stage.threads):
+            context = replace(work.context, checkpoint_folder=Path(checkpoints))
+            run_together([replace(work, context=context)])
     finally:
         store.discard(work.attempt)
 

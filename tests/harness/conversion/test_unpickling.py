@@ -103,7 +103,7 @@ def test_numbers_and_ordered_dictionaries_of_libraries_become_plain() -> None:
         torch.zeros(0, 3),
         torch.ones(2, requires_grad=True),
     ],
-    ids=str,
+    ids=lambda tensor: f"{tensor.dtype}, {tuple(tensor.shape)}",
 )
 def test_tensors_become_arrays(tensor: torch.Tensor) -> None:
     expected = tensor.detach().numpy()
