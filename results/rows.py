@@ -151,14 +151,15 @@ def _without_nan(record: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _check_columns(path: Path, table: pa.Table) -> None:
-    if "row_version" in table.column_names:
+    found = table.column_names
+    if "row_version" in found:
         versions = {str(version) for version in table.column("row_version").to_pylist()} - {str(ROW_VERSION)}
         if versions:
             mend = "use the Seedbed that wrote it, or run the suite again"
             raise UserError(path, f"row version {min(versions)}", f"row version {ROW_VERSION}", mend)
-    missing = [name for name in COLUMNS if name not in table.column_names]
+    missing = [name for name in COLUMNS if name not in found]
     if missing:
         raise UserError(path, f"no column {', '.join(missing)}", f"all columns of row version {ROW_VERSION}")
-    if len(table.column_names) > len(COLUMNS):
-        unknown = [name for name in table.column_names if name not in COLUMNS]
+    if len(found) > len(COLUMNS):
+        unknown = [name for name in found if name not in COLUMNS]
         raise UserError(path, f"the columns {', '.join(unknown)}", f"only columns of row version {ROW_VERSION}")
