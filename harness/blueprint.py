@@ -147,6 +147,11 @@ class Blueprint:
         return stage.ref
 
     @once
+    def mask_contents(self, ids: tuple[str, ...]) -> str:
+        """What identifies the true masks of some photos."""
+        return fingerprint([(photo_id, self.dataset.mask_content(photo_id)) for photo_id in ids])
+
+    @once
     def weak_set(self, source: Source) -> Ref:
         """The record of what a method may see under a setting."""
         assert source.weak is not None

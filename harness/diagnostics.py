@@ -70,7 +70,7 @@ class Diagnostics:
         identity = {
             "component": line.parts.identity("localizer"),
             "dataset": dataset.identity(),
-            "masks": fingerprint([(photo.id, dataset.mask_content(photo.id)) for photo in photos]),
+            "masks": self.line.blueprint.mask_contents(tuple(photo.id for photo in photos)),
             "purpose": "score",
             **({"rng_seed": line.rng_seed} if localizer.trained else {}),
         }

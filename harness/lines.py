@@ -145,7 +145,7 @@ class Line:
         identity = {"component": self.parts.identity("cue"), "photos": self.source.content(shard)}
         if cue.reads_masks:
             _check_simulation(dataset, self.parts.names["cue"])
-            identity |= {"masks": fingerprint([(photo.id, dataset.mask_content(photo.id)) for photo in photos])}
+            identity |= {"masks": self.blueprint.mask_contents(tuple(photo.id for photo in photos))}
         return self.blueprint.add(
             "cue",
             {**identity, **files_identity(cue, photos)},
@@ -190,7 +190,7 @@ class Line:
 
     def _reveal(self, photos: Sequence[Photo]) -> Ref:
         dataset = self.blueprint.dataset
-        masks = fingerprint([(photo.id, dataset.mask_content(photo.id)) for photo in photos])
+        masks = self.blueprint.mask_contents(tuple(photo.id for photo in photos))
         return self.blueprint.add(
             "reveal",
             {"dataset": dataset.identity(), "masks": masks},

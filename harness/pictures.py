@@ -58,7 +58,7 @@ class Pictures:
         identity = {
             "photos": [photo.id for photo in self.photos],
             "dataset": dataset.identity(),
-            "masks": self.scored.mask_contents([photo.id for photo in self.photos]),
+            "masks": self.scored.line.blueprint.mask_contents(tuple(photo.id for photo in self.photos)),
         }
         inputs = {**self._maps_and_labels(self._shards()), **({"masks": (predictions,)} if predictions else {})}
         return self._gallery(identity, inputs, self.photos, len(self.photos), "", "photos spread over")

@@ -9,7 +9,6 @@ from typing import Any
 from harness.blueprint import once
 from harness.graph import Ref
 from harness.lines import Line
-from settings.records import fingerprint
 
 SWEEP_STEPS = 100
 PROTOCOL = "voc/1"
@@ -59,17 +58,13 @@ class Scored:
             wanted["predictions"] = tuple(self.line.segment(val, photos, [shard], None) for shard, photos in parts)
         return wanted
 
-    def mask_contents(self, ids: Sequence[str]) -> str:
-        """What identifies the true masks of some photos."""
-        return fingerprint([(photo_id, self.line.blueprint.dataset.mask_content(photo_id)) for photo_id in ids])
-
     def _scored(
         self, kind: str, split: str, ids: Sequence[str], inputs: dict[str, tuple[Ref, ...]], **what: Any
     ) -> Ref:
         purpose = self.line.blueprint.reported.purpose
         identity = {
             "dataset": self.line.blueprint.dataset.identity(),
-            "masks": self.mask_contents(ids),
+            "masks": self.line.blueprint.mask_contents(tuple(ids)),
             "purpose": purpose,
             **what,
         }
