@@ -46,6 +46,8 @@ def make_plan(suite: Suite) -> Plan:
     for setting in suite.settings:
         for name, recipe in suite.all_recipes().items():
             parts = parts_of(name, recipe, suite)
+            if parts.reveal is not None and not any(map(blueprint.dataset.has_mask, blueprint.dataset.training_ids)):
+                continue  # photos without masks have no ceiling
             # A ceiling is never ranked: one rng seed shows where it lies.
             for rng_seed in suite.rng_seeds[:1] if parts.reveal is not None else suite.rng_seeds:
                 line = Line(blueprint, blueprint.source(setting), name, parts, rng_seed)

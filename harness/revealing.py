@@ -20,7 +20,8 @@ def revealed_ids(dataset: Dataset, count: int | Literal["all"], rng_seed: int) -
         return tuple(filter(dataset.has_mask, dataset.training_ids))
     dev = tuple(filter(dataset.has_mask, dataset.splits["dev"]))
     if len(dev) < count:
-        raise UserError("reveal", f"{count} masks", f"at most the {len(dev)} that {dataset.name}/dev has")
+        mend = "reveal fewer, or leave few-shot out of references"
+        raise UserError("reveal", f"{count} masks", f"at most the {len(dev)} that {dataset.name}/dev has", mend)
     return tuple(_class_by_class(dataset, dev, rng_seed))[:count]
 
 

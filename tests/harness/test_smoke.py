@@ -275,7 +275,8 @@ def test_photos_without_masks_end_with_pseudo_labels_and_predictions(tmp_path: P
     (root / "labels.csv").write_text("id,labels\n" + "\n".join(labels) + "\n")
     suite = tmp_path / "mine.yaml"
     suite.write_text(f"include: smoke\ndataset: {{name: folder, root: {root}}}\n")
-    finished = run_and_gather(load_suite(suite, ONLY_CAM), tmp_path / "store", "serial")
+    changes = (ONLY_CAM[0], "references=[all-background, full-supervision]")
+    finished = run_and_gather(load_suite(suite, changes), tmp_path / "store", "serial")
     assert finished.board.rows == ()
     assert "nothing to score" in finished.summary()
     made = {
