@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -152,6 +152,9 @@ class Importer:
                     self._store.publish(now.attempt)
                     self._store.clean_up(*now.ref)
                 self.outcome.new.append(now.ref)
+        if now.attempt is not None:
+            with suppress(OSError):  # only an empty folder goes: that of what did not arrive
+                now.attempt.folder.parent.rmdir()
         self._progress(*self._counts())
 
     def _discard(self, now: _Incoming, reason: str) -> None:
