@@ -23,7 +23,7 @@ from methods.training import named_tensors
 from settings.datasets.scenes import Scenes, ScenesOptions
 from settings.records import Photo, WeakSet
 
-PHOTOS, CLASSES, REPETITIONS = 8, 2, 5
+PHOTOS, CLASSES, REPETITIONS = 4, 2, 3
 VGG = BackboneOptions(name="vgg16_largefov", weights="random", output_stride=8, size=256)
 PAPER = {"hidden": 512, "hidden_layers": 3, "norm": "none", "scaled_pairs": ()}
 
