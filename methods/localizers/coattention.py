@@ -61,8 +61,10 @@ class CoAttentionOptions(Options):
     partner_mirrored: bool = Field(True, description="mirror partners at random in training")
     jitter: ColourJitterOptions = Field(ColourJitterOptions(), description="fine-tuned only")
     references: int = Field(3, ge=0, le=100, description="photos of the same class at inference, for each class")
-    inference: Literal["common", "basic", "own", "mixture"] = Field(
-        "common", description="own: common_head on the photo's own features; mixture (ours): common × basic"
+    inference: Literal["common", "references", "basic", "own", "mixture"] = Field(
+        "common",
+        description="references: the common maps beside references alone; own: common_head on the photo's own features; "
+        "mixture (ours): common × basic",
     )
     fusion: Literal["mean", "max"] = "mean"
     training: TrainingOptions = TrainingOptions()
@@ -72,6 +74,8 @@ class CoAttentionOptions(Options):
         has_common = self.common and (self.mirrored_pair or self.scaled_pairs or self.references)
         if self.inference in ("common", "mixture") and not has_common:
             raise ValueError(f"inference {self.inference} needs common maps: a pair or references")
+        if self.inference == "references" and not (self.common and self.references):
+            raise ValueError("inference references needs the common branch, and references: 1 or more")
         return self
 
 
@@ -88,7 +92,7 @@ class CoAttention(Localizer):
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
         """The same; the scaled copies only where common maps are read."""
-        return self.fit_features() if self._reads_common else (FeatureRequest(), FeatureRequest(flip=True))
+        return self.fit_features() if self._reads_copies else (FeatureRequest(), FeatureRequest(flip=True))
 
     def reference_features(self) -> tuple[FeatureRequest, ...]:
         """References are read as they are."""
@@ -96,6 +100,10 @@ class CoAttention(Localizer):
 
     @property
     def _reads_common(self) -> bool:
+        return self.options.inference in ("common", "references", "mixture")
+
+    @property
+    def _reads_copies(self) -> bool:
         return self.options.inference in ("common", "mixture")
 
     def _scaled(self) -> tuple[FeatureRequest, ...]:
@@ -156,7 +164,7 @@ class CoAttention(Localizer):
         inference, references = self._inference(weights, bank, context), self._references(weak, context)
         raw = {"basic": inference.basic(photo.id), "own": inference.own(photo.id)}
         raw |= dict(zip(("mirrored pair", "mirror image"), inference.mirrored_pair(photo.id), strict=True))
-        if self._reads_common:
+        if self._reads_copies:
             raw |= {f"scale {scale:g}": inference.scaled_pair(photo.id, scale) for scale in self.options.scaled_pairs}
         shown = {name: _normalised(maps_KHW[list(photo.labels)]) for name, maps_KHW in raw.items()}
         if self.reference_features() and photo.labels:
@@ -212,7 +220,7 @@ class CoAttention(Localizer):
         if self.options.inference == "basic":
             return basic_CHW
         common_CHW = self._common(photo, inference, references)
-        return common_CHW if self.options.inference == "common" else _normalised(common_CHW * basic_CHW)
+        return _normalised(common_CHW * basic_CHW) if self.options.inference == "mixture" else common_CHW
 
     def _common(self, photo: Photo, inference: PairInference, references: References) -> NDArray[np.float32]:
         """The fused common maps; with all switches at the paper's values, the five-map mean."""
@@ -220,9 +228,10 @@ class CoAttention(Localizer):
 
         own = list(photo.labels)
         parts = []
-        if self.options.mirrored_pair:
+        if self.options.mirrored_pair and self._reads_copies:
             parts += [maps_KHW[own] for maps_KHW in inference.mirrored_pair(photo.id)]
-        parts += [inference.scaled_pair(photo.id, scale)[own] for scale in self.options.scaled_pairs]
+        if self._reads_copies:
+            parts += [inference.scaled_pair(photo.id, scale)[own] for scale in self.options.scaled_pairs]
         if self.options.references:
             parts.append(_with_references(photo, inference, references))
         maps_CMHW = np.stack([part.float().cpu().numpy() for part in parts], 1)

@@ -144,6 +144,15 @@ def test_views_show_every_kind_of_map(toy: Any, fitted: Fit, surroundings: Calla
     assert np.allclose(views["own"].maps_CHW, own.maps_CHW)
 
 
+def test_references_alone_are_what_views_show_of_them(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
+    part, photo, context = localizer(inference="references"), toy.weak.photos[1], surroundings()
+    assert part.apply_features() == (FeatureRequest(), FeatureRequest(flip=True))
+    assert part.reference_features() == (FeatureRequest(),)
+    (alone,) = applied(part, toy, fitted, context, [photo])
+    shown = part.views(photo, toy.weak, fitted.weights, toy.bank, context)["references"]
+    assert np.abs(alone.maps_CHW - shown.maps_CHW).max() < 1.01 / 255  # cut to whole numbers
+
+
 def test_attention_is_between_one_position_and_all(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
     measured = localizer().measures(toy.weak.photos, toy.weak, fitted.weights, toy.bank, surroundings())
     assert measured["uniform attention"] == pytest.approx(np.log(64))
@@ -168,7 +177,13 @@ def test_without_common_attention_it_trains_as_cam_on_pairs(toy: Any, surroundin
 
 
 @pytest.mark.parametrize(
-    "switches", [{"common": False}, {"mirrored_pair": False, "references": 0}, {"inference": "nothing"}]
+    "switches",
+    [
+        {"common": False},
+        {"mirrored_pair": False, "references": 0},
+        {"inference": "nothing"},
+        {"inference": "references", "references": 0},
+    ],
 )
 def test_switches_that_leave_no_map_are_refused(switches: dict) -> None:
     with pytest.raises(ValidationError):
