@@ -12,8 +12,9 @@ from harness.data import dataset_of, weak_set_of
 from harness.graph import Ref, Stage
 from harness.numerics import numerics
 from harness.plugins import pinned
-from harness.suite import Component, Suite
+from harness.suite import Suite
 from methods.base import NAMED_WEIGHTS, BackboneOptions, FeatureRequest
+from settings.components import Component
 from settings.errors import UserError
 from settings.hashing import shared_cache
 from settings.records import Photo, WeakSet, fingerprint

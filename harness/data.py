@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from harness.suite import Component, validated_options
+from settings.components import Component, validated_options
 from settings.dataset import Dataset
 from settings.discovery import DATASETS, SETTINGS
 from settings.records import WeakSet

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.suite import Component, Recipe, Suite, validated_options
+from harness.suite import Recipe, Suite
 from methods.base import Cue, Labeler, Localizer, Part, Segmenter, TrainingMode
 from results.rows import CEILING
+from settings.components import Component, validated_options
 from settings.discovery import CUES, LABELERS, LOCALIZERS, SEGMENTERS, Registry
 from settings.errors import UserError
 from settings.hashing import shared_cache

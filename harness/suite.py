@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from harness.reading import expand_variables, override, read_with_includes
 from methods.base import BackboneOptions, TrainingMode
 from methods.references import REFERENCES, reference
+from settings.components import Component, option_error
 from settings.errors import UserError, unknown_name
 from settings.options import Options
 from settings.records import fingerprint
@@ -21,34 +21,6 @@ SUITES = Path(__file__).parent.parent / "settings" / "suites"
 RecipeName = Annotated[str, Field(pattern=r"^\w[\w+.-]*$")]
 ScoredStage = Literal["maps", "pseudo_labels", "segmentation"]
 Diagnostic = Literal["classifier", "maps"]
-EXPECTED = {
-    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
-    **dict.fromkeys(("dict_type", "model_type"), "a mapping"),
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
-    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
-    "string_type": "text",
-    "string_too_short": "text of at least {min_length} characters",
-    "string_pattern_mismatch": "text of the form {pattern}",
-    "too_short": "a list of at least {min_length}",
-}
-"""pydantic's types of error, and what users should have written."""
-
-
-class Component(Options):
-    """A component and its options; in YAML a bare name, or `{name: …, option: value, …}`."""
-
-    name: str = Field(min_length=1)
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_yaml(cls, content: Any) -> Any:
-        if isinstance(content, str):
-            return {"name": content}
-        if isinstance(content, Mapping) and set(content) != {"name", "options"}:
-            return {"name": content.get("name", ""), "options": {k: v for k, v in content.items() if k != "name"}}
-        return content
 
 
 class Recipe(Options):
@@ -153,38 +125,6 @@ def ready_suites() -> list[str]:
     return sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
-def validated_options(model: type[BaseModel], options: Mapping[str, Any], where: str) -> Any:
-    """A component's options as its own model; raises UserError that names the option."""
-    try:
-        return model.model_validate(dict(options))
-    except ValidationError as error:
-        raise option_error(error, model, lambda key: ".".join(filter(None, [where, key]))) from None
-
-
-def option_error(error: ValidationError, model: type[BaseModel], place: Callable[[str], str]) -> UserError:
-    """One of the validation errors as one line; `place` says where a key of the model was given.
-
-    An unknown key comes first, since it is often why another one is missing, and with the nearest known key.
-    """
-    errors = error.errors()
-    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
-    location = [str(part) for part in first["loc"]]
-    name = place(".".join(location))
-    if first["type"] == "extra_forbidden":
-        return unknown_name(name, "key", location[-1], _known_keys(model, location[:-1]))
-    if first["type"] == "missing":
-        return UserError(name, "nothing", "a value")
-    return UserError(name, repr(first["input"])[:80], _expected(first))
-
-
-def _expected(error: ErrorDetails) -> str:
-    """What pydantic expected, in the words of YAML where pydantic speaks of Python."""
-    if plain := EXPECTED.get(error["type"]):
-        return plain.format(**error.get("ctx", {}))
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return message[:1].lower() + message[1:]
-
-
 def _find(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
@@ -219,18 +159,3 @@ def _place(key: str, path: Path, overrides: Sequence[str]) -> str:
         if f"{key}.".startswith(f"{assignment.partition('=')[0]}."):
             return f"--set {assignment}"
     return f"{path.name}.{key}"
-
-
-def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """The keys that are allowed at a place inside a model."""
-    for part in location:
-        field = model.model_fields.get(part)
-        nested = _model_in(field.annotation) if field else None
-        model = nested or model
-    return list(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((model for part in getattr(annotation, "__args__", ()) if (model := _model_in(part))), None)

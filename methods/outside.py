@@ -34,10 +34,11 @@ class OutsideOptions(Options):
 
 
 def place_of(root: Path, photo: Photo, suffix: str = "") -> Path:
-    """`<root>/<id><suffix>`; raises UserError for an id that leads out of the folder, and where there is no folder."""
+    """`<root>/<place or id><suffix>`; raises UserError for a place outside the folder, and for a missing folder."""
     if not root.is_dir():
         raise UserError(root, "no folder", "the folder of what another program made")
-    parts = photo.id.split("/")
-    if "\\" in photo.id or "\0" in photo.id or not all(part.strip(".") for part in parts):
+    place = photo.place or photo.id
+    parts = place.split("/")
+    if "\\" in place or "\0" in place or not all(part.strip(".") for part in parts):
         raise UserError(root, f"photo {photo.id!r}", "an id that names a file inside the folder")
     return root.joinpath(*parts[:-1], parts[-1] + suffix)

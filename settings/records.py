@@ -45,7 +45,8 @@ class LabelSpace:
 class Photo:
     """A photo and its image-level labels (class ids, ascending; none where they are not given).
 
-    `content` identifies the pixels (a sha256 in hexadecimal); `load` decodes them.
+    `content` identifies the pixels (a sha256 in hexadecimal); `load` decodes them. `place` is where other programs'
+    files about the photo lie in their folder, without suffix (`cat/cat_001`); empty where that is the id.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Photo:
     content: str
     load: Callable[[], Image] = field(repr=False, compare=False)
     source: str = "target"
+    place: str = field(default="", compare=False)
 
     def image(self) -> Image:
         """The pixels, uint8 RGB (H, W, 3); raises UserError where the file cannot be read."""

@@ -63,7 +63,7 @@ class CoAttentionOptions(Options):
     references: int = Field(3, ge=0, le=100, description="photos of the same class at inference, for each class")
     inference: Literal["common", "references", "basic", "own", "mixture"] = Field(
         "common",
-        description="references: the common maps beside references alone; own: common_head on the photo's own features; "
+        description="references: common maps beside references alone; own: common_head on the photo's own features; "
         "mixture (ours): common × basic",
     )
     fusion: Literal["mean", "max"] = "mean"

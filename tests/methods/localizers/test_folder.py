@@ -10,8 +10,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from harness.parts import files_identity
-from harness.suite import validated_options
 from methods.localizers.folder import Folder, FolderOptions
+from settings.components import validated_options
 from settings.errors import UserError
 from settings.records import LabelSpace, Photo, WeakSet
 

@@ -1,0 +1,39 @@
+"""Names that mean one class: `aeroplane`, `airplane`, `plane`. The table is `aliases.yaml`; a suite may add to it."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from settings.errors import unknown_name
+from settings.records import LabelSpace
+
+TABLE = Path(__file__).with_name("aliases.yaml")
+
+
+class Aliases:
+    """Finds the class of a label space that a name means, whatever its case, `_`, `-` and spaces."""
+
+    def __init__(self, further: Mapping[str, Iterable[str]] | None = None) -> None:
+        groups = [[name, *others] for name, others in {**_table()}.items()]
+        groups += [[name, *others] for name, others in (further or {}).items()]
+        self._groups = [frozenset(map(_plain, group)) for group in groups]
+
+    def class_id(self, name: str, space: LabelSpace, where: object) -> int:
+        """The 0-based class id; raises UserError with the nearest class where no class is meant."""
+        meant = {_plain(name)}.union(*(group for group in self._groups if _plain(name) in group))
+        for class_id, known in enumerate(space.names):
+            if _plain(known) in meant:
+                return class_id
+        raise unknown_name(where, "class", name, space.names)
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+@cache
+def _table() -> dict[str, list[str]]:
+    content: dict[str, list[str]] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    return content

@@ -1,0 +1,93 @@
+"""A component as users name it, and its options as its own model; mistakes become one line that names the key."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from settings.discovery import Registry
+from settings.errors import UserError, unknown_name
+from settings.options import Options
+
+EXPECTED = {
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type"), "a mapping"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "text",
+    "string_too_short": "text of at least {min_length} characters",
+    "string_pattern_mismatch": "text of the form {pattern}",
+    "too_short": "a list of at least {min_length}",
+}
+"""pydantic's types of error, and what users should have written."""
+
+
+class Component(Options):
+    """A component and its options; in YAML a bare name, or `{name: …, option: value, …}`."""
+
+    name: str = Field(min_length=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, content: Any) -> Any:
+        if isinstance(content, str):
+            return {"name": content}
+        if isinstance(content, Mapping) and set(content) != {"name", "options"}:
+            return {"name": content.get("name", ""), "options": {k: v for k, v in content.items() if k != "name"}}
+        return content
+
+
+def built(registry: Registry, component: Component, where: str) -> Any:
+    """The component object; raises UserError for an unknown name (with the nearest one) and for options it has not."""
+    kind = registry.load(component.name, where)
+    return kind(validated_options(kind.options_model, component.options, where))
+
+
+def validated_options(model: type[BaseModel], options: Mapping[str, Any], where: str) -> Any:
+    """A component's options as its own model; raises UserError that names the option."""
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        raise option_error(error, model, lambda key: ".".join(filter(None, [where, key]))) from None
+
+
+def option_error(error: ValidationError, model: type[BaseModel], place: Callable[[str], str]) -> UserError:
+    """One of the validation errors as one line; `place` says where a key of the model was given.
+
+    An unknown key comes first, since it is often why another one is missing, and with the nearest known key.
+    """
+    errors = error.errors()
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+    location = [str(part) for part in first["loc"]]
+    name = place(".".join(location))
+    if first["type"] == "extra_forbidden":
+        return unknown_name(name, "key", location[-1], _known_keys(model, location[:-1]))
+    if first["type"] == "missing":
+        return UserError(name, "nothing", "a value")
+    return UserError(name, repr(first["input"])[:80], _expected(first))
+
+
+def _expected(error: ErrorDetails) -> str:
+    """What pydantic expected, in the words of YAML where pydantic speaks of Python."""
+    if plain := EXPECTED.get(error["type"]):
+        return plain.format(**error.get("ctx", {}))
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return message[:1].lower() + message[1:]
+
+
+def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """The keys that are allowed at a place inside a model."""
+    for part in location:
+        field = model.model_fields.get(part)
+        nested = _model_in(field.annotation) if field else None
+        model = nested or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for part in getattr(annotation, "__args__", ()) if (model := _model_in(part))), None)
