@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.blueprint import SHARD
 from harness.graph import Ref
 from harness.scored import Scored
 from settings.records import Photo
@@ -112,8 +111,7 @@ class Pictures:
         }
 
     def _shards(self) -> list[int]:
-        shown = {photo.id for photo in self.photos}
-        return sorted({at // SHARD for at, photo in enumerate(self.scored.line.source.photos) if photo.id in shown})
+        return self.scored.line.source.shards_of(photo.id for photo in self.photos)
 
 
 def spread(ids: Sequence[str], count: int) -> list[str]:

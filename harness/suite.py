@@ -61,7 +61,9 @@ class Suite(Options):
     overrides: tuple[str, ...] = Field((), description="what --set changed; load_suite fills it in")
     plugins: tuple[str, ...] = Field((), description="Python files with components, relative to the suite's own file")
     dataset: Component
-    settings: tuple[Component, ...] = Field((Component(name="clean"),), min_length=1)
+    settings: dict[RecipeName, Component] = Field(
+        {"clean": Component(name="clean")}, min_length=1, description="by the name that rows show; or a list"
+    )
     recipes: dict[RecipeName, Recipe] = Field(default_factory=dict)
     segmenter: Component | None = Field(None, description="stage 2 of every recipe that names none")
     references: tuple[str, ...] = ()
@@ -81,6 +83,21 @@ class Suite(Options):
     gallery: int = Field(
         0, ge=0, le=100, description="photos in the picture of photo, map, pseudo label, prediction, truth"
     )
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _by_name(cls, content: Any) -> Any:
+        """A list of settings, each under its own name; and under each label its own name, where none is given."""
+        if isinstance(content, (list, tuple)):
+            named = [Component.model_validate(one) for one in content]
+            if len({one.name for one in named}) < len(named):
+                raise ValueError("each setting once; a mapping names each: {web: …, filtered: {name: web, …}}")
+            return {one.name: one for one in named}
+        if isinstance(content, Mapping):
+            return {
+                label: {"name": label, **one} if isinstance(one, Mapping) else one for label, one in content.items()
+            }
+        return content
 
     @field_validator("rng_seeds")
     @classmethod
@@ -138,9 +155,10 @@ def _find(name_or_path: str | Path) -> Path:
 
 def _validated(content: dict[str, Any], path: Path) -> Suite:
     place = partial(_place, path=path, overrides=content["overrides"])
-    if isinstance(content.get("recipes"), Mapping):
-        # `null` takes a recipe of an included suite away.
-        content["recipes"] = {name: recipe for name, recipe in content["recipes"].items() if recipe is not None}
+    for part in ("recipes", "settings"):
+        if isinstance(content.get(part), Mapping):
+            # `null` takes a recipe or setting of an included suite away.
+            content[part] = {name: one for name, one in content[part].items() if one is not None}
     try:
         suite = Suite.model_validate(content)
     except ValidationError as error:

@@ -46,8 +46,8 @@ class Found(NamedTuple):
 def find(suite: Suite, wanted: Wanted) -> Found:
     """Resolve every name; raises UserError for one that is unknown, with the nearest one that is not."""
     blueprint = Blueprint(suite)
-    settings = {setting.name: setting for setting in suite.settings}
-    source = blueprint.source(one("--setting", "setting", wanted.setting or suite.settings[0].name, settings))
+    setting = wanted.setting or next(iter(suite.settings))
+    source = blueprint.source(setting, one("--setting", "setting", setting, suite.settings))
     rng_seed = suite.rng_seeds[0] if wanted.rng_seed is None else wanted.rng_seed
     if rng_seed not in suite.rng_seeds:
         raise UserError("--rng-seed", str(rng_seed), f"one of {', '.join(map(str, suite.rng_seeds))}")
