@@ -128,12 +128,25 @@ def _is_offered(plugin: Plugin, base: str, modules: frozenset[str]) -> bool:
 
 DATASETS = Registry("datasets", "settings.datasets", "Dataset")
 SETTINGS = Registry("settings", "settings", "Setting")
+FILTERS = Registry("filters", "settings.filters", "Filter")
+CLASSIFIERS = Registry("classifiers", "methods.classifiers", "Classifier")
 LOCALIZERS = Registry("localizers", "methods.localizers", "Localizer")
 CUES = Registry("cues", "methods.cues", "Cue")
 REFINERS = Registry("refiners", "methods.refiners", "Refiner")
 LABELERS = Registry("labelers", "methods.labelers", "Labeler")
 SEGMENTERS = Registry("segmenters", "methods.segmenters", "Segmenter")
 REGISTRIES: Mapping[str, Registry] = {
-    registry.kind: registry for registry in (DATASETS, SETTINGS, LOCALIZERS, CUES, REFINERS, LABELERS, SEGMENTERS)
+    registry.kind: registry
+    for registry in (
+        DATASETS,
+        SETTINGS,
+        FILTERS,
+        CLASSIFIERS,
+        LOCALIZERS,
+        CUES,
+        REFINERS,
+        LABELERS,
+        SEGMENTERS,
+    )
 }
 """Every kind of component; a stage or recipe names one in the singular."""
