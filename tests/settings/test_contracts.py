@@ -1,7 +1,7 @@
-"""What every data set and every setting has to keep, by being there.
+"""What every data set, every setting and every web filter has to keep, by being there.
 
 A data set needs an entry in SAMPLES: a few photos in a folder that the test gives. A setting that cannot be built from
-its defaults needs one in PREPARED.
+its defaults needs one in PREPARED. A filter is tried on queries of one class.
 """
 
 import json
@@ -13,20 +13,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
 from PIL import Image as PillowImage
 
 from settings.dataset import Dataset
 from settings.datasets.folder import Folder, FolderOptions
 from settings.datasets.scenes import Scenes, ScenesOptions
-from settings.discovery import DATASETS, SETTINGS, Registry
+from settings.discovery import DATASETS, FILTERS, SETTINGS, Registry
 from settings.errors import UserError
+from settings.filter import Filter
 from settings.masks import write_mask
 from settings.options import Options
 from settings.records import UNKNOWN, Photo, WeakSet
 from settings.setting import Setting
 from tests.settings.conftest import VocFolder
+from tests.settings.queries import QUERIES, Queries
 
-COMPONENTS = [(registry, name) for registry in (DATASETS, SETTINGS) for name in registry.names()]
+COMPONENTS = [(registry, name) for registry in (DATASETS, SETTINGS, FILTERS) for name in registry.names()]
 
 
 def scenes_sample(root: Path) -> Dataset:
@@ -201,3 +204,59 @@ def test_a_setting_gives_the_same_photos_every_time(setting: Setting, opened: Ca
     weak: list[WeakSet] = [setting.weak_set(opened(place)) for place in ("here", "there")]
     assert weak[0].fingerprint == weak[1].fingerprint
     assert weak[0].photos == weak[1].photos
+
+
+@pytest.fixture(params=FILTERS.names(), scope="module")
+def web_filter(request: pytest.FixtureRequest) -> Filter:
+    kind = FILTERS.load(request.param)
+    built: Filter = kind(kind.options_model())
+    return built
+
+
+@given(queries=QUERIES)
+def test_a_filter_tells_of_each_photo_whatever_the_order(web_filter: Filter, queries: Queries) -> None:
+    probabilities_NK, labels_NK, order = queries
+    before = probabilities_NK.copy(), labels_NK.copy()
+    keep_N = web_filter.keep(probabilities_NK, labels_NK)
+    assert (keep_N.shape, keep_N.dtype) == (labels_NK.shape[:1], np.bool_)
+    assert np.array_equal(before[0], probabilities_NK) and np.array_equal(before[1], labels_NK)
+    assert np.array_equal(web_filter.keep(probabilities_NK[order], labels_NK[order]), keep_N[order])
+    assert not keep_N[labels_NK.sum(1) == 0].any(), "a photo without a label is never kept"
+    shown_NK = labels_NK.astype(np.bool_)
+    assert np.array_equal(web_filter.keep(probabilities_NK, shown_NK), keep_N)
+
+
+def test_a_filter_keeps_what_is_certainly_right(web_filter: Filter) -> None:
+    labels_NK = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2, 2]]
+    for kind in (np.float32, np.float64):
+        assert web_filter.keep(labels_NK.astype(kind), labels_NK).tolist() == [True] * 7
+
+
+def test_a_filter_takes_no_photo_and_a_single_class(web_filter: Filter) -> None:
+    for classes in (1, 3):
+        assert web_filter.keep(np.zeros((0, classes), np.float32), np.zeros((0, classes), np.float32)).shape == (0,)
+    kept = web_filter.keep(np.array([[0.9], [0.8], [0.9]], np.float32), np.array([[1], [1], [0]], np.float32))
+    assert kept.tolist() == [True, True, False]
+
+
+def test_a_filter_refuses_what_are_no_probabilities(web_filter: Filter) -> None:
+    labels_NK = np.eye(2, dtype=np.float32)
+    if not web_filter.needs_probabilities:
+        assert web_filter.keep(None, labels_NK).shape == (2,)
+        return
+    for wrong in (np.nan, -0.1, 1.1, np.inf):
+        with pytest.raises(ValueError, match="probabilities outside"):
+            web_filter.keep(np.array([[0.5, wrong], [0.5, 0.5]], np.float32), labels_NK)
+    with pytest.raises(ValueError, match=r"probabilities \(2, 3\) for labels \(2, 2\)"):
+        web_filter.keep(np.zeros((2, 3), np.float32), labels_NK)
+    with pytest.raises(ValueError, match="no probabilities"):
+        web_filter.keep(None, labels_NK)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, 0.5, 2.0, -1.0])
+def test_a_filter_refuses_what_are_no_labels(web_filter: Filter, wrong: float) -> None:
+    half_NK = np.full((1, 2), 0.5, np.float32)
+    with pytest.raises(ValueError, match="neither 0 nor 1"):
+        web_filter.keep(half_NK, np.array([[0, wrong]], np.float32))
+    with pytest.raises(ValueError, match="shape"):
+        web_filter.keep(half_NK[0], np.zeros(2, np.float32))
