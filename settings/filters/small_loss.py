@@ -55,8 +55,8 @@ class SmallLoss(Filter):
         """cleanlab breaks ties by the order of the rows: it gets them sorted, and equal rows share one verdict."""
         rows = np.column_stack([query_N, probabilities_NK])
         distinct, same_N, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-        sorted_ = np.repeat(distinct, counts, axis=0)
-        issues = self._issues(np.ascontiguousarray(sorted_[:, 1:]), sorted_[:, 0].astype(np.intp))
+        in_order = np.repeat(distinct, counts, axis=0)
+        issues = self._issues(np.ascontiguousarray(in_order[:, 1:]), in_order[:, 0].astype(np.intp))
         all_issues: Flags = np.logical_and.reduceat(issues, np.cumsum(counts) - counts)
         return ~all_issues[same_N.reshape(-1)]
 

@@ -21,10 +21,13 @@ def keep(probabilities_NK: np.ndarray, query_N: np.ndarray, rule: Rule = "prune_
 
 
 def rounded(row: list[float], total: int) -> list[int]:
-    """To whole numbers of the same sum: where rounding missed it, the entries that lost (or won) most give way."""
+    """To whole numbers of the same sum: where rounding missed it, the entries that lost (or won) most give way.
+
+    Among equals the last class wins and the first loses, as in the library; the paper does not say.
+    """
     whole = [round(value) for value in row]
     step = 1 if sum(whole) < total else -1
-    by_loss = sorted(range(len(row)), key=lambda k: step * (row[k] - whole[k]), reverse=True)
+    by_loss = sorted(range(len(row)), key=lambda k: (step * (row[k] - whole[k]), step * k), reverse=True)
     for k in by_loss[: abs(total - sum(whole))]:
         whole[k] += step
     return whole
