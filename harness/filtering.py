@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
-from settings.filter import Filter
 
 from harness.context import Work
 from harness.store import Artefact
 from settings.components import Component, built
 from settings.discovery import FILTERS
+from settings.filter import Filter
 from settings.records import Photo, WeakSet
 
 PROBABILITIES, KEPT = "probabilities.safetensors", "kept.json"
@@ -32,11 +32,8 @@ def filter_(work: Work) -> None:
     extra, space = work.offer.extra, work.offer.weak.label_space
     content = work.identity["component"]
     part: Filter = built(FILTERS, Component(name=content["name"], options=content["options"]), "filter")
-    labels_NK = WeakSet(extra, space).labels_NK()
-    probabilities_NK = np.zeros_like(labels_NK)
-    for artefact in work.inputs.get("probabilities", ()):
-        probabilities_NK = load_file(artefact.path(PROBABILITIES))["probabilities_NK"]
-    keep_N = part.keep(probabilities_NK, labels_NK)
+    found = [load_file(artefact.path(PROBABILITIES)) for artefact in work.inputs.get("probabilities", ())]
+    keep_N = part.keep(found[0]["probabilities_NK"] if found else None, WeakSet(extra, space).labels_NK())
     kept = [photo.id for photo, keep in zip(extra, keep_N, strict=True) if keep]
     counts = {name: _counts(extra, keep_N.tolist(), class_id) for class_id, name in enumerate(space.names)}
     work.attempt.path(KEPT).write_text(json.dumps({"kept": kept, "per_class": counts}), encoding="utf-8")

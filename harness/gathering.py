@@ -181,7 +181,8 @@ def _row(store: Store, run: Run, ref: Ref) -> Row:
 
 def _hole(run: Run, stage: Stage) -> Row:
     identity = {**stage.identity["row"], "protocol_version": protocol(stage.identity["row"]["protocol"]).version}
-    return Row(**identity, miou=None, status="failed", reason=reason_of(run, stage), evaluation_fingerprint="")
+    unknown = {"evaluation_fingerprint": "", "training_fingerprint": ""}
+    return Row(**identity, miou=None, status="failed", reason=reason_of(run, stage), **unknown)
 
 
 def _write_tables(run: Run, board: Leaderboard, folder: Path) -> None:

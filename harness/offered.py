@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.store import Artefact
+from results.rows import CEILING
 from settings.effort import label_seconds
 from settings.records import Photo, WeakSet
 from settings.setting import Offer
@@ -55,10 +56,14 @@ def read(artefact: Artefact) -> Mapping[str, Any]:
     return content
 
 
-def row_fields(content: Mapping[str, Any], masks: int) -> dict[str, Any]:
-    """The part of a row that tells of its setting; `masks` were drawn by hand for it."""
+def row_fields(content: Mapping[str, Any], supervision: str, masks: int) -> dict[str, Any]:
+    """The part of a row that tells of its setting; `masks` were drawn by hand for it.
+
+    A control that uses no supervision costs no labels, and a ceiling its masks alone.
+    """
     told = dict(content["told"])
-    seconds = told.pop("label_seconds") + label_seconds("mask", masks, 1)
+    labels: float = told.pop("label_seconds")
+    seconds = (0 if supervision in ("", CEILING) else labels) + label_seconds("mask", masks, 1)
     return {**told, "training_fingerprint": content["fingerprint"], "label_hours": round(seconds / 3600, 3)}
 
 

@@ -11,13 +11,14 @@ from harness.suite import Recipe, Suite
 from methods.base import Cue, Labeler, Localizer, Part, Segmenter, TrainingMode
 from results.rows import CEILING
 from settings.components import Component, validated_options
-from settings.discovery import CUES, LABELERS, LOCALIZERS, SEGMENTERS, Registry
+from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, SEGMENTERS, Registry
 from settings.errors import UserError
 from settings.hashing import shared_cache
 from settings.options import Options
 from settings.records import Photo, fingerprint
 
 REGISTRIES = {"localizer": LOCALIZERS, "cue": CUES, "labeler": LABELERS, "segmenter": SEGMENTERS}
+"""The parts of a recipe, by role."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,6 @@ def _check_inputs(parts: Parts, where: str) -> None:
 def build_component(role: str, component: Component | Mapping[str, Any], where: str) -> Any:
     """The component object of a role, from its name and options."""
     content = component.model_dump() if isinstance(component, Component) else component
-    registry: Registry = REGISTRIES[role]
+    registry: Registry = {**REGISTRIES, "classifier": CLASSIFIERS}[role]
     kind = registry.load(content["name"], where)
     return kind(validated_options(kind.options_model, content["options"], where))

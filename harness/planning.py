@@ -67,5 +67,6 @@ def _lines(suite: Suite, blueprint: Blueprint) -> Iterator[Line]:
             if (is_ceiling and not has_masks) or (position > 0 and not parts.follows_setting):
                 continue  # photos without masks have no ceiling
             # A ceiling is never ranked: one rng seed shows where it lies.
-            for rng_seed in suite.rng_seeds[:1] if is_ceiling else suite.rng_seeds:
+            rng_seeds = suite.seeds_under(label)
+            for rng_seed in rng_seeds[:1] if is_ceiling else rng_seeds:
                 yield Line(blueprint, source, name, parts, rng_seed)

@@ -95,7 +95,9 @@ def row(work: Work) -> None:
     lineage = Lineage.of(work)
     costs = lineage.row_fields()
     (weak_set,) = work.inputs["weak_set"]
-    told = offered.row_fields(offered.read(weak_set), costs["masks_trained"] + costs["masks_chosen"])
+    told = offered.row_fields(
+        offered.read(weak_set), identity["supervision"], costs["masks_trained"] + costs["masks_chosen"]
+    )
     record = Row(**_row_identity(identity), **result, **costs, **told)
     work.attempt.path("sources.json").write_text(json.dumps(lineage.sources()), encoding="utf-8")
     write_rows(work.attempt.path("rows.parquet"), [record])

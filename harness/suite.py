@@ -68,6 +68,9 @@ class Suite(Options):
     segmenter: Component | None = Field(None, description="stage 2 of every recipe that names none")
     references: tuple[str, ...] = ()
     rng_seeds: tuple[int, ...] = Field((0,), min_length=1)
+    rng_seeds_of: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict, description="other rng seeds for a setting, by its name in `settings`"
+    )
     training_mode: TrainingMode = "frozen"
     backbone: BackboneOptions = BackboneOptions()
     policies: dict[Literal["fixed", "oracle"], ScoredStage] = Field(
@@ -102,9 +105,18 @@ class Suite(Options):
     @field_validator("rng_seeds")
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-            raise ValueError("rng seeds must be distinct and not negative")
+        if len(set(seeds)) < len(seeds) or min(seeds, default=-1) < 0:
+            raise ValueError("rng seeds must be distinct and not negative, at least one")
         return seeds
+
+    @field_validator("rng_seeds_of")
+    @classmethod
+    def _each_distinct(cls, seeds_of: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        return {label: cls._distinct(seeds) for label, seeds in seeds_of.items()}
+
+    def seeds_under(self, setting: str) -> tuple[int, ...]:
+        """The rng seeds of a setting's lines."""
+        return self.rng_seeds_of.get(setting, self.rng_seeds)
 
     @property
     def folder_name(self) -> str:
@@ -163,6 +175,9 @@ def _validated(content: dict[str, Any], path: Path) -> Suite:
         suite = Suite.model_validate(content)
     except ValidationError as error:
         raise option_error(error, Suite, place) from None
+    for label in suite.rng_seeds_of:
+        if label not in suite.settings:
+            raise unknown_name(place("rng_seeds_of"), "setting", label, suite.settings)
     for name in suite.references:
         if reference(name) is None:
             raise unknown_name(place("references"), "reference", name, REFERENCES)

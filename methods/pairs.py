@@ -46,7 +46,8 @@ def _allowed(rule: PartnerRule, source: str, sources_N: NDArray[np.str_]) -> NDA
     """The photos that an anchor of a source may be paired with."""
     if rule == "any" or (rule == "with_target" and source == "target"):
         return np.ones(len(sources_N), np.bool_)
-    return sources_N == ("target" if rule == "with_target" else source)
+    allowed_N: NDArray[np.bool_] = sources_N == ("target" if rule == "with_target" else source)
+    return allowed_N
 
 
 class References:

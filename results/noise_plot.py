@@ -34,9 +34,7 @@ def _swept(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw(frame: pd.DataFrame, swept: pd.DataFrame) -> Figure:
-    columns = sorted(
-        {Column(s, v) for s, v in zip(swept["stage"], swept["variant"], strict=True)}, key=pipeline_order
-    )
+    columns = sorted({Column(s, v) for s, v in zip(swept["stage"], swept["variant"], strict=True)}, key=pipeline_order)
     recipes = sorted(swept["recipe"].unique())
     colours = dict(zip(recipes, sns.color_palette("colorblind", len(recipes)), strict=True))
     figure = Figure(figsize=(2.6 + 4.0 * len(columns), 4.8), layout="constrained")

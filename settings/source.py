@@ -32,6 +32,11 @@ class ExtraSource(ABC):
     def identity(self) -> dict[str, Any]:
         """Everything that decides the content and is not in a photo's own `content`; no paths."""
 
+    @property
+    def noise_rate(self) -> float | None:
+        """The share of photos that do not show the class they were found under, 0..1; None where nobody knows."""
+        return None
+
     def truth(self, kind: Kind, space: LabelSpace, aliases: Aliases) -> Mapping[str, tuple[int, ...]] | None:
         """The class ids that a photo really shows, by photo id (empty: off-topic), where the source knows them.
 

@@ -25,7 +25,7 @@ from settings.filter import Filter
 from settings.masks import write_mask
 from settings.options import Options
 from settings.records import UNKNOWN, Photo, WeakSet
-from settings.setting import Setting
+from settings.setting import Setting, Target
 from tests.settings.conftest import VocFolder
 from tests.settings.queries import QUERIES, Queries
 
@@ -182,13 +182,13 @@ def setting(request: pytest.FixtureRequest, tmp_path: Path) -> Setting:
 
 def test_a_setting_never_shows_val(setting: Setting, dataset: Dataset) -> None:
     val = {dataset.photo(photo_id).content for photo_id in dataset.splits["val"]}
-    weak = setting.weak_set(dataset)
+    weak = setting.offer(Target.of(dataset)).weak
     assert not val & {photo.content for photo in weak.photos}
     assert {photo.id for photo in weak.photos if photo.source == "target"} <= set(dataset.training_ids)
 
 
 def test_a_setting_shows_photos_in_order_with_labels_of_the_label_space(setting: Setting, dataset: Dataset) -> None:
-    weak = setting.weak_set(dataset)
+    weak = setting.offer(Target.of(dataset)).weak
     assert weak.label_space == dataset.label_space
     places = [(photo.source, photo.id) for photo in weak.photos]
     assert len(set(places)) == len(places) > 0
@@ -201,7 +201,7 @@ def test_a_setting_shows_photos_in_order_with_labels_of_the_label_space(setting:
 
 
 def test_a_setting_gives_the_same_photos_every_time(setting: Setting, opened: Callable[[str], Dataset]) -> None:
-    weak: list[WeakSet] = [setting.weak_set(opened(place)) for place in ("here", "there")]
+    weak: list[WeakSet] = [setting.offer(Target.of(opened(place))).weak for place in ("here", "there")]
     assert weak[0].fingerprint == weak[1].fingerprint
     assert weak[0].photos == weak[1].photos
 
