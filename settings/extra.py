@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from settings.aliases import Aliases
 from settings.audit import Audit, AuditOptions, audit
-from settings.components import Component, built
-from settings.discovery import SOURCES
+from settings.components import Component, built, validated_options
+from settings.discovery import SETTINGS, SOURCES
 from settings.errors import UserError
 from settings.noise import NoiseOptions, with_noise
 from settings.options import Options
-from settings.records import Photo, WeakSet
+from settings.records import LabelSpace, Photo, WeakSet
 from settings.setting import Filtering, Offer, Target
 from settings.source import ExtraSource, Kind
+from settings.truth import read_truth
 
 
 class ExtraOptions(Options):
@@ -53,7 +55,7 @@ def offer_with_extra(
         audit=report,
         filtering=filtering,
         extra_in_stage_2=in_stage_2 if options.stage_2 is None else options.stage_2,
-        noise_rate=_rate(source.noise_rate, options.noise.rate),
+        noise_rate=_rate(source.noise_rate, options.noise.wrong_class + options.noise.off_topic),
     )
 
 
@@ -76,3 +78,19 @@ def _rate(known: float | None, made: float) -> float | None:
     if known is None:
         return made or None
     return 1 - (1 - known) * (1 - made)
+
+
+def truth_of(setting: Component, space: LabelSpace, csv: Path | None) -> Mapping[str, tuple[int, ...]] | None:
+    """What the extra photos of a setting really show, by photo id; None where neither file nor source knows.
+
+    For `seedbed data audit --truth` alone: it is asked after a filter has decided. Raises UserError for an odd file.
+    """
+    kind: Kind = SETTINGS.load(setting.name).kind
+    options: ExtraOptions = validated_options(
+        SETTINGS.load(setting.name).options_model, setting.options, f"settings.{setting.name}"
+    )
+    source: ExtraSource = built(SOURCES, options.source, f"settings.{kind}.source")
+    aliases = Aliases(options.aliases)
+    photos = source.photos(kind, space, aliases)
+    known = read_truth(csv, photos, space, aliases) if csv else source.truth(kind, space, aliases)
+    return None if known is None else with_noise(photos, space, options.noise, known)[1]
