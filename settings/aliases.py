@@ -20,13 +20,18 @@ class Aliases:
         groups += [[name, *others] for name, others in (further or {}).items()]
         self._groups = [frozenset(map(_plain, group)) for group in groups]
 
-    def class_id(self, name: str, space: LabelSpace, where: object) -> int:
-        """The 0-based class id; raises UserError with the nearest class where no class is meant."""
-        meant = {_plain(name)}.union(*(group for group in self._groups if _plain(name) in group))
-        for class_id, known in enumerate(space.names):
-            if _plain(known) in meant:
-                return class_id
-        raise unknown_name(where, "class", name, space.names)
+    def class_id(self, name: str, space: LabelSpace, where: object, otherwise: str = "") -> int:
+        """The 0-based class id; a class of this very name comes before one that only means the same.
+
+        Raises UserError with the nearest class, and what would mend it `otherwise`, where no class is meant.
+        """
+        own = _plain(name)
+        known = [_plain(each) for each in space.names]
+        for meant in ({own}, *(group for group in self._groups if own in group)):
+            for class_id, each in enumerate(known):
+                if each in meant:
+                    return class_id
+        raise unknown_name(where, "class", name, space.names, otherwise)
 
 
 def _plain(name: str) -> str:

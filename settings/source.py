@@ -32,6 +32,10 @@ class ExtraSource(ABC):
     def identity(self) -> dict[str, Any]:
         """Everything that decides the content and is not in a photo's own `content`; no paths."""
 
+    def passed_over(self) -> tuple[str, ...]:
+        """What lies among the photos and is none, by name; for the audit, which counts it."""
+        return ()
+
     def truth(self, kind: Kind, space: LabelSpace, aliases: Aliases) -> Mapping[str, tuple[int, ...]] | None:
         """The class ids that a photo really shows, by photo id (empty: off-topic), where the source knows them.
 
