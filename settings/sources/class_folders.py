@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from settings.aliases import Aliases
 from settings.errors import UserError, unknown_name
@@ -18,7 +18,7 @@ from settings.extra_ids import extra_id
 from settings.file_index import check_inside
 from settings.hashing import content_of
 from settings.images import read_photo
-from settings.options import Options
+from settings.options import AbsolutePath, Options
 from settings.records import LabelSpace, Photo
 from settings.source import ExtraSource, Kind
 
@@ -29,18 +29,9 @@ EXPECTED = "a folder that holds a folder of photos for each class"
 class ClassFoldersOptions(Options):
     """Where the tree lies, and which of its folders are left out."""
 
-    root: Path = Field(description="the folder that holds a folder for each class")
+    root: AbsolutePath = Field(description="the folder that holds a folder for each class")
     skip: tuple[str, ...] = Field((), description="folders that are left out")
     follow_links: bool = Field(False, description="read files that symbolic links name outside the folder")
-
-    @field_validator("root")
-    @classmethod
-    def _absolute(cls, root: Path) -> Path:
-        # Workers may run elsewhere.
-        try:
-            return root.expanduser().absolute()
-        except RuntimeError:
-            raise ValueError("a path of somebody who has a home") from None
 
 
 class ClassFolders(ExtraSource):
