@@ -20,13 +20,29 @@ class Aliases:
         groups += [[name, *others] for name, others in (further or {}).items()]
         self._groups = [frozenset(map(_plain, group)) for group in groups]
 
-    def class_id(self, name: str, space: LabelSpace, where: object) -> int:
-        """The 0-based class id; raises UserError with the nearest class where no class is meant."""
-        meant = {_plain(name)}.union(*(group for group in self._groups if _plain(name) in group))
-        for class_id, known in enumerate(space.names):
-            if _plain(known) in meant:
-                return class_id
-        raise unknown_name(where, "class", name, space.names)
+    def class_id(self, name: str, space: LabelSpace, where: object, otherwise: str = "") -> int:
+        """The 0-based class id.
+
+        Raises UserError with the nearest class, and what would mend it `otherwise`, where no class is meant.
+        """
+        class_id = self.find(name, space)
+        if class_id is None:
+            raise unknown_name(where, "class", name, space.names, otherwise)
+        return class_id
+
+    def find(self, name: str, space: LabelSpace) -> int | None:
+        """The 0-based class id, None where no class is meant; a class of this very name comes before its aliases."""
+        own = _plain(name)
+        known = [_plain(each) for each in space.names]
+        for meant in ({own}, *(group for group in self._groups if own in group)):
+            for class_id, each in enumerate(known):
+                if each in meant:
+                    return class_id
+        return None
+
+    def knows(self, name: str) -> bool:
+        """Whether the table has this name, whatever the label space."""
+        return any(_plain(name) in group for group in self._groups)
 
 
 def _plain(name: str) -> str:

@@ -23,12 +23,12 @@ class UserError(Exception):
         return type(self), self._parts
 
 
-def unknown_name(where: object, what: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that nobody knows, with the nearest known name as the mend."""
+def unknown_name(where: object, what: str, name: str, known: Iterable[str], otherwise: str = "") -> UserError:
+    """The error for a name that nobody knows, with the nearest known name as the mend, then what else would mend it."""
     known = sorted(known)
     close = get_close_matches(name, known, n=1, cutoff=0.5)
-    mend = f"did you mean '{close[0]}'?" if close else ""
-    return UserError(where, f"unknown {what} '{name}'", _choice(known), mend)
+    nearest = f"did you mean '{close[0]}'?" if close else ""
+    return UserError(where, f"unknown {what} '{name}'", _choice(known), " ".join(filter(None, [nearest, otherwise])))
 
 
 def printable(text: str) -> str:

@@ -53,9 +53,10 @@ def offer_with_extra(
         (*target.photos, *declared),
         identity=_identity(options, source, report),
         audit=report,
+        passed_over=source.passed_over(),
         filtering=filtering,
         extra_in_stage_2=in_stage_2 if options.stage_2 is None else options.stage_2,
-        noise_rate=_rate(source.noise_rate, options.noise.wrong_class + options.noise.off_topic),
+        noise_rate=_rate(source.noise_rate(kind), options.noise.wrong_class + options.noise.off_topic),
     )
 
 

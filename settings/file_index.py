@@ -60,7 +60,7 @@ def check_inside(path: Path, root: Path) -> None:
     except (OSError, RuntimeError) as error:
         raise UserError(path, f"a link that leads nowhere ({error})", f"a file inside {root}") from None
     if not real.is_relative_to(root.resolve()):
-        mend = "copy it, or set dataset.follow_links=true"
+        mend = "copy it, or set follow_links=true"
         raise UserError(path, f"a link to '{real}'", f"a file inside {root}", mend)
 
 

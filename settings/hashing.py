@@ -50,8 +50,8 @@ class HashCache:
         self._keep(*_identity(path), digest)
 
     def _known(self, name: str, stat: str) -> str | None:
-        # A damaged database costs time, never the run.
-        with suppress(sqlite3.Error):
+        # A damaged database, or a name that is no text, costs time, never the run.
+        with suppress(sqlite3.Error, UnicodeEncodeError):
             query = "SELECT sha256 FROM hashes WHERE path = ? AND stat = ?"
             row = self._connection.execute(query, (name, stat)).fetchone()
             return str(row[0]) if row else None
@@ -59,7 +59,7 @@ class HashCache:
 
     def _keep(self, name: str, stat: str, digest: str) -> None:
         # On a full or busy disk nothing is lost: the hash is computed again next time.
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, UnicodeEncodeError):
             self._connection.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (name, stat, digest))
 
 

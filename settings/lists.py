@@ -5,7 +5,7 @@ Readable oddities (a BOM, CRLF, quotes, blank lines) are read rightly; all else 
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def read_labels(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[int, ..
     Raises UserError for another header, rows of another form, ids given twice and unknown names.
     """
     found: dict[str, tuple[int, tuple[int, ...]]] = {}
-    for number, row in _rows(path):
+    for number, row in table_rows(path, HEADER, "photo,cat;dog"):
         where = f"{path}:{number}"
         if len(row) != len(HEADER):
             mend = "separate the names of classes by ';'"
@@ -82,22 +82,25 @@ def _check_class(where: str, name: str) -> None:
         raise UserError(where, f"class '{name}'", "foreground classes only", "delete the line: mask value 0 is implied")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and columns of each row below the header; rows without any text are passed over."""
-    text = _read_text(path, "table of labels", "CSV with the columns id,labels")
+def table_rows(path: Path, columns: Sequence[str], example: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each row of a CSV file below its header; rows without any text are passed over.
+
+    Raises UserError, with a row for `example`, for a missing file, another header, control characters and no CSV.
+    """
+    header_text = ",".join(columns)
+    text = _read_text(path, "table of labels", f"CSV with the columns {header_text}")
     _refuse_control_characters(path, text)
     reader = csv.reader(StringIO(text), strict=True)
     try:
         rows = ((reader.line_num, row) for row in reader if any(map(str.strip, row)))
         number, header = next(rows, (1, []))
-        if [column.strip().lower() for column in header] != HEADER:
+        if [column.strip().lower() for column in header] != list(columns):
             mend = "separate columns by commas" if len(header) == 1 and header[0] else ""
-            raise UserError(f"{path}:{number}", f"the header {','.join(header)[:80]!r}", "'id,labels'", mend)
+            raise UserError(f"{path}:{number}", f"the header {','.join(header)[:80]!r}", f"'{header_text}'", mend)
         yield from rows
     except csv.Error as error:
-        raise UserError(
-            f"{path}:{reader.line_num}", f"no readable CSV ({error})", "rows such as photo,cat;dog"
-        ) from None
+        where = f"{path}:{reader.line_num}"
+        raise UserError(where, f"no readable CSV ({error})", f"rows such as {example}") from None
 
 
 def _refuse_control_characters(path: Path, text: str) -> None:

@@ -53,6 +53,8 @@ class Offer:
     identity: Mapping[str, Any] = field(default_factory=dict)
     """What decides the photos and is not in their ids, labels and contents; no paths."""
     audit: Audit | None = None
+    passed_over: tuple[str, ...] = ()
+    """What lies among the extra photos and is none, by name."""
     filtering: Filtering | None = None
     extra_in_stage_2: bool = False
     """Whether extra photos get pseudo labels, and stage 2 trains on them too."""
@@ -74,6 +76,8 @@ class Offer:
     def describe(self) -> str:
         """One line for people: how many extra photos, what was dropped of them and why, which classes have none."""
         parts = [f"{len(self.extra)} extra photos"]
+        if self.passed_over:
+            parts.append(f"{len(self.passed_over)} other files passed over ({self.passed_over[0]} …)")
         if self.audit:
             parts += [f"{count} dropped as {reason}" for reason, count in sorted(self.audit.counts.items())]
         if self.filtering:

@@ -101,6 +101,11 @@ def _snow(canvas: Canvas) -> Plane:
     return values
 
 
+def _backdrop(canvas: Canvas) -> Plane:
+    values: Plane = canvas.uniform(0.35, 0.65) + 0.1 * canvas.noise(1, 3) + 0.25 * (canvas.grid[1] - 0.5)
+    return values
+
+
 GROUNDS = (
     Ground("grass", _grass, ((0.10, 0.20, 0.06), (0.26, 0.44, 0.13), (0.52, 0.66, 0.26), (0.76, 0.80, 0.46))),
     Ground("sand", _sand, ((0.50, 0.38, 0.24), (0.76, 0.63, 0.44), (0.93, 0.84, 0.66))),
@@ -113,3 +118,13 @@ GROUNDS = (
     Ground("snow", _snow, ((0.46, 0.54, 0.66), (0.78, 0.84, 0.90), (0.98, 0.98, 1.00))),
     Ground("tiles", _tiles, ((0.46, 0.56, 0.56), (0.70, 0.76, 0.74), (0.86, 0.88, 0.84), (0.40, 0.40, 0.40))),
 )
+
+BACKDROPS = (
+    Ground("paper", _backdrop, ((0.78, 0.78, 0.80), (0.98, 0.98, 0.98))),
+    Ground("cloth", _backdrop, ((0.42, 0.46, 0.54), (0.66, 0.70, 0.76))),
+    Ground("card", _backdrop, ((0.74, 0.66, 0.54), (0.94, 0.88, 0.78))),
+    Ground("slate", _backdrop, ((0.20, 0.22, 0.24), (0.40, 0.42, 0.44))),
+)
+"""Plain grounds of photos of one object; they tell nothing of its class."""
+EVERY_GROUND = (*GROUNDS, *BACKDROPS)
+"""What `Layout.background` counts: first the grounds of scenes, then the backdrops."""

@@ -17,6 +17,9 @@ Point: TypeAlias = tuple[float, float]
 
 LENGTHS = (0.35, 0.60)
 """Range of an object's length (head included), in sides of the photo."""
+PORTRAIT_LENGTHS = (0.60, 0.80)
+PORTRAIT_SHIFT = 0.04
+"""How far the middle of a portrait's object may lie from the photo's, along each axis."""
 TRIES = 40
 MAX_TILT = 0.3 * pi
 COUNTS = (0.4, 0.8)
@@ -99,6 +102,30 @@ def draw_layout(rng: np.random.Generator, knobs: Knobs, backgrounds: int) -> Lay
         if thing is not None:
             things.append(thing)
     return Layout(background, tuple(things))
+
+
+def draw_portrait(rng: np.random.Generator, class_id: int, part_size: float, backgrounds: range) -> Layout:
+    """One large object in the middle, over any of the backgrounds, whatever its class."""
+    background = backgrounds[_below(rng, len(backgrounds))]
+    length = PORTRAIT_LENGTHS[0] + (PORTRAIT_LENGTHS[1] - PORTRAIT_LENGTHS[0]) * rng.random()
+    x, y = (0.5 + PORTRAIT_SHIFT * (2 * rng.random() - 1) for _ in range(2))
+    tilt = 0.5 * MAX_TILT * (2 * rng.random() - 1)
+    return Layout(background, (Thing(class_id, (x, y), length, tilt, rng.random() < 0.5, part_size),))
+
+
+def draw_lone(
+    rng: np.random.Generator, class_id: int | None, part_size: float, correlation: float, backgrounds: int
+) -> Layout:
+    """One object anywhere, or none; the ground follows from its class with probability `correlation`.
+
+    Whatever the class, equal random numbers give an object of the same place and size, and the same ground where that
+    does not follow from the class.
+    """
+    background, follows = _below(rng, backgrounds), rng.random() < correlation
+    thing = _place(rng, class_id or 0, part_size, [])
+    if class_id is None or thing is None:
+        return Layout(background, ())
+    return Layout(class_id % backgrounds if follows else background, (thing,))
 
 
 def _companion(rng: np.random.Generator, first: int, knobs: Knobs) -> int:

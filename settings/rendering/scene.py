@@ -3,7 +3,7 @@
 import numpy as np
 
 from settings.records import Image, Mask
-from settings.rendering.backgrounds import GROUNDS
+from settings.rendering.backgrounds import EVERY_GROUND
 from settings.rendering.canvas import Canvas, Picture
 from settings.rendering.clutter import draw_clutter
 from settings.rendering.layout import Layout
@@ -28,7 +28,7 @@ def draw_photo(layout: Layout, size: int, clutter: float, rng: np.random.Generat
     """The photo, uint8 RGB (size, size, 3); `clutter` (0..1) is how many small things lie about."""
     canvas = Canvas(size, rng)
     light = Light.draw(canvas)
-    picture = GROUNDS[layout.background].draw(canvas)
+    picture = EVERY_GROUND[layout.background].draw(canvas)
     draw_clutter(picture, canvas, clutter)
     noise = canvas.noise(10, 1.2)
     for thing in layout.things:
