@@ -80,6 +80,8 @@ def run(
     outcome = run_and_gather(load_suite(suite, set_ or []), store, executor, slots, output, shown=True)
     if not outcome.run.result.interrupted:
         _print_tables(outcome.board.tables)
+        for note in outcome.board.notes:
+            print(note)
     print(f"\n{outcome.summary()}", file=sys.stderr)
     for line in outcome.users_errors():
         print(f"seedbed: {line}", file=sys.stderr)

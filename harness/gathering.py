@@ -37,6 +37,8 @@ class Leaderboard:
     rows: tuple[Row, ...]
     tables: tuple[Table, ...]
     diagnostics: tuple[Measured, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What is to be known of the settings, and which recipes were skipped under which, and why."""
 
     @property
     def holes(self) -> int:
@@ -120,7 +122,7 @@ def gather(run: Run) -> Leaderboard:
     """The rows of a run in plan order; a row that could not be made is a hole with its reason."""
     store = Store(run.store)
     rows = tuple(_row(store, run, ref) for ref in run.plan.rows)
-    return Leaderboard(rows, tuple(tables(frame(rows))), diagnostics_of(run))
+    return Leaderboard(rows, tuple(tables(frame(rows))), diagnostics_of(run), run.plan.notes)
 
 
 def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
@@ -181,13 +183,14 @@ def _row(store: Store, run: Run, ref: Ref) -> Row:
 
 def _hole(run: Run, stage: Stage) -> Row:
     identity = {**stage.identity["row"], "protocol_version": protocol(stage.identity["row"]["protocol"]).version}
-    unknown = {"evaluation_fingerprint": "", "training_fingerprint": ""}
-    return Row(**identity, miou=None, status="failed", reason=reason_of(run, stage), **unknown)
+    fields = {**identity, "evaluation_fingerprint": "", "training_fingerprint": ""}
+    return Row(**fields, miou=None, status="failed", reason=reason_of(run, stage))
 
 
 def _write_tables(run: Run, board: Leaderboard, folder: Path) -> None:
     suite = run.plan.suite
     changes = "".join(f"- `--set {override}`\n" for override in suite.overrides)
+    changes += "".join(f"- {note}\n" for note in board.notes)
     head = f"# {suite.name}\n\n{suite.description}\n\n{changes}\n"
     shown = [*board.tables, *([table(board.diagnostics)] if board.diagnostics else [])]
     body = "\n\n".join(each.to_markdown() for each in shown)

@@ -147,7 +147,7 @@ class Line:
         photos = self.source.shards[shard]
         identity = {"component": self.parts.identity("cue"), "photos": self.source.content(shard)}
         if cue.reads_masks:
-            _check_simulation(dataset, self.parts.names["cue"], photos)
+            _check_simulation(dataset, self.parts.names["cue"])
             identity |= {"masks": self.blueprint.mask_contents(tuple(photo.id for photo in photos))}
         return self.blueprint.add(
             "cue",
@@ -246,11 +246,17 @@ class Line:
         )
 
 
-def _check_simulation(dataset: Dataset, cue: str, photos: Sequence[Photo]) -> None:
+def impossible(line: Line) -> str:
+    """Why a recipe cannot be run under a setting that others can be run under; empty where it can."""
+    cue, offer = line.parts.cue, line.source.offer
+    takes_extra = offer is not None and offer.extra and offer.extra_in_stage_2 and line.parts.segmenter
+    if cue is not None and cue.reads_masks and takes_extra:
+        return f"cue {line.parts.names['cue']} simulates saliency from true masks, which extra photos do not have"
+    return ""
+
+
+def _check_simulation(dataset: Dataset, cue: str) -> None:
     """What reads true masks in a network's place would be a lie on photos that a network can be run on."""
-    if photos[0].source != "target":
-        mend = "set stage_2: false for the setting, or segmenter: none for the recipe"
-        raise UserError("cue", f"'{cue}' on {photos[0].source} photos", "photos with true masks to simulate from", mend)
     if not dataset.photos_are_ours:
         expected = "a cue for real photos: this one simulates saliency from true masks"
         raise UserError("cue", f"'{cue}' on {dataset.name}", expected)

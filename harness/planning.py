@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.blueprint import Blueprint
 from harness.diagnostics import Diagnostics
 from harness.graph import Ref, Stage
-from harness.lines import Line
+from harness.lines import Line, impossible
 from harness.parts import parts_of
 from harness.pictures import Pictures
 from harness.plugins import with_plugins
@@ -28,7 +28,7 @@ class Plan:
     unscored: Mapping[str, tuple[Ref, ...]]
     """Pseudo labels and predictions of a data set without true masks, by the name of the folder they are copied to."""
     notes: tuple[str, ...] = ()
-    """What is to be known of the settings: photos, drops, classes without extra photos."""
+    """What is to be known of the settings: photos, drops, classes without extra photos; and which lines are skipped."""
 
     @property
     def targets(self) -> tuple[Ref, ...]:
@@ -45,7 +45,11 @@ def make_plan(suite: Suite) -> Plan:
     pictures: list[Ref] = []
     diagnostics: dict[Ref, None] = {}
     unscored: dict[str, tuple[Ref, ...]] = {}
+    skipped: dict[str, None] = {}
     for line in _lines(suite, blueprint):
+        if reason := impossible(line):
+            skipped[f"skipped: {line.recipe} under {line.source.name}: {reason}"] = None
+            continue
         scored = Scored(line)
         rows += scored.rows()
         name = f"{line.recipe}-{line.source.name}-{line.rng_seed}"
@@ -53,7 +57,15 @@ def make_plan(suite: Suite) -> Plan:
         pictures += Pictures(scored).sheets()
         # Recipes with one localizer ask for one stage: it bears the name of the first.
         diagnostics |= dict.fromkeys(Diagnostics(line).stages())
-    return Plan(suite, blueprint.graph, tuple(rows), tuple(pictures), tuple(diagnostics), unscored, blueprint.notes())
+    return Plan(
+        suite,
+        blueprint.graph,
+        tuple(rows),
+        tuple(pictures),
+        tuple(diagnostics),
+        unscored,
+        (*blueprint.notes(), *skipped),
+    )
 
 
 def _lines(suite: Suite, blueprint: Blueprint) -> Iterator[Line]:
