@@ -10,11 +10,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
-from settings.filter import Filter
-
 from harness.data import dataset_of, offer_of
 from harness.graph import Ref, Stage
 from harness.numerics import numerics
+from harness.offered import check_every_class_is_taught
 from harness.parts import identity_of
 from harness.plugins import pinned
 from harness.suite import Suite
@@ -22,8 +21,9 @@ from methods.base import NAMED_WEIGHTS, BackboneOptions, Classifier, FeatureRequ
 from settings.components import Component, built
 from settings.discovery import CLASSIFIERS, FILTERS
 from settings.errors import UserError
+from settings.filter import Filter
 from settings.hashing import shared_cache
-from settings.records import Photo, WeakSet, fingerprint
+from settings.records import Photo, fingerprint
 from settings.setting import Offer
 from settings.supervision import Purpose
 
@@ -139,15 +139,6 @@ def backbone_identity(backbone: BackboneOptions) -> dict[str, Any]:
     return identity
 
 
-def _check_every_class_is_taught(weak: WeakSet, where: str) -> None:
-    """A class that no photo shows can be neither learned nor scored fairly: better told than found in a table."""
-    taught = {class_id for photo in weak.photos for class_id in photo.labels}
-    missing = [name for class_id, name in enumerate(weak.label_space.names) if class_id not in taught]
-    if missing:
-        found = f"no photo of train or dev labelled {', '.join(missing)}"
-        raise UserError(where, found, "one for each class", "add photos, or leave the class out")
-
-
 def _origin(photos: Sequence[Photo]) -> str:
     source = photos[0].source
     return "train and dev" if source == "target" else f"{source} photos"
@@ -175,7 +166,7 @@ class Blueprint:
         """The photos of a setting; its `weak_set` stage writes down what methods see."""
         if label not in self._sources:
             offer = offer_of(self.suite.dataset, setting)
-            _check_every_class_is_taught(offer.weak, f"{self.dataset.name}, setting {label}")
+            check_every_class_is_taught(offer.weak, f"{self.dataset.name}, setting {label}")
             runtime = {**self.runtime, "setting": setting.model_dump(mode="json"), "setting_label": label}
             self._sources[label] = Source(label, offer.weak.photos, runtime, offer)
         return self._sources[label]

@@ -11,6 +11,7 @@ from typing import Any
 from harness.store import Artefact
 from results.rows import CEILING
 from settings.effort import label_seconds
+from settings.errors import UserError
 from settings.records import Photo, WeakSet
 from settings.setting import Offer
 
@@ -20,9 +21,10 @@ NAME = "photos.json"
 def to_json(offer: Offer, kept: Collection[str] | None = None) -> dict[str, Any]:
     """What methods see under a setting: photos, sources, labels, fingerprint; and what was dropped before, and why.
 
-    `kept` are the ids that a filter kept, None where there is none.
+    `kept` are the ids that a filter kept, None where there is none. Raises UserError for a class without any photo.
     """
     weak = filtered(offer.weak, kept)
+    check_every_class_is_taught(weak, "the filter" if kept is not None else "the setting")
     photos = [{"id": p.id, "source": p.source, "labels": p.labels, "content": p.content} for p in weak.photos]
     drops = offer.audit.to_json() if offer.audit else None
     gone = sorted({photo.id for photo in offer.weak.photos} - {photo.id for photo in weak.photos})
@@ -34,6 +36,15 @@ def to_json(offer: Offer, kept: Collection[str] | None = None) -> dict[str, Any]
         "filtered": gone,
         "told": _told(offer, weak),
     }
+
+
+def check_every_class_is_taught(weak: WeakSet, where: str) -> None:
+    """A class that no photo shows can be neither learned nor scored fairly: better told than found in a table."""
+    taught = {class_id for photo in weak.photos for class_id in photo.labels}
+    missing = [name for class_id, name in enumerate(weak.label_space.names) if class_id not in taught]
+    if missing:
+        found = f"no photo to train on labelled {', '.join(missing)}"
+        raise UserError(where, found, "one for each class", "add photos, or leave the class out")
 
 
 def filtered(weak: WeakSet, kept: Collection[str] | None) -> WeakSet:
