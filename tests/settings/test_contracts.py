@@ -1,10 +1,11 @@
-"""What every data set and every setting has to keep, by being there.
+"""What every data set, every setting and every source of extra photos has to keep, by being there.
 
 A data set needs an entry in SAMPLES: a few photos in a folder that the test gives. A setting that cannot be built from
-its defaults needs one in PREPARED.
+its defaults needs one in PREPARED, and such a source one in EXTRA: options for photos of `bee` and `wasp`.
 """
 
 import json
+import pickle
 import re
 from collections.abc import Callable, Mapping
 from itertools import chain
@@ -15,18 +16,21 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from settings.aliases import Aliases
 from settings.dataset import Dataset
 from settings.datasets.folder import Folder, FolderOptions
 from settings.datasets.scenes import Scenes, ScenesOptions
-from settings.discovery import DATASETS, SETTINGS, Registry
+from settings.discovery import DATASETS, SETTINGS, SOURCES, Registry
 from settings.errors import UserError
 from settings.masks import write_mask
+from settings.noise import NoiseOptions, with_noise
 from settings.options import Options
-from settings.records import UNKNOWN, Photo, WeakSet
+from settings.records import UNKNOWN, LabelSpace, Photo, WeakSet
 from settings.setting import Setting
+from settings.source import ExtraSource, Kind
 from tests.settings.conftest import VocFolder
 
-COMPONENTS = [(registry, name) for registry in (DATASETS, SETTINGS) for name in registry.names()]
+COMPONENTS = [(registry, name) for registry in (DATASETS, SETTINGS, SOURCES) for name in registry.names()]
 
 
 def scenes_sample(root: Path) -> Dataset:
@@ -62,6 +66,29 @@ SAMPLES: Mapping[str, Callable[[Path], Dataset]] = {
     "scenes": scenes_sample,
     "voc12": voc12_sample,
     "folder": folder_sample,
+}
+SPACE = LabelSpace(("bee", "wasp"))
+
+
+def class_folders_sample(root: Path) -> dict[str, Any]:
+    for index, name in enumerate(("wasp/a.jpg", "bee/b.jpg", "bee/a.png", "Bee/a b.jpg")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        PillowImage.new("RGB", (9, 8), (40 * index, 90, 30)).save(root / name)
+    return {"root": root}
+
+
+def extra_folder_sample(root: Path) -> dict[str, Any]:
+    folder_sample(root)
+    (root / "classes.txt").write_text("bee\nwasp\n")
+    table = root / "labels.csv"
+    table.write_text(table.read_text().replace("cat", "bee").replace("dog", "wasp"))
+    return {"root": root}
+
+
+EXTRA: Mapping[str, Callable[[Path], dict[str, Any]]] = {
+    "class_folders": class_folders_sample,
+    "folder": extra_folder_sample,
+    "scenes": lambda root: {"photos_per_class": 5, "size": 32},
 }
 PREPARED: Mapping[str, Callable[[Path], dict[str, Any]]] = {}
 """Options of the settings that have none by default, from a folder that they may fill."""
@@ -201,3 +228,73 @@ def test_a_setting_gives_the_same_photos_every_time(setting: Setting, opened: Ca
     weak: list[WeakSet] = [setting.weak_set(opened(place)) for place in ("here", "there")]
     assert weak[0].fingerprint == weak[1].fingerprint
     assert weak[0].photos == weak[1].photos
+
+
+@pytest.fixture(params=SOURCES.names())
+def extra(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], ExtraSource]:
+    """The source over its sample, written anew below the folder of that name."""
+
+    def build(place: str) -> ExtraSource:
+        kind = SOURCES.load(request.param)
+        prepared = EXTRA.get(request.param)
+        built: ExtraSource = kind(kind.options_model(**prepared(tmp_path / place) if prepared else {}))
+        return built
+
+    return build
+
+
+@pytest.fixture(params=["single_label", "web"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+def test_extra_photos_have_one_class_and_ids_that_are_file_names(
+    extra: Callable[[str], ExtraSource], kind: Kind
+) -> None:
+    photos = extra("here").photos(kind, SPACE, Aliases())
+    ids = [photo.id for photo in photos]
+    assert ids == sorted(set(ids)) and len(ids) > 2
+    assert all(re.fullmatch(rf"{kind}\.\w[\w.-]*", photo_id) and len(photo_id) < 250 for photo_id in ids)
+    assert {photo.labels for photo in photos} == {(0,), (1,)}
+    assert {photo.source for photo in photos} == {kind}
+
+
+def test_extra_photos_are_the_same_at_every_look_here_and_elsewhere(
+    extra: Callable[[str], ExtraSource], kind: Kind
+) -> None:
+    here, there = extra("here"), extra("quite/elsewhere")
+    photos, others = (source.photos(kind, SPACE, Aliases()) for source in (here, there))
+    assert photos == others == here.photos(kind, SPACE, Aliases())
+    assert [photo.place for photo in photos] == [photo.place for photo in others]
+    assert here.identity() == there.identity()
+    assert json.loads(json.dumps(here.identity()))["version"] == here.version
+    for photo, other in zip(photos, others, strict=True):
+        image = pickle.loads(pickle.dumps(photo)).image()
+        assert (image.ndim, image.shape[2], image.dtype) == (3, 3, np.uint8)
+        assert np.array_equal(image, photo.image()) and np.array_equal(image, other.image())
+
+
+def test_contents_identify_the_pixels_of_extra_photos(extra: Callable[[str], ExtraSource], kind: Kind) -> None:
+    photos = extra("here").photos(kind, SPACE, Aliases())
+    noisy, _ = with_noise(photos, SPACE, NoiseOptions(wrong_class=0.3, off_topic=0.4, style_shift=0.5))
+    pixels = {(photo.content, photo.image().tobytes()) for photo in (*photos, *noisy)}
+    assert len({content for content, _ in pixels}) == len(pixels) > len(photos)
+
+
+def test_the_truth_of_extra_photos_is_about_them_all(extra: Callable[[str], ExtraSource], kind: Kind) -> None:
+    source = extra("here")
+    truth = source.truth(kind, SPACE, Aliases())
+    if truth is not None:
+        assert list(truth) == [photo.id for photo in source.photos(kind, SPACE, Aliases())]
+        assert set(truth.values()) <= {(), (0,), (1,)}
+
+
+def test_an_unknown_class_is_refused_or_left_out(extra: Callable[[str], ExtraSource], kind: Kind) -> None:
+    with pytest.raises(UserError) as error:
+        extra("here").photos(kind, LabelSpace(("no such class",)), Aliases())
+    assert str(error.value).isprintable()
+
+
+def test_what_is_passed_over_is_told_by_name(extra: Callable[[str], ExtraSource]) -> None:
+    assert extra("here").passed_over() == ()
