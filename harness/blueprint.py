@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
-from harness.data import dataset_of, weak_set_of
+from settings.filter import Filter
+
+from harness.data import dataset_of, offer_of
 from harness.graph import Ref, Stage
 from harness.numerics import numerics
+from harness.parts import identity_of
 from harness.plugins import pinned
 from harness.suite import Suite
-from methods.base import NAMED_WEIGHTS, BackboneOptions, FeatureRequest
-from settings.components import Component
+from methods.base import NAMED_WEIGHTS, BackboneOptions, Classifier, FeatureRequest
+from settings.components import Component, built
+from settings.discovery import CLASSIFIERS, FILTERS
 from settings.errors import UserError
 from settings.hashing import shared_cache
 from settings.records import Photo, WeakSet, fingerprint
+from settings.setting import Offer
 from settings.supervision import Purpose
 
 SHARD = 64
@@ -67,13 +74,39 @@ class Source:
     name: str
     photos: tuple[Photo, ...]
     runtime: Mapping[str, Any]
-    weak: WeakSet | None = None
+    offer: Offer | None = None
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def shards(self) -> tuple[tuple[Photo, ...], ...]:
-        """At most SHARD photos each."""
-        return tuple(self.photos[start : start + SHARD] for start in range(0, len(self.photos), SHARD))
+        """At most SHARD photos each, all of one source.
+
+        They are cut along all that a source declares, whatever was dropped of it, and never across sources: other
+        extra photos, or fewer of them, move no photo from shard to shard.
+        """
+        wanted = {photo.id for photo in self.photos}
+        by_source = groupby(self.offer.declared if self.offer else self.photos, key=attrgetter("source"))
+        cut = (part for _, photos in by_source for part in _cut(tuple(photos)))
+        found = (tuple(photo for photo in part if photo.id in wanted) for part in cut)
+        return tuple(shard for shard in found if shard)
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {photo.id: shard for shard, photos in enumerate(self.shards) for photo in photos}
+
+    def shards_of(self, ids: Iterable[str]) -> list[int]:
+        """The shards that hold these photos, ascending; KeyError for one that is not there."""
+        return sorted({self._places[photo_id] for photo_id in ids})
+
+    def __contains__(self, photo_id: str) -> bool:
+        return photo_id in self._places
+
+    @cached_property
+    def stage_2(self) -> tuple[int, ...]:
+        """The shards whose photos stage 2 trains on."""
+        every = enumerate(self.shards)
+        takes_all = self.offer is None or self.offer.extra_in_stage_2
+        return tuple(shard for shard, photos in every if takes_all or photos[0].source == "target")
 
     @once
     def content(self, shard: int) -> str:
@@ -83,6 +116,10 @@ class Source:
     def of(self, photos: Sequence[Photo]) -> dict[str, Any]:
         """What a stage needs to find these photos again."""
         return {**self.runtime, "ids": [photo.id for photo in photos]}
+
+
+def _cut(photos: tuple[Photo, ...]) -> Iterator[tuple[Photo, ...]]:
+    return (photos[start : start + SHARD] for start in range(0, len(photos), SHARD))
 
 
 def contents(photos: Sequence[Photo]) -> str:
@@ -111,6 +148,11 @@ def _check_every_class_is_taught(weak: WeakSet, where: str) -> None:
         raise UserError(where, found, "one for each class", "add photos, or leave the class out")
 
 
+def _origin(photos: Sequence[Photo]) -> str:
+    source = photos[0].source
+    return "train and dev" if source == "target" else f"{source} photos"
+
+
 class Blueprint:
     """The graph while it grows, and what all lines of the leaderboard share."""
 
@@ -129,14 +171,19 @@ class Blueprint:
         self._sources: dict[str, Source] = {}
         self.memo: dict[Any, Any] = {}
 
-    def source(self, setting: Component) -> Source:
+    def source(self, label: str, setting: Component) -> Source:
         """The photos of a setting; its `weak_set` stage writes down what methods see."""
-        if setting.name not in self._sources:
-            weak = weak_set_of(self.suite.dataset, setting)
-            _check_every_class_is_taught(weak, f"{self.dataset.name}, setting {setting.name}")
-            runtime = {**self.runtime, "setting": setting.model_dump()}
-            self._sources[setting.name] = Source(setting.name, weak.photos, runtime, weak)
-        return self._sources[setting.name]
+        if label not in self._sources:
+            offer = offer_of(self.suite.dataset, setting)
+            _check_every_class_is_taught(offer.weak, f"{self.dataset.name}, setting {label}")
+            runtime = {**self.runtime, "setting": setting.model_dump(mode="json"), "setting_label": label}
+            self._sources[label] = Source(label, offer.weak.photos, runtime, offer)
+        return self._sources[label]
+
+    def notes(self) -> tuple[str, ...]:
+        """A line for each setting with extra photos: how many, what the audit dropped, whom they do not help."""
+        offers = ((source.name, source.offer) for source in self._sources.values())
+        return tuple(f"setting {name}: {offer.describe()}" for name, offer in offers if offer and offer.extra)
 
     def add(self, kind: str, identity: Mapping[str, Any], *, threads: int | None = None, **rest: Any) -> Ref:
         """Put a stage into the graph, once."""
@@ -155,10 +202,52 @@ class Blueprint:
     @once
     def weak_set(self, source: Source) -> Ref:
         """The record of what a method may see under a setting."""
-        assert source.weak is not None
-        identity = {"setting": source.runtime["setting"], "training_fingerprint": source.weak.fingerprint}
+        assert source.offer is not None
+        named = {"name": source.runtime["setting"]["name"], "options": dict(source.offer.identity)}
+        identity = {"setting": named, "training_fingerprint": source.offer.weak.fingerprint}
         rest = {"dataset": self.dataset.identity(), **identity}
-        return self.add("weak_set", rest, runtime=source.runtime, label=source.name, group="weak sets")
+        filter_ = self.filter(source)
+        inputs = {"filter": (filter_,)} if filter_ else {}
+        return self.add("weak_set", rest, inputs=inputs, runtime=source.runtime, label=source.name, group="weak sets")
+
+    @once
+    def filter(self, source: Source) -> Ref | None:
+        """Which extra photos stay, where a setting has a filter."""
+        assert source.offer is not None
+        if source.offer.filtering is None:
+            return None
+        part = source.offer.filtering.filter
+        built_: Filter = built(FILTERS, part, f"settings.{source.name}.filter")
+        labels = fingerprint([(photo.id, photo.labels) for photo in source.offer.extra])
+        return self.add(
+            "filter",
+            {"component": identity_of("filter", part.name, built_), "labels": labels},
+            inputs={"probabilities": (self._classify(source),)} if built_.needs_probabilities else {},
+            runtime=source.runtime,
+            label=f"{source.name} · filter",
+            group="web filters",
+            photos=len(source.offer.extra),
+        )
+
+    @once
+    def _classify(self, source: Source) -> Ref:
+        """What a classifier says of extra photos that it was not trained on, from frozen features."""
+        assert source.offer is not None
+        assert source.offer.filtering is not None
+        part = source.offer.filtering.classifier
+        classifier: Classifier = built(CLASSIFIERS, part, f"settings.{source.name}.classifier")
+        labels = fingerprint([(photo.id, photo.labels) for photo in source.photos])
+        every = range(len(source.shards))
+        return self.add(
+            "classify",
+            {"component": identity_of("classifier", part.name, classifier), "labels": labels},
+            threads=self.suite.compute.threads,
+            inputs={"features": self.features(source, classifier.fit_features(), None, every)},
+            runtime=source.runtime,
+            label=f"{source.name} · classifier",
+            group="web filters",
+            photos=len(source.photos),
+        )
 
     def features(
         self, source: Source, requests: Iterable[FeatureRequest], backbone: Ref | None, shards: Iterable[int]
@@ -177,7 +266,7 @@ class Blueprint:
             inputs={"backbone": (backbone,)} if backbone else {},
             runtime=source.of(source.shards[shard]),
             label=f"{source.name} {shard}, scale {request.scale:g}, level {request.level}{', mirrored' * request.flip}",
-            group=f"features of {source.name if source is self.val else 'train and dev'}",
+            group=f"features of {source.name if source is self.val else _origin(source.shards[shard])}",
             photos=len(source.shards[shard]),
             bundle=fingerprint([base, backbone]),
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.blueprint import SHARD, Source
+from harness.blueprint import Source
 from harness.cells import Column, maps_column, masks_column, stored_maps
 from harness.graph import Ref
 from harness.pictures import Pictures
@@ -39,8 +39,7 @@ class Subject:
 
     def shards_in(self, source: Source) -> list[int]:
         """The shards of a source that hold the photos; none where one of them is not in it."""
-        place = {photo.id: position for position, photo in enumerate(source.photos)}
-        return sorted({place[photo_id] // SHARD for photo_id in self.ids}) if self.ids <= set(place) else []
+        return source.shards_of(self.ids) if all(photo_id in source for photo_id in self.ids) else []
 
 
 class Kind(NamedTuple):

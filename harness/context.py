@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.data import dataset_of, weak_set_of
+from harness.data import dataset_of, offer_of
 from harness.graph import Stage
 from harness.held_out import held_out_ids, without
+from harness.offered import kept_of
 from harness.parts import build_component
 from harness.store import Artefact, Attempt, Store
 from methods.base import BackboneOptions
 from settings.dataset import Dataset
 from settings.records import Photo, WeakSet
+from settings.setting import Offer
 from settings.supervision import Gate, LedgerEntry, Purpose
 
 if TYPE_CHECKING:
@@ -60,11 +62,25 @@ class Work:
         """The data set that the stage reads."""
         return dataset_of(self.stage.runtime["dataset"])
 
+    def mask_folders(self) -> tuple[Path, ...]:
+        """Where true masks lie that this stage might come across; a stage without a data set has none."""
+        return self.dataset.mask_folders() if "dataset" in self.stage.runtime else ()
+
     @property
     def weak_set(self) -> WeakSet:
-        """The photos and labels of the stage's setting; for a held-out fit without those that it leaves out."""
-        weak = weak_set_of(self.stage.runtime["dataset"], self.stage.runtime["setting"])
+        """The photos and labels of the stage's setting; for a held-out fit without those that it leaves out.
+
+        Where a filter decides which extra photos stay, the `weak_set` among the inputs tells.
+        """
+        weak = self.offer.weak
+        for artefact in self.inputs.get("weak_set", ()):
+            weak = kept_of(weak, artefact)
         return without(weak, held_out_ids(self.dataset)) if self.stage.runtime.get("held_out") else weak
+
+    @property
+    def offer(self) -> Offer:
+        """What the stage's setting offers, before any filter."""
+        return offer_of(self.stage.runtime["dataset"], self.stage.runtime["setting"])
 
     @property
     def backbone(self) -> BackboneOptions:
@@ -82,7 +98,7 @@ class Work:
         ids = self.stage.runtime["ids"]
         if "setting" not in self.stage.runtime:
             return tuple(self.dataset.photo(photo_id).without_labels() for photo_id in ids)
-        by_id = {photo.id: photo for photo in self.weak_set.photos}
+        by_id = {photo.id: photo for photo in self.offer.weak.photos}
         return tuple(by_id[photo_id] for photo_id in ids)
 
     def bank(self) -> StoredFeatures:

@@ -20,7 +20,8 @@ SECONDS_A_PHOTO: Mapping[str, float] = {
     "sweep": 0.01,
     "score": 0.006,
     "gallery": 0.5,
-    "classify": 0.01,
+    "classify": 0.005,
+    "examine": 0.01,
     "diagnose": 0.1,
 }
 """On one core of a laptop; what is not named here costs next to nothing."""

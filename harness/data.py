@@ -10,7 +10,7 @@ from typing import Any
 from settings.components import Component, validated_options
 from settings.dataset import Dataset
 from settings.discovery import DATASETS, SETTINGS
-from settings.records import WeakSet
+from settings.setting import Offer, Setting, Target
 
 
 def dataset_of(component: Component | Mapping[str, Any]) -> Dataset:
@@ -19,11 +19,11 @@ def dataset_of(component: Component | Mapping[str, Any]) -> Dataset:
     return _open_dataset(DATASETS.load(content["name"], "dataset"), _canonical(content["options"]))
 
 
-def weak_set_of(dataset: Component | Mapping[str, Any], setting: Component | Mapping[str, Any]) -> WeakSet:
-    """The photos and labels that methods see under a setting."""
+def offer_of(dataset: Component | Mapping[str, Any], setting: Component | Mapping[str, Any]) -> Offer:
+    """The photos and labels that methods see under a setting, before any filter."""
     content = _content(setting)
     kind = SETTINGS.load(content["name"], "settings")
-    return _open_weak_set(dataset_of(dataset), kind, f"settings.{content['name']}", _canonical(content["options"]))
+    return _open_offer(dataset_of(dataset), kind, f"settings.{content['name']}", _canonical(content["options"]))
 
 
 def _content(component: Component | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -41,7 +41,12 @@ def _open_dataset(kind: Any, options: str) -> Dataset:
     return dataset
 
 
+@lru_cache(maxsize=32)
+def _open_offer(dataset: Dataset, kind: Any, where: str, options: str) -> Offer:
+    setting: Setting = kind(validated_options(kind.options_model, json.loads(options), where))
+    return setting.offer(_target(dataset))
+
+
 @lru_cache(maxsize=8)
-def _open_weak_set(dataset: Dataset, kind: Any, where: str, options: str) -> WeakSet:
-    weak: WeakSet = kind(validated_options(kind.options_model, json.loads(options), where)).weak_set(dataset)
-    return weak
+def _target(dataset: Dataset) -> Target:
+    return Target.of(dataset)

@@ -17,7 +17,7 @@ from settings.records import Mask, WeakSet
 from settings.supervision import LedgerEntry
 
 
-def classify(work: Work) -> None:
+def examine(work: Work) -> None:
     """The weights of the held-out fit and features of the photos it left out → scores, and their mAP.
 
     `scores.npz` has ids (N), scores_NK (logits) and labels_NK (multi-hot); no mask is read. A localizer that gives no
@@ -82,4 +82,4 @@ def _write(work: Work, measures: Mapping[str, float], **more: object) -> None:
     work.attempt.path("measures.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-DIAGNOSTIC_STAGES: Mapping[str, Callable[[Work], None]] = {"classify": classify, "diagnose": diagnose}
+DIAGNOSTIC_STAGES: Mapping[str, Callable[[Work], None]] = {"examine": examine, "diagnose": diagnose}

@@ -42,16 +42,16 @@ class Diagnostics:
         # What only `apply` reads changes no score.
         identity = {"component": line.parts.identity("localizer", fit=True), "rng_seed": line.rng_seed}
         inputs = {"weights": (fit,), "features": self._features(fit, photos)}
-        return self._add("classify", "classifier", identity, inputs, photos)
+        return self._add("examine", "classifier", identity, inputs, photos)
 
     def _features(self, fit: Ref, photos: Sequence[Photo]) -> tuple[Ref, ...]:
         line, source = self.line, self.line.source
         assert line.parts.localizer is not None
         requests = line.parts.localizer.fit_features()
         if line.mode == "frozen":
-            return line.blueprint.features(source, requests, None, _shards(source, photos))
+            return line.blueprint.features(source, requests, None, source.shards_of(p.id for p in photos))
         # Nobody else asks for features of this backbone: those of the held-out photos are enough.
-        alone = Source(f"{source.name}, held out", tuple(photos), source.runtime, source.weak)
+        alone = Source(f"{source.name}, held out", tuple(photos), source.runtime)
         return line.blueprint.features(alone, requests, fit, range(len(alone.shards)))
 
     def _diagnose(self) -> Ref | None:
@@ -60,11 +60,11 @@ class Diagnostics:
         assert localizer is not None
         if not photos:
             return None
-        maps = tuple(line.maps(shard) for shard in _shards(line.source, photos))
+        maps = tuple(line.maps(shard) for shard in line.source.shards_of(p.id for p in photos))
         stages = [line.blueprint.graph[ref] for ref in maps]
         inputs = {
             role: tuple(dict.fromkeys(ref for stage in stages for ref in stage.inputs.get(role, ())))
-            for role in ("weights", "features")
+            for role in ("weights", "features", "weak_set")
         }
         dataset = line.blueprint.dataset
         identity = {
@@ -110,9 +110,3 @@ class Diagnostics:
             group=line.group("diagnostics"),
             photos=len(photos),
         )
-
-
-def _shards(source: Source, photos: Sequence[Photo]) -> list[int]:
-    """The shards that hold some photos."""
-    wanted = {photo.id for photo in photos}
-    return [shard for shard, members in enumerate(source.shards) if wanted & {photo.id for photo in members}]

@@ -33,6 +33,8 @@ class Estimate:
     suite: str
     store: str
     groups: tuple[GroupEstimate, ...]
+    notes: tuple[str, ...] = ()
+    """What is to be known of the settings."""
 
     @property
     def seconds(self) -> float:
@@ -49,7 +51,14 @@ class Estimate:
         total = {"seconds": round(self.seconds, 1), "gigabytes": round(self.gigabytes, 3)}
         counts = {"stages": sum(g.stages for g in self.groups), "to_do": sum(g.to_do for g in self.groups)}
         groups = [{**vars(group), "done": group.stages - group.to_do} for group in self.groups]
-        return {"suite": self.suite, "store": self.store, **counts, **total, "groups": groups}
+        return {
+            "suite": self.suite,
+            "store": self.store,
+            **counts,
+            **total,
+            "groups": groups,
+            "notes": list(self.notes),
+        }
 
     def to_text(self) -> str:
         """A table of groups and the sum."""
@@ -61,7 +70,7 @@ class Estimate:
         to_do = sum(group.to_do for group in self.groups)
         all_ = sum(group.stages for group in self.groups)
         lines.append(f"{'total':{width}}  {all_:6} {to_do:6} {duration(self.seconds):>12} {self.gigabytes:7.2f}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def estimate(suite_name: str, overrides: Sequence[str], store_path: Path) -> Estimate:
@@ -83,4 +92,4 @@ def estimate_suite(suite: Suite, store_path: Path) -> Estimate:
             sums[2] += costs.seconds(stage) * stage.threads
             sums[3] += costs.bytes(stage) / 1e9
     estimates = (GroupEstimate(n, int(s[0]), int(s[1]), round(s[2], 2), round(s[3], 4)) for n, s in groups.items())
-    return Estimate(suite.name, str(store.root), tuple(estimates))
+    return Estimate(suite.name, str(store.root), tuple(estimates), plan.notes)

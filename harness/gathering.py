@@ -181,7 +181,8 @@ def _row(store: Store, run: Run, ref: Ref) -> Row:
 
 def _hole(run: Run, stage: Stage) -> Row:
     identity = {**stage.identity["row"], "protocol_version": protocol(stage.identity["row"]["protocol"]).version}
-    return Row(**identity, miou=None, status="failed", reason=reason_of(run, stage), evaluation_fingerprint="")
+    unknown = {"evaluation_fingerprint": "", "training_fingerprint": ""}
+    return Row(**identity, miou=None, status="failed", reason=reason_of(run, stage), **unknown)
 
 
 def _write_tables(run: Run, board: Leaderboard, folder: Path) -> None:
@@ -226,11 +227,13 @@ def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
 
 
 def _write_pictures(run: Run, board: Leaderboard, folder: Path) -> None:
+    from results.noise_plot import plot_noise
     from results.plots import plot_table
 
     store = Store(run.store)
     if any(row.miou is not None and is_ranked(row.policy) for row in board.rows):
         plot_table(frame(board.rows), folder / "table.png", folder / "table.svg")
+        plot_noise(frame(board.rows), folder / "noise.png", folder / "noise.svg")
     for ref in run.plan.pictures:
         if store.has(*ref):
             line = run.plan.graph[ref].runtime["name"]

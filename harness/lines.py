@@ -116,6 +116,9 @@ class Line:
             inputs["features"] = features
         if localizer.reference_features():
             identity["rng_seed"] = self.rng_seed
+        if blueprint.filter(self.source):
+            # What methods see of the setting is known when the filter has run.
+            inputs["weak_set"] = (blueprint.weak_set(self.source),)
         return blueprint.add(
             "localizer_apply",
             {**identity, **files_identity(localizer, photos)},
@@ -144,7 +147,7 @@ class Line:
         photos = self.source.shards[shard]
         identity = {"component": self.parts.identity("cue"), "photos": self.source.content(shard)}
         if cue.reads_masks:
-            _check_simulation(dataset, self.parts.names["cue"])
+            _check_simulation(dataset, self.parts.names["cue"], photos)
             identity |= {"masks": self.blueprint.mask_contents(tuple(photo.id for photo in photos))}
         return self.blueprint.add(
             "cue",
@@ -227,13 +230,13 @@ class Line:
         """Training stage 2 on the pseudo labels of the whole setting."""
         blueprint, segmenter = self.blueprint, self.parts.segmenter
         assert segmenter is not None
-        every = range(len(self.source.shards))
+        shards = self.source.stage_2
         inputs = {
             "weak_set": (blueprint.weak_set(self.source),),
-            "pseudo_labels": self.revealed() or tuple(self.pseudo_labels(shard, choice) for shard in every),
+            "pseudo_labels": self.revealed() or tuple(self.pseudo_labels(shard, choice) for shard in shards),
         }
         if self.mode == "frozen":
-            inputs["features"] = blueprint.features(self.source, segmenter.fit_features(), None, every)
+            inputs["features"] = blueprint.features(self.source, segmenter.fit_features(), None, shards)
         return self._fit(
             "segmenter_fit",
             self.parts.identity("segmenter", fit=True),
@@ -243,8 +246,11 @@ class Line:
         )
 
 
-def _check_simulation(dataset: Dataset, cue: str) -> None:
+def _check_simulation(dataset: Dataset, cue: str, photos: Sequence[Photo]) -> None:
     """What reads true masks in a network's place would be a lie on photos that a network can be run on."""
+    if photos[0].source != "target":
+        mend = "set stage_2: false for the setting, or segmenter: none for the recipe"
+        raise UserError("cue", f"'{cue}' on {photos[0].source} photos", "photos with true masks to simulate from", mend)
     if not dataset.photos_are_ours:
         expected = "a cue for real photos: this one simulates saliency from true masks"
         raise UserError("cue", f"'{cue}' on {dataset.name}", expected)

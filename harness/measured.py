@@ -61,7 +61,7 @@ def _records(store: Store, stage: Stage) -> Iterator[dict[str, Any]]:
         return
     shown = {
         "recipe": stage.runtime["recipe"],
-        "setting": stage.runtime["setting"]["name"],
+        "setting": stage.runtime["setting_label"],
         "rng_seed": stage.identity["rng_seed"],
         "step": STEPS[stage.kind],
     }

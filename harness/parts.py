@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from harness.suite import Recipe, Suite
 from methods.base import Cue, Labeler, Localizer, Part, Segmenter, TrainingMode
 from results.rows import CEILING
 from settings.components import Component, validated_options
-from settings.discovery import CUES, LABELERS, LOCALIZERS, SEGMENTERS, Registry
+from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, SEGMENTERS, Registry
 from settings.errors import UserError
 from settings.hashing import shared_cache
+from settings.options import Options
 from settings.records import Photo, fingerprint
 
 REGISTRIES = {"localizer": LOCALIZERS, "cue": CUES, "labeler": LABELERS, "segmenter": SEGMENTERS}
+"""The parts of a recipe, by role."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Parts:
         return bool(self.localizer and self.localizer.trained) or bool(self.segmenter and self.segmenter.trained)
 
     @property
+    def follows_setting(self) -> bool:
+        """Whether it may come out otherwise under another setting; true masks do not, nor does what learns nothing."""
+        return self.reveal is None and bool(self.is_trained or self.supervision)
+
+    @property
     def supervision(self) -> str:
         """What the whole recipe uses: `I`, `I+S`, …; empty for a control that uses nothing."""
         if self.reveal is not None:
@@ -49,13 +56,23 @@ class Parts:
         """What of a component belongs into keys: its name, version and options (of a fit: those that it reads)."""
         part: Part = getattr(self, role)
         left_out = part.place_options | (part.apply_options if fit else frozenset())
-        options = part.options.model_dump(mode="json", exclude=set(left_out))
-        return {"role": role, "name": self.names[role], "version": part.version, "options": options}
+        return identity_of(role, self.names[role], part, left_out)
 
     def places(self, role: str) -> dict[str, Any]:
         """The options that say where a component's files lie, as a stage needs them and its key does not."""
         part: Part = getattr(self, role)
         return part.options.model_dump(mode="json", include=set(part.place_options))
+
+
+class _Versioned(Protocol):
+    version: ClassVar[int]
+    options: Options
+
+
+def identity_of(role: str, name: str, part: _Versioned, left_out: Collection[str] = ()) -> dict[str, Any]:
+    """What of a component belongs into keys."""
+    options = part.options.model_dump(mode="json", exclude=set(left_out))
+    return {"role": role, "name": name, "version": part.version, "options": options}
 
 
 def files_identity(part: Part, photos: Sequence[Photo]) -> dict[str, str]:
@@ -109,6 +126,6 @@ def _check_inputs(parts: Parts, where: str) -> None:
 def build_component(role: str, component: Component | Mapping[str, Any], where: str) -> Any:
     """The component object of a role, from its name and options."""
     content = component.model_dump() if isinstance(component, Component) else component
-    registry: Registry = REGISTRIES[role]
+    registry: Registry = {**REGISTRIES, "classifier": CLASSIFIERS}[role]
     kind = registry.load(content["name"], where)
     return kind(validated_options(kind.options_model, content["options"], where))

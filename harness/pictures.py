@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.blueprint import SHARD
 from harness.graph import Ref
 from harness.scored import Scored
 from settings.records import Photo
@@ -35,7 +34,7 @@ class Pictures:
         None where there are no maps or nothing true to hold them against, and for all rng seeds but the first.
         """
         line, suite = self.scored.line, self.scored.line.blueprint.suite
-        if not (line.parts.localizer and line.parts.labeler) or line.rng_seed != suite.rng_seeds[0]:
+        if not (line.parts.localizer and line.parts.labeler) or line.rng_seed != suite.seeds_under(line.source.name)[0]:
             return ()
         ids = [photo_id for _, shard in self.scored.reported_shards() for photo_id in shard]
         chosen = set(spread(ids, suite.gallery))
@@ -112,8 +111,7 @@ class Pictures:
         }
 
     def _shards(self) -> list[int]:
-        shown = {photo.id for photo in self.photos}
-        return sorted({at // SHARD for at, photo in enumerate(self.scored.line.source.photos) if photo.id in shown})
+        return self.scored.line.source.shards_of(photo.id for photo in self.photos)
 
 
 def spread(ids: Sequence[str], count: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.blueprint import Blueprint
@@ -27,6 +27,8 @@ class Plan:
     diagnostics: tuple[Ref, ...]
     unscored: Mapping[str, tuple[Ref, ...]]
     """Pseudo labels and predictions of a data set without true masks, by the name of the folder they are copied to."""
+    notes: tuple[str, ...] = ()
+    """What is to be known of the settings: photos, drops, classes without extra photos."""
 
     @property
     def targets(self) -> tuple[Ref, ...]:
@@ -43,18 +45,28 @@ def make_plan(suite: Suite) -> Plan:
     pictures: list[Ref] = []
     diagnostics: dict[Ref, None] = {}
     unscored: dict[str, tuple[Ref, ...]] = {}
-    for setting in suite.settings:
+    for line in _lines(suite, blueprint):
+        scored = Scored(line)
+        rows += scored.rows()
+        name = f"{line.recipe}-{line.source.name}-{line.rng_seed}"
+        unscored |= {f"{what}-{name}": refs for what, refs in scored.unscored().items()}
+        pictures += Pictures(scored).sheets()
+        # Recipes with one localizer ask for one stage: it bears the name of the first.
+        diagnostics |= dict.fromkeys(Diagnostics(line).stages())
+    return Plan(suite, blueprint.graph, tuple(rows), tuple(pictures), tuple(diagnostics), unscored, blueprint.notes())
+
+
+def _lines(suite: Suite, blueprint: Blueprint) -> Iterator[Line]:
+    """Every recipe under every setting with every rng seed; what no setting changes stands under the first alone."""
+    has_masks = any(map(blueprint.dataset.has_mask, blueprint.dataset.training_ids))
+    for position, (label, setting) in enumerate(suite.settings.items()):
+        source = blueprint.source(label, setting)
         for name, recipe in suite.all_recipes().items():
             parts = parts_of(name, recipe, suite)
-            if parts.reveal is not None and not any(map(blueprint.dataset.has_mask, blueprint.dataset.training_ids)):
+            is_ceiling = parts.reveal is not None
+            if (is_ceiling and not has_masks) or (position > 0 and not parts.follows_setting):
                 continue  # photos without masks have no ceiling
             # A ceiling is never ranked: one rng seed shows where it lies.
-            for rng_seed in suite.rng_seeds[:1] if parts.reveal is not None else suite.rng_seeds:
-                line = Line(blueprint, blueprint.source(setting), name, parts, rng_seed)
-                scored = Scored(line)
-                rows += scored.rows()
-                unscored |= {f"{what}-{name}-{setting.name}-{rng_seed}": r for what, r in scored.unscored().items()}
-                pictures += Pictures(scored).sheets()
-                # Recipes with one localizer ask for one stage: it bears the name of the first.
-                diagnostics |= dict.fromkeys(Diagnostics(line).stages())
-    return Plan(suite, blueprint.graph, tuple(rows), tuple(pictures), tuple(diagnostics), unscored)
+            rng_seeds = suite.seeds_under(label)
+            for rng_seed in rng_seeds[:1] if is_ceiling else rng_seeds:
+                yield Line(blueprint, source, name, parts, rng_seed)

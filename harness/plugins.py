@@ -50,8 +50,9 @@ def pinned(stage: Stage) -> Stage:
     needed = {role: plugin for role, (registry, name) in named if (plugin := registry.plugin(name))}
     if not needed:
         return stage
-    # A setting decides the weak set alone; what comes of that has its fingerprint in the key.
-    deciding = [plugin for role, plugin in needed.items() if role != "setting" or role in stage.identity]
+    # A setting and its source decide the weak set alone; what comes of that has its fingerprint in the key.
+    data = ("setting", "source")
+    deciding = [plugin for role, plugin in needed.items() if role not in data or "setting" in stage.identity]
     hashes = {plugin.name: plugin.sha256 for plugin in deciding}
     texts = [{"path": plugin.path, "text": plugin.text} for plugin in dict.fromkeys(needed.values())]
     identity = {**stage.identity, "plugins": hashes} if hashes else stage.identity
@@ -74,6 +75,8 @@ def plugins_of(stages: Iterable[Stage]) -> tuple[Plugin, ...]:
 def named_components(stage: Stage) -> dict[str, tuple[Registry, str]]:
     """What a stage loads by name, of `component`, `setting` and `dataset`: the registry and the name."""
     found = {role: (REGISTRIES[f"{role}s"], stage.runtime[role]["name"]) for role in DATA if role in stage.runtime}
+    if source := stage.runtime.get("setting", {}).get("options", {}).get("source"):
+        found["source"] = (REGISTRIES["sources"], source["name"])
     if component := stage.identity.get("component"):
         found["component"] = (REGISTRIES[f"{component['role']}s"], component["name"])
     return found

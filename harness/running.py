@@ -45,12 +45,26 @@ def run_suite(
     slots: int | None = None,
     display: Display | None = None,
 ) -> Iterator[Run]:
-    """Run every stage that is missing; a finished suite starts no executor. UserError comes before any work.
+    """Run every stage of a suite that is missing; a finished one starts no executor. UserError comes before any work.
 
     The run goes on, as its log tells, until the block ends: what it made is gathered there, and no `gc` takes it away.
     """
     start = time.perf_counter()
-    plan = make_plan(suite)
+    with run_plan(make_plan(suite), store_path, executor, slots, display, start) as run:
+        yield run
+
+
+@contextmanager
+def run_plan(
+    plan: Plan,
+    store_path: Path,
+    executor: ExecutorName = "ray",
+    slots: int | None = None,
+    display: Display | None = None,
+    start: float | None = None,
+) -> Iterator[Run]:
+    """The same for a plan, which may ask for less than its suite; `start` is when planning began."""
+    start = time.perf_counter() if start is None else start
     store = Store(store_path.resolve()).create()
     try:
         _set_damaged_targets_aside(plan, store)

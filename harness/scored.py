@@ -168,7 +168,6 @@ class Scored:
         select: Ref | None = None,
     ) -> Ref:
         dataset, source = self.line.blueprint.dataset, self.line.source
-        assert source.weak is not None
         row = {
             "dataset": dataset.name,
             "split": getattr(self.line.blueprint.reported, "segmentation" if stage == "segmentation" else "maps"),
@@ -180,14 +179,17 @@ class Scored:
             "variant": "ss" if stage == "segmentation" else "",
             "policy": policy,
             "classes": list(dataset.label_space.mask_names),
-            "training_fingerprint": source.weak.fingerprint,
             "supervision": self.line.parts.supervision,
             "protocol": PROTOCOL,
         }
         return self.line.blueprint.add(
             "row",
-            {"row": row, "threshold": threshold, "steps": SWEEP_STEPS, "version": 1},
-            inputs={"counts": counts, **({"select": (select,)} if select else {})},
+            {"row": row, "threshold": threshold, "steps": SWEEP_STEPS, "version": 2},
+            inputs={
+                "counts": counts,
+                "weak_set": (self.line.blueprint.weak_set(source),),
+                **({"select": (select,)} if select else {}),
+            },
             label=self.line.label_of(f"row {stage} {policy}"),
             group="rows",
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
+from harness import offered
 from harness.context import Work
 from harness.lineage import Lineage
 from results.metrics.counts import Counts, Coverage, count, coverage, fill_void
@@ -92,7 +93,12 @@ def row(work: Work) -> None:
     result["photos"] = len(image_ids(table))
     result |= {"evaluation_fingerprint": _evaluation_fingerprint(work), "threshold": threshold}
     lineage = Lineage.of(work)
-    record = Row(**_row_identity(identity), **result, **lineage.row_fields())
+    costs = lineage.row_fields()
+    (weak_set,) = work.inputs["weak_set"]
+    told = offered.row_fields(
+        offered.read(weak_set), identity["supervision"], costs["masks_trained"] + costs["masks_chosen"]
+    )
+    record = Row(**_row_identity(identity), **result, **costs, **told)
     work.attempt.path("sources.json").write_text(json.dumps(lineage.sources()), encoding="utf-8")
     write_rows(work.attempt.path("rows.parquet"), [record])
     write_table(work.attempt.path("counts.parquet"), table)

@@ -8,8 +8,10 @@ from functools import partial
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
+from harness import offered
 from harness.context import Work
 from harness.diagnosing import DIAGNOSTIC_STAGES
+from harness.filtering import FILTER_STAGES, read_kept
 from harness.scoring import ROW_STAGES
 from harness.store import Artefact
 from methods.base import FeatureRequest, Fit, PseudoLabelled, Saliency
@@ -33,12 +35,16 @@ def run_together(works: Sequence[Work]) -> None:
 
 def weak_set(work: Work) -> None:
     """Write down what methods see: photos, sources, labels, fingerprint."""
-    weak = work.weak_set
-    photos = [{"id": p.id, "source": p.source, "labels": p.labels, "content": p.content} for p in weak.photos]
-    content = {"classes": weak.label_space.names, "fingerprint": weak.fingerprint, "photos": photos}
-    work.attempt.path("photos.json").write_text(json.dumps(content), encoding="utf-8")
-    ids = tuple(photo.id for photo in weak.photos)
-    work.write_ledger((LedgerEntry("image_labels", "train and dev", "train", work.stage.kind, ids),))
+    filters = work.inputs.get("filter", ())
+    kept = {photo_id for artefact in filters for photo_id in read_kept(artefact)} if filters else None
+    content = offered.to_json(work.offer, kept)
+    work.attempt.path(offered.NAME).write_text(json.dumps(content), encoding="utf-8")
+    ids: dict[str, list[str]] = {}
+    for photo in content["photos"]:
+        ids.setdefault("train and dev" if photo["source"] == "target" else photo["source"], []).append(photo["id"])
+    work.write_ledger(
+        tuple(LedgerEntry("image_labels", split, "train", work.stage.kind, tuple(of)) for split, of in ids.items())
+    )
 
 
 def features(works: Sequence[Work]) -> None:
@@ -118,9 +124,10 @@ def segmenter_fit(work: Work) -> None:
     bank = work.bank() if work.identity["training_mode"] == "frozen" else None
     weak = work.weak_set
     masks = MaskFolders(work.inputs["pseudo_labels"])
-    labelled = [photo for photo in weak.photos if photo.id in masks]
+    pool = [p for p in weak.photos if p.source == "target" or work.offer.extra_in_stage_2]
+    labelled = [photo for photo in pool if photo.id in masks]
     # Stage 2 has the same budget for every method: with fewer masks than photos, each comes more often.
-    photos = tuple(islice(cycle(labelled), max(len(labelled), len(weak.photos))))
+    photos = tuple(islice(cycle(labelled), max(len(labelled), len(pool))))
     data = PseudoLabelled(photos, weak.label_space, masks.read)
     _write_fit(work, segmenter.fit(data, bank, work.backbone, work.context))
 
@@ -228,6 +235,7 @@ STAGES: Mapping[str, Callable[[Work], None]] = {
     "segmenter_fit": segmenter_fit,
     "segment": segment,
     "gallery": gallery,
+    **FILTER_STAGES,
     **ROW_STAGES,
     **DIAGNOSTIC_STAGES,
 }

@@ -61,11 +61,16 @@ class Suite(Options):
     overrides: tuple[str, ...] = Field((), description="what --set changed; load_suite fills it in")
     plugins: tuple[str, ...] = Field((), description="Python files with components, relative to the suite's own file")
     dataset: Component
-    settings: tuple[Component, ...] = Field((Component(name="clean"),), min_length=1)
+    settings: dict[RecipeName, Component] = Field(
+        {"clean": Component(name="clean")}, min_length=1, description="by the name that rows show; or a list"
+    )
     recipes: dict[RecipeName, Recipe] = Field(default_factory=dict)
     segmenter: Component | None = Field(None, description="stage 2 of every recipe that names none")
     references: tuple[str, ...] = ()
     rng_seeds: tuple[int, ...] = Field((0,), min_length=1)
+    rng_seeds_of: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict, description="other rng seeds for a setting, by its name in `settings`"
+    )
     training_mode: TrainingMode = "frozen"
     backbone: BackboneOptions = BackboneOptions()
     policies: dict[Literal["fixed", "oracle"], ScoredStage] = Field(
@@ -82,12 +87,36 @@ class Suite(Options):
         0, ge=0, le=100, description="photos in the picture of photo, map, pseudo label, prediction, truth"
     )
 
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _by_name(cls, content: Any) -> Any:
+        """A list of settings, each under its own name; and under each label its own name, where none is given."""
+        if isinstance(content, (list, tuple)):
+            named = [Component.model_validate(one) for one in content]
+            if len({one.name for one in named}) < len(named):
+                raise ValueError("each setting once; a mapping names each: {web: …, filtered: {name: web, …}}")
+            return {one.name: one for one in named}
+        if isinstance(content, Mapping):
+            return {
+                label: {"name": label, **one} if isinstance(one, Mapping) else one for label, one in content.items()
+            }
+        return content
+
     @field_validator("rng_seeds")
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-            raise ValueError("rng seeds must be distinct and not negative")
+        if len(set(seeds)) < len(seeds) or min(seeds, default=-1) < 0:
+            raise ValueError("rng seeds must be distinct and not negative, at least one")
         return seeds
+
+    @field_validator("rng_seeds_of")
+    @classmethod
+    def _each_distinct(cls, seeds_of: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        return {label: cls._distinct(seeds) for label, seeds in seeds_of.items()}
+
+    def seeds_under(self, setting: str) -> tuple[int, ...]:
+        """The rng seeds of a setting's lines."""
+        return self.rng_seeds_of.get(setting, self.rng_seeds)
 
     @property
     def folder_name(self) -> str:
@@ -138,13 +167,17 @@ def _find(name_or_path: str | Path) -> Path:
 
 def _validated(content: dict[str, Any], path: Path) -> Suite:
     place = partial(_place, path=path, overrides=content["overrides"])
-    if isinstance(content.get("recipes"), Mapping):
-        # `null` takes a recipe of an included suite away.
-        content["recipes"] = {name: recipe for name, recipe in content["recipes"].items() if recipe is not None}
+    for part in ("recipes", "settings"):
+        if isinstance(content.get(part), Mapping):
+            # `null` takes a recipe or setting of an included suite away.
+            content[part] = {name: one for name, one in content[part].items() if one is not None}
     try:
         suite = Suite.model_validate(content)
     except ValidationError as error:
         raise option_error(error, Suite, place) from None
+    for label in suite.rng_seeds_of:
+        if label not in suite.settings:
+            raise unknown_name(place("rng_seeds_of"), "setting", label, suite.settings)
     for name in suite.references:
         if reference(name) is None:
             raise unknown_name(place("references"), "reference", name, REFERENCES)

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.context import Context
 from harness.lines import Line
+from harness.offered import kept_of
 from harness.store import Artefact
 from methods.base import LocalizationMaps
 from settings.records import Photo
@@ -26,8 +27,11 @@ def views(
 
     from methods.features import StoredFeatures
 
-    localizer, weak = line.parts.localizer, line.source.weak
-    assert localizer is not None and weak is not None
+    localizer, offer = line.parts.localizer, line.source.offer
+    assert localizer is not None and offer is not None
+    weak = offer.weak
+    for artefact in inputs.get("weak_set", ()):
+        weak = kept_of(weak, artefact)
     weights = {
         name: t for fit in inputs.get("weights", ()) for name, t in load_file(fit.path("weights.safetensors")).items()
     }

@@ -46,11 +46,12 @@ class Found(NamedTuple):
 def find(suite: Suite, wanted: Wanted) -> Found:
     """Resolve every name; raises UserError for one that is unknown, with the nearest one that is not."""
     blueprint = Blueprint(suite)
-    settings = {setting.name: setting for setting in suite.settings}
-    source = blueprint.source(one("--setting", "setting", wanted.setting or suite.settings[0].name, settings))
-    rng_seed = suite.rng_seeds[0] if wanted.rng_seed is None else wanted.rng_seed
-    if rng_seed not in suite.rng_seeds:
-        raise UserError("--rng-seed", str(rng_seed), f"one of {', '.join(map(str, suite.rng_seeds))}")
+    setting = wanted.setting or next(iter(suite.settings))
+    source = blueprint.source(setting, one("--setting", "setting", setting, suite.settings))
+    rng_seeds = suite.seeds_under(setting)
+    rng_seed = rng_seeds[0] if wanted.rng_seed is None else wanted.rng_seed
+    if rng_seed not in rng_seeds:
+        raise UserError("--rng-seed", str(rng_seed), f"one of {', '.join(map(str, rng_seeds))}")
     subject = _subject(blueprint, source, wanted)
     title = f"{suite.name} · {source.name} · {subject.split} · rng seed {rng_seed}"
     if wanted.map_class:

@@ -24,6 +24,7 @@ from harness.stages import run_together
 from harness.store import Lost, Store, write_json
 from settings.discovery import Registry
 from settings.errors import UserError
+from settings.guard import guarded
 from settings.plugins import plugged_in
 
 SOURCES_OF_KIND = {
@@ -100,7 +101,13 @@ def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Out
     try:
         for stage in stages:
             works.append(_work(stage, store, log, keys))
-        with plugged_in(plugins_of(stages)), PeakMemory() as memory, _compute(works[0].stage.threads):
+        first = works[0]
+        with (
+            plugged_in(plugins_of(stages)),
+            PeakMemory() as memory,
+            _compute(first.stage.threads),
+            guarded(first.stage.kind, first.mask_folders()),
+        ):
             run_together(works)
         seconds = (time.perf_counter() - start) / len(works)
         for work in works:
@@ -137,7 +144,8 @@ def run_openly(stage: Stage, store: Store) -> None:
     try:
         with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), _compute(stage.threads):
             context = replace(work.context, checkpoint_folder=Path(checkpoints))
-            run_together([replace(work, context=context)])
+            with guarded(stage.kind, work.mask_folders()):
+                run_together([replace(work, context=context)])
     finally:
         store.discard(work.attempt)
 

@@ -247,6 +247,33 @@ class Labeler(Part):
         """The pseudo label at photo size, uint8 (H, W), 255 where undecided; None is what is not needed."""
 
 
+class Classifier(Part):
+    """Photos with image-level labels → how likely extra photos show each class; web filters judge by that."""
+
+    @property
+    def supervision(self) -> str:
+        """Image-level labels."""
+        return "I"
+
+    def fit_features(self) -> tuple[FeatureRequest, ...]:
+        """The features of target and extra photos that `out_of_fold` reads."""
+        return (FeatureRequest(flip=False), FeatureRequest(flip=True))
+
+    @abstractmethod
+    def out_of_fold(
+        self,
+        target: Sequence[Photo],
+        extra: Sequence[Photo],
+        foreground: int,
+        bank: FeatureBank,
+        context: StageContext,
+    ) -> NDArray[np.float32]:
+        """probabilities_NK of the extra photos in [0, 1], each from a fit that did not train on that photo.
+
+        `foreground` is K; the photos' labels are class ids below it, and an extra photo's may be wrong.
+        """
+
+
 @dataclass(frozen=True)
 class PseudoLabelled:
     """What stage 2 trains on: photos, and for each its pseudo label."""

@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from settings.records import WeakSet
 
+PartnerRule = Literal["any", "with_target", "same_source"]
+"""Of which sources the two photos of a training pair may be: any, at least one of the target set, both of one."""
+
 
 class Partners:
     """Draws training pairs: one of the anchor's classes, then a photo with that class (possibly the anchor itself)."""
 
-    def __init__(self, labels_NK: NDArray[np.float32]) -> None:
+    def __init__(self, weak: WeakSet, rule: PartnerRule = "any") -> None:
+        labels_NK = weak.labels_NK() > 0
+        sources_N = np.array([photo.source for photo in weak.photos])
         self._classes = [np.flatnonzero(row) for row in labels_NK]
-        self._members = [np.flatnonzero(column) for column in labels_NK.T]
+        self._sources = [photo.source for photo in weak.photos]
+        self._members: Mapping[str, list[NDArray[np.int64]]] = {
+            source: [np.flatnonzero(column & _allowed(rule, source, sources_N)) for column in labels_NK.T]
+            for source in dict.fromkeys(self._sources)
+        }
 
     def of(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """One partner row an anchor row; a photo without labels is its own partner."""
+        """One partner row an anchor row; a photo without labels, or without any partner, is its own."""
         return np.array([self._partner(row, rng) for row in rows], np.int64)
 
     def _partner(self, row: np.int64, rng: np.random.Generator) -> np.int64:
         if not len(self._classes[row]):
             return row
-        drawn: np.int64 = rng.choice(self._members[rng.choice(self._classes[row])])
+        members = self._members[self._sources[row]][rng.choice(self._classes[row])]
+        if not len(members):
+            return row
+        drawn: np.int64 = rng.choice(members)
         return drawn
+
+
+def _allowed(rule: PartnerRule, source: str, sources_N: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """The photos that an anchor of a source may be paired with."""
+    if rule == "any" or (rule == "with_target" and source == "target"):
+        return np.ones(len(sources_N), np.bool_)
+    allowed_N: NDArray[np.bool_] = sources_N == ("target" if rule == "with_target" else source)
+    return allowed_N
 
 
 class References:

@@ -81,6 +81,23 @@ class Line:
         return max(row.masks_trained for row in self.rows)
 
     @property
+    def label_hours(self) -> float:
+        """Estimated work of annotators."""
+        return max(row.label_hours for row in self.rows)
+
+    @property
+    def extra(self) -> str:
+        """What is to be known of its extra photos, in words; empty where there are none."""
+        row = self.rows[0]
+        if not (row.extra_photos or row.extra_dropped or row.extra_filtered):
+            return ""
+        parts = [f"{row.extra_photos} extra photos", f"{row.extra_dropped} dropped by the audit"]
+        parts += [f"{row.extra_filtered} by the filter {row.filter}"] if row.filter else []
+        parts += [f"{row.noise_rate:.0%} noise"] if row.noise_rate is not None else []
+        parts += [f"none of {', '.join(row.without_extra)}"] if row.without_extra else []
+        return f"{', '.join(parts)}; {'also' if row.extra_in_stage_2 else 'not'} in stage 2"
+
+    @property
     def seconds(self) -> float:
         """Mean over rng seeds; a row's seconds hold those of the stages before it, so the longest is the whole."""
         return fmean(max(r.seconds for r in self.rows if r.rng_seed == s) for s in self.rng_seeds)

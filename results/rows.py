@@ -13,7 +13,7 @@ import pyarrow as pa
 from results.parquet import read_table, write_table
 from settings.errors import UserError
 
-ROW_VERSION = 1
+ROW_VERSION = 2
 """Raised whenever a column is added, dropped or changes its meaning."""
 
 Stage: TypeAlias = Literal["maps", "refined", "pseudo_labels", "segmentation"]
@@ -62,6 +62,20 @@ class Row:
     supervision: str
     """The board: `I`, `I+S`, …; empty for a control that uses none, `M` for a ceiling: both stand on every board."""
     labels_read: int = 0
+    label_hours: float = 0.0
+    """Estimated work of the annotators who made the labels, and the masks that were chosen or trained on."""
+    extra_photos: int = 0
+    """Photos beside the target set's that were trained on: what the audit and a filter left."""
+    extra_dropped: int = 0
+    """By the audit: near-duplicates of evaluated photos, unreadable and tiny files, exact duplicates."""
+    extra_filtered: int = 0
+    """By the web filter."""
+    extra_in_stage_2: bool = False
+    filter: str = ""
+    noise_rate: float | None = None
+    """The share of extra photos that do not show their label, where it was made; None where nobody knows."""
+    without_extra: list[str] = field(default_factory=list)
+    """Target classes that extra photos say nothing of."""
     masks_scored: int = 0
     masks_chosen: int = 0
     masks_trained: int = 0
@@ -102,6 +116,7 @@ _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
 _KINDS: dict[Any, tuple[pa.DataType, str]] = {
     str: (_TEXT, "str"),
     int: (_WHOLE, "int64"),
+    bool: (pa.bool_(), "bool"),
     float: (_REAL, "float64"),
     float | None: (_REAL, "float64"),
     list[str]: (pa.list_(_TEXT), "object"),

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 
+LABEL_HOURS = (
+    "label hours: estimated work of annotators, at 1 second a class and photo, 239.7 a true mask "
+    "(Bearman et al., ECCV 2016)"
+)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table as it is shown; `records` are the same results as unrounded numbers, `sections` stand below it."""
@@ -80,11 +86,20 @@ class _Notes:
 
 def _table(board: Board) -> Table:
     columns, lines, notes = columns_of(board), lines_of(board), _Notes()
-    head = ("recipe", "setting", *(c.title for c in columns), "rng seeds", "masks (choose+train)", "seconds")
+    head = (
+        "recipe",
+        "setting",
+        *(c.title for c in columns),
+        "rng seeds",
+        "masks (choose+train)",
+        "label hours",
+        "seconds",
+    )
     shown = tuple(_shown(line, columns, _unranked(board, line), notes) for line in lines)
     marks = sorted({f"† not ranked: {why}" for line in lines if (why := _unranked(board, line))})
     scored = [f"{s.replace('_', ' ')} on {e.split} ({e.fingerprint[:12]}{_void(e.void)})" for s, e in _evaluated(board)]
-    about = ["mIoU, mean ± standard deviation over rng seeds; " + ", ".join(scored)]
+    about = ["mIoU, mean ± standard deviation over rng seeds; " + ", ".join(scored), LABEL_HOURS]
+    about += dict.fromkeys(f"setting {line.setting}: {line.extra}" for line in lines if line.extra)
     records = tuple(_record(board, line, c, cell) for line in lines for c in columns if (cell := line.cells.get(c)))
     below = (_per_class(columns, lines),)
     return Table(board.title, head, shown, (*about, *marks, *notes.listed()), records, below)
@@ -112,7 +127,8 @@ def _shown(line: Line, columns: tuple[Column, ...], unranked: str, notes: _Notes
     recipe = f"{line.recipe}{' †' if unranked else ''}{stale}"
     cells = (_text(line.cells.get(column), notes) for column in columns)
     masks = f"{line.masks_chosen}+{line.masks_trained}"
-    return (recipe, line.setting, *cells, str(len(line.rng_seeds)), masks, f"{line.seconds:.1f}")
+    work = f"{line.label_hours:.1f}"
+    return (recipe, line.setting, *cells, str(len(line.rng_seeds)), masks, work, f"{line.seconds:.1f}")
 
 
 def _text(cell: Cell | None, notes: _Notes) -> str:
@@ -144,6 +160,13 @@ def _record(board: Board, line: Line, column: Column, cell: Cell) -> dict[str, A
         "ranked": not _unranked(board, line),
         "masks_chosen": line.masks_chosen,
         "masks_trained": line.masks_trained,
+        "label_hours": line.label_hours,
+        "extra_photos": line.rows[0].extra_photos,
+        "extra_dropped": line.rows[0].extra_dropped,
+        "extra_filtered": line.rows[0].extra_filtered,
+        "extra_in_stage_2": line.rows[0].extra_in_stage_2,
+        "filter": line.rows[0].filter,
+        "noise_rate": line.rows[0].noise_rate,
         "seconds": line.seconds,
         "holes": "; ".join(cell.holes),
     }

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from settings.options import Options
@@ -44,6 +45,10 @@ class Dataset(ABC):
     def has_mask(self, photo_id: str) -> bool:
         """Whether the photo has a true mask; one without is trained on and segmented, but not scored."""
         return True
+
+    def mask_folders(self) -> tuple[Path, ...]:
+        """Where files of true masks lie: while a stage runs, the gate alone opens them. None where masks are drawn."""
+        return ()
 
     def eval_set(self, split: str) -> EvalSet:
         """The photos of a split as segmentation sees them: without labels."""

@@ -129,6 +129,8 @@ def _is_offered(plugin: Plugin, base: str, modules: frozenset[str]) -> bool:
 DATASETS = Registry("datasets", "settings.datasets", "Dataset")
 SETTINGS = Registry("settings", "settings", "Setting")
 SOURCES = Registry("sources", "settings.sources", "ExtraSource")
+FILTERS = Registry("filters", "settings.filters", "Filter")
+CLASSIFIERS = Registry("classifiers", "methods.classifiers", "Classifier")
 LOCALIZERS = Registry("localizers", "methods.localizers", "Localizer")
 CUES = Registry("cues", "methods.cues", "Cue")
 REFINERS = Registry("refiners", "methods.refiners", "Refiner")
@@ -136,6 +138,17 @@ LABELERS = Registry("labelers", "methods.labelers", "Labeler")
 SEGMENTERS = Registry("segmenters", "methods.segmenters", "Segmenter")
 REGISTRIES: Mapping[str, Registry] = {
     registry.kind: registry
-    for registry in (DATASETS, SETTINGS, SOURCES, LOCALIZERS, CUES, REFINERS, LABELERS, SEGMENTERS)
+    for registry in (
+        DATASETS,
+        SETTINGS,
+        SOURCES,
+        FILTERS,
+        CLASSIFIERS,
+        LOCALIZERS,
+        CUES,
+        REFINERS,
+        LABELERS,
+        SEGMENTERS,
+    )
 }
 """Every kind of component; a stage or recipe names one in the singular."""

@@ -32,6 +32,10 @@ class ExtraSource(ABC):
     def identity(self) -> dict[str, Any]:
         """Everything that decides the content and is not in a photo's own `content`; no paths."""
 
+    def noise_rate(self, kind: Kind) -> float | None:
+        """The share of photos that do not show the class they were found under, 0..1; None where nobody knows."""
+        return None
+
     def passed_over(self) -> tuple[str, ...]:
         """What lies among the photos and is none, by name; for the audit, which counts it."""
         return ()

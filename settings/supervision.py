@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from settings.dataset import Dataset
 from settings.errors import UserError
+from settings.guard import at_the_gate
 from settings.records import Mask
 
 Purpose = Literal["score", "choose", "train", "simulate", "show"]
@@ -51,7 +52,8 @@ class Gate:
         """The true mask, uint8 (H, W); raises UserError when the photo does not belong to the split."""
         if photo_id not in self._members.get(split, ()):
             raise UserError(f"{self._dataset.name}/{split}", f"photo '{photo_id}'", "an id of that split")
-        mask = self._dataset.read_mask(photo_id)
+        with at_the_gate():
+            mask = self._dataset.read_mask(photo_id)
         self._ids.setdefault(split, []).append(photo_id)
         return mask
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @data_app.callback()
 def data(context: typer.Context) -> None:
-    """List, check, show and fetch data sets, and import what other programs made of them."""
+    """List, check, show, audit and fetch data sets, and import what other programs made of them."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -74,6 +74,41 @@ def show(
     dataset = open_dataset(name, set_ or [])
     write_sheet(output, dataset, cells(dataset, watched(chosen(dataset, photos))))
     typer.echo(f"wrote {output}")
+
+
+@data_app.command()
+def audit(
+    suite: Annotated[str, typer.Argument(help="a ready suite's name, or a YAML file, with extra photos")],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key.path=value, over what the suite says")] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="only this setting; may be given again")] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(help="measure the filter against a CSV file,query_class,true_class,kind; 'known': by the source"),
+    ] = None,
+    store: Annotated[Path, typer.Option(help="where artefacts are kept")] = Path("runs"),
+    output: Annotated[Path, typer.Option(help="the PNG of hits beside their twins")] = Path("audit.png"),
+    limit: Annotated[int, typer.Option(min=1, help="how many drops of one reason are shown")] = 10,
+) -> None:
+    """Tell what the settings of a suite make of extra photos.
+
+    Near-duplicates of evaluated photos, unreadable and tiny files, exact duplicates, class balance; what the filter
+    keeps, and how well. Writes each hit beside its twin.
+    """
+    from functools import partial
+
+    from harness.display import Display
+    from harness.inspection.audit_sheet import write_audit_sheet
+    from harness.inspection.auditing import audit_suite
+    from harness.numerics import usable_cores
+    from harness.suite import load_suite
+
+    given = None if truth in (None, "known") else Path(str(truth))
+    display = partial(Display, slots=usable_cores())
+    found = audit_suite(load_suite(suite, set_ or []), store, setting or (), given, truth is not None, display)
+    for audited in found:
+        for line in audited.lines(limit):
+            typer.echo(line)
+    typer.echo(write_audit_sheet(output, found))
 
 
 @data_app.command()

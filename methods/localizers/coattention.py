@@ -19,6 +19,7 @@ from methods.base import (
     StageContext,
     TrainingOptions,
 )
+from methods.pairs import PartnerRule
 from settings.options import Options
 from settings.records import Photo, WeakSet
 
@@ -58,6 +59,9 @@ class CoAttentionOptions(Options):
         (0.75, 2.0), max_length=4, description="pair each photo with copies at these scales"
     )
     heads: Literal["two", "one"] = Field("two", description="one: the basic maps come from common_head too")
+    partners: PartnerRule = Field(
+        "any", description="sources of a training pair: any; with_target: at least one target photo; same_source"
+    )
     partner_mirrored: bool = Field(True, description="mirror partners at random in training")
     jitter: ColourJitterOptions = Field(ColourJitterOptions(), description="fine-tuned only")
     references: int = Field(3, ge=0, le=100, description="photos of the same class at inference, for each class")
@@ -128,7 +132,8 @@ class CoAttention(Localizer):
         inputs = training_inputs(weak.photos, (4,), bank, backbone, context.device)
         network = PairClassifier(inputs.channels[-1], weak.label_space.foreground, self._structure())
         network.to(context.device)
-        partners, labels_NK = Partners(weak.labels_NK()), torch.from_numpy(weak.labels_NK()).to(context.device)
+        partners, labels_NK = Partners(weak, self.options.partners), torch.from_numpy(weak.labels_NK())
+        labels_NK = labels_NK.to(context.device)
         draw = _Draw(self.options, inputs, network, bank is None)
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:

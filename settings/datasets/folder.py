@@ -91,6 +91,10 @@ class Folder(Dataset):
         """sha256 of the PNG file; raises UserError for a photo without a mask."""
         return content_of(self._masks.path(photo_id))
 
+    def mask_folders(self) -> tuple[Path, ...]:
+        """`masks/`."""
+        return (self._root / "masks",)
+
     def identity(self) -> dict[str, Any]:
         """Name and classes in their order; labels and pixels are identified photo by photo."""
         return {"layout": "folder", "name": self.name, "version": self.version, "classes": self.label_space.names}

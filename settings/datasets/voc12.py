@@ -28,6 +28,7 @@ CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
+MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationObject")
 COUNTS = {"train": 1464, "val": 1449, "trainaug": 10582}
 """Photos in the lists of the whole data set."""
 
@@ -77,6 +78,10 @@ class Voc12(Dataset):
     def mask_content(self, photo_id: str) -> str:
         """sha256 of the PNG file."""
         return content_of(self._mask_path(photo_id))
+
+    def mask_folders(self) -> tuple[Path, ...]:
+        """Masks of classes and of instances."""
+        return tuple(self._folder / name for name in MASK_FOLDERS)
 
     def identity(self) -> dict[str, Any]:
         """The classes in their order: they decide which labels and mask values there are."""

@@ -138,6 +138,11 @@ class Scenes(ExtraSource):
             for photo_id, recipe in self._recipes(kind, space).items()
         }
 
+    def noise_rate(self, kind: Kind) -> float:
+        """Wrong classes and off-topic photos; portraits have none."""
+        is_web = (self.options.look or LOOKS[kind]) == "web"
+        return self.options.rate("wrong_class") + self.options.rate("off_topic") if is_web else 0.0
+
     def identity(self) -> dict[str, Any]:
         """Name and version; labels and what photos are drawn by are identified photo by photo."""
         return {"name": "scenes", "version": self.version}

@@ -8,6 +8,7 @@ from harness.held_out import held_out_ids, without
 from settings.clean import Clean
 from settings.datasets.scenes import Scenes, ScenesOptions
 from settings.options import Options
+from settings.setting import Target
 
 
 def scenes(dev: int, **options: int) -> Scenes:
@@ -31,7 +32,7 @@ def test_those_whose_hashes_come_first() -> None:
 
 def test_without_leaves_all_others() -> None:
     dataset = scenes(6)
-    weak = Clean(Options()).weak_set(dataset)
+    weak = Clean(Options()).offer(Target.of(dataset)).weak
     ids = held_out_ids(dataset)
     rest = without(weak, ids)
     assert [photo.id for photo in rest.photos] == [photo.id for photo in weak.photos if photo.id not in ids]

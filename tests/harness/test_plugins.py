@@ -41,7 +41,7 @@ PARTS = {
     "pale": "from methods.localizers.cam import Cam\nclass Pale(Cam):\n    'Like it.'\n",
     "meadows": "from settings.datasets.scenes import Scenes\nclass Meadows(Scenes):\n    'Like it.'\n",
     "terse": "import settings.clean\nfrom settings.setting import Setting\nclass Terse(Setting):\n    'Like clean.'\n"
-    "    def weak_set(self, dataset):\n        return settings.clean.Clean(self.options).weak_set(dataset)\n",
+    "    def offer(self, target):\n        return settings.clean.Clean(self.options).offer(target)\n",
 }
 SUITE = """
 plugins: [painted.py]
@@ -325,7 +325,7 @@ def test_a_component_of_another_distribution_and_its_sources(write: Callable[...
         assert shown.returncode == 0, shown.stderr
         return list(json.loads(shown.stdout))
 
-    assert looked() == [3, "", ["elsewhere.painting"], []]
+    assert looked() == [4, "", ["elsewhere.painting"], []]
     (site / "elsewhere" / "unrelated.py").write_text("x = 2\n")
     assert looked() == [0, "", ["elsewhere.painting"], []]
     (site / "elsewhere" / "brushes.py").write_text("def value(photo):\n    return 1\n")

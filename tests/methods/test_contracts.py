@@ -6,6 +6,7 @@ A component that cannot be built from its defaults (it reads files, say) needs a
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from methods.base import BackboneOptions, FeatureRequest, LocalizationMaps, PseudoLabelled
-from settings.discovery import CUES, LABELERS, LOCALIZERS, REGISTRIES, SEGMENTERS, Registry
+from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REGISTRIES, SEGMENTERS, Registry
 from settings.masks import write_mask
 from settings.options import Options
 from settings.records import UNKNOWN
@@ -139,7 +140,28 @@ def check_segmenter(segmenter: Any, toy: Toy, context: Callable[..., Any]) -> No
         assert mask.max() <= space.foreground
 
 
-KINDS = {LOCALIZERS: check_localizer, CUES: check_cue, LABELERS: check_labeler, SEGMENTERS: check_segmenter}
+def check_classifier(classifier: Any, toy: Toy, context: Callable[..., Any]) -> None:
+    """Probabilities of the extra photos, in their order; a photo's own label does not change its own."""
+    target, extra, foreground = toy.weak.photos[:24], toy.weak.photos[24:], toy.weak.label_space.foreground
+    probabilities_NK = classifier.out_of_fold(target, extra, foreground, toy.bank, context())
+    assert set(toy.bank.asked[-1:]) <= set(classifier.fit_features())
+    assert (probabilities_NK.shape, probabilities_NK.dtype) == ((len(extra), foreground), np.float32)
+    assert np.all((probabilities_NK >= 0) & (probabilities_NK <= 1))
+    turned = classifier.out_of_fold(target, extra[::-1], foreground, toy.bank, context())
+    assert np.allclose(turned[::-1], probabilities_NK, atol=1e-4)
+    relabelled = (replace(extra[0], labels=(2,) if extra[0].labels != (2,) else (0,)), *extra[1:])
+    again = classifier.out_of_fold(target, relabelled, foreground, toy.bank, context())
+    assert np.array_equal(again[0], probabilities_NK[0])
+    assert classifier.out_of_fold(target, (), foreground, toy.bank, context()).shape == (0, foreground)
+
+
+KINDS = {
+    LOCALIZERS: check_localizer,
+    CUES: check_cue,
+    LABELERS: check_labeler,
+    SEGMENTERS: check_segmenter,
+    CLASSIFIERS: check_classifier,
+}
 """What a kind of component does, tried on a toy set."""
 
 
@@ -199,11 +221,18 @@ def test_its_options_are_checked_and_go_into_keys(registry: Registry, name: str,
 @pytest.mark.parametrize(
     ("registry", "name"), [pair for pair in COMPONENTS if pair[0] in (LOCALIZERS, SEGMENTERS)], ids=named
 )
-def test_it_declares_modes_and_features(registry: Registry, name: str, folder: Path) -> None:
+def test_it_declares_modes(registry: Registry, name: str, folder: Path) -> None:
     part = build(registry, name, folder)
     assert part.modes
     assert set(part.modes) <= MODES
-    for request in (*part.fit_features(), *part.apply_features()):
+
+
+@pytest.mark.parametrize(
+    ("registry", "name"), [pair for pair in COMPONENTS if hasattr(pair[0].load(pair[1]), "fit_features")], ids=named
+)
+def test_it_declares_features(registry: Registry, name: str, folder: Path) -> None:
+    part = build(registry, name, folder)
+    for request in (*part.fit_features(), *getattr(part, "apply_features", tuple)()):
         assert isinstance(request, FeatureRequest)
         assert 0 <= request.level <= 4
         assert request.scale > 0

@@ -11,7 +11,7 @@ from results.tables import Table, tables
 
 
 def a_table(row: Callable[..., Row]) -> Table:
-    plain = {"recipe": "cam|x", "seconds": 2.0, "masks_chosen": 20, "undefined": ["disc"]}
+    plain = {"recipe": "cam|x", "seconds": 2.0, "masks_chosen": 20, "label_hours": 1.25, "undefined": ["disc"]}
     rows = [row(rng_seed=s, miou=m, per_class=[m, None], **plain) for s, m in enumerate([0.4, 0.5, 0.6])]
     rows += [row(recipe="irn", rng_seed=s, miou=0.25) for s in range(2)]
     rows += [row(recipe="irn", stage="segmentation", rng_seed=0, miou=0.7, stale=["deeplab"])]
@@ -25,12 +25,13 @@ def test_markdown(row: Callable[..., Row]) -> None:
         a_table(row).to_markdown()
         == r"""## scenes · I · frozen · policy fixed · voc/1
 
-| recipe | setting | maps | segmentation ss | rng seeds | masks (choose+train) | seconds |
-| --- | --- | --- | --- | --- | --- | --- |
-| cam\|x | clean | 0.500 ± 0.100 [1] | – | 3 | 20+0 | 2.0 |
-| irn † [2] | clean | 0.250 ± 0.000 | ✗ [3] | 2 | 0+0 | 0.0 |
+| recipe | setting | maps | segmentation ss | rng seeds | masks (choose+train) | label hours | seconds |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| cam\|x | clean | 0.500 ± 0.100 [1] | – | 3 | 20+0 | 1.2 | 2.0 |
+| irn † [2] | clean | 0.250 ± 0.000 | ✗ [3] | 2 | 0+0 | 0.0 | 0.0 |
 
 - mIoU, mean ± standard deviation over rng seeds; maps on train (tttttttttttt), segmentation on val (vvvvvvvvvvvv)
+- label hours: estimated work of annotators, at 1 second a class and photo, 239.7 a true mask (Bearman et al., ECCV 2016)
 - † not ranked: fewer than 3 rng seeds
 - [1] undefined, left out of the mean: disc
 - [2] made by other sources than today's: deeplab
@@ -88,3 +89,15 @@ def test_a_ceiling_is_shown_and_never_ranked(row: Callable[..., Row]) -> None:
     assert [line[0] for line in table.lines] == ["full-supervision †", "cam"]
     assert [(r["recipe"], r["ranked"]) for r in table.records] == [("full-supervision", False), ("cam", True)]
     assert "† not ranked: a ceiling, trained on true masks" in table.notes
+
+
+def test_what_was_done_to_extra_photos_is_told_once_a_setting(row: Callable[..., Row]) -> None:
+    extra = {"setting": "web", "extra_photos": 90, "extra_dropped": 4, "extra_filtered": 6, "filter": "classifier"}
+    rows = [row(rng_seed=s, recipe=r, **extra, without_extra=["disc"]) for s in range(3) for r in ("cam", "irn")]
+    (table,) = tables(frame([*rows, *(row(rng_seed=s) for s in range(3))]))
+    told = [note for note in table.notes if note.startswith("setting")]
+    assert told == [
+        "setting web: 90 extra photos, 4 dropped by the audit, 6 by the filter classifier, none of disc; not in stage 2"
+    ]
+    record = next(r for r in csv.DictReader(StringIO(table.to_csv())) if r["setting"] == "web")
+    assert (record["extra_photos"], record["extra_filtered"], record["filter"]) == ("90", "6", "classifier")

@@ -1,11 +1,10 @@
-"""What every data set, every setting and every source of extra photos has to keep, by being there.
+"""What every data set, every setting and every web filter has to keep, by being there.
 
 A data set needs an entry in SAMPLES: a few photos in a folder that the test gives. A setting that cannot be built from
-its defaults needs one in PREPARED, and such a source one in EXTRA: options for photos of `bee` and `wasp`.
+its defaults needs one in PREPARED. A filter is tried on queries of one class.
 """
 
 import json
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from itertools import chain
@@ -14,23 +13,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
 from PIL import Image as PillowImage
 
-from settings.aliases import Aliases
 from settings.dataset import Dataset
 from settings.datasets.folder import Folder, FolderOptions
 from settings.datasets.scenes import Scenes, ScenesOptions
-from settings.discovery import DATASETS, SETTINGS, SOURCES, Registry
+from settings.discovery import DATASETS, FILTERS, SETTINGS, Registry
 from settings.errors import UserError
+from settings.filter import Filter
 from settings.masks import write_mask
-from settings.noise import NoiseOptions, with_noise
 from settings.options import Options
-from settings.records import UNKNOWN, LabelSpace, Photo, WeakSet
-from settings.setting import Setting
-from settings.source import ExtraSource, Kind
+from settings.records import UNKNOWN, Photo, WeakSet
+from settings.setting import Setting, Target
 from tests.settings.conftest import VocFolder
+from tests.settings.queries import QUERIES, Queries
 
-COMPONENTS = [(registry, name) for registry in (DATASETS, SETTINGS, SOURCES) for name in registry.names()]
+COMPONENTS = [(registry, name) for registry in (DATASETS, SETTINGS, FILTERS) for name in registry.names()]
 
 
 def scenes_sample(root: Path) -> Dataset:
@@ -66,29 +65,6 @@ SAMPLES: Mapping[str, Callable[[Path], Dataset]] = {
     "scenes": scenes_sample,
     "voc12": voc12_sample,
     "folder": folder_sample,
-}
-SPACE = LabelSpace(("bee", "wasp"))
-
-
-def class_folders_sample(root: Path) -> dict[str, Any]:
-    for index, name in enumerate(("wasp/a.jpg", "bee/b.jpg", "bee/a.png", "Bee/a b.jpg")):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        PillowImage.new("RGB", (9, 8), (40 * index, 90, 30)).save(root / name)
-    return {"root": root}
-
-
-def extra_folder_sample(root: Path) -> dict[str, Any]:
-    folder_sample(root)
-    (root / "classes.txt").write_text("bee\nwasp\n")
-    table = root / "labels.csv"
-    table.write_text(table.read_text().replace("cat", "bee").replace("dog", "wasp"))
-    return {"root": root}
-
-
-EXTRA: Mapping[str, Callable[[Path], dict[str, Any]]] = {
-    "class_folders": class_folders_sample,
-    "folder": extra_folder_sample,
-    "scenes": lambda root: {"photos_per_class": 5, "size": 32},
 }
 PREPARED: Mapping[str, Callable[[Path], dict[str, Any]]] = {}
 """Options of the settings that have none by default, from a folder that they may fill."""
@@ -206,13 +182,13 @@ def setting(request: pytest.FixtureRequest, tmp_path: Path) -> Setting:
 
 def test_a_setting_never_shows_val(setting: Setting, dataset: Dataset) -> None:
     val = {dataset.photo(photo_id).content for photo_id in dataset.splits["val"]}
-    weak = setting.weak_set(dataset)
+    weak = setting.offer(Target.of(dataset)).weak
     assert not val & {photo.content for photo in weak.photos}
     assert {photo.id for photo in weak.photos if photo.source == "target"} <= set(dataset.training_ids)
 
 
 def test_a_setting_shows_photos_in_order_with_labels_of_the_label_space(setting: Setting, dataset: Dataset) -> None:
-    weak = setting.weak_set(dataset)
+    weak = setting.offer(Target.of(dataset)).weak
     assert weak.label_space == dataset.label_space
     places = [(photo.source, photo.id) for photo in weak.photos]
     assert len(set(places)) == len(places) > 0
@@ -225,76 +201,62 @@ def test_a_setting_shows_photos_in_order_with_labels_of_the_label_space(setting:
 
 
 def test_a_setting_gives_the_same_photos_every_time(setting: Setting, opened: Callable[[str], Dataset]) -> None:
-    weak: list[WeakSet] = [setting.weak_set(opened(place)) for place in ("here", "there")]
+    weak: list[WeakSet] = [setting.offer(Target.of(opened(place))).weak for place in ("here", "there")]
     assert weak[0].fingerprint == weak[1].fingerprint
     assert weak[0].photos == weak[1].photos
 
 
-@pytest.fixture(params=SOURCES.names())
-def extra(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], ExtraSource]:
-    """The source over its sample, written anew below the folder of that name."""
-
-    def build(place: str) -> ExtraSource:
-        kind = SOURCES.load(request.param)
-        prepared = EXTRA.get(request.param)
-        built: ExtraSource = kind(kind.options_model(**prepared(tmp_path / place) if prepared else {}))
-        return built
-
-    return build
+@pytest.fixture(params=FILTERS.names(), scope="module")
+def web_filter(request: pytest.FixtureRequest) -> Filter:
+    kind = FILTERS.load(request.param)
+    built: Filter = kind(kind.options_model())
+    return built
 
 
-@pytest.fixture(params=["single_label", "web"])
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
+@given(queries=QUERIES)
+def test_a_filter_tells_of_each_photo_whatever_the_order(web_filter: Filter, queries: Queries) -> None:
+    probabilities_NK, labels_NK, order = queries
+    before = probabilities_NK.copy(), labels_NK.copy()
+    keep_N = web_filter.keep(probabilities_NK, labels_NK)
+    assert (keep_N.shape, keep_N.dtype) == (labels_NK.shape[:1], np.bool_)
+    assert np.array_equal(before[0], probabilities_NK) and np.array_equal(before[1], labels_NK)
+    assert np.array_equal(web_filter.keep(probabilities_NK[order], labels_NK[order]), keep_N[order])
+    assert not keep_N[labels_NK.sum(1) == 0].any(), "a photo without a label is never kept"
+    shown_NK = labels_NK.astype(np.bool_)
+    assert np.array_equal(web_filter.keep(probabilities_NK, shown_NK), keep_N)
 
 
-def test_extra_photos_have_one_class_and_ids_that_are_file_names(
-    extra: Callable[[str], ExtraSource], kind: Kind
-) -> None:
-    photos = extra("here").photos(kind, SPACE, Aliases())
-    ids = [photo.id for photo in photos]
-    assert ids == sorted(set(ids)) and len(ids) > 2
-    assert all(re.fullmatch(rf"{kind}\.\w[\w.-]*", photo_id) and len(photo_id) < 250 for photo_id in ids)
-    assert {photo.labels for photo in photos} == {(0,), (1,)}
-    assert {photo.source for photo in photos} == {kind}
+def test_a_filter_keeps_what_is_certainly_right(web_filter: Filter) -> None:
+    labels_NK = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2, 2]]
+    for kind in (np.float32, np.float64):
+        assert web_filter.keep(labels_NK.astype(kind), labels_NK).tolist() == [True] * 7
 
 
-def test_extra_photos_are_the_same_at_every_look_here_and_elsewhere(
-    extra: Callable[[str], ExtraSource], kind: Kind
-) -> None:
-    here, there = extra("here"), extra("quite/elsewhere")
-    photos, others = (source.photos(kind, SPACE, Aliases()) for source in (here, there))
-    assert photos == others == here.photos(kind, SPACE, Aliases())
-    assert [photo.place for photo in photos] == [photo.place for photo in others]
-    assert here.identity() == there.identity()
-    assert json.loads(json.dumps(here.identity()))["version"] == here.version
-    for photo, other in zip(photos, others, strict=True):
-        image = pickle.loads(pickle.dumps(photo)).image()
-        assert (image.ndim, image.shape[2], image.dtype) == (3, 3, np.uint8)
-        assert np.array_equal(image, photo.image()) and np.array_equal(image, other.image())
+def test_a_filter_takes_no_photo_and_a_single_class(web_filter: Filter) -> None:
+    for classes in (1, 3):
+        assert web_filter.keep(np.zeros((0, classes), np.float32), np.zeros((0, classes), np.float32)).shape == (0,)
+    kept = web_filter.keep(np.array([[0.9], [0.8], [0.9]], np.float32), np.array([[1], [1], [0]], np.float32))
+    assert kept.tolist() == [True, True, False]
 
 
-def test_contents_identify_the_pixels_of_extra_photos(extra: Callable[[str], ExtraSource], kind: Kind) -> None:
-    photos = extra("here").photos(kind, SPACE, Aliases())
-    noisy, _ = with_noise(photos, SPACE, NoiseOptions(wrong_class=0.3, off_topic=0.4, style_shift=0.5))
-    pixels = {(photo.content, photo.image().tobytes()) for photo in (*photos, *noisy)}
-    assert len({content for content, _ in pixels}) == len(pixels) > len(photos)
+def test_a_filter_refuses_what_are_no_probabilities(web_filter: Filter) -> None:
+    labels_NK = np.eye(2, dtype=np.float32)
+    if not web_filter.needs_probabilities:
+        assert web_filter.keep(None, labels_NK).shape == (2,)
+        return
+    for wrong in (np.nan, -0.1, 1.1, np.inf):
+        with pytest.raises(ValueError, match="probabilities outside"):
+            web_filter.keep(np.array([[0.5, wrong], [0.5, 0.5]], np.float32), labels_NK)
+    with pytest.raises(ValueError, match=r"probabilities \(2, 3\) for labels \(2, 2\)"):
+        web_filter.keep(np.zeros((2, 3), np.float32), labels_NK)
+    with pytest.raises(ValueError, match="no probabilities"):
+        web_filter.keep(None, labels_NK)
 
 
-def test_the_truth_of_extra_photos_is_about_them_all(extra: Callable[[str], ExtraSource], kind: Kind) -> None:
-    source = extra("here")
-    truth = source.truth(kind, SPACE, Aliases())
-    if truth is not None:
-        assert list(truth) == [photo.id for photo in source.photos(kind, SPACE, Aliases())]
-        assert set(truth.values()) <= {(), (0,), (1,)}
-
-
-def test_an_unknown_class_is_refused_or_left_out(extra: Callable[[str], ExtraSource], kind: Kind) -> None:
-    with pytest.raises(UserError) as error:
-        extra("here").photos(kind, LabelSpace(("no such class",)), Aliases())
-    assert str(error.value).isprintable()
-
-
-def test_what_is_passed_over_is_told_by_name(extra: Callable[[str], ExtraSource]) -> None:
-    assert extra("here").passed_over() == ()
+@pytest.mark.parametrize("wrong", [np.nan, 0.5, 2.0, -1.0])
+def test_a_filter_refuses_what_are_no_labels(web_filter: Filter, wrong: float) -> None:
+    half_NK = np.full((1, 2), 0.5, np.float32)
+    with pytest.raises(ValueError, match="neither 0 nor 1"):
+        web_filter.keep(half_NK, np.array([[0, wrong]], np.float32))
+    with pytest.raises(ValueError, match="shape"):
+        web_filter.keep(half_NK[0], np.zeros(2, np.float32))

@@ -9,7 +9,18 @@ import pytest
 
 import settings.discovery
 from settings.clean import Clean
-from settings.discovery import DATASETS, LABELERS, LOCALIZERS, REFINERS, REGISTRIES, SEGMENTERS, SETTINGS, Registry
+from settings.discovery import (
+    CLASSIFIERS,
+    DATASETS,
+    FILTERS,
+    LABELERS,
+    LOCALIZERS,
+    REFINERS,
+    REGISTRIES,
+    SEGMENTERS,
+    SETTINGS,
+    Registry,
+)
 from settings.errors import UserError
 from settings.plugins import Plugin, plugged_in
 
@@ -28,6 +39,8 @@ def test_files_are_components() -> None:
     assert {"scenes", "voc12"} <= set(DATASETS.names())
     assert "clean" in SETTINGS.names()
     assert "setting" not in SETTINGS.names(), "the base itself is no component"
+    assert set(FILTERS.names()) == {"none", "classifier", "small_loss"}
+    assert "logistic" in CLASSIFIERS.names()
     assert {"cam"} <= set(LOCALIZERS.names())
     assert {"threshold", "all_background"} <= set(LABELERS.names())
     assert {"deeplab", "all_background"} <= set(SEGMENTERS.names())

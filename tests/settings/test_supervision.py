@@ -16,6 +16,7 @@ from settings.datasets.scenes import Scenes, ScenesOptions
 from settings.errors import UserError
 from settings.options import Options
 from settings.records import EvalSet, WeakSet
+from settings.setting import Target
 from settings.supervision import Gate, LedgerEntry
 
 
@@ -61,12 +62,12 @@ def test_entries_survive_json() -> None:
 
 
 def test_clean_shows_train_and_dev_with_their_labels(voc: Any) -> None:
-    weak = Clean(Options()).weak_set(voc.open())
+    weak = Clean(Options()).offer(Target.of(voc.open())).weak
     assert [photo.id for photo in weak.photos] == ["2007_a", "2007_b", "2009_c", "2009_d"]
     seen = [{weak.label_space.names[label] for label in photo.labels} for photo in weak.photos]
     assert seen == [{"dog", "cat"}, {"car"}, {"cat", "person"}, {"dog"}]
     assert {photo.source for photo in weak.photos} == {"target"}
-    assert weak.fingerprint == Clean(Options()).weak_set(voc.open()).fingerprint
+    assert weak.fingerprint == Clean(Options()).offer(Target.of(voc.open())).weak.fingerprint
 
 
 def reachable(root: object) -> Iterator[object]:
@@ -111,7 +112,7 @@ def leaks(root: object) -> list[object]:
 
 def sets(dataset: Dataset) -> tuple[WeakSet, EvalSet]:
     val = tuple(dataset.photo(photo_id).without_labels() for photo_id in dataset.splits["val"])
-    return Clean(Options()).weak_set(dataset), EvalSet(val, dataset.label_space)
+    return Clean(Options()).offer(Target.of(dataset)).weak, EvalSet(val, dataset.label_space)
 
 
 def test_the_walk_sees_what_is_hidden() -> None:

@@ -22,6 +22,7 @@ from settings.errors import UserError
 from settings.lists import read_labels
 from settings.masks import write_mask
 from settings.options import Options
+from settings.setting import Target
 
 TEXTS = {
     "classes.txt": "cat\ndog\nmy car\n",
@@ -83,7 +84,7 @@ def test_splits_labels_and_masks(files: Files) -> None:
         assert photo.content == sha256((files.root / "images" / f"{photo_id}.jpg").read_bytes()).hexdigest()
         assert np.array_equal(dataset.read_mask(photo_id), files.mask(photo_id))
         assert dataset.mask_content(photo_id) == sha256(path.read_bytes()).hexdigest()
-    assert [photo.id for photo in Clean(Options()).weak_set(dataset).photos] == ["a", "b", "c"]
+    assert [photo.id for photo in Clean(Options()).offer(Target.of(dataset)).weak.photos] == ["a", "b", "c"]
 
 
 def test_identity_names_no_path_and_data_sets_travel(files: Files) -> None:

@@ -16,6 +16,7 @@ from settings.discovery import DATASETS
 from settings.errors import UserError
 from settings.masks import write_mask
 from settings.options import Options
+from settings.setting import Target
 
 
 def test_is_registered_under_its_file_name() -> None:
@@ -209,7 +210,7 @@ def test_real_photos(real_data: Path) -> None:
     root = real_data / "voc12-animals"
     dataset = Voc12(Voc12Options(root=root, subset="voc12-animals", classes=animals))
     assert {name: len(ids) for name, ids in dataset.splits.items()} == {"train": 437, "dev": 1000, "val": 445}
-    weak = Clean(Options()).weak_set(dataset)
+    weak = Clean(Options()).offer(Target.of(dataset)).weak
     assert len(weak.photos) == 1437
     agree = 0
     for photo_id in dataset.splits["train"][::3]:

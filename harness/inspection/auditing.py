@@ -1,0 +1,154 @@
+"""`seedbed data audit`: what a suite's settings make of extra photos before anybody trains on them.
+
+The audit itself is part of opening a setting; here it is told. A filter's keep-list is a stage: it is run where the
+store does not hold it yet. The truth about noise is read here, after the filter has decided, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.blueprint import Blueprint, Source
+from harness.filtering import read_kept
+from harness.graph import Ref
+from harness.holes import reason_of
+from harness.planning import Plan
+from harness.plugins import read_plugins
+from harness.running import Display, run_plan
+from harness.store import Store
+from harness.suite import Suite
+from results.metrics.filter_quality import FilterQuality, filter_quality
+from settings.errors import UserError, unknown_name
+from settings.extra import truth_of
+from settings.plugins import plugged_in
+from settings.records import Photo
+from settings.setting import Offer
+
+
+@dataclass(frozen=True)
+class Audited:
+    """One setting with extra photos: what it offers, what its filter kept (None: no filter), what they really show."""
+
+    setting: str
+    offer: Offer
+    kept: frozenset[str] | None
+    truth: Mapping[str, tuple[int, ...]] | None
+    evaluation: tuple[Photo, ...]
+
+    def lines(self, limit: int) -> Iterator[str]:
+        """Counts, drops (at most `limit` of a reason), class balance, and the filter's quality."""
+        yield f"{self.setting}: {self.offer.describe()}"
+        yield from self._drops(limit)
+        yield from self._balance()
+        yield from self._quality()
+
+    def _drops(self, limit: int) -> Iterator[str]:
+        assert self.offer.audit is not None
+        by_reason: Counter[str] = Counter()
+        for drop in self.offer.audit.drops:
+            by_reason[drop.reason] += 1
+            if by_reason[drop.reason] <= limit:
+                yield f"  {drop.describe()}"
+        yield from (f"  … {count - limit} more {reason}" for reason, count in by_reason.items() if count > limit)
+
+    def _balance(self) -> Iterator[str]:
+        names = self.offer.weak.label_space.names
+        declared = [photo for photo in self.offer.declared if photo.source != "target"]
+        for class_id, name in enumerate(names):
+            own = [photo.id for photo in declared if class_id in photo.labels]
+            left = {photo.id for photo in self.offer.extra}.intersection(own)
+            kept = f", {len(left & self.kept)} kept by the filter" if self.kept is not None else ""
+            yield f"  {name}: {len(own)} declared, {len(left)} after the audit{kept}"
+
+    def _quality(self) -> Iterator[str]:
+        if self.truth is None:
+            return
+        names = self.offer.weak.label_space.names
+        yield f"  all classes: {self._told(self.offer.extra)}"
+        for class_id, name in enumerate(names):
+            if own := [photo for photo in self.offer.extra if class_id in photo.labels]:
+                yield f"  {name}: {self._told(own)}"
+
+    def quality(self, photos: Sequence[Photo]) -> FilterQuality:
+        """Of some photos; without a filter all are kept."""
+        assert self.truth is not None
+        kept = {photo.id for photo in photos} if self.kept is None else self.kept
+        return filter_quality((p.id in kept, bool(set(p.labels) & set(self.truth[p.id]))) for p in photos)
+
+    def _told(self, photos: Sequence[Photo]) -> str:
+        found = self.quality(photos)
+        noise = found.kept_noise + found.dropped_noise
+        shares = {
+            "precision": found.precision,
+            "recall": found.recall,
+            "noise found": found.noise_recall,
+            "noise among the dropped": found.noise_precision,
+        }
+        told = ", ".join(f"{name} {'–' if share is None else f'{share:.3f}'}" for name, share in shares.items())
+        return f"{noise} of {len(photos)} photos are noise; {told}"
+
+
+def audit_suite(
+    suite: Suite,
+    store: Path,
+    settings: Sequence[str] = (),
+    truth: Path | None = None,
+    with_truth: bool = False,
+    display: Display | None = None,
+) -> list[Audited]:
+    """The suite's settings with extra photos (all, or those that are named).
+
+    `with_truth`: what they really show, from the CSV file `truth`, else from the source itself. Raises UserError for
+    unknown settings, for settings without extra photos, and where nobody knows the truth.
+    """
+    for name in settings:
+        if name not in suite.settings:
+            raise unknown_name("--setting", "setting", name, suite.settings)
+    with plugged_in(read_plugins(suite.plugins)):
+        blueprint = Blueprint(suite)
+        chosen = {name: suite.settings[name] for name in settings or suite.settings}
+        sources = [blueprint.source(name, setting) for name, setting in chosen.items()]
+        sources = [source for source in sources if source.offer and source.offer.audit]
+        if not sources:
+            raise UserError(suite.name, "no setting with extra photos", "single_label or web among the settings")
+        kept = _keep_lists(suite, blueprint, sources, store, display)
+        return [
+            Audited(
+                source.name,
+                source.offer,
+                kept.get(source.name),
+                _truth(blueprint, source, truth) if with_truth else None,
+                blueprint.val.photos,
+            )
+            for source in sources
+            if source.offer
+        ]
+
+
+def _keep_lists(
+    suite: Suite, blueprint: Blueprint, sources: Sequence[Source], store: Path, display: Display | None
+) -> dict[str, frozenset[str]]:
+    """What each setting's filter keeps; runs the stages for it that are missing."""
+    filters: dict[str, Ref] = {source.name: ref for source in sources if (ref := blueprint.filter(source))}
+    if not filters:
+        return {}
+    plan = Plan(suite, blueprint.graph, (), (), tuple(filters.values()), {})
+    with run_plan(plan, store, "serial", display=display) as run:
+        opened = Store(run.store)
+        for name, ref in filters.items():
+            if not opened.has(*ref):
+                reason = reason_of(run, plan.graph[ref])
+                raise UserError(f"settings.{name}.filter", f"no keep-list ({reason})", "a filter that runs")
+        return {name: read_kept(opened.open(*ref)) for name, ref in filters.items()}
+
+
+def _truth(blueprint: Blueprint, source: Source, csv: Path | None) -> Mapping[str, tuple[int, ...]]:
+    setting = blueprint.suite.settings[source.name]
+    found = truth_of(setting, blueprint.dataset.label_space, csv)
+    if found is None:
+        mend = "give --truth FILE, a CSV with file,query_class,true_class,kind"
+        raise UserError(f"settings.{source.name}", "a source that does not know what its photos show", "one", mend)
+    return found

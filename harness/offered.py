@@ -1,0 +1,86 @@
+"""The record of what a setting offers: the `weak_set` artefact, written once, read by all that trains on it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness.store import Artefact
+from results.rows import CEILING
+from settings.effort import label_seconds
+from settings.records import Photo, WeakSet
+from settings.setting import Offer
+
+NAME = "photos.json"
+
+
+def to_json(offer: Offer, kept: Collection[str] | None = None) -> dict[str, Any]:
+    """What methods see under a setting: photos, sources, labels, fingerprint; and what was dropped before, and why.
+
+    `kept` are the ids that a filter kept, None where there is none.
+    """
+    weak = filtered(offer.weak, kept)
+    photos = [{"id": p.id, "source": p.source, "labels": p.labels, "content": p.content} for p in weak.photos]
+    drops = offer.audit.to_json() if offer.audit else None
+    gone = sorted({photo.id for photo in offer.weak.photos} - {photo.id for photo in weak.photos})
+    return {
+        "classes": weak.label_space.names,
+        "fingerprint": weak.fingerprint,
+        "photos": photos,
+        "audit": drops,
+        "filtered": gone,
+        "told": _told(offer, weak),
+    }
+
+
+def filtered(weak: WeakSet, kept: Collection[str] | None) -> WeakSet:
+    """The weak set with the extra photos that a filter kept; all of them where there is none."""
+    if kept is None:
+        return weak
+    ids = frozenset(kept)
+    return replace(weak, photos=tuple(p for p in weak.photos if p.source == "target" or p.id in ids))
+
+
+def kept_of(weak: WeakSet, artefact: Artefact) -> WeakSet:
+    """The photos of a weak set that its artefact has."""
+    ids = {photo["id"] for photo in read(artefact)["photos"]}
+    return replace(weak, photos=tuple(photo for photo in weak.photos if photo.id in ids))
+
+
+def read(artefact: Artefact) -> Mapping[str, Any]:
+    """What `to_json` made."""
+    content: Mapping[str, Any] = json.loads(artefact.path(NAME).read_text(encoding="utf-8"))
+    return content
+
+
+def row_fields(content: Mapping[str, Any], supervision: str, masks: int) -> dict[str, Any]:
+    """The part of a row that tells of its setting; `masks` were drawn by hand for it.
+
+    A control that uses no supervision costs no labels, and a ceiling its masks alone.
+    """
+    told = dict(content["told"])
+    labels: float = told.pop("label_seconds")
+    seconds = (0 if supervision in ("", CEILING) else labels) + label_seconds("mask", masks, 1)
+    return {**told, "training_fingerprint": content["fingerprint"], "label_hours": round(seconds / 3600, 3)}
+
+
+def _told(offer: Offer, weak: WeakSet) -> dict[str, Any]:
+    extra = [photo for photo in weak.photos if photo.source != "target"]
+    return {
+        "extra_photos": len(extra),
+        "extra_dropped": len(offer.audit.drops) if offer.audit else 0,
+        "extra_filtered": len(offer.extra) - len(extra),
+        "extra_in_stage_2": offer.extra_in_stage_2,
+        "filter": offer.filtering.filter.name if offer.filtering else "",
+        "noise_rate": offer.noise_rate,
+        "without_extra": list(offer.classes_without_extra),
+        "label_seconds": _label_seconds(weak.photos, weak.label_space.foreground),
+    }
+
+
+def _label_seconds(photos: Sequence[Photo], foreground: int) -> float:
+    counts = Counter(photo.source for photo in photos)
+    return sum(label_seconds(source, count, foreground) for source, count in counts.items())
