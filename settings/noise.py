@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from settings.errors import UserError
@@ -132,7 +133,7 @@ def _draw(photo_id: str, options: NoiseOptions, purpose: str) -> float:
     return int(fingerprint(["noise", options.noise_seed, purpose, photo_id])[:13], 16) / 16**13
 
 
-def _taken(edges: np.ndarray, place: int, tile: int) -> np.ndarray:
+def _taken(edges: NDArray[np.intp], place: int, tile: int) -> NDArray[np.intp]:
     """The positions along an axis that fill a place from a tile."""
     offsets = np.arange(edges[place + 1] - edges[place])
-    return edges[tile] + np.minimum(offsets, edges[tile + 1] - edges[tile] - 1)
+    return np.asarray(edges[tile] + np.minimum(offsets, edges[tile + 1] - edges[tile] - 1))

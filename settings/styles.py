@@ -85,4 +85,5 @@ def _three(plane_HW: NDArray[np.uint8]) -> Image:
 
 
 def _side(image: Image) -> int:
-    return min(image.shape[:2])
+    height, width = image.shape[:2]
+    return int(min(height, width))

@@ -1,7 +1,7 @@
 """A `folder` data set as extra photos: those of train and dev with exactly one label among the target's classes.
 
-Its classes are mapped to the target's; those that mean none of them do not count (a photo of a cat beside a car is one
-of a cat where cars are no class). Its val photos stay out, since somebody scores on them; its masks are never looked at.
+Its classes are mapped to the target's; those that mean none of them do not count (where cars are no class, a cat beside
+a car is a cat). Its val photos stay out, since somebody scores on them; its masks are never looked at.
 """
 
 from typing import Any

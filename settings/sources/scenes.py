@@ -126,11 +126,10 @@ class Scenes(ExtraSource):
         Raises UserError for classes that are not the catalogue's, for rates of noise beside the single look, and for
         wrong classes where there is one class.
         """
-        photos = [
+        return tuple(
             Photo(photo_id, (space.names.index(recipe.query),), recipe.content, recipe.image, kind)
             for photo_id, recipe in self._recipes(kind, space).items()
-        ]
-        return tuple(sorted(photos, key=lambda photo: photo.id))
+        )
 
     def truth(self, kind: Kind, space: LabelSpace, aliases: Aliases) -> Truth:
         """What each photo is drawn with."""
@@ -149,14 +148,17 @@ class Scenes(ExtraSource):
         return {"name": "scenes", "version": self.version}
 
     def _recipes(self, kind: Kind, space: LabelSpace) -> dict[str, ExtraRecipe]:
+        """By photo id, in id order."""
         for name in space.names:
             if name not in NAMES:
-                raise unknown_name("source scenes", "class", name, NAMES, "use a data set of rendered scenes")
+                raise unknown_name(
+                    "source scenes", "class", name, NAMES, "or use these photos beside rendered scenes only"
+                )
         look = self.options.look or LOOKS[kind]
         if look == "single":
             self._refuse_rates()
-        numbers = range(self.options.photos_per_class)
-        return {f"{kind}.{name}.{i:05d}": self._recipe(look, name, i, space) for name in space.names for i in numbers}
+        names, numbers = sorted(space.names), range(self.options.photos_per_class)
+        return {f"{kind}.{name}.{i:05d}": self._recipe(look, name, i, space) for name in names for i in numbers}
 
     def _recipe(self, look: Look, query: str, number: int, space: LabelSpace) -> ExtraRecipe:
         knobs = self.options
