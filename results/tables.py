@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 
-LABEL_HOURS = (
-    "label hours: estimated work of annotators, at 1 second a class and photo, 239.7 a true mask "
-    "(Bearman et al., ECCV 2016)"
-)
+LABEL_HOURS = "label hours: annotators' work, estimated at 1 s a class and photo, 239.7 s a mask (Bearman et al. 2016)"
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def test_markdown(row: Callable[..., Row]) -> None:
 | irn † [2] | clean | 0.250 ± 0.000 | ✗ [3] | 2 | 0+0 | 0.0 | 0.0 |
 
 - mIoU, mean ± standard deviation over rng seeds; maps on train (tttttttttttt), segmentation on val (vvvvvvvvvvvv)
-- label hours: estimated work of annotators, at 1 second a class and photo, 239.7 a true mask (Bearman et al., ECCV 2016)
+- label hours: annotators' work, estimated at 1 s a class and photo, 239.7 s a mask (Bearman et al. 2016)
 - † not ranked: fewer than 3 rng seeds
 - [1] undefined, left out of the mean: disc
 - [2] made by other sources than today's: deeplab

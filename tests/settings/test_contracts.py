@@ -66,8 +66,21 @@ SAMPLES: Mapping[str, Callable[[Path], Dataset]] = {
     "voc12": voc12_sample,
     "folder": folder_sample,
 }
-PREPARED: Mapping[str, Callable[[Path], dict[str, Any]]] = {}
-"""Options of the settings that have none by default, from a folder that they may fill."""
+
+
+def extra_sample(root: Path, dataset: Dataset) -> dict[str, Any]:
+    """A tree of class folders with three photos for each of the first two classes."""
+    rng = np.random.default_rng(0)
+    for name in dataset.label_space.names[:2]:
+        (root / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 256, (160, 160, 3), np.uint8)
+            PillowImage.fromarray(pixels).save(root / name / f"{number}.png")
+    return {"source": {"name": "class_folders", "root": str(root)}}
+
+
+PREPARED: Mapping[str, Callable[[Path, Dataset], dict[str, Any]]] = {"single_label": extra_sample, "web": extra_sample}
+"""Options of the settings that have none by default, from a folder that they may fill, for a data set."""
 
 
 @pytest.fixture(params=DATASETS.names())
@@ -173,10 +186,10 @@ def test_an_unknown_photo_is_refused_in_one_line(dataset: Dataset, photo_id: str
 
 
 @pytest.fixture(params=SETTINGS.names())
-def setting(request: pytest.FixtureRequest, tmp_path: Path) -> Setting:
+def setting(request: pytest.FixtureRequest, tmp_path: Path, dataset: Dataset) -> Setting:
     kind = SETTINGS.load(request.param)
     prepared = PREPARED.get(request.param)
-    built: Setting = kind(kind.options_model(**prepared(tmp_path / "setting") if prepared else {}))
+    built: Setting = kind(kind.options_model(**prepared(tmp_path / "setting", dataset) if prepared else {}))
     return built
 
 
@@ -201,7 +214,7 @@ def test_a_setting_shows_photos_in_order_with_labels_of_the_label_space(setting:
 
 
 def test_a_setting_gives_the_same_photos_every_time(setting: Setting, opened: Callable[[str], Dataset]) -> None:
-    weak: list[WeakSet] = [setting.offer(Target.of(opened(place))).weak for place in ("here", "there")]
+    weak: list[WeakSet] = [setting.offer(Target.of(opened(place))).weak for place in ("one", "two")]
     assert weak[0].fingerprint == weak[1].fingerprint
     assert weak[0].photos == weak[1].photos
 
