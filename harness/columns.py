@@ -61,6 +61,21 @@ def _draw_maps(scored: Scored, subject: Subject, inputs: Inputs) -> list[Column]
     return [maps_column(f"{scored.line.recipe}\nlocalization maps", found.get, subject.class_id)]
 
 
+def _needs_refined(scored: Scored, subject: Subject) -> Mapping[str, Refs]:
+    """The maps after each refiner, a role a step."""
+    line = scored.line
+    shards = subject.shards_in(line.source) if line.parts.refiners else []
+    steps = range(1, len(line.parts.refiners) + 1) if shards else ()
+    return {str(step): tuple(line.refined(shard, step) for shard in shards) for step in steps}
+
+
+def _draw_refined(scored: Scored, subject: Subject, inputs: Inputs) -> list[Column]:
+    names = scored.line.parts.refiner_names
+    found = {step: stored_maps(artefacts, subject.ids) for step, artefacts in inputs.items()}
+    heads = {step: f"{scored.line.recipe}\nafter {names[int(step) - 1]}" for step in found}
+    return [maps_column(heads[step], by_id.get, subject.class_id) for step, by_id in found.items()]
+
+
 def _needs_views(scored: Scored, subject: Subject) -> Mapping[str, Refs]:
     """What the maps were made of: weights and stored features; nothing for a localizer that has no other kinds."""
     localizer = scored.line.parts.localizer
@@ -108,6 +123,7 @@ def _draw_prediction(scored: Scored, subject: Subject, inputs: Inputs) -> list[C
 
 KINDS: Mapping[str, Kind] = {
     "maps": Kind("localization maps", _needs_maps, _draw_maps),
+    "refined": Kind("refined maps", _needs_refined, _draw_refined),
     "views": Kind("kinds of map", _needs_views, _draw_views),
     "pseudo_labels": Kind("pseudo labels", _needs_pseudo_labels, _draw_pseudo_labels),
     "prediction": Kind("predictions", _needs_prediction, _draw_prediction),

@@ -14,6 +14,8 @@ SECONDS_A_PHOTO: Mapping[str, float] = {
     "features": 0.05,
     "localizer_fit": 0.06,
     "localizer_apply": 0.01,
+    "refiner_fit": 0.3,
+    "refiner_apply": 0.2,
     "label": 0.01,
     "segmenter_fit": 0.25,
     "segment": 0.03,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from harness.suite import Recipe, Suite
-from methods.base import Cue, Labeler, Localizer, Part, Segmenter, TrainingMode
+from methods.base import Cue, Labeler, Localizer, Part, Refiner, Segmenter, TrainingMode
 from results.rows import CEILING
 from settings.components import Component, validated_options
-from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, SEGMENTERS, Registry
+from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REFINERS, SEGMENTERS, Registry
 from settings.errors import UserError
 from settings.hashing import shared_cache
 from settings.options import Options
@@ -26,12 +26,15 @@ class Parts:
     """The components of one recipe."""
 
     localizer: Localizer | None
+    refiners: tuple[Refiner, ...]
     cue: Cue | None
     labeler: Labeler | None
     segmenter: Segmenter | None
     reveal: int | Literal["all"] | None
     training_mode: TrainingMode
     names: Mapping[str, str]
+    """Of the components, by role."""
+    refiner_names: tuple[str, ...] = ()
 
     @property
     def is_trained(self) -> bool:
@@ -48,20 +51,29 @@ class Parts:
         """What the whole recipe uses: `I`, `I+S`, …; empty for a control that uses nothing."""
         if self.reveal is not None:
             return CEILING
-        parts: tuple[Part | None, ...] = (self.localizer, self.cue, self.labeler, self.segmenter)
+        parts: tuple[Part | None, ...] = (self.localizer, *self.refiners, self.cue, self.labeler, self.segmenter)
         letters = {letter for part in parts if part for letter in part.supervision.split("+") if letter}
         return "+".join(sorted(letters))
 
     def identity(self, role: str, fit: bool = False) -> dict[str, Any]:
         """What of a component belongs into keys: its name, version and options (of a fit: those that it reads)."""
         part: Part = getattr(self, role)
-        left_out = part.place_options | (part.apply_options if fit else frozenset())
-        return identity_of(role, self.names[role], part, left_out)
+        return identity_of(role, self.names[role], part, left_out_of(part, fit))
+
+    def refiner_identity(self, step: int, fit: bool = False) -> dict[str, Any]:
+        """The same of a refiner, by its place in the chain."""
+        part = self.refiners[step]
+        return identity_of("refiner", self.refiner_names[step], part, left_out_of(part, fit))
 
     def places(self, role: str) -> dict[str, Any]:
         """The options that say where a component's files lie, as a stage needs them and its key does not."""
         part: Part = getattr(self, role)
         return part.options.model_dump(mode="json", include=set(part.place_options))
+
+
+def left_out_of(part: Part, fit: bool) -> frozenset[str]:
+    """The options that are in no key, or (of a fit) not read by it."""
+    return part.place_options | (part.apply_options if fit else frozenset())
 
 
 class _Versioned(Protocol):
@@ -99,6 +111,8 @@ def parts_of(name: str, recipe: Recipe, suite: Suite) -> Parts:
     mode = recipe.training_mode or suite.training_mode
     parts = Parts(
         **{role: built.get(role) for role in REGISTRIES},
+        refiners=tuple(build_component("refiner", one, f"{where}.refiners") for one in recipe.refiners),
+        refiner_names=tuple(one.name for one in recipe.refiners),
         reveal=recipe.reveal,
         training_mode=mode,
         names={role: component.name for role, component in roles.items()},
@@ -126,6 +140,6 @@ def _check_inputs(parts: Parts, where: str) -> None:
 def build_component(role: str, component: Component | Mapping[str, Any], where: str) -> Any:
     """The component object of a role, from its name and options."""
     content = component.model_dump() if isinstance(component, Component) else component
-    registry: Registry = {**REGISTRIES, "classifier": CLASSIFIERS}[role]
+    registry: Registry = {**REGISTRIES, "refiner": REFINERS, "classifier": CLASSIFIERS}[role]
     kind = registry.load(content["name"], where)
     return kind(validated_options(kind.options_model, content["options"], where))

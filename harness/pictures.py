@@ -105,8 +105,10 @@ class Pictures:
 
     def _maps_and_labels(self, shards: Sequence[int]) -> dict[str, tuple[Ref, ...]]:
         line = self.scored.line
+        refined = {"refined": tuple(line.final_maps(shard) for shard in shards)} if line.parts.refiners else {}
         return {
             "maps": tuple(line.maps(shard) for shard in shards),
+            **refined,
             "pseudo_labels": tuple(line.pseudo_labels(shard, None) for shard in shards),
         }
 

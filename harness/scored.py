@@ -98,7 +98,11 @@ class Scored:
     def _sweeps(self) -> tuple[Ref, ...]:
         return tuple(
             self._scored(
-                "sweep", self.line.blueprint.reported.maps, ids, {"maps": (self.line.maps(shard),)}, steps=SWEEP_STEPS
+                "sweep",
+                self.line.blueprint.reported.maps,
+                ids,
+                {"maps": (self.line.final_maps(shard),)},
+                steps=SWEEP_STEPS,
             )
             for shard, ids in self.reported_shards()
         )
@@ -155,9 +159,15 @@ class Scored:
 
     def _maps_row(self, policy: str) -> list[Ref]:
         if policy == "fixed":
-            declared = self._declared_threshold
-            return [] if declared is None else [self._row("maps", policy, self._sweeps(), threshold=declared)]
-        return [self._row("maps", policy, self._sweeps(), select=self._select(policy))]
+            if (declared := self._declared_threshold) is None:
+                return []
+            return [self._row(self._scored_maps, policy, self._sweeps(), threshold=declared)]
+        return [self._row(self._scored_maps, policy, self._sweeps(), select=self._select(policy))]
+
+    @property
+    def _scored_maps(self) -> str:
+        """The maps that are scored are those that the labeler reads; a recipe without refiners scores the others."""
+        return "refined" if self.line.parts.refiners else "maps"
 
     def _row(
         self,

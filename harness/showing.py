@@ -22,7 +22,7 @@ from settings.records import Mask
 from settings.supervision import Gate
 
 TRUTH = "truth"
-USUAL = ("maps", "pseudo_labels", "prediction", TRUTH)
+USUAL = ("maps", "refined", "pseudo_labels", "prediction", TRUTH)
 """The columns that are drawn where none are named."""
 Needs = Mapping[tuple[Scored, str], Mapping[str, Refs]]
 """What is read of a line for a kind of column, by role."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import cycle, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import offered
@@ -14,7 +16,7 @@ from harness.diagnosing import DIAGNOSTIC_STAGES
 from harness.filtering import FILTER_STAGES, read_kept
 from harness.scoring import ROW_STAGES
 from harness.store import Artefact
-from methods.base import FeatureRequest, Fit, PseudoLabelled, Saliency
+from methods.base import FeatureRequest, Fit, LocalizationMaps, Localized, PseudoLabelled, Saliency
 from settings.masks import read_mask, write_mask
 from settings.records import Mask
 from settings.saliency import read_saliency, write_saliency
@@ -78,6 +80,24 @@ def localizer_apply(work: Work) -> None:
     localizer = work.component("localizer")
     weights = work.weights()
     records = localizer.apply(work.photos(), work.weak_set, weights, work.bank(), work.context)
+    write_maps(work.attempt.path("maps.safetensors"), _counted(work, records))
+
+
+def refiner_fit(work: Work) -> None:
+    """Localization maps and stored features → a refiner's weights."""
+    refiner, weak = work.component("refiner"), work.weak_set
+    maps = MapShards(work.inputs["maps"])
+    known = tuple(photo for photo in weak.photos if photo.id in maps)
+    data = Localized(replace(weak, photos=known), maps.of)
+    _write_fit(work, refiner.fit(data, work.bank(), work.backbone, work.context))
+
+
+def refiner_apply(work: Work) -> None:
+    """Localization maps of a shard → refined ones."""
+    from methods.localization import write_maps
+
+    refiner, maps = work.component("refiner"), MapShards(work.inputs["maps"])
+    records = refiner.apply(work.photos(), maps.of, work.weights(), work.bank(), work.context)
     write_maps(work.attempt.path("maps.safetensors"), _counted(work, records))
 
 
@@ -159,6 +179,8 @@ def gallery(work: Work) -> None:
     gate, split = work.gate("show"), work.stage.runtime["split"]
     maps = stored_maps(work.inputs["maps"], {row.photo.id for row in rows})
     columns = [maps_column("localization maps", maps.get)]
+    if "refined" in work.inputs:
+        columns.append(maps_column("refined", stored_maps(work.inputs["refined"], {row.photo.id for row in rows}).get))
     for role, head in {"pseudo_labels": "pseudo label", "masks": "prediction"}.items():
         if role in work.inputs:
             columns.append(masks_column(head, MaskFolders(work.inputs[role]).read))
@@ -182,6 +204,29 @@ def _gallery_rows(work: Work) -> list[Row]:
     scores = miou_by_image(table, work.dataset.label_space.foreground + 1)
     picks = best_median_worst(scores, work.identity["count"])
     return [Row(photos[pick.image], f"{pick.place}: mIoU {pick.miou:.3f}") for pick in picks]
+
+
+class MapShards:
+    """Localization maps of several shards by photo id; a shard is read when one of its photos is first asked for."""
+
+    def __init__(self, artefacts: Sequence[Artefact]) -> None:
+        from methods.localization import ids_of
+
+        self._paths = [artefact.path("maps.safetensors") for artefact in artefacts]
+        self._place = {photo_id: path for path in self._paths for photo_id in ids_of(path)}
+        self._read: dict[Path, dict[str, LocalizationMaps]] = {}
+
+    def __contains__(self, photo_id: str) -> bool:
+        return photo_id in self._place
+
+    def of(self, photo_id: str) -> LocalizationMaps:
+        """The photo's maps; KeyError where no shard has them."""
+        from methods.localization import read_maps
+
+        path = self._place[photo_id]
+        if path not in self._read:
+            self._read[path] = {record.photo_id: record for record in read_maps(path)}
+        return self._read[path][photo_id]
 
 
 class MaskFolders:
@@ -231,6 +276,8 @@ STAGES: Mapping[str, Callable[[Work], None]] = {
     "localizer_apply": localizer_apply,
     "cue": cue,
     "reveal": reveal,
+    "refiner_fit": refiner_fit,
+    "refiner_apply": refiner_apply,
     "label": label,
     "segmenter_fit": segmenter_fit,
     "segment": segment,

@@ -27,6 +27,7 @@ class Recipe(Options):
     """One method from photos to segmentation, by the names of its parts."""
 
     localizer: Component | None = None
+    refiners: tuple[Component, ...] = Field((), description="maps → better maps, one after the other")
     cue: Component | None = Field(None, description="where objects are at all, for labelers that use it")
     labeler: Component | None = None
     reveal: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
@@ -39,6 +40,8 @@ class Recipe(Options):
     def _one_source_of_labels(self) -> Recipe:
         if (self.labeler is None) == (self.reveal is None):
             raise ValueError("a recipe has a labeler, or reveals true masks, and not both")
+        if self.refiners and self.localizer is None:
+            raise ValueError("refiners refine a localizer's maps: name a localizer")
         if self.reveal is not None and (self.localizer or self.cue):
             raise ValueError("a recipe that reveals true masks has a segmenter and nothing else")
         return self

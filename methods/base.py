@@ -105,7 +105,8 @@ class LocalizationMaps:
     """Where the classes of one photo are: maps in [0, 1] at network resolution, the one format between stages.
 
     `class_ids` are 0-based, one a map; `image_size` is (height, width); masks are scored at that size after the
-    maps are upsampled as `upsampling` says.
+    maps are upsampled as `upsampling` says. `background_HW` is a score of the background beside them, in [0, 1] at the
+    same resolution, where a method has one of its own.
     """
 
     photo_id: str
@@ -113,6 +114,7 @@ class LocalizationMaps:
     maps_CHW: NDArray[np.float32]
     image_size: tuple[int, int]
     upsampling: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+    background_HW: NDArray[np.float32] | None = None
 
 
 class Part(ABC):  # noqa: B024 - abstract by what its subclasses declare
@@ -204,6 +206,44 @@ class Fit:
     log: tuple[Mapping[str, float], ...]
 
 
+@dataclass(frozen=True)
+class Localized:
+    """What refiners learn from: photos with image-level labels, and the localization maps of each."""
+
+    weak: WeakSet
+    maps: Callable[[str], LocalizationMaps]
+
+
+class Refiner(Part):
+    """Localization maps → localization maps that follow the photo better. Features are those of the frozen backbone."""
+
+    trained: ClassVar[bool] = False
+    """True for a refiner with a `fit`; else its weights are empty."""
+
+    def fit_features(self) -> tuple[FeatureRequest, ...]:
+        """The features that `fit` reads."""
+        return ()
+
+    def apply_features(self) -> tuple[FeatureRequest, ...]:
+        """The features that `apply` reads."""
+        return ()
+
+    def fit(self, data: Localized, bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
+        """Train; called only where `trained`."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def apply(
+        self,
+        photos: Sequence[Photo],
+        maps: Callable[[str], LocalizationMaps],
+        weights: Weights,
+        bank: FeatureBank,
+        context: StageContext,
+    ) -> Iterator[LocalizationMaps]:
+        """One record a photo, of the same classes, in the order of `photos`."""
+
+
 class Cue(Part):
     """Photos → where they show objects at all, without saying which (saliency)."""
 
@@ -228,9 +268,13 @@ class Labeler(Part):
     """Localization maps → pseudo labels."""
 
     needs_maps: ClassVar[bool] = True
-    needs_cue: ClassVar[bool] = False
     chosen_option: ClassVar[str | None] = None
     """The option that a selection policy may choose on a threshold sweep, if there is one."""
+
+    @property
+    def needs_cue(self) -> bool:
+        """Whether it reads a cue's saliency."""
+        return False
 
     @property
     def declared_threshold(self) -> float | None:

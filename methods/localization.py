@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -23,6 +24,8 @@ def write_maps(path: Path, records: Iterable[LocalizationMaps]) -> None:
         if record.photo_id in tensors:
             raise ValueError(f"{record.photo_id}: maps twice")
         tensors[record.photo_id] = np.ascontiguousarray(record.maps_CHW, np.float32)
+        if record.background_HW is not None:
+            tensors[_background(record.photo_id)] = np.ascontiguousarray(record.background_HW, np.float32)
         header.append(
             {
                 "id": record.photo_id,
@@ -34,8 +37,13 @@ def write_maps(path: Path, records: Iterable[LocalizationMaps]) -> None:
     save_file(tensors, path, {"format": FORMAT, "value_range": "[0, 1]", "photos": json.dumps(header)})
 
 
-def read_maps(path: Path) -> list[LocalizationMaps]:
-    """The records of one shard, in the order they were written; raises UserError for another format."""
+def ids_of(path: Path) -> list[str]:
+    """The photos of one shard, in the order they were written; the maps themselves are not read."""
+    return [photo["id"] for photo in _photos(path)]
+
+
+def _photos(path: Path) -> list[dict[str, Any]]:
+    """The header's records; raises UserError for another format."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -45,6 +53,13 @@ def read_maps(path: Path) -> list[LocalizationMaps]:
         raise UserError(path, f"no readable maps ({error})", FORMAT) from None
     if header.get("format") != FORMAT:
         raise UserError(path, f"format {header.get('format')!r}", FORMAT)
+    photos: list[dict[str, Any]] = json.loads(header["photos"])
+    return photos
+
+
+def read_maps(path: Path) -> list[LocalizationMaps]:
+    """The records of one shard, in the order they were written; raises UserError for another format."""
+    photos = _photos(path)
     tensors = load_file(path)
     return [
         LocalizationMaps(
@@ -53,13 +68,23 @@ def read_maps(path: Path) -> list[LocalizationMaps]:
             tensors[photo["id"]],
             tuple(photo["image_size"]),
             photo["upsampling"],
+            tensors.get(_background(photo["id"])),
         )
-        for photo in json.loads(header["photos"])
+        for photo in photos
     ]
 
 
+def _background(photo_id: str) -> str:
+    """The name of a photo's background map; no id has a space."""
+    return f"background of {photo_id}"
+
+
 def _check(record: LocalizationMaps) -> None:
-    maps = record.maps_CHW
+    maps, background = record.maps_CHW, record.background_HW
+    if background is not None and (
+        background.shape != maps.shape[1:] or not ((background >= 0) & (background <= 1)).all()
+    ):
+        raise ValueError(f"{record.photo_id}: a background map of another shape than the maps, or outside [0, 1]")
     if maps.ndim != 3 or maps.shape[0] != len(record.class_ids):
         raise ValueError(f"{record.photo_id}: maps of shape {maps.shape} for {len(record.class_ids)} classes")
     if not np.isfinite(maps).all() or (maps.size and (maps.min() < 0 or maps.max() > 1)):

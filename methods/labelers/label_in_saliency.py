@@ -26,7 +26,11 @@ class LabelInSaliency(Labeler):
     options_model = LabelInSaliencyOptions
     options: LabelInSaliencyOptions
     needs_maps = False
-    needs_cue = True
+
+    @property
+    def needs_cue(self) -> bool:
+        """It gives the shape."""
+        return True
 
     @property
     def supervision(self) -> str:

@@ -35,7 +35,11 @@ class SaliencyLabeler(Labeler):
 
     options_model = SaliencyOptions
     options: SaliencyOptions
-    needs_cue = True
+
+    @property
+    def needs_cue(self) -> bool:
+        """It gives the shape."""
+        return True
 
     def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
         """uint8 (H, W) with unknown pixels; a photo without labels is background where nothing is salient."""

@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from methods.base import Labeler, LocalizationMaps, Saliency
-from methods.upsampling import upsample
+from methods.upsampling import upsample, upsample_background
 from settings.options import Options
 from settings.records import Mask, Photo
 
 
 class ThresholdOptions(Options):
-    """The background score: `threshold` (rule constant) or (1 − max map)^`alpha` (rule power)."""
+    """The background score beside the maps.
 
-    rule: Literal["constant", "power"] = "constant"
+    Rule constant: `threshold`; power: (1 − max map)^`alpha`; maps: the background map that the localizer or refiner
+    made; cue: what a cue leaves, 1 − saliency / 255.
+    """
+
+    rule: Literal["constant", "power", "maps", "cue"] = "constant"
     threshold: float = Field(0.3, ge=0, lt=1, multiple_of=0.01, description="a step of the threshold sweep")
     alpha: float = Field(4.0, gt=0, le=100)
 
@@ -29,9 +34,18 @@ class Threshold(Labeler):
     chosen_option = "threshold"
 
     @property
+    def needs_cue(self) -> bool:
+        """Under the rule `cue`."""
+        return self.options.rule == "cue"
+
+    @property
     def declared_threshold(self) -> float | None:
         """The option, under the constant rule."""
         return self.options.threshold if self.options.rule == "constant" else None
+
+    def with_threshold(self, threshold: float) -> Threshold:
+        """The rule constant, at the threshold that a policy chose."""
+        return Threshold(self.options.model_copy(update={"rule": "constant", "threshold": threshold}))
 
     def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
         """uint8 (H, W) without undecided pixels; a photo without labels is all background."""
@@ -41,9 +55,17 @@ class Threshold(Labeler):
         maps_CHW = upsample(maps)
         score_HW = maps_CHW.max(0)
         winner_HW = np.array(maps.class_ids, np.uint8)[maps_CHW.argmax(0)] + np.uint8(1)
-        return np.where(score_HW > self._background(score_HW), winner_HW, np.uint8(0))
+        return np.where(score_HW > self._background(score_HW, maps, cue_HW), winner_HW, np.uint8(0))
 
-    def _background(self, score_HW: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> object:
+    def _background(
+        self, score_HW: NDArray[np.float32], maps: LocalizationMaps, cue_HW: Saliency | None
+    ) -> NDArray[np.float32] | np.float32:
         if self.options.rule == "constant":
             return np.float32(self.options.threshold)
-        return (1 - score_HW) ** np.float32(self.options.alpha)
+        if self.options.rule == "maps":
+            return upsample_background(maps)
+        if self.options.rule == "cue":
+            assert cue_HW is not None
+            return np.float32(1) - cue_HW.astype(np.float32) / np.float32(255)
+        background_HW: NDArray[np.float32] = (1 - score_HW) ** np.float32(self.options.alpha)
+        return background_HW

@@ -1,0 +1,1 @@
+"""Localization maps that follow the photo better, one file a component."""
