@@ -15,7 +15,9 @@ from harness.commands.data import data_app
 from harness.commands.doctor import doctor
 from harness.commands.show import show
 from harness.commands.store import store_app
+from harness.patience import Patience
 from settings.errors import UserError
+from settings.progress import listener
 
 app = typer.Typer(
     name="seedbed",
@@ -140,6 +142,7 @@ def score(
 
 def main() -> None:
     """The command `seedbed`: a user's error is one line, exit code 2; a failed stage is exit code 1."""
+    listener.set(Patience("planning"))
     try:
         code = app(standalone_mode=False)
     except UserError as error:

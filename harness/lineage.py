@@ -24,7 +24,8 @@ class Lineage:
         """Follow the inputs' records to the beginning."""
         store = work.store
         records: dict[Ref, Mapping[str, Any]] = {}
-        pending = list(work.stage.needs())
+        # A row opens its weak set to tell of it: what was read counts where something was trained on it.
+        pending = [ref for role, refs in work.stage.inputs.items() if role != "weak_set" for ref in refs]
         while pending:
             ref = pending.pop()
             if ref not in records:

@@ -44,7 +44,7 @@ def offer_with_extra(
     source: ExtraSource = built(SOURCES, options.source, f"settings.{kind}.source")
     found = source.photos(kind, target.label_space, Aliases(options.aliases))
     declared, _ = with_noise(found, target.label_space, options.noise)
-    report = audit(declared, target.evaluation, target.label_space.foreground, options.audit)
+    report = audit(declared, target.evaluation, options.audit)
     kept = _without(declared, report)
     if not kept:
         raise UserError(f"settings.{kind}.source", f"none of {len(declared)} photos fit for use", "at least one")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from io import BytesIO
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -53,6 +53,12 @@ def cells(dataset: Dataset, places: Iterable[Place]) -> list[Cell]:
 
 def write_sheet(path: Path, dataset: Dataset, shown: Sequence[Cell]) -> None:
     """Write the cells as one PNG with a legend of the classes; raises UserError where that cannot be written."""
+    title = f"{dataset.name}: {len(shown)} photos, void white"
+    write_cells(path, shown, title, legend(range(1, UNKNOWN), dataset.label_space))
+
+
+def write_cells(path: Path, shown: Sequence[Cell], title: str, handles: Sequence[Any] = ()) -> None:
+    """Write the cells as one PNG, six a row, under a title; raises UserError where that cannot be written."""
     if path.suffix.lower() != ".png":
         raise UserError("--output", f"'{path}'", "a file that ends with .png")
     rows = max(1, ceil(len(shown) / COLUMNS))
@@ -64,30 +70,32 @@ def write_sheet(path: Path, dataset: Dataset, shown: Sequence[Cell]) -> None:
     for axis, cell in zip(axes, shown, strict=False):
         axis.set_title(cell.caption, fontsize=6, parse_math=False)
         axis.imshow(cell.image if cell.image is not None else np.full((2, 3, 3), 200, np.uint8))
-    figure.suptitle(f"{dataset.name}: {len(shown)} photos, void white", fontsize=10, parse_math=False)
-    handles = legend(range(1, UNKNOWN), dataset.label_space)
-    figure.legend(handles=handles, loc="outside lower center", ncols=8, fontsize=7, frameon=False)
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    if handles:
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=8, fontsize=7, frameon=False)
     _save(figure, path)
 
 
 def _cell(dataset: Dataset, gate: Gate, place: Place) -> Cell:
-    caption = _short(f"{place.split} · {place.photo_id}")
+    caption = short(f"{place.split} · {place.photo_id}")
     try:
         photo = dataset.photo(place.photo_id)
-        names = _short(", ".join(dataset.label_space.names[class_id] for class_id in photo.labels) or "no label")
+        names = short(", ".join(dataset.label_space.names[class_id] for class_id in photo.labels) or "no label")
         image = photo.image()
         if not dataset.has_mask(place.photo_id):
-            return Cell(f"{caption}\n{names} · no mask", _small(image))
-        return Cell(f"{caption}\n{names}", _small(with_mask(image, gate.mask(*place))))
+            return Cell(f"{caption}\n{names} · no mask", small(image))
+        return Cell(f"{caption}\n{names}", small(with_mask(image, gate.mask(*place))))
     except UserError:
         return Cell(f"{caption}\nunreadable: see seedbed data check", None)
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Cut to the width of a cell."""
     return text if len(text) <= MAX_CAPTION else text[: MAX_CAPTION - 1] + "…"
 
 
-def _small(image_HWC: Image) -> Image:
+def small(image_HWC: Image) -> Image:
+    """Shrunk to at most SIDE pixels."""
     height, width = image_HWC.shape[:2]
     shrink = min(1.0, SIDE / max(height, width))
     return resize(image_HWC, max(1, round(height * shrink)), max(1, round(width * shrink)))

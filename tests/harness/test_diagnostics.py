@@ -112,7 +112,7 @@ def test_only_the_held_out_fit_leaves_the_fifth_out(finished: Finished) -> None:
 
 @pytest.mark.parametrize("recipe", ["cam", "coattention"])
 def test_classifier_map_is_that_of_the_left_out_photos(finished: Finished, recipe: str) -> None:
-    stage, artefact = opened(finished, "classify", recipe)
+    stage, artefact = opened(finished, "examine", recipe)
     dataset = dataset_of(finished.run.plan.suite.dataset)
     with np.load(artefact.path("scores.npz"), allow_pickle=False) as arrays:
         ids, scores_NK, labels_NK = (arrays[name] for name in ("ids", "scores_NK", "labels_NK"))
@@ -194,19 +194,19 @@ def test_diagnostics_change_no_row(suite_file: Path) -> None:
     assert plain.rows == measured.rows
     assert plain.diagnostics == ()
     extra = {stage.kind for ref, stage in measured.graph.items() if ref not in plain.graph}
-    assert extra == {"localizer_fit", "classify", "diagnose"}
+    assert extra == {"localizer_fit", "examine", "diagnose"}
 
 
 def test_what_only_apply_reads_leaves_the_classifier_alone(suite_file: Path) -> None:
     one, other = (plan_of(suite_file, f"recipes.coattention.localizer.references={n}") for n in (1, 2))
-    assert stage_of(one, "classify", "coattention").key == stage_of(other, "classify", "coattention").key
+    assert stage_of(one, "examine", "coattention").key == stage_of(other, "examine", "coattention").key
     assert stage_of(one, "diagnose", "coattention").key != stage_of(other, "diagnose", "coattention").key
 
 
 def test_without_dev_or_classifier_there_is_nothing_to_measure(suite_file: Path, monkeypatch: Any) -> None:
     assert plan_of(suite_file, "dataset.dev=0").diagnostics == ()
     monkeypatch.setattr("settings.datasets.scenes.Scenes.has_mask", lambda self, photo_id: False)
-    assert {ref.kind for ref in plan_of(suite_file).diagnostics} == {"classify"}
+    assert {ref.kind for ref in plan_of(suite_file).diagnostics} == {"examine"}
 
 
 def test_at_most_128_photos_spread_over_dev_are_measured(suite_file: Path) -> None:
@@ -219,7 +219,7 @@ def test_fine_tuned_fits_are_measured_on_features_of_their_own(suite_file: Path,
     alone = suite.model_copy(update={"recipes": {"cam": suite.recipes["cam"]}})
     finished = run_and_gather(alone, tmp_path, "serial")
     assert finished.board.holes == 0
-    stage, artefact = opened(finished, "classify", "cam")
+    stage, artefact = opened(finished, "examine", "cam")
     with np.load(artefact.path("scores.npz")) as arrays:
         assert value(finished, "cam", "classifier mAP") == pytest.approx(
             naive_map(arrays["scores_NK"], arrays["labels_NK"])
