@@ -173,7 +173,10 @@ def _validated(content: dict[str, Any], path: Path) -> Suite:
     for part in ("recipes", "settings"):
         if isinstance(content.get(part), Mapping):
             # `null` takes a recipe or setting of an included suite away.
-            content[part] = {name: one for name, one in content[part].items() if one is not None}
+            gone = {name for name, one in content[part].items() if one is None}
+            content[part] = {name: one for name, one in content[part].items() if name not in gone}
+            if part == "settings" and isinstance(content.get("rng_seeds_of"), Mapping):
+                content["rng_seeds_of"] = {k: v for k, v in content["rng_seeds_of"].items() if k not in gone}
     try:
         suite = Suite.model_validate(content)
     except ValidationError as error:

@@ -208,3 +208,9 @@ def test_probabilities_are_of_the_extra_photos_in_their_order(filtered: Finished
     probabilities_NK = load_file(path)["probabilities_NK"]
     assert probabilities_NK.shape == (140, 2)
     assert np.isfinite(probabilities_NK).all()
+
+
+def test_null_takes_a_setting_and_its_rng_seeds_away() -> None:
+    two = (f"settings={{clean: {{}}, web: {WEB}}}", "rng_seeds_of={web: [5]}")
+    left = load_suite("smoke", (*TINY, *two, "settings.web=null"))
+    assert (list(left.settings), left.rng_seeds_of) == (["clean"], {})
