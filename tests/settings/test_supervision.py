@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from settings.clean import Clean
 from settings.dataset import Dataset
 from settings.datasets.scenes import Scenes, ScenesOptions
+from settings.discovery import SETTINGS
 from settings.errors import UserError
 from settings.options import Options
 from settings.records import EvalSet, WeakSet
-from settings.setting import Target
+from settings.setting import Offer, Target
 from settings.supervision import Gate, LedgerEntry
 
 
@@ -115,6 +117,20 @@ def sets(dataset: Dataset) -> tuple[WeakSet, EvalSet]:
     return Clean(Options()).offer(Target.of(dataset)).weak, EvalSet(val, dataset.label_space)
 
 
+def extra(kind: str, dataset: Dataset, root: Path) -> Offer:
+    """What a setting with extra photos offers: rendered ones, noise included, or those of a tree."""
+    noise = {"wrong_class": 0.3, "off_topic": 0.3, "style_shift": 0.5}
+    source = {"name": "scenes", "photos_per_class": 4, "size": 32}
+    if dataset.name != "scenes":
+        source = {"name": "class_folders", "root": str(root)}
+        for name in dataset.label_space.names[:2]:
+            (root / name).mkdir(parents=True)
+            Image.new("RGB", (40, 40)).save(root / name / "a.png")
+    setting = SETTINGS.load(kind)
+    options = {"source": source, "noise": noise, "audit": {"near_duplicates": False}}
+    return setting(setting.options_model(**options)).offer(Target.of(dataset))
+
+
 def test_the_walk_sees_what_is_hidden() -> None:
     """The test below is worth something only if it finds these."""
     scenes = Scenes(ScenesOptions(size=32, train=1, dev=1, val=1))
@@ -137,3 +153,16 @@ def test_nothing_that_methods_see_leads_to_a_mask(voc: Any, kind: str) -> None:
         for photo in seen.photos:
             photo.image()
         assert leaks(seen) == []
+
+
+@pytest.mark.parametrize("setting", ["single_label", "web"])
+@pytest.mark.parametrize("kind", ["voc12", "scenes"])
+def test_no_setting_leads_to_a_mask(voc: Any, tmp_path: Path, kind: str, setting: str) -> None:
+    """Neither what a setting is given, nor what it offers, extra photos with noise included."""
+    dataset = voc.open() if kind == "voc12" else Scenes(ScenesOptions(size=32, train=2, dev=1, val=1))
+    target, offer = Target.of(dataset), extra(setting, dataset, tmp_path / "tree")
+    for photo in (*offer.declared, *target.evaluation):
+        photo.image()
+    assert offer.extra
+    assert leaks(target) == []
+    assert leaks(offer) == []
