@@ -13,11 +13,14 @@ import warnings
 from collections.abc import Sequence
 
 import torch
+from torch.nn.functional import pad
 
 from methods.networks.pixel_pairs import Pairs
 
 TAIL = 1e-12
 """Weight of the polynomial's terms that are left out: the share of the maps' height by which a walk may be off."""
+LANES = 4
+"""Maps are walked in multiples of so many, the rest being 0: three alone take a CPU 1.7 times as long as four."""
 
 
 def walk(maps_BCHW: torch.Tensor, affinity_BP: torch.Tensor, pairs: Sequence[Pairs], steps: int) -> torch.Tensor:
@@ -27,10 +30,10 @@ def walk(maps_BCHW: torch.Tensor, affinity_BP: torch.Tensor, pairs: Sequence[Pai
     mean of the pixels it is paired with, both ways, and of itself.
     """
     images, channels, height, width = maps_BCHW.shape
-    matrix = _transition(affinity_BP, pairs, images, height, width)
+    matrix = transition(affinity_BP, pairs, images, height, width)
     rows_NC = maps_BCHW.double().permute(0, 2, 3, 1).reshape(-1, channels)
-    walked_NC = power(matrix, rows_NC, steps)
-    return walked_NC.view(images, height, width, channels).permute(0, 3, 1, 2).contiguous()
+    walked_NC = power(matrix, pad(rows_NC, (0, -channels % LANES)), steps)[:, :channels]
+    return walked_NC.reshape(images, height, width, channels).permute(0, 3, 1, 2).contiguous()
 
 
 def power(matrix: torch.Tensor, rows_NC: torch.Tensor, steps: int) -> torch.Tensor:
@@ -59,9 +62,7 @@ def chebyshev_weights(power: int) -> list[float]:
     return weights
 
 
-def _transition(
-    affinity_BP: torch.Tensor, pairs: Sequence[Pairs], images: int, height: int, width: int
-) -> torch.Tensor:
+def transition(affinity_BP: torch.Tensor, pairs: Sequence[Pairs], images: int, height: int, width: int) -> torch.Tensor:
     """The images' matrices (h·w × h·w each) along the diagonal of one CSR matrix, float64, rows summing to 1.
 
     Every row has an entry for every offset, 0 where there is no pair: so no entry is searched for or sorted.
