@@ -1,0 +1,122 @@
+"""Random walks that carry localization maps to pixels alike, and the loss that teaches what is alike: AffinityNet (Ahn
+& Kwak, CVPR 2018, "PSA") and IRN (Ahn, Cho & Kwak, CVPR 2019); formulas in METHODS.md §4.
+
+`border` says which pixels pairs begin at: see methods/networks/pixel_pairs.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from methods.networks.pixel_pairs import (
+    Border,
+    Pairs,
+    feature_distances,
+    highest_between,
+    of_sources,
+    of_targets,
+    pixel_pairs,
+)
+from methods.networks.transitions import walk
+from settings.records import UNKNOWN
+
+FLOOR = 1e-5
+"""Added to affinities before the logarithm, and to the numbers of pairs."""
+
+
+class AffinityLoss(NamedTuple):
+    """How many pairs of each kind there are, and the loss: ¼ and ¼ of the positive means, ½ of the negative one."""
+
+    bg_positive: torch.Tensor
+    fg_positive: torch.Tensor
+    negative: torch.Tensor
+    total: torch.Tensor
+
+
+@torch.no_grad()
+def affinity_walk(
+    maps_CHW: torch.Tensor,
+    feature_DHW: torch.Tensor,
+    beta: float,
+    log2_steps: int,
+    radius: int,
+    border: Border = "released",
+) -> torch.Tensor:
+    """AffinityNet's walk: maps after 2^log2_steps steps with affinities exp(−mean |x_i − x_j|)^beta.
+
+    Maps (C, h, w) and features (D, h, w), or both with a batch axis in front; the result is like the maps, without a
+    gradient. Raises ValueError for grids that differ.
+    """
+    maps_BCHW, feature_BDHW = _batched(maps_CHW, 3), _batched(feature_DHW, 3)
+    _same_grid(maps_BCHW, feature_BDHW)
+    pairs = pixel_pairs(maps_BCHW.shape[2:], radius, border)
+    affinity_BP = feature_distances(feature_BDHW, pairs).double().mul_(-beta).exp_()
+    return walk(maps_BCHW, affinity_BP, pairs, 2**log2_steps).to(maps_CHW.dtype).view_as(maps_CHW)
+
+
+@torch.no_grad()
+def irn_walk(
+    maps_CHW: torch.Tensor, boundary_HW: torch.Tensor, beta: float, log2_steps: int, radius: int
+) -> torch.Tensor:
+    """IRN's walk: maps · (1 − boundary) after 2^log2_steps steps with (1 − highest boundary on the way)^beta.
+
+    Maps (C, h, w) and boundary (h, w) in [0, 1], or both with a batch axis in front; the result is like the maps
+    (not yet divided by its maximum), without a gradient. Raises ValueError for grids that differ. The released
+    program pads the grid by `radius` pixels of boundary 1, which nothing passes, and takes sources on the padded grid:
+    that is every pixel of the grid itself, so there is no choice of a border here.
+    """
+    maps_BCHW, boundary_BHW = _batched(maps_CHW, 3), _batched(boundary_HW, 2)
+    _same_grid(maps_BCHW, boundary_BHW)
+    pairs = pixel_pairs(maps_BCHW.shape[2:], radius, "all")
+    affinity_BP = (1 - highest_between(boundary_BHW.double(), pairs)).pow_(beta)
+    inside_BCHW = maps_BCHW.double() * (1 - boundary_BHW.double())[:, None]
+    return walk(inside_BCHW, affinity_BP, pairs, 2**log2_steps).to(maps_CHW.dtype).view_as(maps_CHW)
+
+
+def affinity_loss(
+    feature_DHW: torch.Tensor, labels_HW: torch.Tensor, radius: int, border: Border = "released"
+) -> AffinityLoss:
+    """AffinityNet's loss on features (D, h, w) with labels (h, w): 0 background, 1.. classes, 255 no pair.
+
+    With a batch axis in front of both, each mean is over all pairs of the batch. Float32 at least; `total` has a
+    gradient. Raises ValueError for grids that differ.
+    """
+    feature_BDHW, labels_BHW = _batched(feature_DHW, 3), _batched(labels_HW, 2)
+    _same_grid(feature_BDHW, labels_BHW)
+    pairs = pixel_pairs(labels_BHW.shape[1:], radius, border)
+    return _loss((-feature_distances(feature_BDHW, pairs)).exp(), labels_BHW, pairs)
+
+
+def irn_affinity_loss(
+    boundary_HW: torch.Tensor, labels_HW: torch.Tensor, radius: int, border: Border = "released"
+) -> AffinityLoss:
+    """IRN's loss on a boundary (h, w) in [0, 1]: affinity is 1 − the highest boundary on the way; else the same."""
+    boundary_BHW, labels_BHW = _batched(boundary_HW, 2), _batched(labels_HW, 2)
+    _same_grid(boundary_BHW, labels_BHW)
+    pairs = pixel_pairs(labels_BHW.shape[1:], radius, border)
+    return _loss(1 - highest_between(boundary_BHW, pairs), labels_BHW, pairs)
+
+
+def _batched(values: torch.Tensor, axes: int) -> torch.Tensor:
+    return values if values.ndim > axes else values[None]
+
+
+def _same_grid(one: torch.Tensor, other: torch.Tensor) -> None:
+    shapes = tuple((len(values), *values.shape[-2:]) for values in (one, other))
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"images and grids (B, h, w) differ: {shapes[0]} and {shapes[1]}")
+
+
+def _loss(affinity_BP: torch.Tensor, labels_BHW: torch.Tensor, pairs: Sequence[Pairs]) -> AffinityLoss:
+    here_BP, there_BP = of_sources(labels_BHW, pairs), of_targets(labels_BHW, pairs)
+    known_BP = (here_BP != UNKNOWN) & (there_BP != UNKNOWN)
+    same_BP = here_BP == there_BP
+    kinds = (known_BP & same_BP & (here_BP == 0), known_BP & same_BP & (here_BP > 0), known_BP & ~same_BP)
+    background, foreground, negative = (kind.sum() for kind in kinds)
+    cost_BP = -torch.where(same_BP, affinity_BP + FLOOR, 1 + FLOOR - affinity_BP).log()
+    shares = (0.25 / (background + FLOOR), 0.25 / (foreground + FLOOR), 0.5 / (negative + FLOOR))
+    weight_BP = sum(kind * share for kind, share in zip(kinds, shares, strict=True))
+    return AffinityLoss(background, foreground, negative, (cost_BP * weight_BP).sum())
