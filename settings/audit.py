@@ -78,12 +78,13 @@ def audit(extra: Sequence[Photo], evaluation: Sequence[Photo], options: AuditOpt
             continue
         if min(look.height, look.width) < options.min_side:
             drops[photo.id] = Drop(photo.id, "tiny", detail=f"{look.width}×{look.height} pixels")
-    for drop in _twice([photo for photo in extra if photo.id not in drops]):
-        drops[drop.photo_id] = drop
     if options.near_duplicates:
         left = [photo for photo in extra if photo.id not in drops]
         for drop in _near(left, looks, evaluation, options.distance):
             drops[drop.photo_id] = drop
+    # Last, so that the twin of an exact duplicate is a photo that is kept.
+    for drop in _twice([photo for photo in extra if photo.id not in drops]):
+        drops[drop.photo_id] = drop
     return Audit(len(extra), tuple(drops[photo.id] for photo in extra if photo.id in drops))
 
 

@@ -28,7 +28,7 @@ BITS = SIDE * SIDE
 WORDS = BITS // 64
 CROP = 0.05
 """Share of a side that the crops take away."""
-SMALL = 192
+SMALL = 96
 """Photos are shrunk to this side (pixels) before anything else: the hash sees less than that."""
 Side = Literal["looked at", "held against"]
 Box = tuple[float, float, float, float]
@@ -36,10 +36,11 @@ BOXES: tuple[Box, ...] = (
     (0, 0, 1, 1),
     *((CROP, 0, 1, 1), (0, 0, 1 - CROP, 1), (0, CROP, 1, 1), (0, 0, 1, 1 - CROP)),
     *((CROP, CROP, 1, 1), (0, CROP, 1 - CROP, 1), (CROP, 0, 1, 1 - CROP), (0, 0, 1 - CROP, 1 - CROP)),
+    *((CROP / 2, 0, 1 - CROP / 2, 1), (0, CROP / 2, 1, 1 - CROP / 2)),
     *((CROP / 2, CROP / 2, 1 - CROP / 2, 1 - CROP / 2), (CROP, CROP, 1 - CROP, 1 - CROP)),
 )
-"""The whole, and what is left after a crop on one side, at a corner, all around by half as much, and all around
-(left, upper, right, lower, in shares of the sides)."""
+"""The whole, and what is left after a crop on one side, at a corner, on two opposite sides by half as much, all around
+by half as much, and all around (left, upper, right, lower, in shares of the sides)."""
 
 
 class Look(NamedTuple):

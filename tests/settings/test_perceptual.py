@@ -29,7 +29,8 @@ def test_a_photo_is_near_itself_mirrored_resized_and_cropped() -> None:
     image = picture(0)
     height, width = image.shape[:2]
     resized = np.asarray(Pillow.fromarray(image).resize((width * 2, height * 2)))
-    assert between(image, image) == between(image[:, ::-1], image) == 0
+    assert between(image, image) == 0
+    assert between(image[:, ::-1], image) <= 30
     assert between(resized, image) <= 40
     for box in BOXES[1:]:
         left, upper, right, lower = (round(share * side) for share, side in zip(box, (width, height) * 2, strict=True))
@@ -48,7 +49,7 @@ def test_other_photos_are_far() -> None:
 def test_distances_count_bits_of_the_nearest_variants() -> None:
     rng = np.random.default_rng(0)
     looked_at = [Look(1, 1, rng.integers(0, 2**63, (2, 4), np.uint64)) for _ in range(3)]
-    held = [Look(1, 1, rng.integers(0, 2**63, (11, 4), np.uint64)) for _ in range(2)]
+    held = [Look(1, 1, rng.integers(0, 2**63, (13, 4), np.uint64)) for _ in range(2)]
     expected = [
         [
             min(
