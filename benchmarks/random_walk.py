@@ -61,7 +61,7 @@ def dense(maps_CHW: torch.Tensor, feature_DHW: torch.Tensor, dtype: torch.dtype 
 
 
 def dense32(maps_CHW: torch.Tensor, feature_DHW: torch.Tensor) -> torch.Tensor:
-    """The same in float32, as released, which is off by some 1e-5 of the maps' height."""
+    """The same in float32, as released."""
     return dense(maps_CHW, feature_DHW, torch.float32)
 
 
