@@ -40,7 +40,7 @@ def dense_crf(
     unary_KN = -np.log(np.maximum(probabilities_KHW, np.float32(LEAST)), dtype=np.float32).reshape(classes, -1)
     field.setUnaryEnergy(np.ascontiguousarray(unary_KN))
     field.addPairwiseGaussian(sxy=gaussian_sxy, compat=gaussian_compat)
-    image = np.ascontiguousarray(image_HWC_uint8)
+    image = np.array(image_HWC_uint8, order="C")  # a copy: the package wants a buffer that it could write
     field.addPairwiseBilateral(sxy=bilateral_sxy, srgb=bilateral_srgb, rgbim=image, compat=bilateral_compat)
     return np.array(field.inference(iterations), np.float32).reshape(probabilities_KHW.shape)
 

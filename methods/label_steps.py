@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.dense_crf import dense_crf
+from methods.dense_crf import dense_crf, require_dense_crf
 from settings.records import UNKNOWN, Image, Mask
 
 LabelRefiner = Literal["none", "pamr", "dense_crf"]
@@ -20,6 +20,12 @@ Scores = NDArray[np.float32]
 Crf = Callable[[Image, Scores], Scores]
 SURE = 0.7
 """IRN's CRF begins with labels, not scores: the label's probability; the other classes share the rest."""
+
+
+def require_label_refiner(refiner: LabelRefiner) -> None:
+    """Raise UserError where the step needs a package that is not installed: before any work."""
+    if refiner == "dense_crf":
+        require_dense_crf("label_refiner")
 
 
 def affinity_labels(

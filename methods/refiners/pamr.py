@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from methods.base import FeatureBank, LocalizationMaps, Refiner, StageContext
+from methods.refining import peaked, shrunk
 from methods.upsampling import upsample
 from settings.images import resize
 from settings.options import Options
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 class PamrOptions(Options):
     """The neighbours, how often, and at which size."""
 
-    dilations: tuple[Annotated[int, Field(ge=1, le=256)], ...] = Field((1, 2, 4, 8, 12, 24), min_length=1, max_length=16)
+    dilations: tuple[Annotated[int, Field(ge=1, le=256)], ...] = Field(
+        (1, 2, 4, 8, 12, 24), min_length=1, max_length=16
+    )
     iterations: int = Field(10, ge=1, le=1000)
     size: int = Field(256, ge=16, le=4096, description="photos are shrunk to this longer side (pixels) before")
 
@@ -53,7 +56,7 @@ class Pamr(Refiner):
 
         if not record.class_ids:
             return record
-        grid = _shrunk(record.image_size, self.options.size)
+        grid = shrunk(record.image_size, self.options.size)
         image_3HW = torch.from_numpy(np.array(resize(photo.image(), *grid))).permute(2, 0, 1).float()
         planes = [record.maps_CHW] if record.background_HW is None else [record.maps_CHW, record.background_HW[None]]
         large = replace(record, maps_CHW=np.concatenate(planes), image_size=grid)
@@ -62,17 +65,4 @@ class Pamr(Refiner):
         after_CHW: NDArray[np.float32] = refined_BCHW[0].cpu().numpy()
         classes = len(record.class_ids)
         background_HW = None if record.background_HW is None else after_CHW[classes].clip(0, 1)
-        return replace(
-            record, maps_CHW=_peaked(after_CHW[:classes]), upsampling="bilinear", background_HW=background_HW
-        )
-
-
-def _shrunk(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    factor = min(1.0, longest / max(size))
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-
-
-def _peaked(maps_CHW: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each map divided by its maximum."""
-    peaked_CHW: NDArray[np.float32] = (maps_CHW / maps_CHW.max((1, 2), keepdims=True).clip(1e-8)).clip(0, 1)
-    return peaked_CHW
+        return replace(record, maps_CHW=peaked(after_CHW[:classes]), upsampling="bilinear", background_HW=background_HW)

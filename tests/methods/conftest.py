@@ -63,10 +63,10 @@ def make_photo(photo_id: str, labels: tuple[int, ...] = (), image: np.ndarray | 
 
 
 def make_toy(photos: int = 48, classes: int = 3, side: int = 64, grid: int = 8) -> Toy:
-    """Levels 1 (side / 4) and 4 (`grid`), each with one channel a class and four of noise."""
-    rng = np.random.default_rng(7)
+    """Levels 1–3 (side / 4, / 8, / 16) and 4 (`grid`), each with one channel a class and four of noise."""
+    rng, between = np.random.default_rng(7), np.random.default_rng(8)
     records, small, truth = [], {}, {}
-    features: dict[int, dict[str, np.ndarray]] = {1: {}, 4: {}}
+    features: dict[int, dict[str, np.ndarray]] = {1: {}, 2: {}, 3: {}, 4: {}}
     for index in range(photos):
         photo_id = f"p{index:03d}"
         mask = np.zeros((grid, grid), np.uint8)
@@ -76,9 +76,9 @@ def make_toy(photos: int = 48, classes: int = 3, side: int = 64, grid: int = 8) 
         labels = tuple(int(value) - 1 for value in np.unique(mask) if value)
         records.append(make_photo(photo_id, labels, np.full((side, side, 3), index, np.uint8)))
         small[photo_id], truth[photo_id] = mask, mask.repeat(side // grid, 0).repeat(side // grid, 1)
-        for level, cells in ((1, side // 4), (4, grid)):
+        for level, cells in ((1, side // 4), (4, grid), (2, side // 8), (3, side // 16)):
             at_level = truth[photo_id][:: side // cells, :: side // cells]
-            noise = 0.1 * rng.random((classes + 4, cells, cells))
+            noise = 0.1 * (rng if level in (1, 4) else between).random((classes + 4, cells, cells))
             noise[:classes] += at_level == np.arange(1, classes + 1)[:, None, None]
             features[level][photo_id] = noise.astype(np.float32)
     space = LabelSpace(tuple(f"class{k}" for k in range(classes)))

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from methods.base import BackboneOptions, FeatureRequest, LocalizationMaps, PseudoLabelled
-from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REGISTRIES, SEGMENTERS, Registry
+from methods.base import BackboneOptions, FeatureRequest, LocalizationMaps, Localized, PseudoLabelled
+from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REFINERS, REGISTRIES, SEGMENTERS, Registry
 from settings.masks import write_mask
 from settings.options import Options
 from settings.records import UNKNOWN
@@ -155,7 +155,33 @@ def check_classifier(classifier: Any, toy: Toy, context: Callable[..., Any]) -> 
     assert classifier.out_of_fold(target, (), foreground, toy.bank, context()).shape == (0, foreground)
 
 
+def check_refiner(refiner: Any, toy: Toy, context: Callable[..., Any]) -> None:
+    """Maps of the same classes in [0, 1], each photo's whatever else is asked for; a photo without labels has none."""
+    rng = np.random.default_rng(0)
+    known = {
+        photo.id: LocalizationMaps(photo.id, photo.labels, rng.random((len(photo.labels), 8, 8), np.float32), (64, 64))
+        for photo in toy.weak.photos
+    }
+    blank = replace(toy.weak.photos[3], labels=())
+    known[blank.id] = LocalizationMaps(blank.id, (), np.zeros((0, 8, 8), np.float32), (64, 64))
+    weights = {}
+    if refiner.trained:
+        weights = refiner.fit(Localized(toy.weak, known.__getitem__), toy.bank, SMALL, context()).weights
+        assert all(np.isfinite(tensor.numpy()).all() for tensor in weights.values())
+    photos = (*toy.weak.photos[:3], blank)
+    records = list(refiner.apply(photos, known.__getitem__, weights, toy.bank, context()))
+    assert [(r.photo_id, r.class_ids, r.image_size) for r in records] == [(p.id, p.labels, (64, 64)) for p in photos]
+    for photo, record in zip(photos[:3], records, strict=False):
+        assert record.maps_CHW.dtype == np.float32
+        assert 0 <= record.maps_CHW.min() <= record.maps_CHW.max() <= 1 + 1e-6
+        if record.background_HW is not None:
+            assert record.background_HW.shape == record.maps_CHW.shape[1:]
+        (alone,) = refiner.apply([photo], known.__getitem__, weights, toy.bank, context())
+        assert np.allclose(alone.maps_CHW, record.maps_CHW, atol=1e-5)
+
+
 KINDS = {
+    REFINERS: check_refiner,
     LOCALIZERS: check_localizer,
     CUES: check_cue,
     LABELERS: check_labeler,
@@ -177,6 +203,8 @@ def test_every_kind_that_has_components_is_checked() -> None:
 def test_it_does_what_its_kind_does(
     registry: Registry, name: str, toy: Toy, folder: Path, surroundings: Callable[..., Any]
 ) -> None:
+    if name == "dense_crf":
+        pytest.importorskip("pydensecrf", reason="the extra `crf` is not installed")
     KINDS[registry](build(registry, name, folder), toy, surroundings)
 
 

@@ -1,0 +1,129 @@
+"""AffinityNet (Ahn & Kwak, CVPR 2018, "PSA"): a network learns from the maps' sure pixels which pixels are alike, and a
+random walk carries the maps along. On features of the frozen backbone; formulas in METHODS.md §4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from methods.base import (
+    BackboneOptions,
+    FeatureBank,
+    FeatureRequest,
+    Fit,
+    LocalizationMaps,
+    Localized,
+    Refiner,
+    StageContext,
+    TrainingOptions,
+)
+from methods.label_steps import LabelRefiner, affinity_labels
+from methods.refining import labels_NHW, maps_at, on_one_scale
+from settings.options import Options
+from settings.records import Photo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from methods.base import Weights
+
+LEVELS = (2, 3, 4)
+"""Of the backbone; labels, loss and walk are on the grid of the first (stride 8)."""
+
+
+class AffinityOptions(Options):
+    """The label step, the training, and the walk; defaults are the paper's but for the training's length."""
+
+    low: float = Field(4.0, gt=0, le=1000, description="power of the background under which a class is believed")
+    high: float = Field(24.0, gt=0, le=1000, description="the same under which the background is believed")
+    label_refiner: LabelRefiner = "pamr"
+    label_size: int = Field(192, ge=16, le=4096, description="longer side of photos in the label step (pixels)")
+    radius: int = Field(5, ge=2, le=32, description="pairs within this distance (grid positions)")
+    beta: float = Field(8.0, gt=0, le=100)
+    log2_steps: int = Field(8, ge=0, le=16)
+    background_power: float = Field(16.0, gt=0, le=1000, description="of the background map that walks along")
+    training: TrainingOptions = TrainingOptions(epochs=3, learning_rate=0.05)
+
+
+class Affinity(Refiner):
+    """Walked maps, and beside them the walked background: read it by the threshold labeler's `rule: maps`."""
+
+    options_model = AffinityOptions
+    options: AffinityOptions
+    apply_options = frozenset({"beta", "log2_steps", "background_power"})
+    trained = True
+
+    def fit_features(self) -> tuple[FeatureRequest, ...]:
+        """Three levels, plain and mirrored."""
+        return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in LEVELS)
+
+    def apply_features(self) -> tuple[FeatureRequest, ...]:
+        """The same levels, plain."""
+        return tuple(FeatureRequest(level=level) for level in LEVELS)
+
+    def fit(self, data: Localized, bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
+        """The pair loss on labels of sure pixels, on photos mirrored at random; ValueError where nothing is sure."""
+        import torch
+
+        from methods.inputs import FrozenInputs
+        from methods.label_steps import require_label_refiner
+        from methods.networks.affinity_net import AffinityHead
+        from methods.networks.random_walk import affinity_loss
+        from methods.training import groups_of, named_tensors, train
+
+        o = self.options
+        require_label_refiner(o.label_refiner)
+        torch.manual_seed(context.rng_seed)
+        inputs = FrozenInputs(data.weak.photos, LEVELS, bank, context.device)
+        head = AffinityHead(inputs.channels).to(context.device)
+        first = inputs(np.zeros(1, np.int64), np.zeros(1, np.bool_))[0]
+        grid = (first.shape[2], first.shape[3])
+        step_ = partial(affinity_labels, low=o.low, high=o.high, refiner=o.label_refiner)
+        labels = torch.from_numpy(labels_NHW(data, step_, o.label_size, grid)).to(context.device)
+
+        def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
+            flips = rng.random(len(rows)) < 0.5
+            labels_BHW = labels[rows]
+            labels_BHW[flips] = labels_BHW[flips].flip(2)
+            return {"affinity": affinity_loss(head(inputs(rows, flips), grid).float(), labels_BHW, o.radius).total}
+
+        groups = groups_of(head, bias_factor=o.training.bias_factor)
+        log = train(head, groups, len(data.weak.photos), step, o.training, context)
+        return Fit(named_tensors(head=head), log)
+
+    def apply(
+        self,
+        photos: Sequence[Photo],
+        maps: Callable[[str], LocalizationMaps],
+        weights: Weights,
+        bank: FeatureBank,
+        context: StageContext,
+    ) -> Iterator[LocalizationMaps]:
+        """Background and maps of each photo after the walk, divided by the maximum of all."""
+        import torch
+
+        from methods.networks.affinity_net import AffinityHead
+        from methods.networks.random_walk import affinity_walk
+        from methods.training import part_of
+
+        head, o = AffinityHead.of_state(part_of(weights, "head")).to(context.device).eval(), self.options
+        for photo in photos:
+            record = maps(photo.id)
+            if not record.class_ids:
+                yield record
+                continue
+            levels = [bank.features_BCHW([photo.id], [r]).to(context.device) for r in self.apply_features()]
+            grid = (levels[0].shape[2], levels[0].shape[3])
+            maps_CHW = maps_at(record, grid)
+            background_1HW = (1 - maps_CHW.max(0, keepdims=True)) ** np.float32(o.background_power)
+            scores_SHW = torch.from_numpy(np.concatenate([background_1HW, maps_CHW])).to(context.device)
+            with torch.inference_mode():
+                feature_DHW = head(levels, grid)[0]
+            walked_SHW = affinity_walk(scores_SHW, feature_DHW, o.beta, o.log2_steps, o.radius).cpu().numpy()
+            walked_SHW = on_one_scale(walked_SHW)
+            yield replace(record, maps_CHW=walked_SHW[1:], background_HW=walked_SHW[0], upsampling="bilinear")

@@ -1,0 +1,137 @@
+"""IRN's semantic part (Ahn, Cho & Kwak, CVPR 2019): a network learns from the maps' sure pixels where classes end, and
+a random walk carries the maps up to there. On features of the frozen backbone; formulas in METHODS.md §4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from pydantic import Field
+
+from methods.base import (
+    BackboneOptions,
+    FeatureBank,
+    FeatureRequest,
+    Fit,
+    LocalizationMaps,
+    Localized,
+    Refiner,
+    StageContext,
+    TrainingOptions,
+)
+from methods.label_steps import LabelRefiner, irn_labels
+from methods.refining import labels_NHW, maps_at, on_one_scale
+from settings.options import Options
+from settings.records import Photo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from methods.base import Weights
+
+
+class IrnOptions(Options):
+    """The label step, the training, and the walk; defaults are the paper's but for the levels and the training."""
+
+    levels: tuple[Annotated[int, Field(ge=0, le=4)], ...] = Field(
+        (1, 2, 3, 4), min_length=1, description="of the backbone; the walk is on the grid of the first (1: stride 4)"
+    )
+    foreground: float = Field(0.30, ge=0, le=1, description="background score under which a class is believed")
+    background: float = Field(0.05, ge=0, le=1, description="background score under which the background is believed")
+    label_refiner: LabelRefiner = "pamr"
+    label_size: int = Field(192, ge=16, le=4096, description="longer side of photos in the label step (pixels)")
+    training_radius: int = Field(10, ge=2, le=32, description="pairs within this distance (grid positions)")
+    radius: int = Field(5, ge=2, le=32, description="the same in the walk")
+    beta: float = Field(10.0, gt=0, le=100)
+    log2_steps: int = Field(8, ge=0, le=16)
+    training: TrainingOptions = TrainingOptions(epochs=3, learning_rate=0.05)
+
+
+class Irn(Refiner):
+    """Walked maps, divided by the maximum over all classes of the photo."""
+
+    options_model = IrnOptions
+    options: IrnOptions
+    apply_options = frozenset({"radius", "beta", "log2_steps"})
+    trained = True
+
+    def fit_features(self) -> tuple[FeatureRequest, ...]:
+        """All levels, plain and mirrored."""
+        return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in self._levels)
+
+    def apply_features(self) -> tuple[FeatureRequest, ...]:
+        """The same: the boundary is that of photo and mirror image together."""
+        return self.fit_features()
+
+    @property
+    def _levels(self) -> tuple[int, ...]:
+        return tuple(sorted(set(self.options.levels)))
+
+    def fit(self, data: Localized, bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
+        """The pair loss on labels of sure pixels, on photos mirrored at random; ValueError where nothing is sure."""
+        import torch
+
+        from methods.inputs import FrozenInputs
+        from methods.label_steps import require_label_refiner
+        from methods.networks.affinity_net import BoundaryHead
+        from methods.networks.random_walk import irn_affinity_loss
+        from methods.training import groups_of, named_tensors, train
+
+        o = self.options
+        require_label_refiner(o.label_refiner)
+        torch.manual_seed(context.rng_seed)
+        inputs = FrozenInputs(data.weak.photos, self._levels, bank, context.device)
+        head = BoundaryHead(inputs.channels).to(context.device)
+        first = inputs(np.zeros(1, np.int64), np.zeros(1, np.bool_))[0]
+        grid = (first.shape[2], first.shape[3])
+        step_ = partial(irn_labels, foreground=o.foreground, background=o.background, refiner=o.label_refiner)
+        labels = torch.from_numpy(labels_NHW(data, step_, o.label_size, grid)).to(context.device)
+
+        def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
+            flips = rng.random(len(rows)) < 0.5
+            labels_BHW = labels[rows]
+            labels_BHW[flips] = labels_BHW[flips].flip(2)
+            boundary_BHW = head(inputs(rows, flips), grid).float().sigmoid()
+            return {"affinity": irn_affinity_loss(boundary_BHW, labels_BHW, o.training_radius).total}
+
+        groups = groups_of(head, bias_factor=o.training.bias_factor)
+        log = train(head, groups, len(data.weak.photos), step, o.training, context)
+        return Fit(named_tensors(head=head), log)
+
+    def apply(
+        self,
+        photos: Sequence[Photo],
+        maps: Callable[[str], LocalizationMaps],
+        weights: Weights,
+        bank: FeatureBank,
+        context: StageContext,
+    ) -> Iterator[LocalizationMaps]:
+        """Maps of each photo after the walk."""
+        import torch
+
+        from methods.networks.affinity_net import BoundaryHead, boundary
+        from methods.networks.random_walk import irn_walk
+        from methods.training import part_of
+
+        head, o = BoundaryHead.of_state(part_of(weights, "head")).to(context.device).eval(), self.options
+        for photo in photos:
+            record = maps(photo.id)
+            if not record.class_ids:
+                yield record
+                continue
+            views = [
+                [
+                    bank.features_BCHW([photo.id], [FeatureRequest(flip=flip, level=level)]).to(context.device)
+                    for level in self._levels
+                ]
+                for flip in (False, True)
+            ]
+            grid = (views[0][0].shape[2], views[0][0].shape[3])
+            with torch.inference_mode():
+                boundary_BHW = boundary(*(head(levels, grid) for levels in views))
+            maps_CHW = torch.from_numpy(maps_at(record, grid)).to(context.device)
+            walked_CHW = irn_walk(maps_CHW, boundary_BHW[0], o.beta, o.log2_steps, o.radius).cpu().numpy()
+            yield replace(record, maps_CHW=on_one_scale(walked_CHW), background_HW=None, upsampling="bilinear")

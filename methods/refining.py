@@ -1,0 +1,66 @@
+"""What refiners share: maps at another grid, labels of all photos at the grid of the loss, maps on one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from methods.base import LocalizationMaps, Localized
+from methods.upsampling import upsample
+from settings.images import resize
+from settings.records import UNKNOWN, Image, Mask, Photo
+
+Scores = NDArray[np.float32]
+LabelStep = Callable[[Scores, Sequence[int], Image], Mask]
+"""(maps at photo size, class ids, photo) → the label of each pixel, 255 where it is not sure."""
+
+
+def shrunk(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """(height, width) with the longer side at most `longest` pixels."""
+    factor = min(1.0, longest / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def maps_at(record: LocalizationMaps, grid: tuple[int, int]) -> Scores:
+    """The maps at (height, width), float32 (C, h, w), upsampled as they declare."""
+    return upsample(replace(record, image_size=grid, background_HW=None))
+
+
+def labels_NHW(data: Localized, step: LabelStep, size: int, grid: tuple[int, int]) -> NDArray[np.uint8]:
+    """Labels of all photos, made at photos of at most `size` pixels and sampled at the grid, uint8 (N, h, w).
+
+    Raises ValueError where no photo has a sure pixel.
+    """
+    found = np.stack([_on_grid(_label(photo, data, step, size), grid) for photo in data.weak.photos])
+    if (found == UNKNOWN).all():
+        raise ValueError(f"no sure pixel in the maps of {len(found)} photos: all labels are {UNKNOWN}")
+    return found
+
+
+def _label(photo: Photo, data: Localized, step: LabelStep, size: int) -> Mask:
+    record = data.maps(photo.id)
+    small = shrunk(record.image_size, size)
+    return step(maps_at(record, small), record.class_ids, np.array(resize(photo.image(), *small)))
+
+
+def _on_grid(mask_HW: Mask, grid: tuple[int, int]) -> Mask:
+    """Sampled at the centres of the grid's cells."""
+    rows, columns = (
+        (2 * np.arange(side) + 1) * length // (2 * side) for side, length in zip(grid, mask_HW.shape, strict=True)
+    )
+    return mask_HW[np.ix_(rows, columns)]
+
+
+def peaked(maps_CHW: Scores) -> Scores:
+    """Each map divided by its maximum, in [0, 1]."""
+    divided_CHW: Scores = (maps_CHW / maps_CHW.max((1, 2), keepdims=True).clip(1e-8)).clip(0, 1)
+    return divided_CHW
+
+
+def on_one_scale(maps_CHW: Scores) -> Scores:
+    """All maps divided by the maximum of all, in [0, 1]."""
+    divided_CHW: Scores = (maps_CHW / max(float(maps_CHW.max()), 1e-8)).clip(0, 1)
+    return divided_CHW
