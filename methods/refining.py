@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.base import LocalizationMaps, Localized
+from methods.base import FeatureBank, Fit, LocalizationMaps, Localized, StageContext, TrainingOptions
 from methods.upsampling import upsample
 from settings.images import resize
 from settings.records import UNKNOWN, Image, Mask, Photo
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 Scores = NDArray[np.float32]
 LabelStep = Callable[[Scores, Sequence[int], Image], Mask]
@@ -52,6 +57,43 @@ def _on_grid(mask_HW: Mask, grid: tuple[int, int]) -> Mask:
         (2 * np.arange(side) + 1) * length // (2 * side) for side, length in zip(grid, mask_HW.shape, strict=True)
     )
     return mask_HW[np.ix_(rows, columns)]
+
+
+def fit_on_pairs(
+    data: Localized,
+    bank: FeatureBank,
+    levels: Sequence[int],
+    head_of: Callable[[tuple[int, ...]], nn.Module],
+    labels_at: Callable[[tuple[int, int]], NDArray[np.uint8]],
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    training: TrainingOptions,
+    context: StageContext,
+) -> Fit:
+    """Train a head on some levels of frozen features, photos mirrored at random, at the grid of the first level.
+
+    `head_of` makes it for the levels' channels, `labels_at` gives labels (N, h, w) at the grid, `loss` takes the head's
+    output and the labels of a batch. The weights are named `head.*`.
+    """
+    import torch
+
+    from methods.inputs import FrozenInputs
+    from methods.training import groups_of, named_tensors, train
+
+    torch.manual_seed(context.rng_seed)
+    inputs = FrozenInputs(data.weak.photos, levels, bank, context.device)
+    head = head_of(inputs.channels).to(context.device)
+    height, width = inputs(np.zeros(1, np.int64), np.zeros(1, np.bool_))[0].shape[2:]
+    labels = torch.from_numpy(labels_at((height, width))).to(context.device)
+
+    def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        flips = rng.random(len(rows)) < 0.5
+        labels_BHW = labels[rows]
+        labels_BHW[flips] = labels_BHW[flips].flip(2)
+        return {"affinity": loss(head(inputs(rows, flips), (height, width)).float(), labels_BHW)}
+
+    groups = groups_of(head, bias_factor=training.bias_factor)
+    log = train(head, groups, len(data.weak.photos), step, training, context)
+    return Fit(named_tensors(head=head), log)
 
 
 def peaked(maps_CHW: Scores) -> Scores:

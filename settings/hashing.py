@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from stat import S_ISREG
 
+from settings.caching import opened_table
 from settings.errors import UserError
 
 TABLE = "hashes (path TEXT PRIMARY KEY, stat TEXT, sha256 TEXT)"
@@ -23,16 +24,7 @@ class HashCache:
     """sha256 of files; a hash is computed again only when the file's size, time or inode changed."""
 
     def __init__(self, database: Path) -> None:
-        try:
-            database.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(database, timeout=30, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=OFF")
-            self._connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE}")
-        except (OSError, sqlite3.Error):
-            # A cache that cannot be written only costs time; hashes are then kept for this process alone.
-            self._connection = sqlite3.connect(":memory:", isolation_level=None)
-            self._connection.execute(f"CREATE TABLE {TABLE}")
+        self._connection = opened_table(database, TABLE)
 
     def sha256(self, path: Path) -> str:
         """The file's sha256 in hexadecimal; raises OSError where it cannot be read."""

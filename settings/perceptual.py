@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from settings.caching import opened_table
 from settings.hashing import cache_folder
 from settings.records import Image, Photo
 
@@ -98,16 +99,8 @@ class LookCache:
     """Looks by a photo's content, kept on disk; where that cannot be written, for this process alone."""
 
     def __init__(self, database: Path) -> None:
-        table = "looks (key TEXT PRIMARY KEY, height INTEGER, width INTEGER, words BLOB)"
-        try:
-            database.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(database, timeout=30, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=OFF")
-            self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table}")
-        except (OSError, sqlite3.Error):
-            self._connection = sqlite3.connect(":memory:", isolation_level=None)
-            self._connection.execute(f"CREATE TABLE {table}")
+        columns = "key TEXT PRIMARY KEY, height INTEGER, width INTEGER, words BLOB"
+        self._connection = opened_table(database, f"looks ({columns})")
 
     def known(self, photo: Photo, side: Side) -> Look | None:
         """What was kept; None where nothing was, or what was kept is damaged."""

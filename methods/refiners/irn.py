@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from pydantic import Field
 
 from methods.base import (
@@ -23,12 +22,12 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.label_steps import LabelRefiner, irn_labels
-from methods.refining import labels_NHW, maps_at, on_one_scale
+from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
 from settings.options import Options
 from settings.records import Photo
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    import torch
 
     from methods.base import Weights
 
@@ -72,34 +71,19 @@ class Irn(Refiner):
 
     def fit(self, data: Localized, bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
         """The pair loss on labels of sure pixels, on photos mirrored at random; ValueError where nothing is sure."""
-        import torch
-
-        from methods.inputs import FrozenInputs
         from methods.label_steps import require_label_refiner
         from methods.networks.affinity_net import BoundaryHead
         from methods.networks.random_walk import irn_affinity_loss
-        from methods.training import groups_of, named_tensors, train
 
         o = self.options
         require_label_refiner(o.label_refiner)
-        torch.manual_seed(context.rng_seed)
-        inputs = FrozenInputs(data.weak.photos, self._levels, bank, context.device)
-        head = BoundaryHead(inputs.channels).to(context.device)
-        first = inputs(np.zeros(1, np.int64), np.zeros(1, np.bool_))[0]
-        grid = (first.shape[2], first.shape[3])
-        step_ = partial(irn_labels, foreground=o.foreground, background=o.background, refiner=o.label_refiner)
-        labels = torch.from_numpy(labels_NHW(data, step_, o.label_size, grid)).to(context.device)
+        label_step = partial(irn_labels, foreground=o.foreground, background=o.background, refiner=o.label_refiner)
+        labels_at = partial(labels_NHW, data, label_step, o.label_size)
 
-        def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-            flips = rng.random(len(rows)) < 0.5
-            labels_BHW = labels[rows]
-            labels_BHW[flips] = labels_BHW[flips].flip(2)
-            boundary_BHW = head(inputs(rows, flips), grid).float().sigmoid()
-            return {"affinity": irn_affinity_loss(boundary_BHW, labels_BHW, o.training_radius).total}
+        def loss(logits_BHW: torch.Tensor, labels_BHW: torch.Tensor) -> torch.Tensor:
+            return irn_affinity_loss(logits_BHW.sigmoid(), labels_BHW, o.training_radius).total
 
-        groups = groups_of(head, bias_factor=o.training.bias_factor)
-        log = train(head, groups, len(data.weak.photos), step, o.training, context)
-        return Fit(named_tensors(head=head), log)
+        return fit_on_pairs(data, bank, self._levels, BoundaryHead, labels_at, loss, o.training, context)
 
     def apply(
         self,
