@@ -41,18 +41,12 @@ def test_chains_share_their_beginning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "changed"),
-    [
-        (
-            "recipes.walked.refiners=[{name: affinity, label_refiner: none, beta: 4, training: {epochs: 1, batch: 8}}]",
-            0,
-        ),
-        ("recipes.walked.refiners=[{name: affinity, label_refiner: none, low: 5, training: {epochs: 1, batch: 8}}]", 1),
-    ],
+    ("refiner", "changed"),
+    [(AFFINITY.replace("none", "none, beta: 4"), 0), (AFFINITY.replace("none", "none, low: 5"), 1)],
 )
-def test_what_only_the_walk_reads_trains_nothing_anew(override: str, changed: int) -> None:
-    changed_recipe = f"recipes.walked.refiners=[{override}]"
-    before, after = ({s.key for s in stages(plan_of(*o), "refiner_fit")} for o in ((), (changed_recipe,)))
+def test_what_only_the_walk_reads_trains_nothing_anew(refiner: str, changed: int) -> None:
+    before = {s.key for s in stages(plan_of(), "refiner_fit")}
+    after = {s.key for s in stages(plan_of(f"recipes.walked.refiners=[{refiner}]"), "refiner_fit")}
     assert len(after - before) == changed
 
 
