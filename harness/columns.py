@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.blueprint import Source
 from harness.cells import Column, maps_column, masks_column, stored_maps
 from harness.graph import Ref
 from harness.pictures import Pictures
 from harness.scored import Scored
+from harness.source import Source
 from harness.stages import MaskFolders
 from harness.store import Artefact
 from harness.views import views

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.blueprint import Source
 from harness.graph import Ref
 from harness.lines import Line
 from harness.pictures import spread
+from harness.source import Source
 from harness.suite import Diagnostic
 from methods.base import Localizer
 from settings.records import Photo, fingerprint

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.blueprint import Source, contents, once
 from harness.graph import Ref
 from harness.mapped import MappedLine
 from harness.parts import files_identity
 from harness.revealing import revealed_ids
+from harness.source import Source, contents, once
 from settings.dataset import Dataset
 from settings.errors import UserError
 from settings.records import Photo, fingerprint

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.blueprint import Blueprint, Source, once
+from harness.blueprint import Blueprint
 from harness.graph import Ref
 from harness.held_out import held_out_ids
 from harness.parts import Parts, files_identity
+from harness.source import Source, once
 from methods.base import TrainingMode
 from settings.hashing import shared_cache
 from settings.records import Photo, fingerprint

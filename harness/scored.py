@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.blueprint import once
 from harness.graph import Ref
 from harness.lines import Line
+from harness.source import once
 
 SWEEP_STEPS = 100
 PROTOCOL = "voc/1"

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from harness.blueprint import Blueprint, Source
+from harness.blueprint import Blueprint
 from harness.columns import Subject
 from harness.lines import Line
 from harness.parts import parts_of
 from harness.pictures import spread
 from harness.scored import Scored
+from harness.source import Source
 from harness.suite import Suite
 from settings.dataset import Dataset
 from settings.errors import UserError, unknown_name

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.blueprint import Blueprint, Source
+from harness.blueprint import Blueprint
 from harness.filtering import read_kept
 from harness.graph import Ref
 from harness.holes import reason_of
 from harness.planning import Plan
 from harness.plugins import read_plugins
 from harness.running import Display, run_plan
+from harness.source import Source
 from harness.store import Store
 from harness.suite import Suite
 from results.metrics.filter_quality import FilterQuality, filter_quality
