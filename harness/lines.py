@@ -128,8 +128,7 @@ class Line(MappedLine):
 
 def impossible(line: Line) -> str:
     """Why a recipe cannot be run under a setting that others can be run under; empty where it can."""
-    cue, offer = line.parts.cue, line.source.offer
-    takes_extra = offer is not None and offer.extra and offer.extra_in_stage_2 and line.parts.segmenter
+    cue, takes_extra = line.parts.cue, line.source.trusts_extra and line.parts.segmenter
     if cue is not None and cue.reads_masks and takes_extra:
         return f"cue {line.parts.names['cue']} simulates saliency from true masks, which extra photos do not have"
     return ""

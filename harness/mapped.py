@@ -78,6 +78,7 @@ class MappedLine:
             "backbone": self.blueprint.backbone,
             "rng_seed": self.rng_seed,
             "shards": len(self.source.shards),
+            **({"extra_in_stage_2": True} if kind == "segmenter_fit" and self.source.trusts_extra else {}),
             **(self._weight_files(component["role"]) if component["role"] != "refiner" else {}),
             **({"left_out": fingerprint([photo.id for photo in left_out])} if left_out else {}),
         }

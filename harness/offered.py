@@ -84,7 +84,6 @@ def _told(offer: Offer, weak: WeakSet) -> dict[str, Any]:
         "extra_photos": len(extra),
         "extra_dropped": len(offer.audit.drops) if offer.audit else 0,
         "extra_filtered": len(offer.extra) - len(extra),
-        "extra_in_stage_2": offer.extra_in_stage_2,
         "filter": offer.filtering.filter.name if offer.filtering else "",
         "noise_rate": offer.noise_rate,
         "without_extra": list(offer.classes_without_extra),

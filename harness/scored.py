@@ -190,6 +190,7 @@ class Scored:
             "policy": policy,
             "classes": list(dataset.label_space.mask_names),
             "supervision": self.line.parts.supervision,
+            "extra_in_stage_2": source.trusts_extra,
             "protocol": PROTOCOL,
         }
         return self.line.blueprint.add(

@@ -75,12 +75,16 @@ class Source:
     def __contains__(self, photo_id: str) -> bool:
         return photo_id in self._places
 
+    @property
+    def trusts_extra(self) -> bool:
+        """Whether there are extra photos that enter stage 2."""
+        return bool(self.offer and self.offer.extra and self.offer.extra_in_stage_2)
+
     @cached_property
     def stage_2(self) -> tuple[int, ...]:
         """The shards whose photos stage 2 trains on."""
         every = enumerate(self.shards)
-        takes_all = self.offer is None or self.offer.extra_in_stage_2
-        return tuple(shard for shard, photos in every if takes_all or photos[0].source == "target")
+        return tuple(shard for shard, photos in every if self.trusts_extra or photos[0].source == "target")
 
     @once
     def content(self, shard: int) -> str:

@@ -144,7 +144,7 @@ def segmenter_fit(work: Work) -> None:
     bank = work.bank() if work.identity["training_mode"] == "frozen" else None
     weak = work.weak_set
     masks = MaskFolders(work.inputs["pseudo_labels"])
-    pool = [p for p in weak.photos if p.source == "target" or work.offer.extra_in_stage_2]
+    pool = [p for p in weak.photos if p.source == "target" or work.identity.get("extra_in_stage_2")]
     labelled = [photo for photo in pool if photo.id in masks]
     # Stage 2 has the same budget for every method: with fewer masks than photos, each comes more often.
     photos = tuple(islice(cycle(labelled), max(len(labelled), len(pool))))
