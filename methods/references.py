@@ -5,6 +5,8 @@ from typing import Any
 
 REFERENCES: dict[str, dict[str, Any]] = {
     "all-background": {"labeler": "all_background", "segmenter": "all_background"},
+    "centre-prior": {"localizer": "centre_prior", "labeler": {"name": "threshold", "threshold": 0.5}},
+    "untrained-cam": {"localizer": "untrained", "labeler": {"name": "threshold", "threshold": 0.5}},
     "few-shot(16)": {"reveal": 16},
     "full-supervision": {"reveal": "all"},
 }

@@ -1,0 +1,66 @@
+"""A floor: one centred ellipse for each label, whatever the photo shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from methods.base import (
+    BackboneOptions,
+    FeatureBank,
+    FeatureRequest,
+    Fit,
+    LocalizationMaps,
+    Localizer,
+    StageContext,
+)
+from settings.options import Options
+from settings.records import Photo, WeakSet
+
+if TYPE_CHECKING:
+    from methods.base import Weights
+
+GRID = 64
+
+
+class CentrePriorOptions(Options):
+    """How large objects are taken to be."""
+
+    share: float = Field(0.5, gt=0, le=1, description="the ellipse's axes, in the photo's sides, where the map is ½")
+
+
+class CentrePrior(Localizer):
+    """Maps that fall off from the centre, 1 − ½ (distance / axis)², the same for every label."""
+
+    options_model = CentrePriorOptions
+    options: CentrePriorOptions
+    trained = False
+
+    def apply_features(self) -> tuple[FeatureRequest, ...]:
+        """None."""
+        return ()
+
+    def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
+        """There is nothing to fit."""
+        return Fit({}, ())
+
+    def apply(
+        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> Iterator[LocalizationMaps]:
+        """One map a label."""
+        map_HW = self._map()
+        for photo in photos:
+            height, width = photo.image().shape[:2]
+            maps_CHW = np.repeat(map_HW[None], len(photo.labels), 0)
+            yield LocalizationMaps(photo.id, photo.labels, maps_CHW, (height, width))
+
+    def _map(self) -> NDArray[np.float32]:
+        places = (np.arange(GRID) + 0.5) / GRID - 0.5
+        axis = self.options.share / 2
+        squares_HW = (places[:, None] / axis) ** 2 + (places[None] / axis) ** 2
+        map_HW: NDArray[np.float32] = (1 - squares_HW / 2).clip(0, 1).astype(np.float32)
+        return map_HW
