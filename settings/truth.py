@@ -70,7 +70,7 @@ def _read_rows(path: Path) -> dict[str, _Row]:
 
 def _row(where: str, cells: list[str]) -> _Row:
     if len(cells) != len(COLUMNS):
-        raise UserError(where, f"{len(cells)} columns", f"four: {','.join(COLUMNS)}")
+        raise UserError(where, counted(len(cells), "column"), f"four: {','.join(COLUMNS)}")
     file, query, true, kind = cells
     if not (file and query and true):
         raise UserError(where, "an empty cell", f"file, query class and true class, '{NONE}' for an off-topic photo")

@@ -288,7 +288,7 @@ def test_masks_that_do_not_fit(files: Files) -> None:
     with pytest.raises(UserError, match=r"a\.png: found 8×10 pixels; expected the photo's 10×8; make the mask at"):
         dataset.read_mask("a")
     write_mask(path, np.full((8, 10), 4, np.uint8))
-    with pytest.raises(UserError, match=r"a\.png: found mask value 4; expected 0\.\.3 or 255"):
+    with pytest.raises(UserError, match=r"a\.png: found mask value 4; expected 0\.\.3 or 255; correct the mask"):
         dataset.read_mask("a")
     for broken in (b"", path.read_bytes()[:40], b"text"):
         path.write_bytes(broken)
