@@ -126,10 +126,8 @@ def test_of_the_split_that_is_reported_all_photos_have_masks_or_none(
     """Train may lack some; scores of a part of val would silently be another number."""
     maskless = {"train_00001", f"{split}_00001", f"{split}_00002"}
     monkeypatch.setattr(Scenes, "has_mask", lambda self, photo_id: photo_id not in maskless)
-    words = (
-        rf"scenes/{split}: found 2 of 8 photos without a mask, such as '{split}_00001'; expected .* list of {split}; "
-    )
-    with pytest.raises(UserError, match=words + "without any masks a run ends with predictions"):
+    found = f"scenes/{split}: found 2 of 8 photos without a mask, such as '{split}_00001'; expected"
+    with pytest.raises(UserError, match=f"{found} .* list of {split}; without any masks a run ends with predictions"):
         plan_of(f"report={report}", "dataset.val=8")
     maskless -= {f"{split}_00001", f"{split}_00002"}
     assert plan_of(f"report={report}", "dataset.val=8").rows

@@ -128,7 +128,7 @@ def test_truth_that_no_shown_photo_has_is_no_column_unless_it_is_named(
 ) -> None:
     monkeypatch.setattr(Scenes, "has_mask", lambda self, photo_id: False)
     shown(smoke, tmp_path, recipes=("cam",))
-    assert drawn["heads"] == ["cam\nlocalization maps", "cam\npseudo label", "cam\nprediction"]
+    assert drawn["heads"] == ["cam\nlocalization maps", "cam\npseudo label"]
     shown(smoke, tmp_path, recipes=("cam",), columns=("maps", "truth"))
     assert drawn["heads"] == ["cam\nlocalization maps", "truth"] and drawn["cells"][FOUR[0], "truth"] is None
 

@@ -220,8 +220,16 @@ def test_list_names_every_data_set(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_sheet_spreads_over_splits() -> None:
     dataset = Scenes(ScenesOptions(train=100, dev=0, val=3))
     places = chosen(dataset, 10)
-    assert [place.photo_id for place in places if place.split == "train"] == [f"train_000{i}0" for i in (0, 2, 4, 6, 8)]
+    sevenths = [f"train_000{i:02}" for i in (0, 14, 28, 42, 57, 71, 85)]
+    assert [place.photo_id for place in places if place.split == "train"] == sevenths
     assert [place.photo_id for place in places if place.split == "val"] == list(dataset.splits["val"])
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, (1, 0, 0)), (9, (3, 3, 3)), (30, (16, 4, 10)), (300, (40, 4, 10))])
+def test_what_a_small_split_leaves_goes_to_the_larger_ones(count: int, expected: tuple[int, ...]) -> None:
+    places = chosen(Scenes(ScenesOptions(train=40, dev=4, val=10)), count)
+    assert tuple(sum(place.split == split for place in places) for split in ("train", "dev", "val")) == expected
+    assert len(set(places)) == len(places)
 
 
 def test_show_draws_masks_over_photos(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
