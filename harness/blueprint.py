@@ -16,8 +16,9 @@ from harness.source import Source, once
 from harness.suite import Suite
 from methods.base import NAMED_WEIGHTS, BackboneOptions, Classifier, FeatureRequest
 from settings.components import Component, built
+from settings.dataset import Dataset
 from settings.discovery import CLASSIFIERS, FILTERS
-from settings.errors import UserError
+from settings.errors import UserError, counted
 from settings.filter import Filter
 from settings.hashing import shared_cache
 from settings.records import Photo, fingerprint
@@ -52,6 +53,16 @@ def _origin(photos: Sequence[Photo]) -> str:
     return "train and dev" if source == "target" else f"{source} photos"
 
 
+def _check_all_or_none_have_masks(dataset: Dataset, split: str) -> None:
+    """Scores of fewer photos than the split has would compare with nobody's; without any mask nothing is scored."""
+    ids = dataset.splits[split]
+    lacking = [photo_id for photo_id in ids if not dataset.has_mask(photo_id)]
+    if lacking and len(lacking) < len(ids):
+        found = f"{len(lacking)} of {counted(len(ids), 'photo')} without a mask, such as '{lacking[0]}'"
+        mend = f"add it, or take the photo from the list of {split}; without any masks a run ends with predictions"
+        raise UserError(f"{dataset.name}/{split}", found, "a mask for each photo, or for none", mend)
+
+
 class Blueprint:
     """The graph while it grows, and what all lines of the leaderboard share."""
 
@@ -64,6 +75,7 @@ class Blueprint:
         for split in ("train", self.reported.maps, self.reported.segmentation):
             if not self.dataset.splits[split]:
                 raise UserError(f"{self.dataset.name}/{split}", "no photo", "at least one that shows a class")
+        _check_all_or_none_have_masks(self.dataset, self.reported.segmentation)
         unlabelled = self.dataset.eval_set(self.reported.segmentation)
         self.val = Source(self.reported.segmentation, unlabelled.photos, self.runtime)
         self.backbone = backbone_identity(suite.backbone)

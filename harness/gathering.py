@@ -17,6 +17,7 @@ from harness.holes import reason_of
 from harness.lineage import stale_sources
 from harness.measured import diagnostics_of, write_curves
 from harness.numerics import usable_cores
+from harness.planning import Plan
 from harness.running import ExecutorName, Run, run_suite
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
@@ -79,7 +80,7 @@ class Finished:
         run = self.run
         state = "stopped; run it again to continue" if run.result.interrupted else f"{self.board.holes} holes"
         if run.plan.unscored:
-            state += f" · no true masks, so nothing to score; written: {', '.join(run.plan.unscored)}"
+            state += f" · {_unscored(run.plan, 'nothing to score')}"
         if self.unwritten:
             state += f" · the leaderboard could not be written ({self.unwritten}); make room and run it again"
         return f"{run.stages_run} stages in {duration(run.seconds)} · {state} · {self.folder}"
@@ -190,7 +191,8 @@ def _hole(run: Run, stage: Stage) -> Row:
 def _write_tables(run: Run, board: Leaderboard, folder: Path) -> None:
     suite = run.plan.suite
     changes = "".join(f"- `--set {override}`\n" for override in suite.overrides)
-    changes += "".join(f"- {note}\n" for note in board.notes)
+    notes = (*board.notes, *([_unscored(run.plan, "nothing was scored")] if run.plan.unscored else []))
+    changes += "".join(f"- {note}\n" for note in notes)
     head = f"# {suite.name}\n\n{suite.description}\n\n{changes}\n"
     shown = [*board.tables, *([table(board.diagnostics)] if board.diagnostics else [])]
     body = "\n\n".join(each.to_markdown() for each in shown)
@@ -200,6 +202,12 @@ def _write_tables(run: Run, board: Leaderboard, folder: Path) -> None:
     first, *others = [each.to_csv() for each in board.tables] or [""]
     rest = "".join(text.split("\n", 1)[1] for text in others)
     (folder / "table.csv").write_text(first + rest, encoding="utf-8")
+
+
+def _unscored(plan: Plan, nothing: str) -> str:
+    """What was made of photos without true masks; `nothing`, in words, where no photo had one."""
+    lack = "no true masks for some splits" if plan.rows else f"no true masks, so {nothing}"
+    return f"{lack}; written: {', '.join(plan.unscored)}"
 
 
 def _write_counts(run: Run, folder: Path) -> None:

@@ -45,7 +45,7 @@ def make_plan(suite: Suite) -> Plan:
     pictures: list[Ref] = []
     diagnostics: dict[Ref, None] = {}
     unscored: dict[str, tuple[Ref, ...]] = {}
-    skipped: dict[str, None] = {}
+    skipped = _without_ceilings(suite, blueprint)
     for line in _lines(suite, blueprint):
         if reason := impossible(line):
             skipped[f"skipped: {line.recipe} under {line.source.name}: {reason}"] = None
@@ -68,9 +68,20 @@ def make_plan(suite: Suite) -> Plan:
     )
 
 
+def _has_masks(blueprint: Blueprint) -> bool:
+    return any(map(blueprint.dataset.has_mask, blueprint.dataset.training_ids))
+
+
+def _without_ceilings(suite: Suite, blueprint: Blueprint) -> dict[str, None]:
+    """A note for each recipe that masks would have to be revealed to, where there are none."""
+    ceilings = (name for name, recipe in suite.all_recipes().items() if recipe.reveal is not None)
+    why = "no photo of train and dev has a true mask"
+    return {} if _has_masks(blueprint) else {f"skipped: {name}: {why}": None for name in ceilings}
+
+
 def _lines(suite: Suite, blueprint: Blueprint) -> Iterator[Line]:
     """Every recipe under every setting with every rng seed; what no setting changes stands under the first alone."""
-    has_masks = any(map(blueprint.dataset.has_mask, blueprint.dataset.training_ids))
+    has_masks = _has_masks(blueprint)
     for position, (label, setting) in enumerate(suite.settings.items()):
         source = blueprint.source(label, setting)
         for name, recipe in suite.all_recipes().items():

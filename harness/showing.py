@@ -86,7 +86,7 @@ def _draw(found: Found, names: Sequence[str], shelf: Shelf) -> bytes:
     columns: list[Column] = []
     for (scored, kind), roles in needs.items():
         columns += KINDS[kind].draw(scored, found.subject, shelf.take(roles))
-    if TRUTH in (names or USUAL):
+    if TRUTH in (names or _usual_truth(found)):
         columns.append(_truth(_dataset(found), found.subject))
     rows = [Row(photo) for photo in found.subject.photos]
     return to_png(rows, columns, _dataset(found).label_space, found.title)
@@ -102,6 +102,11 @@ def _check_made(found: Found, unmade: set[str]) -> None:
         made = dict.fromkeys(kind for _, kind in _needs(found, tuple(KINDS)))
         where = f"'{name}', which no run makes of these recipes and photos of {found.subject.split}"
         raise UserError("--columns", where, ", ".join([*made, TRUTH]))
+
+
+def _usual_truth(found: Found) -> tuple[str, ...]:
+    """An empty column is of no use to who did not ask for it."""
+    return (TRUTH,) if any(map(_dataset(found).has_mask, found.subject.ids)) else ()
 
 
 def _truth(dataset: Dataset, subject: Subject) -> Column:

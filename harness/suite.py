@@ -39,11 +39,11 @@ class Recipe(Options):
     @model_validator(mode="after")
     def _one_source_of_labels(self) -> Recipe:
         if (self.labeler is None) == (self.reveal is None):
-            raise ValueError("a recipe has a labeler, or reveals true masks, and not both")
+            raise ValueError("a labeler, or true masks that are revealed, and not both")
         if self.refiners and self.localizer is None:
-            raise ValueError("refiners refine a localizer's maps: name a localizer")
+            raise ValueError("a localizer, whose maps the refiners refine")
         if self.reveal is not None and (self.localizer or self.cue):
-            raise ValueError("a recipe that reveals true masks has a segmenter and nothing else")
+            raise ValueError("a segmenter and nothing else beside revealed true masks")
         return self
 
 
@@ -109,7 +109,7 @@ class Suite(Options):
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(seeds)) < len(seeds) or min(seeds, default=-1) < 0:
-            raise ValueError("rng seeds must be distinct and not negative, at least one")
+            raise ValueError("distinct rng seeds that are not negative, at least one")
         return seeds
 
     @field_validator("rng_seeds_of")

@@ -62,7 +62,7 @@ class TrainingOptions(Options):
     @model_validator(mode="after")
     def _milestones_are_read(self) -> TrainingOptions:
         if self.milestones and self.schedule != "step":
-            raise ValueError("milestones belong to schedule: step")
+            raise ValueError("schedule: step where there are milestones")
         return self
 
 

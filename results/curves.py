@@ -56,6 +56,9 @@ def _draw(drawn: pd.DataFrame, panels: Sequence[tuple[str, str]]) -> Figure:
         axes.set(xlabel="epoch (the first is 0)", ylabel="loss (epoch mean)")
         axes.set_title(f"{step}: {term}", parse_math=False)
         axes.xaxis.get_major_locator().set_params(integer=True)
+        if (epochs := axes.dataLim.intervalx)[0] == epochs[1]:
+            # One epoch: matplotlib would put ticks at fractions of it.
+            axes.set(xlim=(epochs[0] - 0.5, epochs[0] + 0.5), xticks=[int(epochs[0])])
     for axes in places[len(panels) :]:
         axes.set_axis_off()
     figure.suptitle("training losses: mean over rng seeds, and each rng seed (thin)")

@@ -14,9 +14,10 @@ from settings.errors import UserError
 
 MAX_PIXELS = 64_000_000
 """Masks and photos with more pixels are refused before they are decoded."""
+_LIMIT = f"at most {MAX_PIXELS} pixels", "make it smaller"
 
 DAMAGED = (
-    *(UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, EOFError, SyntaxError, struct.error),
+    *(OSError, EOFError, SyntaxError, struct.error),
     *(zlib.error, ValueError, TypeError, LookupError, OverflowError),
 )
 """What Pillow is known to raise for damaged files."""
@@ -36,9 +37,16 @@ def opened(path: Path, formats: tuple[str, ...], expected: str) -> Iterator[Imag
             warnings.simplefilter("ignore")
             with PillowImage.open(path, formats=formats) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise UserError(path, f"{image.width}×{image.height} pixels", f"at most {MAX_PIXELS}")
+                    raise UserError(path, f"{image.width}×{image.height} pixels", *_LIMIT)
                 yield image
     except FileNotFoundError:
         raise UserError(path, "no such file", expected) from None
+    except PillowImage.DecompressionBombError:
+        # Pillow has a limit of its own, which is larger, and tells that one.
+        raise UserError(path, "too many pixels", *_LIMIT) from None
+    except UnidentifiedImageError:
+        # Pillow repeats the path alone.
+        what = "no " + " or ".join(formats) if path.stat().st_size else "an empty file"
+        raise UserError(path, f"an unreadable image ({what})", expected) from None
     except DAMAGED as error:
         raise UserError(path, f"an unreadable image ({error})", expected) from None

@@ -31,6 +31,11 @@ def unknown_name(where: object, what: str, name: str, known: Iterable[str], othe
     return UserError(where, f"unknown {what} '{name}'", _choice(known), " ".join(filter(None, [nearest, otherwise])))
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 photo`, `2 photos`; the plural of a noun that does not take an s is given."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def printable(text: str) -> str:
     """The text with escapes for control characters and lone surrogates, which terminals obey or refuse."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

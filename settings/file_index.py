@@ -1,6 +1,7 @@
 """Files found by photo id: no path is ever built from an id, so that no id can lead out of the folder."""
 
 from collections import defaultdict
+from collections.abc import Container
 from pathlib import Path
 
 from settings.errors import UserError
@@ -15,15 +16,25 @@ class FileIndex:
         if not follow_links:
             check_inside(self._folder, root)
         self._names: dict[str, list[str]] = defaultdict(list)
-        self._others: dict[str, str] = {}
+        self._others: list[str] = []
         for path in _files_in(self._folder):
             if path.suffix.lower() in extensions:
                 self._names[path.stem].append(path.name)
             else:
-                self._others[path.stem] = path.name
+                self._others.append(path.name)
 
     def __contains__(self, photo_id: str) -> bool:
         return photo_id in self._names
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The names of files of other extensions; hidden ones, which systems leave everywhere, do not count."""
+        return tuple(name for name in self._others if not name.startswith("."))
+
+    def unlisted(self, listed: Container[str]) -> tuple[str, ...]:
+        """The names of files whose photo is not among `listed`."""
+        stray = (names for photo_id, names in self._names.items() if photo_id not in listed)
+        return tuple(sorted(name for names in stray for name in names if not name.startswith(".")))
 
     def path(self, photo_id: str) -> Path:
         """The one file of a photo; raises UserError for none, two, something else than a file, and a link outside."""
@@ -45,8 +56,8 @@ class FileIndex:
         return UserError(where, "no such file", expected, self._mend(photo_id))
 
     def _mend(self, photo_id: str) -> str:
-        if photo_id in self._others:
-            return f"convert {self._others[photo_id]}"
+        if others := [name for name in self._others if Path(name).stem == photo_id]:
+            return f"convert {others[-1]}"
         if Path(photo_id).stem in self._names:
             return "write ids without the file's extension"
         same = [stem for stem in self._names if stem.casefold() == photo_id.casefold()]

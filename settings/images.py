@@ -24,7 +24,8 @@ def read_photo(path: Path) -> Image:
     """
     with opened(path, FORMATS, EXPECTED) as image:
         if image.mode.startswith(("I", "F")):
-            raise UserError(path, f"mode {image.mode}", "8 bits a channel", "Pillow would clip its values to white")
+            # Pillow would clip its values to white.
+            raise UserError(path, f"mode {image.mode}", "8 bits a channel", "save it with 8 bits a channel")
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 

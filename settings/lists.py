@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 
-from settings.errors import UserError, unknown_name
+from settings.errors import UserError, counted, unknown_name
 from settings.records import UNKNOWN
 
 MAX_CLASSES = UNKNOWN - 1
@@ -60,7 +60,7 @@ def read_labels(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[int, ..
         where = f"{path}:{number}"
         if len(row) != len(HEADER):
             mend = "separate the names of classes by ';'"
-            raise UserError(where, f"{len(row)} columns", "two: id,labels", mend)
+            raise UserError(where, counted(len(row), "column"), "two: id,labels", mend)
         photo_id = row[0].strip()
         if photo_id in found:
             raise UserError(where, f"id {photo_id!r} again", f"one row an id (line {found[photo_id][0]})")

@@ -44,7 +44,8 @@ def check_values(where: object, mask: Mask, classes: int) -> None:
     present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
     stray = present[(present >= classes) & (present != UNKNOWN)]
     if stray.size:
-        raise UserError(where, f"mask value {stray[0]}", f"0..{classes - 1} or {UNKNOWN}")
+        mend = "correct the mask, or add the class"
+        raise UserError(where, f"mask value {stray[0]}", f"0..{classes - 1} or {UNKNOWN}", mend)
 
 
 def write_mask(path: Path, mask: Mask) -> None:

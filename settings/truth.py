@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from settings.aliases import Aliases
-from settings.errors import UserError, unknown_name
+from settings.errors import UserError, counted, unknown_name
 from settings.lists import table_rows
 from settings.records import LabelSpace, Photo
 
@@ -45,7 +45,7 @@ def read_truth(
     truth = {place: _class_ids(row, queries, space, aliases) for place, row in rows.items()}
     places = {photo.id: photo.place or photo.id for photo in photos}
     if missing := [place for place in places.values() if place not in rows]:
-        found = f"no row for photo '{missing[0]}' ({len(missing)} such photos)"
+        found = f"no row for photo '{missing[0]}' ({counted(len(missing), 'such photo')})"
         raise UserError(path, found, "a row for each photo")
     for photo in photos:
         row = rows[places[photo.id]]
@@ -70,7 +70,7 @@ def _read_rows(path: Path) -> dict[str, _Row]:
 
 def _row(where: str, cells: list[str]) -> _Row:
     if len(cells) != len(COLUMNS):
-        raise UserError(where, f"{len(cells)} columns", f"four: {','.join(COLUMNS)}")
+        raise UserError(where, counted(len(cells), "column"), f"four: {','.join(COLUMNS)}")
     file, query, true, kind = cells
     if not (file and query and true):
         raise UserError(where, "an empty cell", f"file, query class and true class, '{NONE}' for an off-topic photo")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeVar
 
 import typer
 
-from settings.errors import UserError
+from settings.errors import UserError, counted
 
 data_app = typer.Typer(name="data", invoke_without_command=True, rich_markup_mode=None)
 NameArgument = Annotated[str, typer.Argument(help="a known data set (see seedbed data list), or a folder's path")]
@@ -54,7 +54,7 @@ def check(
     facts = gather_facts(dataset, watched)
     findings = find(dataset, facts)
     errors = sum(finding.fails for finding in findings)
-    verdict = f"a run would fail: {errors} errors" if errors else "nothing found that a run would fail on"
+    verdict = f"a run would fail: {counted(errors, 'error')}" if errors else "nothing found that a run would fail on"
     for line in (*describe(dataset, facts), *to_lines(findings, limit), verdict):
         typer.echo(line)
     raise typer.Exit(2 if errors else 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from math import ceil
 from pathlib import Path
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from harness.gallery import with_mask
 from harness.inspection.inspecting import Place
+from harness.pictures import spread
 from harness.sheet import legend
 from settings.dataset import Dataset
 from settings.errors import UserError
@@ -35,14 +36,17 @@ class Cell(NamedTuple):
 
 
 def chosen(dataset: Dataset, count: int) -> list[Place]:
-    """`count` photos, spread evenly over each split."""
-    shares = [split for split, ids in dataset.splits.items() if ids]
-    places = []
-    for position, split in enumerate(shares):
-        ids = dataset.splits[split]
-        wanted = min(len(ids), count // len(shares) + (position < count % len(shares)))
-        places += [Place(split, ids[i * len(ids) // wanted]) for i in range(wanted)]
-    return places
+    """`count` photos (all, where there are fewer): as many of each split as it has, spread evenly over it."""
+    shares = _shares({split: len(ids) for split, ids in dataset.splits.items()}, count)
+    return [Place(split, photo_id) for split, ids in dataset.splits.items() for photo_id in spread(ids, shares[split])]
+
+
+def _shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
+    """An equal share each; what a small split leaves of its own goes to the larger ones."""
+    shares: dict[str, int] = {}
+    for position, split in enumerate(sorted(sizes, key=lambda split: sizes[split])):
+        shares[split] = min(sizes[split], (count - sum(shares.values())) // (len(sizes) - position))
+    return shares
 
 
 def cells(dataset: Dataset, places: Iterable[Place]) -> list[Cell]:

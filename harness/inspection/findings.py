@@ -11,6 +11,7 @@ import numpy as np
 from harness.inspection.inspecting import Facts
 from settings.dataset import Dataset
 from settings.datasets.folder import Folder
+from settings.errors import counted
 from settings.records import UNKNOWN, LabelSpace
 
 TRAINED = ("train", "dev")
@@ -30,14 +31,15 @@ def find(dataset: Dataset, facts: Sequence[Facts]) -> list[Finding]:
     """All findings, those that a run would fail on first."""
     space = dataset.label_space
     errors = (Finding(f"errors in {f.place.split}", error, True) for f in facts for error in f.errors)
-    odd = (*_left_out(dataset), *_missing_masks(facts), *_classes(space, facts), *_void_masks(facts), *_twins(facts))
-    return sorted((*errors, *odd, *_labels_against_masks(space, facts)), key=lambda finding: not finding.fails)
+    whole = (*_left_out(dataset), *_unread(dataset), *_missing_masks(facts), *_classes(space, facts))
+    single = (*_void_masks(facts), *_twins(facts), *_labels_against_masks(space, facts))
+    return sorted((*errors, *whole, *single), key=lambda finding: not finding.fails)
 
 
 def describe(dataset: Dataset, facts: Sequence[Facts]) -> list[str]:
     """The counts: one line for the set, one a split, one a class."""
     space, by_split = dataset.label_space, _by_split(facts)
-    lines = [f"{dataset.name}: {space.foreground} classes, {len(facts)} photos"]
+    lines = [f"{dataset.name}: {counted(space.foreground, 'class', 'classes')}, {counted(len(facts), 'photo')}"]
     lines += [_split_line(split, by_split.get(split, [])) for split in dataset.splits]
     pixels = np.array([(0,) * 256, *(f.pixels for f in facts if f.pixels)], np.int64).sum(0)
     known = int(pixels[:UNKNOWN].sum())
@@ -63,7 +65,8 @@ def to_lines(findings: Sequence[Finding], limit: int) -> list[str]:
 
 
 def _split_line(split: str, group: Sequence[Facts]) -> str:
-    parts = [f"{split}: {len(group)} photos", f"{sum(f.pixels is not None for f in group)} readable masks"]
+    masks = sum(f.pixels is not None for f in group)
+    parts = [f"{split}: {counted(len(group), 'photo')}", counted(masks, "readable mask")]
     sizes = sorted({f.size for f in group if f.size}, key=lambda size: size[0] * size[1])
     if sizes:
         parts.append(" to ".join(f"{width}×{height}" for height, width in dict.fromkeys((sizes[0], sizes[-1]))))
@@ -93,12 +96,20 @@ def _left_out(dataset: Dataset) -> Iterator[Finding]:
             yield Finding("photos left out", f"{split}: {_counted(ids, total)} without a label, left out")
 
 
+def _unread(dataset: Dataset) -> Iterator[Finding]:
+    """Misnamed masks would otherwise look like none at all."""
+    for unread in dataset.unread() if isinstance(dataset, Folder) else ():
+        yield Finding("kinds of files that nothing reads", str(unread))
+
+
 def _classes(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
+    # The labels of a training photo that cannot be opened are unknown, not absent.
+    is_told = all(f.labels for f in facts if f.place.split in TRAINED and f.errors)
     taught = {class_id for f in facts if f.place.split in TRAINED for class_id in f.labels}
     scored = [f for f in facts if f.place.split == "val" and f.pixels]
     seen = {class_id for f in scored for class_id in f.shown}
     for class_id, name in enumerate(space.names):
-        if class_id not in taught:
+        if is_told and class_id not in taught:
             untaught = f"class '{name}' is no label of any photo of train and dev"
             yield Finding("classes that nothing teaches", untaught, fails=True)
         if scored and class_id not in seen:
@@ -115,6 +126,10 @@ def _labels_against_masks(space: LabelSpace, facts: Sequence[Facts]) -> Iterator
 
 
 def _void_masks(facts: Sequence[Facts]) -> Iterator[Finding]:
+    scored = [f for f in facts if f.place.split == "val" and f.pixels]
+    if scored and not any(f.known for f in scored):
+        found = f"val: no mask has a known pixel, all are {UNKNOWN}: nothing can be scored; give pixels their classes"
+        yield Finding("splits without a known pixel", found, fails=True)
     for f in facts:
         if f.pixels and not f.known:
             yield Finding("masks without a known pixel", f"{f.place.split}: mask '{f.place.photo_id}' is all {UNKNOWN}")

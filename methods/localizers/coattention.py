@@ -77,9 +77,9 @@ class CoAttentionOptions(Options):
     def _has_maps(self) -> CoAttentionOptions:
         has_common = self.common and (self.mirrored_pair or self.scaled_pairs or self.references)
         if self.inference in ("common", "mixture") and not has_common:
-            raise ValueError(f"inference {self.inference} needs common maps: a pair or references")
+            raise ValueError(f"common maps (a pair or references) for inference: {self.inference}")
         if self.inference == "references" and not (self.common and self.references):
-            raise ValueError("inference references needs the common branch, and references: 1 or more")
+            raise ValueError("the common branch, and references: 1 or more, for inference: references")
         return self
 
 

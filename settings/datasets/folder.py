@@ -22,7 +22,7 @@ from pydantic import Field
 from settings.config import existing_folder
 from settings.dataset import Dataset
 from settings.discovery import DATASETS
-from settings.errors import UserError
+from settings.errors import UserError, counted
 from settings.file_index import FileIndex, check_inside
 from settings.hashing import content_of
 from settings.images import photo_size, read_photo
@@ -30,6 +30,7 @@ from settings.lists import read_classes, read_ids, read_labels
 from settings.masks import read_mask
 from settings.options import Options
 from settings.records import LabelSpace, Mask, Photo
+from settings.unread import Unread, unread_files, unread_texts
 
 PHOTOS = (".jpg", ".jpeg", ".png")
 DEV_SHARE = 0.2
@@ -84,7 +85,8 @@ class Folder(Dataset):
         mask = read_mask(path, self.label_space.foreground + 1)
         height, width = photo_size(self._photo_path(photo_id))
         if mask.shape != (height, width):
-            raise UserError(path, f"{mask.shape[1]}×{mask.shape[0]} pixels", f"the photo's {width}×{height}")
+            found, mend = f"{mask.shape[1]}×{mask.shape[0]} pixels", "make the mask at the upright photo's size"
+            raise UserError(path, found, f"the photo's {width}×{height}", mend)
         return mask
 
     def mask_content(self, photo_id: str) -> str:
@@ -98,6 +100,15 @@ class Folder(Dataset):
     def identity(self) -> dict[str, Any]:
         """Name and classes in their order; labels and pixels are identified photo by photo."""
         return {"layout": "folder", "name": self.name, "version": self.version, "classes": self.label_space.names}
+
+    def unread(self) -> tuple[Unread, ...]:
+        """What lies in the folder and no run reads; no file is opened."""
+        listed = self._known.union(*self.left_out.values())
+        return (
+            *unread_files("images", self._photos, listed, "JPEG and PNG", "convert them"),
+            *unread_files("masks", self._masks, listed, "PNG", "save masks as <id>.png, with class indices as values"),
+            *unread_texts(self._root, self._labels, listed),
+        )
 
     def _photo_path(self, photo_id: str) -> Path:
         if photo_id not in self._known:
@@ -134,7 +145,7 @@ class Folder(Dataset):
             ids = read_ids(self._file(f"{name}.txt"))
             for other, taken in lists.items():
                 if shared := sorted(set(ids) & set(taken)):
-                    found = f"photo '{shared[0]}' of {other}.txt again ({len(shared)} such photos)"
+                    found = f"photo '{shared[0]}' of {other}.txt again ({counted(len(shared), 'such photo')})"
                     raise UserError(self._root / f"{name}.txt", found, "each photo in one list")
             lists[name] = ids
         return lists
@@ -142,7 +153,8 @@ class Folder(Dataset):
     def _labelled(self, split: str, ids: Iterable[str]) -> tuple[str, ...]:
         """The photos with at least one label; raises UserError where labels.csv does not mention one."""
         if unmentioned := sorted(set(ids) - set(self._labels)):
-            found = f"no row for photo '{unmentioned[0]}' of {split}.txt ({len(unmentioned)} such photos)"
+            such = counted(len(unmentioned), "such photo")
+            found = f"no row for photo '{unmentioned[0]}' of {split}.txt ({such})"
             mend = f"write '{unmentioned[0]},' for a photo that shows no class"
             raise UserError(self._root / "labels.csv", found, "a row for each photo of train and dev", mend)
         return tuple(photo_id for photo_id in ids if self._labels[photo_id])

@@ -50,7 +50,7 @@ class ScenesOptions(Options):
     @classmethod
     def _in_pairs(cls, classes: int) -> int:
         if classes % 2:
-            raise ValueError(f"classes come in look-alike pairs: use an even number, {classes - 1} or {classes + 1}")
+            raise ValueError(f"an even number, {classes - 1} or {classes + 1}: classes come in look-alike pairs")
         return classes
 
     def knobs(self) -> Knobs:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from settings.config import data_root, existing_folder
 from settings.dataset import Dataset
-from settings.errors import UserError, unknown_name
+from settings.errors import UserError, counted, unknown_name
 from settings.hashing import content_of
 from settings.images import photo_size, read_photo
 from settings.lists import read_ids
@@ -139,7 +139,8 @@ def _check_counts(folder: Path, lists: dict[str, tuple[str, ...]], subset: str) 
 def _check_disjoint(folder: Path, lists: dict[str, tuple[str, ...]]) -> None:
     shared = sorted(set(lists["val"]) & {*lists["train"], *lists["trainaug"]})
     if shared:
-        found = f"photo '{shared[0]}' in val and in train or trainaug ({len(shared)} such photos)"
+        such = counted(len(shared), "such photo")
+        found = f"photo '{shared[0]}' in val and in train or trainaug ({such})"
         raise UserError(folder / "ImageSets", found, "photos of val that nothing is trained on")
 
 

@@ -27,7 +27,7 @@ class AgreementOptions(Options):
     @model_validator(mode="after")
     def _threshold_is_read(self) -> "AgreementOptions":
         if self.threshold != EVEN and self.rule != "threshold":
-            raise ValueError("a threshold belongs to rule: threshold")
+            raise ValueError("rule: threshold where a threshold is given")
         return self
 
 

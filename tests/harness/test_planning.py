@@ -8,6 +8,8 @@ import pytest
 from harness.graph import Stage
 from harness.planning import Plan, make_plan
 from harness.suite import load_suite
+from settings.datasets.scenes import Scenes
+from settings.errors import UserError
 from tests.harness.conftest import ONLY_CAM
 
 
@@ -115,3 +117,25 @@ def test_a_weight_file_counts_by_its_content_and_not_by_its_place(tmp_path: Path
     keys = [keys_of(plan_of(f"backbone.weights={path}"), "features") for path in (one, copy, other)]
     assert keys[0] == keys[1]
     assert keys[0].isdisjoint(keys[2])
+
+
+@pytest.mark.parametrize(("report", "split"), [("official", "val"), ("dev", "dev")])
+def test_of_the_split_that_is_reported_all_photos_have_masks_or_none(
+    monkeypatch: pytest.MonkeyPatch, report: str, split: str
+) -> None:
+    """Train may lack some; scores of a part of val would silently be another number."""
+    maskless = {"train_00001", f"{split}_00001", f"{split}_00002"}
+    monkeypatch.setattr(Scenes, "has_mask", lambda self, photo_id: photo_id not in maskless)
+    found = f"scenes/{split}: found 2 of 8 photos without a mask, such as '{split}_00001'; expected"
+    with pytest.raises(UserError, match=f"{found} .* list of {split}; without any masks a run ends with predictions"):
+        plan_of(f"report={report}", "dataset.val=8")
+    maskless -= {f"{split}_00001", f"{split}_00002"}
+    assert plan_of(f"report={report}", "dataset.val=8").rows
+
+
+def test_ceilings_that_have_no_masks_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    references = "references=[all-background, few-shot(2), full-supervision]"
+    assert not any("skipped" in note for note in plan_of(references).notes)
+    monkeypatch.setattr(Scenes, "has_mask", lambda self, photo_id: False)
+    why = "no photo of train and dev has a true mask"
+    assert plan_of(references).notes == (f"skipped: few-shot(2): {why}", f"skipped: full-supervision: {why}")

@@ -123,6 +123,16 @@ def test_photos_of_train_that_no_run_segments_are_shown_without_a_prediction(
     assert drawn["heads"] == ["cam\nlocalization maps", "cam\npseudo label", "truth"]
 
 
+def test_truth_that_no_shown_photo_has_is_no_column_unless_it_is_named(
+    smoke: Finished, tmp_path: Path, drawn: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scenes, "has_mask", lambda self, photo_id: False)
+    shown(smoke, tmp_path, recipes=("cam",))
+    assert drawn["heads"] == ["cam\nlocalization maps", "cam\npseudo label"]
+    shown(smoke, tmp_path, recipes=("cam",), columns=("maps", "truth"))
+    assert drawn["heads"] == ["cam\nlocalization maps", "truth"] and drawn["cells"][FOUR[0], "truth"] is None
+
+
 def test_columns_come_as_they_are_named(smoke: Finished, tmp_path: Path, drawn: dict[str, Any]) -> None:
     shown(smoke, tmp_path, columns=("pseudo_labels", "maps"), recipes=("cam",))
     assert drawn["heads"] == ["cam\npseudo label", "cam\nlocalization maps"]

@@ -279,6 +279,10 @@ def test_photos_without_masks_end_with_pseudo_labels_and_predictions(tmp_path: P
     finished = run_and_gather(load_suite(suite, changes), tmp_path / "store", "serial")
     assert finished.board.rows == ()
     assert "nothing to score" in finished.summary()
+    table = (finished.folder / "table.md").read_text()
+    assert "- skipped: full-supervision: no photo of train and dev has a true mask\n" in table
+    written = "pseudo_labels-cam-clean-0, predictions-cam-clean-0"
+    assert f"- no true masks, so nothing was scored; written: {written}, pseudo_labels-all-background-clean-0" in table
     made = {
         folder.name: {path.stem for path in folder.iterdir()} for folder in finished.folder.iterdir() if folder.is_dir()
     }

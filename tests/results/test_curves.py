@@ -37,6 +37,14 @@ def test_a_panel_a_term_with_thin_lines_and_their_mean() -> None:
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch (the first is 0)", "loss (epoch mean)")
 
 
+def test_one_epoch_has_one_whole_tick() -> None:
+    (axes,) = draw_curves(curves([record("cam", 0, 0, "classification", 0.7)])).axes
+    low, high = axes.get_xlim()
+    assert (low, high) == (-0.5, 0.5)
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0"]
+
+
 def test_several_settings_are_told_apart() -> None:
     frame = curves([*RECORDS, record("cam", 0, 0, "classification", 9.0, setting="few")])
     figure = draw_curves(frame)

@@ -2,7 +2,7 @@
 
 import pickle
 
-from settings.errors import UserError, unknown_name
+from settings.errors import UserError, counted, unknown_name
 
 
 def test_one_line_with_all_four_parts() -> None:
@@ -35,3 +35,8 @@ def test_errors_travel_between_processes() -> None:
     error = UserError("a.png", "b", "c", "d")
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy)) == (UserError, str(error))
+
+
+def test_one_is_singular() -> None:
+    shown = [counted(count, "such photo") for count in (0, 1, 2)] + [counted(2, "class", "classes")]
+    assert shown == ["0 such photos", "1 such photo", "2 such photos", "2 classes"]

@@ -66,7 +66,7 @@ def test_every_mode_comes_out_rgb(tmp_path: Path, mode: str, suffix: str) -> Non
 
 def test_sixteen_bit_grey_is_refused_not_clipped(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 5), 20_000, np.uint16)).save(tmp_path / "p.png")
-    with pytest.raises(UserError, match=r"p\.png: found mode I;16; expected 8 bits a channel"):
+    with pytest.raises(UserError, match=r"p\.png: found mode I;16; expected 8 bits a channel; save it with 8 bits"):
         read_photo(tmp_path / "p.png")
 
 
@@ -82,6 +82,9 @@ def test_files_that_are_no_photos_are_refused_by_name(tmp_path: Path) -> None:
     for name in (*contents, "gif", "folder"):
         with pytest.raises(UserError, match=rf"^\S*{name}\.jpg: found an unreadable image .*expected a JPEG or PNG"):
             read_photo(tmp_path / f"{name}.jpg")
+    for name, what in {"empty": "an empty file", "text": "no JPEG or PNG", "gif": "no JPEG or PNG"}.items():
+        with pytest.raises(UserError, match=rf"^\S*{name}\.jpg: found an unreadable image \({what}\); expected"):
+            read_photo(tmp_path / f"{name}.jpg")
     for read in (read_photo, photo_size):
         with pytest.raises(UserError, match=r"missing\.jpg: found no such file"):
             read(tmp_path / "missing.jpg")
@@ -91,7 +94,7 @@ def test_files_that_are_no_photos_are_refused_by_name(tmp_path: Path) -> None:
 def test_huge_headers_are_refused_before_decoding(tmp_path: Path, side: int, png: Callable[..., bytes]) -> None:
     (tmp_path / "p.png").write_bytes(png(side, side, 8, 2, b""))
     for read in (read_photo, photo_size):
-        with pytest.raises(UserError, match=r"p\.png: found .*pixels"):
+        with pytest.raises(UserError, match=r"p\.png: found .*pixels; expected at most 64000000 pixels; make it"):
             read(tmp_path / "p.png")
 
 

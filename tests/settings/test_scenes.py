@@ -169,7 +169,7 @@ def test_absurd_options_are_refused(option: str, value: float) -> None:
 
 
 def test_an_odd_number_of_classes_is_explained() -> None:
-    with pytest.raises(ValidationError, match="use an even number, 6 or 8"):
+    with pytest.raises(ValidationError, match="an even number, 6 or 8: classes"):
         scenes(classes=7)
 
 

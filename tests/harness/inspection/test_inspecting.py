@@ -74,7 +74,7 @@ def test_counts_and_class_balance(files: Files) -> None:
     assert describe(dataset, gather_facts(dataset)) == [
         "mine: 2 classes, 6 photos",
         "train: 3 photos · 3 readable masks · 30×20",
-        "dev: 1 photos · 1 readable masks · 30×20",
+        "dev: 1 photo · 1 readable mask · 30×20",
         "val: 2 photos · 2 readable masks · 30×20",
         # A stripe is a fifth of a photo: cat has one in t1, t3, d1, v1 of six, dog in t2, t3, v2.
         f"class cat: labels of 2 train, 1 dev, 0 val · {4 / 30:.1%} of the known pixels",
@@ -130,6 +130,42 @@ def test_a_folder_without_masks_has_nothing_to_score(files: Files, capsys: pytes
     assert shown.endswith("nothing found that a run would fail on\n")
 
 
+def test_what_nothing_reads_is_told_one_line_a_kind(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    for photo_id in MASKS:
+        files.mask(photo_id).rename(files.mask(photo_id).with_suffix(".jpg"))
+    (files.root / "images" / "new.png").write_bytes(b"never opened")
+    (files.root / "images" / "new.webp").touch()
+    (files.root / "images" / ".DS_Store").touch()
+    (files.root / "test.txt").write_text("new\n")
+    (files.root / "labels.csv").write_text((files.root / "labels.csv").read_text() + "new,cat\nolder,dog\n")
+    lists = "list their ids in train.txt, dev.txt or val.txt if they are wanted"
+    assert [finding.text for finding in files.findings() if finding.kind == "kinds of files that nothing reads"] == [
+        "nothing reads 1 file of another kind than JPEG and PNG in images/ ('new.webp'); convert them",
+        f"nothing reads 1 file of no listed id in images/ ('new.png'); {lists}",
+        "nothing reads 6 files of another kind than PNG in masks/ ('d1.jpg'); "
+        "save masks as <id>.png, with class indices as values",
+        "nothing reads 1 file beside the lists ('test.txt'); the lists are train.txt, dev.txt, val.txt",
+        f"nothing reads 2 rows of labels.csv, of no listed id ('new'); {lists}",
+    ]
+    assert run("check", files.root) == 0
+    assert "no photo has a mask" in capsys.readouterr().out
+
+
+def test_labels_of_photos_that_cannot_be_opened_are_not_missed(files: Files) -> None:
+    """Dog is taught by t2 and t3 alone."""
+    for photo_id in ("t2", "t3"):
+        files.photo(photo_id).unlink()
+    assert ["no such file" in text for text in texts(files, fails=True)] == [True, True]
+
+
+def test_val_without_a_known_pixel_fails(files: Files) -> None:
+    write_mask(files.mask("v1"), np.full((20, 30), 255, np.uint8))
+    assert texts(files, fails=True) == []
+    write_mask(files.mask("v2"), np.full((20, 30), 255, np.uint8))
+    (text,) = texts(files, fails=True)
+    assert text.startswith("val: no mask has a known pixel, all are 255: nothing can be scored")
+
+
 def test_classes_that_nothing_teaches_or_scores(files: Files) -> None:
     (files.root / "classes.txt").write_text("cat\ndog\nemu\n")
     assert texts(files, fails=True) == ["class 'emu' is no label of any photo of train and dev"]
@@ -155,7 +191,7 @@ def test_check_ends_with_2_where_a_run_would_fail(files: Files, capsys: pytest.C
     files.photo("t1").unlink()
     assert run("check", files.root) == 2
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "a run would fail: 1 errors"
+    assert lines[-1] == "a run would fail: 1 error"
     assert any(line.startswith("error: ") and "t1.jpg: found no such file" in line for line in lines)
 
 
@@ -184,8 +220,16 @@ def test_list_names_every_data_set(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_sheet_spreads_over_splits() -> None:
     dataset = Scenes(ScenesOptions(train=100, dev=0, val=3))
     places = chosen(dataset, 10)
-    assert [place.photo_id for place in places if place.split == "train"] == [f"train_000{i}0" for i in (0, 2, 4, 6, 8)]
+    sevenths = [f"train_000{i:02}" for i in (0, 14, 28, 42, 57, 71, 85)]
+    assert [place.photo_id for place in places if place.split == "train"] == sevenths
     assert [place.photo_id for place in places if place.split == "val"] == list(dataset.splits["val"])
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, (1, 0, 0)), (9, (3, 3, 3)), (30, (16, 4, 10)), (300, (40, 4, 10))])
+def test_what_a_small_split_leaves_goes_to_the_larger_ones(count: int, expected: tuple[int, ...]) -> None:
+    places = chosen(Scenes(ScenesOptions(train=40, dev=4, val=10)), count)
+    assert tuple(sum(place.split == split for place in places) for split in ("train", "dev", "val")) == expected
+    assert len(set(places)) == len(places)
 
 
 def test_show_draws_masks_over_photos(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -202,7 +202,7 @@ def test_photos_may_lack_masks(files: Files) -> None:
         ("train.txt", "a\0b\n", r"train\.txt:1: found id 'a\\x00b'"),
         ("train.txt", "a\nb\na\n", r"train\.txt:3: found id 'a' again"),
         ("val.txt", "v\na\nb\n", r"val\.txt: found photo 'a' of train\.txt again \(2 such photos\)"),
-        ("dev.txt", "v\n", r"dev\.txt: found photo 'v' of val\.txt again"),
+        ("dev.txt", "v\n", r"dev\.txt: found photo 'v' of val\.txt again \(1 such photo\)"),
         ("val.txt", "\n", r"val\.txt: found no photo to use; expected at least one"),
     ],
 )
@@ -285,10 +285,10 @@ def test_ids_with_an_extension(files: Files) -> None:
 def test_masks_that_do_not_fit(files: Files) -> None:
     dataset, path = files.open(), files.root / "masks" / "a.png"
     write_mask(path, np.zeros((10, 8), np.uint8))
-    with pytest.raises(UserError, match=r"a\.png: found 8×10 pixels; expected the photo's 10×8"):
+    with pytest.raises(UserError, match=r"a\.png: found 8×10 pixels; expected the photo's 10×8; make the mask at"):
         dataset.read_mask("a")
     write_mask(path, np.full((8, 10), 4, np.uint8))
-    with pytest.raises(UserError, match=r"a\.png: found mask value 4; expected 0\.\.3 or 255"):
+    with pytest.raises(UserError, match=r"a\.png: found mask value 4; expected 0\.\.3 or 255; correct the mask"):
         dataset.read_mask("a")
     for broken in (b"", path.read_bytes()[:40], b"text"):
         path.write_bytes(broken)

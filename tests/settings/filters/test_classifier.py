@@ -52,7 +52,7 @@ def test_rows_need_not_sum_to_one() -> None:
 
 
 def test_a_threshold_that_no_rule_reads_is_refused() -> None:
-    with pytest.raises(ValidationError, match="belongs to rule: threshold"):
+    with pytest.raises(ValidationError, match="rule: threshold where a threshold is given"):
         AgreementOptions(threshold=0.7)
     with pytest.raises(ValidationError, match="threshold"):
         AgreementOptions(rule="threshold", threshold=float("nan"))
