@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from harness.store import Artefact
 from results.rows import CEILING
 from settings.effort import label_seconds
 from settings.errors import UserError
-from settings.records import Photo, WeakSet
+from settings.records import WeakSet
 from settings.setting import Offer
 
 NAME = "photos.json"
@@ -34,7 +34,6 @@ def to_json(offer: Offer, kept: Collection[str] | None = None) -> dict[str, Any]
         "photos": photos,
         "audit": drops,
         "filtered": gone,
-        "told": _told(offer, weak),
     }
 
 
@@ -67,31 +66,24 @@ def read(artefact: Artefact) -> Mapping[str, Any]:
     return content
 
 
-def row_fields(content: Mapping[str, Any], supervision: str, masks: int) -> dict[str, Any]:
+def row_fields(content: Mapping[str, Any], offer: Offer, supervision: str, masks: int) -> dict[str, Any]:
     """The part of a row that tells of its setting; `masks` were drawn by hand for it.
 
     A control that uses no supervision costs no labels, and a ceiling its masks alone.
     """
-    told = dict(content["told"])
-    labels: float = told.pop("label_seconds")
+    sources = Counter(photo["source"] for photo in content["photos"])
+    extra = sources.total() - sources["target"]
+    classes = offer.weak.label_space.foreground
+    labels = sum(label_seconds(source, count, classes) for source, count in sources.items())
     seconds = (0 if supervision in ("", CEILING) else labels) + label_seconds("mask", masks, 1)
-    return {**told, "training_fingerprint": content["fingerprint"], "label_hours": round(seconds / 3600, 3)}
-
-
-def _told(offer: Offer, weak: WeakSet) -> dict[str, Any]:
-    extra = [photo for photo in weak.photos if photo.source != "target"]
     return {
-        "extra_photos": len(extra),
+        "training_fingerprint": content["fingerprint"],
+        "label_hours": round(seconds / 3600, 3),
+        "extra_photos": extra,
         "extra_dropped": len(offer.audit.drops) if offer.audit else 0,
-        "extra_filtered": len(offer.extra) - len(extra),
-        "extra_in_stage_2": offer.extra_in_stage_2,
+        "extra_filtered": len(offer.extra) - extra,
         "filter": offer.filtering.filter.name if offer.filtering else "",
+        "extra_in_stage_2": bool(offer.extra) and offer.extra_in_stage_2,
         "noise_rate": offer.noise_rate,
         "without_extra": list(offer.classes_without_extra),
-        "label_seconds": _label_seconds(weak.photos, weak.label_space.foreground),
     }
-
-
-def _label_seconds(photos: Sequence[Photo], foreground: int) -> float:
-    counts = Counter(photo.source for photo in photos)
-    return sum(label_seconds(source, count, foreground) for source, count in counts.items())

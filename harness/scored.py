@@ -200,6 +200,7 @@ class Scored:
                 "weak_set": (self.line.blueprint.weak_set(source),),
                 **({"select": (select,)} if select else {}),
             },
+            runtime=source.runtime,
             label=self.line.label_of(f"row {stage} {policy}"),
             group="rows",
         )

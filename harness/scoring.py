@@ -96,7 +96,7 @@ def row(work: Work) -> None:
     costs = lineage.row_fields()
     (weak_set,) = work.inputs["weak_set"]
     told = offered.row_fields(
-        offered.read(weak_set), identity["supervision"], costs["masks_trained"] + costs["masks_chosen"]
+        offered.read(weak_set), work.offer, identity["supervision"], costs["masks_trained"] + costs["masks_chosen"]
     )
     record = Row(**_row_identity(identity), **result, **costs, **told)
     work.attempt.path("sources.json").write_text(json.dumps(lineage.sources()), encoding="utf-8")
