@@ -12,12 +12,14 @@ from results.lines import Column, pipeline_order
 from results.selection import is_ranked
 
 NO_FILTER = "no filter"
+SWEEP = 3
+"""So many noise rates make a curve; `single_label` beside `web` has two."""
 
 
 def plot_noise(frame: pd.DataFrame, path_png: Path, path_svg: Path) -> bool:
-    """Write the figure as PNG and SVG where rows differ in their noise rate; False, and nothing, where they do not."""
+    """Write the figure as PNG and SVG; False, and nothing, where rows have fewer than three noise rates: no sweep."""
     swept = _swept(frame)
-    if swept["noise_rate"].nunique() < 2:
+    if swept["noise_rate"].nunique() < SWEEP:
         return False
     with mpl.rc_context(), sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = _draw(frame, swept)
