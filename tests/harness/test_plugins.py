@@ -116,7 +116,7 @@ def test_every_kind_is_found_and_its_hash_is_in_the_keys_that_it_decides(write: 
         "label": {"meadows"},
         "sweep": {"meadows"},
         "score": {"meadows"},
-        "row": set(),
+        "row": {"meadows"},
     }
     changed = {}
     for name in ("pale", "terse", "meadows"):

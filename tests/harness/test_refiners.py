@@ -64,7 +64,7 @@ def test_refined_maps_have_rows_of_their_own(tmp_path: Path) -> None:
 
 
 def test_refiners_need_a_localizer_and_a_known_name() -> None:
-    with pytest.raises(UserError, match="name a localizer"):
+    with pytest.raises(UserError, match="expected a localizer, whose maps the refiners refine"):
         load_suite("smoke", ("recipes={a: {refiners: [pamr], labeler: all_background}}",))
     with pytest.raises(UserError, match="did you mean 'pamr'"):
         plan_of("recipes.pamr.refiners=[parm]")
