@@ -109,8 +109,8 @@ def _needs_prediction(scored: Scored, subject: Subject) -> Mapping[str, Refs]:
         shards = subject.shards_in(val)
         return {"masks": tuple(line.segment(val, val.shards[shard], [shard], None) for shard in shards)}
     pictures = Pictures(scored)
-    drawn = pictures.predictions() if subject.ids <= {photo.id for photo in pictures.photos} else None
-    return {"masks": (drawn,)} if drawn else {}
+    drawn = pictures.predictions() if subject.ids <= {photo.id for photo in pictures.photos} else ()
+    return {"masks": drawn} if drawn else {}
 
 
 def _draw_pseudo_labels(scored: Scored, subject: Subject, inputs: Inputs) -> list[Column]:

@@ -11,7 +11,7 @@ from harness.graph import Ref
 from harness.scored import Scored
 from settings.records import Photo
 
-VERSION = 3
+VERSION = 4
 """Raised when the drawing changes: it is part of a picture's key."""
 
 
@@ -40,12 +40,9 @@ class Pictures:
         chosen = set(spread(ids, suite.gallery))
         return tuple(photo for photo in line.source.photos if photo.id in chosen)
 
-    def predictions(self) -> Ref | None:
-        """The segmentation of these photos, which nothing else asks for; None where nothing is segmented."""
-        line = self.scored.line
-        if line.parts.segmenter is None or self._last != "segmentation" or not self.photos:
-            return None
-        return line.segment(line.source, self.photos, self._shards(), None)
+    def predictions(self) -> tuple[Ref, ...]:
+        """The segmentation of the shards that hold these photos; none where nothing is segmented."""
+        return self._predictions_of(self._shards()) if self.photos else ()
 
     @property
     def _last(self) -> str | None:
@@ -53,13 +50,13 @@ class Pictures:
         return self.scored.line.blueprint.suite.policies.get("fixed")
 
     def _spread(self) -> Ref:
-        dataset, predictions = self.scored.line.blueprint.dataset, self.predictions()
+        dataset = self.scored.line.blueprint.dataset
         identity = {
             "photos": [photo.id for photo in self.photos],
             "dataset": dataset.identity(),
             "masks": self.scored.line.blueprint.mask_contents(tuple(photo.id for photo in self.photos)),
         }
-        inputs = {**self._maps_and_labels(self._shards()), **({"masks": (predictions,)} if predictions else {})}
+        inputs = self._drawn(self._shards())
         return self._gallery(identity, inputs, self.photos, len(self.photos), "", "photos spread over")
 
     def _by_score(self) -> Ref:
@@ -69,13 +66,22 @@ class Pictures:
         ids = {photo_id for _, shard in reported for photo_id in shard}
         photos = [photo for photo in source.photos if photo.id in ids]
         count = min(self.scored.line.blueprint.suite.gallery, len(photos))
+        shards = [shard for shard, _ in reported]
         inputs = {
-            **self._maps_and_labels([shard for shard, _ in reported]),
+            **self._drawn(shards),
             "scores": self.scored.scores("fixed"),
         }
         return self._gallery(
             {"count": count}, inputs, photos, count, "-by-score", "best, median and worst pseudo labels of"
         )
+
+    def _predictions_of(self, shards: Sequence[int]) -> tuple[Ref, ...]:
+        """The segmentation of whole shards, since the photos that are picked by score are not known yet."""
+        line = self.scored.line
+        if line.parts.segmenter is None or self._last != "segmentation":
+            return ()
+        source = line.source
+        return tuple(line.segment(source, source.shards[shard], [shard], None) for shard in shards)
 
     def _gallery(
         self,
@@ -103,13 +109,15 @@ class Pictures:
             photos=count,
         )
 
-    def _maps_and_labels(self, shards: Sequence[int]) -> dict[str, tuple[Ref, ...]]:
-        line = self.scored.line
+    def _drawn(self, shards: Sequence[int]) -> dict[str, tuple[Ref, ...]]:
+        """What the columns show, by role."""
+        line, predictions = self.scored.line, self._predictions_of(shards)
         refined = {"refined": tuple(line.final_maps(shard) for shard in shards)} if line.parts.refiners else {}
         return {
             "maps": tuple(line.maps(shard) for shard in shards),
             **refined,
             "pseudo_labels": tuple(line.pseudo_labels(shard, None) for shard in shards),
+            **({"masks": predictions} if predictions else {}),
         }
 
     def _shards(self) -> list[int]:

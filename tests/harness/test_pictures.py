@@ -62,13 +62,20 @@ def test_all_recipes_and_settings_are_drawn_on_the_same_photos() -> None:
     spread_out, by_score = galleries("gallery=4")
     assert spread_out.runtime["ids"] == ["train_00000", "train_00006", "train_00012", "train_00018"]
     assert len(by_score.runtime["ids"]) == 24 and by_score.photos == 4
-    assert "scores" in by_score.inputs and "masks" not in by_score.inputs
+    assert "scores" in by_score.inputs
+    assert by_score.inputs["masks"] == spread_out.inputs["masks"]  # one segmentation serves both
+
+
+PREDICTED = {"maps", "pseudo_labels", "masks"}
 
 
 @pytest.mark.parametrize(
     ("overrides", "columns"),
     [
-        (["policies={fixed: segmentation}"], [{"maps", "pseudo_labels", "masks"}, {"maps", "pseudo_labels", "scores"}]),
+        (
+            ["policies={fixed: segmentation}"],
+            [{"maps", "pseudo_labels", "masks"}, {"maps", "pseudo_labels", "masks", "scores"}],
+        ),
         (["policies={fixed: pseudo_labels}"], [{"maps", "pseudo_labels"}, {"maps", "pseudo_labels", "scores"}]),
         (["policies={fixed: maps}"], [{"maps", "pseudo_labels"}]),
         (["gallery=0"], []),
