@@ -14,8 +14,8 @@ from harness.graph import Ref
 from harness.pictures import Pictures
 from harness.scored import Scored
 from harness.source import Source
-from harness.stages import MaskFolders
 from harness.store import Artefact
+from harness.stored import MaskFolders
 from harness.views import views
 from methods.base import Localizer
 from settings.records import Photo

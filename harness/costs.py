@@ -16,6 +16,8 @@ SECONDS_A_PHOTO: Mapping[str, float] = {
     "localizer_apply": 0.01,
     "refiner_fit": 0.3,
     "refiner_apply": 0.2,
+    "cue_fit": 0.05,
+    "cue": 0.02,
     "label": 0.01,
     "segmenter_fit": 0.25,
     "segment": 0.03,
@@ -25,6 +27,7 @@ SECONDS_A_PHOTO: Mapping[str, float] = {
     "classify": 0.005,
     "examine": 0.01,
     "diagnose": 0.1,
+    "examine_cue": 0.006,
 }
 """On one core of a laptop; what is not named here costs next to nothing."""
 CHANNELS_OF_LEVEL = (16, 24, 40, 112, 320)

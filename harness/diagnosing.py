@@ -1,4 +1,4 @@
-"""The stages that measure a trained localizer on dev: its classifier, and how flat its maps are."""
+"""The stages that measure what the rows do not show: classifier and maps of a localizer on dev, and a cue's shapes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from harness.context import Work
+from harness.stored import MaskFolders
 from methods.base import LocalizationMaps
 from results.metrics.classification import mean_average_precision
 from results.metrics.flatness import Flatness, flatness, mean_flatness
+from results.metrics.foreground import Overlap, foreground_iou, overlap
 from results.metrics.miou import nullable
 from settings.records import Mask, WeakSet
 from settings.supervision import LedgerEntry
@@ -69,6 +71,20 @@ def diagnose(work: Work) -> None:
     work.write_ledger(gate.entries())
 
 
+def examine_cue(work: Work) -> None:
+    """Saliency maps against true masks → foreground IoU of each split."""
+    saliency, gate = MaskFolders(work.inputs["cue"]), work.gate("score")
+    splits, overlaps = work.dataset.splits, dict[str, list[Overlap]]()
+    split_of = {photo_id: split for split in ("dev", "train") for photo_id in splits[split]}
+    for done, photo in enumerate(work.photos(), 1):
+        split, map_HW = split_of[photo.id], saliency.saliency(photo.id)
+        assert map_HW is not None
+        overlaps.setdefault(split, []).append(overlap(map_HW, gate.mask(split, photo.id)))
+        work.progress(done)
+    _write(work, {f"foreground IoU of the cue, {split}": foreground_iou(of) for split, of in sorted(overlaps.items())})
+    work.write_ledger(gate.entries())
+
+
 def _by_label(maps: LocalizationMaps, truth_HW: Mask) -> list[Flatness]:
     """One for each label of the photo, at photo size."""
     from methods.upsampling import upsample
@@ -82,4 +98,8 @@ def _write(work: Work, measures: Mapping[str, float], **more: object) -> None:
     work.attempt.path("measures.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-DIAGNOSTIC_STAGES: Mapping[str, Callable[[Work], None]] = {"examine": examine, "diagnose": diagnose}
+DIAGNOSTIC_STAGES: Mapping[str, Callable[[Work], None]] = {
+    "examine": examine,
+    "diagnose": diagnose,
+    "examine_cue": examine_cue,
+}

@@ -1,4 +1,4 @@
-"""What is measured beside the rows, on dev: the classifier inside a localizer, and the flatness of its maps."""
+"""What is measured beside the rows: the classifier inside a localizer, the flatness of its maps, a cue's shapes."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Diagnostics:
-    """The stages that measure a line's localizer; recipes with the same localizer have the same stages."""
+    """The stages that measure a line's localizer and cue; recipes with the same ones have the same stages."""
 
     line: Line
 
     def stages(self) -> list[Ref]:
-        """One for each of the suite's `diagnostics` that this localizer and this data set allow."""
-        plan: Mapping[Diagnostic, Callable[[], Ref | None]] = {"classifier": self._classify, "maps": self._diagnose}
-        found = [plan[name]() for name in self.line.blueprint.suite.diagnostics] if self.line.parts.localizer else []
-        return [ref for ref in found if ref]
+        """One for each of the suite's `diagnostics` that this recipe and this data set allow."""
+        plan: Mapping[Diagnostic, Callable[[], Ref | None]] = {
+            "classifier": self._classify,
+            "maps": self._diagnose,
+            "cue": self._examine_cue,
+        }
+        return [ref for name in self.line.blueprint.suite.diagnostics if (ref := plan[name]())]
 
     def _classify(self) -> Ref | None:
         """The classifier of the fit that left the held-out photos out, on these photos."""
         line, localizer, photos = self.line, self.line.parts.localizer, self.line.held_out()
-        assert localizer is not None
-        if not localizer.trained or type(localizer).scores_NK is Localizer.scores_NK or not photos:
+        if localizer is None or not localizer.trained or type(localizer).scores_NK is Localizer.scores_NK or not photos:
             return None
         fit = line.localizer_fit(held_out=True)
         # What only `apply` reads changes no score.
@@ -57,8 +59,7 @@ class Diagnostics:
     def _diagnose(self) -> Ref | None:
         """The stored maps and the views of photos with masks, from what the maps were made of."""
         line, localizer, photos = self.line, self.line.parts.localizer, self._photos_with_masks()
-        assert localizer is not None
-        if not photos:
+        if localizer is None or not photos:
             return None
         maps = tuple(line.maps(shard) for shard in line.source.shards_of(p.id for p in photos))
         stages = [line.blueprint.graph[ref] for ref in maps]
@@ -76,6 +77,21 @@ class Diagnostics:
         }
         given = {role: refs for role, refs in inputs.items() if refs}
         return self._add("diagnose", "maps", identity, {"maps": maps, **given}, photos)
+
+    def _examine_cue(self) -> Ref | None:
+        """The cue of the photos of dev and train against their masks."""
+        line, cue, dataset = self.line, self.line.parts.cue, self.line.blueprint.dataset
+        masked = {p for split in ("dev", "train") for p in dataset.splits[split] if dataset.has_mask(p)}
+        photos = tuple(photo for photo in line.source.photos if photo.id in masked)
+        if cue is None or not photos:
+            return None
+        identity = {
+            "dataset": dataset.identity(),
+            "masks": line.blueprint.mask_contents(tuple(photo.id for photo in photos)),
+            "purpose": "score",
+        }
+        shards = line.source.shards_of(photo.id for photo in photos)
+        return self._add("examine_cue", "cue", identity, {"cue": tuple(map(line.cue, shards))}, photos)
 
     def _photos_with_masks(self) -> tuple[Photo, ...]:
         line = self.line
@@ -100,12 +116,13 @@ class Diagnostics:
             "diagnostic": diagnostic,
         }
         labels = fingerprint([(photo.id, photo.labels) for photo in photos])
+        places = {"places": line.parts.places("localizer")} if "component" in identity else {}
         return line.blueprint.add(
             kind,
             {**identity, "labels": labels, "version": VERSION},
             threads=line.blueprint.suite.compute.threads,
             inputs=inputs,
-            runtime={**line.source.of(photos), "places": line.parts.places("localizer"), "shown": shown},
+            runtime={**line.source.of(photos), **places, "shown": shown},
             label=line.label_of(f"diagnostics of the {diagnostic}"),
             group=line.group("diagnostics"),
             photos=len(photos),

@@ -29,14 +29,31 @@ class Line(MappedLine):
         if cue.reads_masks:
             _check_simulation(dataset, self.parts.names["cue"])
             identity |= {"masks": self.blueprint.mask_contents(tuple(photo.id for photo in photos))}
+        inputs: dict[str, tuple[Ref, ...]] = {"weights": (self.cue_fit(),)} if cue.trained else {}
+        if requests := cue.apply_features():
+            inputs["features"] = self.blueprint.features(self.source, requests, None, [shard])
         return self.blueprint.add(
             "cue",
             {**identity, **files_identity(cue, photos)},
+            threads=self.blueprint.suite.compute.threads if inputs else None,
+            inputs=inputs,
             runtime={**self.source.of(photos), "places": self.parts.places("cue")},
             label=f"{self.parts.names['cue']} · {self.source.name} · saliency {shard}",
             group=f"{self.parts.names['cue']} · saliency",
             photos=len(photos),
         )
+
+    @once
+    def cue_fit(self) -> Ref:
+        """Training the cue on all photos of the setting."""
+        cue, every = self.parts.cue, range(len(self.source.shards))
+        assert cue is not None
+        inputs = {
+            "weak_set": (self.blueprint.weak_set(self.source),),
+            "features": self.blueprint.features(self.source, cue.fit_features(), None, every),
+        }
+        name = self.parts.names["cue"]
+        return self.fit_stage("cue_fit", self.parts.identity("cue", fit=True), inputs, self.group(f"{name} fit"))
 
     @once
     def pseudo_labels(self, shard: int, choice: Ref | None) -> Ref:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import cycle, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import offered
@@ -15,11 +14,11 @@ from harness.context import Work
 from harness.diagnosing import DIAGNOSTIC_STAGES
 from harness.filtering import FILTER_STAGES, read_kept
 from harness.scoring import ROW_STAGES
-from harness.store import Artefact
-from methods.base import FeatureRequest, Fit, LocalizationMaps, Localized, PseudoLabelled, Saliency
-from settings.masks import read_mask, write_mask
+from harness.stored import MapShards, MaskFolders
+from methods.base import FeatureRequest, Fit, Localized, PseudoLabelled
+from settings.masks import write_mask
 from settings.records import Mask
-from settings.saliency import read_saliency, write_saliency
+from settings.saliency import write_saliency
 from settings.supervision import LedgerEntry
 
 if TYPE_CHECKING:
@@ -116,6 +115,12 @@ def label(work: Work) -> None:
     _write_masks(work, masks)
 
 
+def cue_fit(work: Work) -> None:
+    """Stored features of the setting's photos, without their labels → a cue's weights."""
+    photos = [photo.without_labels() for photo in work.weak_set.photos]
+    _write_fit(work, work.component("cue").fit(photos, work.bank(), work.backbone, work.context))
+
+
 def cue(work: Work) -> None:
     """Photos of a shard → saliency maps; those that are simulated from true masks read them through the gate."""
     part, photos = work.component("cue"), work.photos()
@@ -123,7 +128,7 @@ def cue(work: Work) -> None:
         gate = work.gate("simulate")
         maps = (part.simulate(photo.id, gate.mask_of(photo.id)) for photo in photos)
     else:
-        maps = part.apply(photos)
+        maps = part.apply(photos, work.weights(), work.bank(), work.context)
     for done, (photo, map_HW) in enumerate(zip(photos, maps, strict=True), 1):
         write_saliency(work.attempt.path(f"{photo.id}.png"), map_HW)
         work.progress(done)
@@ -206,47 +211,6 @@ def _gallery_rows(work: Work) -> list[Row]:
     return [Row(photos[pick.image], f"{pick.place}: mIoU {pick.miou:.3f}") for pick in picks]
 
 
-class MapShards:
-    """Localization maps of several shards by photo id; a shard is read when one of its photos is first asked for."""
-
-    def __init__(self, artefacts: Sequence[Artefact]) -> None:
-        from methods.localization import ids_of
-
-        self._paths = [artefact.path("maps.safetensors") for artefact in artefacts]
-        self._place = {photo_id: path for path in self._paths for photo_id in ids_of(path)}
-        self._read: dict[Path, dict[str, LocalizationMaps]] = {}
-
-    def __contains__(self, photo_id: str) -> bool:
-        return photo_id in self._place
-
-    def of(self, photo_id: str) -> LocalizationMaps:
-        """The photo's maps; KeyError where no shard has them."""
-        from methods.localization import read_maps
-
-        path = self._place[photo_id]
-        if path not in self._read:
-            self._read[path] = {record.photo_id: record for record in read_maps(path)}
-        return self._read[path][photo_id]
-
-
-class MaskFolders:
-    """Masks of several shards by photo id."""
-
-    def __init__(self, artefacts: Sequence[Artefact]) -> None:
-        self._paths = {name: artefact.path(name) for artefact in artefacts for name in artefact.record["files"]}
-
-    def __contains__(self, photo_id: str) -> bool:
-        return f"{photo_id}.png" in self._paths
-
-    def read(self, photo_id: str) -> Mask:
-        """uint8 (H, W)."""
-        return read_mask(self._paths[f"{photo_id}.png"])
-
-    def saliency(self, photo_id: str) -> Saliency | None:
-        """The same of saliency maps; None where there is none."""
-        return read_saliency(self._paths[f"{photo_id}.png"]) if photo_id in self else None
-
-
 def _request(work: Work) -> FeatureRequest:
     return FeatureRequest(work.identity["scale"], work.identity["flip"], work.identity["level"])
 
@@ -274,6 +238,7 @@ STAGES: Mapping[str, Callable[[Work], None]] = {
     "weak_set": weak_set,
     "localizer_fit": localizer_fit,
     "localizer_apply": localizer_apply,
+    "cue_fit": cue_fit,
     "cue": cue,
     "reveal": reveal,
     "refiner_fit": refiner_fit,

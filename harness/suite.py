@@ -20,7 +20,7 @@ from settings.records import fingerprint
 SUITES = Path(__file__).parent.parent / "settings" / "suites"
 RecipeName = Annotated[str, Field(pattern=r"^\w[\w+.-]*$")]
 ScoredStage = Literal["maps", "pseudo_labels", "segmentation"]
-Diagnostic = Literal["classifier", "maps"]
+Diagnostic = Literal["classifier", "maps", "cue"]
 
 
 class Recipe(Options):
@@ -83,7 +83,9 @@ class Suite(Options):
         "official", description="dev: score everything on dev's masks instead, to choose options that are then declared"
     )
     diagnostics: tuple[Diagnostic, ...] = Field(
-        (), description="on dev: the classifier's mAP (of a fit of its own, without a fifth of dev), the maps' flatness"
+        (),
+        description="on dev: the classifier's mAP (of a fit of its own, without a fifth of dev), the maps' flatness; "
+        "on dev and train: the cue's foreground IoU",
     )
     compute: Compute = Compute()
     gallery: int = Field(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     """Named tensors, as they are stored in safetensors; a fine-tuned backbone's names begin with `backbone.`."""
 
 Saliency: TypeAlias = NDArray[np.uint8]
-"""How likely each pixel belongs to any object, 0–255, (H, W)."""
+"""How likely each pixel belongs to any object, 0–255, (H, W); from 128 on it rather does."""
 TrainingMode = Literal["frozen", "fine_tuned"]
 """Whether only heads are trained, on stored features, or the backbone too."""
 
@@ -245,17 +245,33 @@ class Refiner(Part):
 
 
 class Cue(Part):
-    """Photos → where they show objects at all, without saying which (saliency)."""
+    """Photos → where they show objects at all, without saying which (saliency). Features are the frozen backbone's."""
 
     reads_masks: ClassVar[bool] = False
     """True for a cue that is simulated from true masks, which the harness then hands to `simulate`."""
+    trained: ClassVar[bool] = False
+    """True for a cue with a `fit`; else its weights are empty."""
 
     @property
     def supervision(self) -> str:
         """A supervised salient-object network, unless a cue says otherwise."""
         return "S"
 
-    def apply(self, photos: Sequence[Photo]) -> Iterator[Saliency]:
+    def fit_features(self) -> tuple[FeatureRequest, ...]:
+        """The features that `fit` reads."""
+        return ()
+
+    def apply_features(self) -> tuple[FeatureRequest, ...]:
+        """The features that `apply` reads."""
+        return ()
+
+    def fit(self, photos: Sequence[Photo], bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
+        """Train on photos without labels; called only where `trained`."""
+        raise NotImplementedError
+
+    def apply(
+        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> Iterator[Saliency]:
         """One saliency map a photo at photo size; not called where `reads_masks`."""
         raise NotImplementedError
 

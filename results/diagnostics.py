@@ -1,4 +1,4 @@
-"""What was measured of trained localizers beside the rows: one record a measure, as a table and as CSV."""
+"""What was measured of localizers and cues beside the rows: one record a measure, as a table and as CSV."""
 
 import csv
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from results.tables import Table
 
 @dataclass(frozen=True)
 class Measured:
-    """One measure of one localizer; where its stage failed there is no value, no measure's name, and a reason."""
+    """One measure of one localizer or cue; where its stage failed there is a reason instead of a name and a value."""
 
     recipe: str
     setting: str
@@ -43,7 +43,7 @@ def table(records: Sequence[Measured]) -> Table:
     With a hole among its rng seeds a diagnostic has no means: it is one line with a mark, and the reasons below.
     """
     lines: list[tuple[str, ...]] = []
-    notes = ["measured on dev; mean ± standard deviation over rng seeds"]
+    notes = ["measured on dev where nothing else is said; mean ± standard deviation over rng seeds"]
     ordered = sorted(records, key=lambda record: record.line)
     for line, group in groupby(ordered, key=lambda record: record.line):
         members = list(group)

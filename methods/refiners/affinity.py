@@ -56,6 +56,7 @@ class Affinity(Refiner):
     options_model = AffinityOptions
     options: AffinityOptions
     apply_options = frozenset({"beta", "log2_steps", "background_power"})
+    version = 2
     trained = True
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:

@@ -95,15 +95,17 @@ def check_localizer(localizer: Any, toy: Toy, context: Callable[..., Any]) -> No
 
 
 def check_cue(cue: Any, toy: Toy, context: Callable[..., Any]) -> None:
-    """Saliency at photo size, from photos or, in a simulation, from true masks."""
+    """Saliency at photo size, from photos (without labels) or, in a simulation, from true masks."""
+    photos = [photo.without_labels() for photo in (toy.weak.photos if cue.trained else PHOTOS)]
     rng = np.random.default_rng(0)
-    truths = [rng.integers(0, 3, SIZE).astype(np.uint8) for _ in PHOTOS]
+    truths = [rng.integers(0, 3, SIZE).astype(np.uint8) for _ in photos]
     if cue.reads_masks:
-        runs = [[cue.simulate(photo.id, mask) for photo, mask in zip(PHOTOS, truths, strict=True)] for _ in range(2)]
+        runs = [[cue.simulate(photo.id, mask) for photo, mask in zip(photos, truths, strict=True)] for _ in range(2)]
     else:
-        runs = [list(cue.apply(PHOTOS)) for _ in range(2)]
-    for first, second in zip(*runs, strict=True):
-        assert (first.shape, first.dtype) == (SIZE, np.uint8)
+        weights = cue.fit(photos, toy.bank, SMALL, context()).weights if cue.trained else {}
+        runs = [list(cue.apply(photos, weights, toy.bank, context())) for _ in range(2)]
+    for photo, first, second in zip(photos, *runs, strict=True):
+        assert (first.shape, first.dtype) == (photo.image().shape[:2], np.uint8)
         assert np.array_equal(first, second)
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from methods.cues.folder import Folder, FolderOptions
 from settings.errors import UserError
 from settings.records import Photo
+from tests.methods.conftest import MemoryBank, Surroundings
 
 
 def photo(photo_id: str = "a", source: str = "target") -> Photo:
@@ -19,11 +20,15 @@ def cue(root: Path, **options: object) -> Folder:
     return Folder(FolderOptions(root=str(root), **options))
 
 
+def maps_of(folder: Folder, *photos: Photo) -> list[np.ndarray]:
+    return list(folder.apply(photos, {}, MemoryBank({}, {}), Surroundings(Path())))
+
+
 def test_maps_come_as_they_are_in_the_order_of_the_photos(tmp_path: Path) -> None:
     maps = {name: np.random.default_rng(k).integers(0, 256, (3, 5), np.uint8) for k, name in enumerate("ab")}
     for name, map_HW in maps.items():
         Image.fromarray(map_HW).save(tmp_path / f"{name}.png")
-    read = list(cue(tmp_path).apply([photo("b"), photo("a")]))
+    read = maps_of(cue(tmp_path), photo("b"), photo("a"))
     assert np.array_equal(read[0], maps["b"])
     assert np.array_equal(read[1], maps["a"])
     assert cue(tmp_path).files(photo("a")) == (tmp_path / "a.png",)
@@ -50,7 +55,7 @@ def test_what_is_no_saliency_map_is_refused(tmp_path: Path, pixels: np.ndarray |
     if pixels is not None:
         Image.fromarray(pixels).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=rf"a\.png: {message}"):
-        list(cue(tmp_path).apply([photo()]))
+        maps_of(cue(tmp_path), photo())
 
 
 def test_ids_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:

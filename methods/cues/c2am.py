@@ -1,0 +1,158 @@
+"""C²AM (Xie et al., CVPR 2022): where photos show objects, learned from the photos alone. On features of the frozen
+backbone; formulas in METHODS.md §7."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from methods.base import (
+    BackboneOptions,
+    Cue,
+    FeatureBank,
+    FeatureRequest,
+    Fit,
+    Saliency,
+    StageContext,
+    TrainingOptions,
+)
+from settings.options import Options
+from settings.records import Photo
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from methods.base import Weights
+    from methods.inputs import Inputs
+
+LEVELS = (3, 4)
+"""The last two of the backbone, concatenated."""
+
+
+class C2amOptions(Options):
+    """Training, the passes whose logits are summed, and where foreground begins."""
+
+    alpha: float = Field(0.25, ge=0, le=10, description="how fast a pair's weight falls with its rank")
+    training: TrainingOptions = TrainingOptions(epochs=5, batch=128, learning_rate=0.05)
+    scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field((1.0,), min_length=1, max_length=8)
+    flip: bool = Field(True, description="add the mirrored photo at inference")
+    threshold: float = Field(0.4, gt=0, lt=1, description="of the map's maximum: what becomes a saliency of ½")
+
+
+class C2am(Cue):
+    """The map divided by its maximum, bent so that the threshold is a saliency of ½."""
+
+    options_model = C2amOptions
+    options: C2amOptions
+    apply_options = frozenset({"scales", "flip", "threshold"})
+    trained = True
+
+    @property
+    def supervision(self) -> str:
+        """None."""
+        return ""
+
+    def fit_features(self) -> tuple[FeatureRequest, ...]:
+        """Both levels, plain and mirrored."""
+        return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in LEVELS)
+
+    def apply_features(self) -> tuple[FeatureRequest, ...]:
+        """Both levels, every scale, plain and mirrored."""
+        flips = (False, True) if self.options.flip else (False,)
+        passes = [(scale, flip) for scale in self.options.scales for flip in flips]
+        return tuple(FeatureRequest(scale, flip, level) for scale, flip in passes for level in LEVELS)
+
+    def fit(self, photos: Sequence[Photo], bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
+        """Contrast of foreground and background, on photos mirrored at random.
+
+        The paper decides by the border strips after the first epoch whether the map shows the background; here the
+        last weights decide, over all photos.
+        """
+        import torch
+
+        from methods.inputs import FrozenInputs
+        from methods.networks.c2am import ForegroundHead, contrast_loss
+        from methods.training import groups_of, named_tensors, train
+
+        torch.manual_seed(context.rng_seed)
+        inputs, training = FrozenInputs(photos, LEVELS, bank, context.device), self.options.training
+        head = ForegroundHead(sum(inputs.channels)).to(context.device)
+
+        def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
+            features_BCHW = joined(inputs(rows, rng.random(len(rows)) < 0.5))
+            loss = contrast_loss(features_BCHW, head(features_BCHW).float().sigmoid(), self.options.alpha)
+            return {"between": loss.between, "foreground": loss.foreground, "background": loss.background}
+
+        log = train(head, groups_of(head), len(photos), step, training, context)
+        head.eval()
+        inverted = torch.tensor([_shows_background(head, inputs, len(photos))])
+        return Fit({**named_tensors(head=head), "inverted": inverted}, log)
+
+    def apply(
+        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> Iterator[Saliency]:
+        """One map a photo at photo size."""
+        from methods.networks.c2am import ForegroundHead
+        from methods.training import part_of
+
+        head = ForegroundHead.of_state(part_of(weights, "head")).to(context.device).eval()
+        inverted = bool(weights["inverted"])
+        for photo in photos:
+            map_HW = self._map(head, inverted, photo, bank, context.device)
+            bent_HW = np.interp(map_HW, (0, self.options.threshold, 1), (0, 0.5, 1))
+            saliency_HW: Saliency = (bent_HW * 255).round().astype(np.uint8)
+            yield saliency_HW
+
+    def _map(
+        self, head: nn.Module, inverted: bool, photo: Photo, bank: FeatureBank, device: str
+    ) -> NDArray[np.float32]:
+        """The logits of all passes summed (1 − logit where the head shows the background), ReLU, over the maximum."""
+        import torch
+        from torch.nn.functional import interpolate
+
+        from methods.features import batches
+
+        size, requests = bank.image_size(photo.id), self.apply_features()
+        total_HW = torch.zeros(size, device=device)
+        with torch.inference_mode():
+            for levels in batches(requests, len(LEVELS)):
+                features = [bank.features_BCHW([photo.id], [request]).to(device) for request in levels]
+                logits_1HW = head(joined(features)).float()
+                logits_1HW = logits_1HW.flip(2) if levels[0].flip else logits_1HW
+                total_HW += interpolate(logits_1HW[None], size=size, mode="bilinear", align_corners=False)[0, 0]
+        shown_HW = (len(requests) / len(LEVELS) - total_HW if inverted else total_HW).relu()
+        map_HW: NDArray[np.float32] = (shown_HW / shown_HW.max().clamp_min(1e-8)).cpu().numpy()
+        return map_HW
+
+
+def joined(levels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The channels of all levels (B, C, h, w), at the grid of the first."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    grid = levels[0].shape[2:]
+    resized = [
+        level if level.shape[2:] == grid else interpolate(level, size=grid, mode="bilinear", align_corners=False)
+        for level in levels
+    ]
+    return torch.cat(resized, 1)
+
+
+def _shows_background(head: nn.Module, inputs: Inputs, photos: int) -> bool:
+    """Whether most of the border is what the head calls foreground."""
+    import torch
+
+    from methods.features import batches
+    from methods.networks.c2am import border_mean
+
+    means = []
+    with torch.inference_mode():
+        for rows in batches(range(photos), 64):
+            features_BCHW = joined(inputs(np.array(rows), np.zeros(len(rows), np.bool_)))
+            means += [border_mean(head(features_BCHW).float().sigmoid())] * len(rows)
+    return sum(means) > len(means) / 2
