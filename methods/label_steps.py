@@ -44,10 +44,8 @@ def affinity_labels(
     """
     _same_size(maps_CHW, image_HWC_uint8)
     rest_HW = 1 - maps_CHW.max(0, initial=0)
-    sure, wide = (
-        _segmented(_with_background(rest_HW**power, maps_CHW), image_HWC_uint8, refiner, _psa_crf)
-        for power in (low, high)
-    )
+    both = [_with_background(rest_HW**power, maps_CHW) for power in (low, high)]
+    sure, wide = _segmented(both, image_HWC_uint8, refiner, _psa_crf)
     return _named(np.where(wide == 0, 0, np.where(sure == 0, -1, sure)), class_ids)
 
 
@@ -64,10 +62,8 @@ def irn_labels(
     Where refined segmentations contradict each other the class wins, as in the released program.
     """
     _same_size(maps_CHW, image_HWC_uint8)
-    sure, wide = (
-        _segmented(_with_background(np.full(maps_CHW.shape[1:], score), maps_CHW), image_HWC_uint8, refiner, _irn_crf)
-        for score in (foreground, background)
-    )
+    both = [_with_background(np.full(maps_CHW.shape[1:], score), maps_CHW) for score in (foreground, background)]
+    sure, wide = _segmented(both, image_HWC_uint8, refiner, _irn_crf)
     return _named(np.where(sure > 0, sure, np.where(wide == 0, 0, -1)), class_ids)
 
 
@@ -87,25 +83,27 @@ def _named(winner_HW: NDArray[np.int64], class_ids: Sequence[int]) -> Mask:
     return named_HW
 
 
-def _segmented(scores_SHW: Scores, image_HWC_uint8: Image, refiner: LabelRefiner, crf: Crf) -> NDArray[np.int64]:
-    """Index of the highest score, ties to the lowest; background is index 0."""
+def _segmented(
+    both: Sequence[Scores], image_HWC_uint8: Image, refiner: LabelRefiner, crf: Crf
+) -> list[NDArray[np.int64]]:
+    """Of each, the index of the highest score, ties to the lowest; background is index 0."""
     if refiner == "pamr":
-        scores_SHW = _pamr(image_HWC_uint8, scores_SHW)
+        both = _pamr(both, image_HWC_uint8)
     # The package wants two classes; one alone wins anyway.
-    if refiner == "dense_crf" and len(scores_SHW) > 1:
-        scores_SHW = crf(image_HWC_uint8, scores_SHW)
-    winner_HW: NDArray[np.int64] = scores_SHW.argmax(0)
-    return winner_HW
+    if refiner == "dense_crf" and len(both[0]) > 1:
+        both = [crf(image_HWC_uint8, scores_SHW) for scores_SHW in both]
+    return [scores_SHW.argmax(0) for scores_SHW in both]
 
 
-def _pamr(image_HWC_uint8: Image, scores_SHW: Scores) -> Scores:
+def _pamr(both: Sequence[Scores], image_HWC_uint8: Image) -> list[Scores]:
+    """All in one pass: most of the work is the image's."""
     import torch
 
     from methods.networks.pamr import pamr
 
     image_3HW = torch.from_numpy(np.ascontiguousarray(image_HWC_uint8)).permute(2, 0, 1)
-    refined_SHW: Scores = pamr(torch.from_numpy(scores_SHW)[None], image_3HW[None])[0].numpy()
-    return refined_SHW
+    refined_CHW: Scores = pamr(torch.from_numpy(np.concatenate(both))[None], image_3HW[None])[0].numpy()
+    return np.split(refined_CHW, len(both))
 
 
 def _psa_crf(image_HWC_uint8: Image, scores_SHW: Scores) -> Scores:

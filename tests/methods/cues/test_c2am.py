@@ -1,0 +1,100 @@
+"""C²AM on the toy set: objects are found without a label, whichever side the network calls foreground."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from methods.base import BackboneOptions, FeatureRequest, TrainingOptions
+from methods.cues.c2am import C2am, C2amOptions
+from results.metrics.foreground import foreground_iou, overlap
+from settings.records import LabelSpace, WeakSet
+from tests.methods.conftest import MemoryBank, Toy, make_photo
+
+SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64, output_stride=8)
+OPTIONS = C2amOptions(training=TrainingOptions(epochs=10, batch=16, learning_rate=0.1))
+
+
+@pytest.fixture
+def toy() -> Toy:
+    """Photos of 64² pixels with one object, a square off the border; objects and background have a texture each."""
+    rng = np.random.default_rng(3)
+    features: dict[int, dict[str, np.ndarray]] = {3: {}, 4: {}}
+    truth, small = {}, {}
+    for index in range(64):
+        photo_id, (top, left) = f"p{index:02d}", rng.integers(1, 4, 2)
+        small[photo_id] = np.zeros((8, 8), np.uint8)
+        small[photo_id][top : top + 4, left : left + 4] = 1 + index % 3
+        truth[photo_id] = small[photo_id].repeat(8, 0).repeat(8, 1)
+        for level in features:
+            object_HW = small[photo_id] > 0
+            textures = np.stack([~object_HW, object_HW, np.zeros_like(object_HW)])
+            features[level][photo_id] = (textures + 0.1 * rng.random(textures.shape)).astype(np.float32)
+    photos = tuple(make_photo(photo_id) for photo_id in truth)
+    bank = MemoryBank(features, dict.fromkeys(truth, (64, 64)))
+    return Toy(WeakSet(photos, LabelSpace(("a", "b", "c"))), bank, truth, small)
+
+
+@pytest.mark.parametrize("rng_seed", [0, 1, 2])
+def test_objects_are_found(rng_seed: int, toy: Toy, surroundings: Callable[..., Any]) -> None:
+    cue, context = C2am(OPTIONS), surroundings(rng_seed=rng_seed)
+    fit = cue.fit(toy.weak.photos, toy.bank, SMALL, context)
+    maps = list(cue.apply(toy.weak.photos, fit.weights, toy.bank, context))
+    truths = [toy.truth[photo.id] for photo in toy.weak.photos]
+    found = foreground_iou(overlap(*pair) for pair in zip(maps, truths, strict=True))
+    everything = foreground_iou(overlap(np.full_like(truth, 255), truth) for truth in truths)
+    assert everything == 0.25
+    assert found > 0.7
+    assert list(fit.log[0]) == ["epoch", "learning_rate", "between", "foreground", "background"]
+
+
+def test_an_inverted_network_gives_the_same_map(toy: Toy, surroundings: Callable[..., Any]) -> None:
+    """The logits of a network with negated weights, called inverted, are 1 + those of the plain one."""
+    cue, photo, context = C2am(OPTIONS), toy.weak.photos[0], surroundings()
+    weights = cue.fit(toy.weak.photos, toy.bank, SMALL, context).weights
+    negated = dict(weights, inverted=~weights["inverted"])
+    negated["head.activation.weight"] = -weights["head.activation.weight"]
+    shift = 1 if bool(weights["inverted"]) else -1
+    negated["head.norm.running_mean"] = -weights["head.norm.running_mean"]
+    negated["head.norm.running_mean"] -= shift * (weights["head.norm.running_var"] + 1e-5).sqrt()
+    ((first,), (second,)) = (cue.apply([photo], w, toy.bank, context) for w in (weights, negated))
+    assert np.abs(first.astype(int) - second).max() <= 1
+
+
+def test_the_threshold_becomes_a_saliency_of_one_half(toy: Toy, surroundings: Callable[..., Any]) -> None:
+    weights = C2am(OPTIONS).fit(toy.weak.photos, toy.bank, SMALL, surroundings()).weights
+    maps = {}
+    for threshold in (0.5, 0.2):
+        cue = C2am(OPTIONS.model_copy(update={"threshold": threshold}))
+        (maps[threshold],) = cue.apply(toy.weak.photos[:1], weights, toy.bank, surroundings())
+    assert maps[0.5].max() == maps[0.2].max() == 255
+    expected = np.interp(maps[0.5] / 255, (0, 0.2, 1), (0, 0.5, 1)) * 255
+    assert np.abs(maps[0.2] - expected).max() <= 2
+
+
+def test_passes_are_every_scale_plain_and_mirrored_at_both_levels() -> None:
+    cue = C2am(C2amOptions(scales=(1.0, 0.5), flip=True))
+    expected = [FeatureRequest(s, f, level) for s in (1.0, 0.5) for f in (False, True) for level in (3, 4)]
+    assert list(cue.apply_features()) == expected
+    assert C2am(C2amOptions(flip=False)).apply_features() == (FeatureRequest(level=3), FeatureRequest(level=4))
+    assert cue.supervision == ""
+
+
+def test_a_mirrored_pass_is_mirrored_back(toy: Toy, surroundings: Callable[..., Any]) -> None:
+    """The toy bank gives exactly mirrored features; a symmetric kernel then gives the same map twice."""
+    weights = C2am(OPTIONS).fit(toy.weak.photos, toy.bank, SMALL, surroundings()).weights
+    kernel = weights["head.activation.weight"]
+    weights["head.activation.weight"] = (kernel + kernel.flip(3)) / 2
+    plain, both = (
+        next(
+            iter(
+                C2am(OPTIONS.model_copy(update={"flip": f})).apply(
+                    toy.weak.photos[:1], weights, toy.bank, surroundings()
+                )
+            )
+        )
+        for f in (False, True)
+    )
+    assert torch.equal(torch.from_numpy(plain), torch.from_numpy(both))
