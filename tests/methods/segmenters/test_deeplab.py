@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from methods.base import BackboneOptions, PseudoLabelled, TrainingOptions
 from methods.networks.backbones import build
-from methods.segmenters.deeplab import DeepLab, DeepLabOptions, argmax_at, mean_cross_entropy, resize_nearest
+from methods.segmenters.deeplab import DeepLab, DeepLabOptions, mean_cross_entropy, resize_nearest
+from methods.segmenting import argmax_at
 from methods.training import part_of
 
 SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64, output_stride=8)
