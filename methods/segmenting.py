@@ -32,7 +32,7 @@ CRF: Mapping[str, Any] = {
 }
 """The kernels that DeepLab v2 with ResNet-101 was released with for PASCAL VOC (Chen et al., TPAMI 2018)."""
 SIDES = (32, 2048)
-"""The least and the largest side of a photo that a backbone takes, as in `backbone.size`."""
+"""The least and the largest side (pixels) that photos are resized to, as in `backbone.size`."""
 
 
 class Pass(NamedTuple):
@@ -96,7 +96,7 @@ def variants_of(
     """The segmenter once for each of `changes`: what a change sets replaces that of its own `inference`.
 
     The segmenter alone where it learns nothing or knows no variants. Raises UserError for a variant that comes twice,
-    for a scale whose copies the backbone cannot take, and for a CRF that is not installed.
+    for a scale whose copies are too small or too large, and for a CRF that is not installed.
     """
     own = segmenter.options
     if not (segmenter.trained and isinstance(own, SegmenterOptions)):
@@ -116,15 +116,13 @@ def variants_of(
 
 
 def _check_sides(requests: Sequence[FeatureRequest], backbone: BackboneOptions) -> None:
-    """Feature levels fit onto each other where the side is a multiple of the output stride."""
-    (least, most), stride = SIDES, backbone.output_stride
+    least, most = SIDES
     for request in requests:
         side = round(backbone.size * request.scale)
-        if side % stride or not least <= side <= most:
-            nearest = min(max(round(side / stride) * stride, least), most) / backbone.size
+        if not least <= side <= most:
             found = f"scale {request.scale:g}, at which photos have a side of {side} pixels"
-            expected = f"a multiple of {stride} (backbone.output_stride) from {least} to {most} pixels"
-            raise UserError("segment", found, expected, f"the nearest scale is {nearest:.4g}")
+            within = f"a scale from {least / backbone.size:.3g} to {most / backbone.size:.3g}"
+            raise UserError("segment", found, f"{least} to {most} pixels", f"of {backbone.size}: {within}")
 
 
 def mask_of(logits: Sequence[torch.Tensor], size: tuple[int, int], inference: Inference, photo: Photo) -> Mask:

@@ -68,7 +68,7 @@ class DeepLab(Segmenter):
 
         torch.manual_seed(context.rng_seed)
         inputs = training_inputs(data.photos, LEVELS, bank, backbone, context.device)
-        head = self._head(inputs, data.label_space.foreground + 1, backbone).to(context.device)
+        head = self._head(inputs, data.label_space.foreground + 1).to(context.device)
         masks_NHW = torch.from_numpy(_small_masks(data, backbone.size // 4)).to(context.device)
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
@@ -99,7 +99,7 @@ class DeepLab(Segmenter):
         from methods.training import part_of
 
         state = part_of(weights, "head")
-        head = DeepLabHead.of_state(state, self.options.atrous_rates, backbone.output_stride).to(context.device).eval()
+        head = DeepLabHead.of_state(state, self.options.atrous_rates).to(context.device).eval()
         inference = self.options.inference
         for batch in batches(photos, 8):
             ids = [photo.id for photo in batch]
@@ -107,11 +107,11 @@ class DeepLab(Segmenter):
             for photo, *logits_CHW in zip(batch, *logits, strict=True):
                 yield mask_of(logits_CHW, bank.image_size(photo.id), inference, photo)
 
-    def _head(self, inputs: Inputs, classes: int, backbone: BackboneOptions) -> DeepLabHead:
+    def _head(self, inputs: Inputs, classes: int) -> DeepLabHead:
         from methods.networks.deeplab import DeepLabHead
 
         low, high = inputs.channels
-        return DeepLabHead(low, high, classes, self.options.width, self.options.atrous_rates, backbone.output_stride)
+        return DeepLabHead(low, high, classes, self.options.width, self.options.atrous_rates)
 
 
 def _logits_BCHW(head: DeepLabHead, ids: Sequence[str], one: Pass, bank: FeatureBank, device: str) -> torch.Tensor:

@@ -149,7 +149,7 @@ def _logits_CHW(network: Backbone, head: LargeFovHead, image: Image, one: Pass, 
     if one.scale != 1:
         height, width = (max(1, round(length * one.scale)) for length in image.shape[:2])
         image = resize(image, height, width)
-    image_BHWC = (image[:, ::-1] if one.flip else image)[None]
+    image_BHWC = np.array((image[:, ::-1] if one.flip else image)[None])
     with torch.inference_mode():
         logits_CHW: torch.Tensor = head(network(network.to_input(image_BHWC).to(device))[-1]).float()[0]
     return logits_CHW.flip(2) if one.flip else logits_CHW
