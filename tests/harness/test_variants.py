@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.costs import Costs
 from harness.estimate import estimate
 from harness.gathering import run_and_gather
 from harness.graph import Stage
 from harness.planning import Plan, make_plan
+from harness.store import Store
 from harness.suite import load_suite
 from results.per_image import read_table
 from settings.errors import UserError
@@ -69,6 +71,15 @@ def test_the_plan_tells_what_more_passes_cost(tmp_path: Path) -> None:
 
     one, two = features_of_val(), features_of_val("segment=[{}, {flip: true}]")
     assert two == pytest.approx(2 * one, rel=0.01)
+
+
+def test_passes_and_a_crf_take_their_time(tmp_path: Path) -> None:
+    costs = Costs(Store(tmp_path))
+    options = ({}, {"inference": {"scales": (1, 2), "flip": True}}, {"inference": {"crf": True}})
+    seconds = [
+        costs.seconds(Stage("segment", {"component": {"options": one}}, photos=100, group=str(one))) for one in options
+    ]
+    assert seconds == pytest.approx([3.02, 12.02, 103.02])
 
 
 def test_pictures_show_the_first_variant() -> None:
