@@ -10,6 +10,8 @@ from harness.mapped import MappedLine
 from harness.parts import files_identity
 from harness.revealing import revealed_ids
 from harness.source import Source, contents, once
+from methods.base import Segmenter
+from methods.segmenting import SINGLE_SCALE, variant_of
 from settings.dataset import Dataset
 from settings.errors import UserError
 from settings.records import Photo, fingerprint
@@ -100,10 +102,18 @@ class Line(MappedLine):
             photos=len(photos),
         )
 
-    def segment(self, source: Source, photos: Sequence[Photo], shards: Iterable[int], choice: Ref | None) -> Ref:
-        """Segmenting photos that lie in some shards of a source."""
-        blueprint, segmenter = self.blueprint, self.parts.segmenter
+    def segment(
+        self,
+        source: Source,
+        photos: Sequence[Photo],
+        shards: Iterable[int],
+        choice: Ref | None,
+        variant: Segmenter | None = None,
+    ) -> Ref:
+        """Segmenting photos that lie in some shards of a source, in the first of the suite's variants or another."""
+        blueprint, segmenter = self.blueprint, variant or self.parts.segmenter
         assert segmenter is not None
+        step = of_variant("segmentation", variant_of(segmenter))
         inputs: dict[str, tuple[Ref, ...]] = {}
         backbone = None
         if segmenter.trained:
@@ -113,12 +123,12 @@ class Line(MappedLine):
             inputs["features"] = blueprint.features(source, requests, backbone, shards)
         return blueprint.add(
             "segment",
-            {"component": self.parts.identity("segmenter"), "photos": contents(photos)},
+            {"component": self.parts.identity("segmenter", variant=segmenter), "photos": contents(photos)},
             threads=blueprint.suite.compute.threads,
             inputs=inputs,
             runtime={**source.of(photos), "classes": list(blueprint.dataset.label_space.names)},
-            label=self.label_of(f"segmentation of {photos[0].id}…"),
-            group=self.group("segmentation"),
+            label=self.label_of(f"{step} of {photos[0].id}…"),
+            group=self.group(step),
             photos=len(photos),
         )
 
@@ -141,6 +151,11 @@ class Line(MappedLine):
             self.group("segmenter fit"),
             chosen=choice is not None,
         )
+
+
+def of_variant(step: str, variant: str) -> str:
+    """How a display calls a step of stage 2; a single scale goes without saying."""
+    return step if variant in ("", SINGLE_SCALE) else f"{step} {variant}"
 
 
 def impossible(line: Line) -> str:

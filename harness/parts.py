@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from harness.suite import Recipe, Suite
 from methods.base import Cue, Labeler, Localizer, Part, Refiner, Segmenter, TrainingMode
+from methods.segmenting import variants_of
 from results.rows import CEILING
 from settings.components import Component, validated_options
 from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REFINERS, SEGMENTERS, Registry
@@ -35,6 +36,8 @@ class Parts:
     names: Mapping[str, str]
     """Of the components, by role."""
     refiner_names: tuple[str, ...] = ()
+    variants: tuple[Segmenter, ...] = ()
+    """The segmenter in every way that the suite runs it, itself the first; none without a segmenter."""
 
     @property
     def is_trained(self) -> bool:
@@ -55,9 +58,9 @@ class Parts:
         letters = {letter for part in parts if part for letter in part.supervision.split("+") if letter}
         return "+".join(sorted(letters))
 
-    def identity(self, role: str, fit: bool = False) -> dict[str, Any]:
+    def identity(self, role: str, fit: bool = False, variant: Segmenter | None = None) -> dict[str, Any]:
         """What of a component belongs into keys: its name, version and options (of a fit: those that it reads)."""
-        part: Part = getattr(self, role)
+        part: Part = variant or getattr(self, role)
         return identity_of(role, self.names[role], part, left_out_of(part, fit))
 
     def refiner_identity(self, step: int, fit: bool = False) -> dict[str, Any]:
@@ -108,6 +111,8 @@ def parts_of(name: str, recipe: Recipe, suite: Suite) -> Parts:
     where = f"recipes.{name}"
     roles = {role: component for role in REGISTRIES if (component := getattr(recipe, role)) is not None}
     built = {role: build_component(role, component, f"{where}.{role}") for role, component in roles.items()}
+    variants = variants_of(built["segmenter"], suite.segment, suite.backbone, name) if "segmenter" in built else ()
+    built |= {"segmenter": variants[0]} if variants else {}
     mode = recipe.training_mode or suite.training_mode
     parts = Parts(
         **{role: built.get(role) for role in REGISTRIES},
@@ -116,6 +121,7 @@ def parts_of(name: str, recipe: Recipe, suite: Suite) -> Parts:
         reveal=recipe.reveal,
         training_mode=mode,
         names={role: component.name for role, component in roles.items()},
+        variants=variants,
     )
     _check_inputs(parts, where)
     for part in (parts.localizer, parts.segmenter):

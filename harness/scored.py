@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.graph import Ref
-from harness.lines import Line
+from harness.lines import Line, of_variant
 from harness.source import once
+from methods.base import Segmenter
+from methods.segmenting import variant_of
 
 SWEEP_STEPS = 100
 PROTOCOL = "voc/1"
@@ -32,8 +34,9 @@ class Scored:
             # The revealed masks of a ceiling are not scored against themselves.
             if self.line.parts.labeler and last in ("pseudo_labels", "segmentation") and self.reported_shards():
                 rows.append(self._row("pseudo_labels", policy, self.scores(policy)))
-            if last == "segmentation" and self.line.parts.segmenter and self._val_shards():
-                rows.append(self._row("segmentation", policy, self._val_scores(policy)))
+            if last == "segmentation" and self._val_shards():
+                for one in self.line.parts.variants:
+                    rows.append(self._row("segmentation", policy, self._val_scores(policy, one), variant_of(one)))
         return rows
 
     def _sweepable(self) -> bool:
@@ -59,7 +62,13 @@ class Scored:
         return wanted
 
     def _scored(
-        self, kind: str, split: str, ids: Sequence[str], inputs: dict[str, tuple[Ref, ...]], **what: Any
+        self,
+        kind: str,
+        split: str,
+        ids: Sequence[str],
+        inputs: dict[str, tuple[Ref, ...]],
+        variant: str = "",
+        **what: Any,
     ) -> Ref:
         purpose = self.line.blueprint.reported.purpose
         identity = {
@@ -74,7 +83,7 @@ class Scored:
             identity,
             inputs=inputs,
             runtime=runtime,
-            label=self.line.label_of(f"{kind} of {ids[0]}…"),
+            label=self.line.label_of(f"{of_variant(kind, variant)} of {ids[0]}…"),
             group=self.line.group("scores"),
             photos=len(ids),
         )
@@ -121,14 +130,15 @@ class Scored:
             for shard, ids in self.reported_shards()
         )
 
-    def _val_scores(self, policy: str) -> tuple[Ref, ...]:
-        val = self.line.blueprint.val
+    def _val_scores(self, policy: str, variant: Segmenter) -> tuple[Ref, ...]:
+        val, choice = self.line.blueprint.val, self._choice(policy)
         return tuple(
             self._scored(
                 "score",
                 self.line.blueprint.reported.segmentation,
                 ids,
-                {"masks": (self.line.segment(val, val.shards[shard], [shard], self._choice(policy)),)},
+                {"masks": (self.line.segment(val, val.shards[shard], [shard], choice, variant),)},
+                variant_of(variant),
                 protocol=PROTOCOL,
                 void="error",
             )
@@ -174,6 +184,7 @@ class Scored:
         stage: str,
         policy: str,
         counts: tuple[Ref, ...],
+        variant: str = "",
         threshold: float | None = None,
         select: Ref | None = None,
     ) -> Ref:
@@ -186,7 +197,7 @@ class Scored:
             "training_mode": self.line.mode if self.line.parts.is_trained else "",
             "rng_seed": self.line.rng_seed,
             "stage": stage,
-            "variant": "ss" if stage == "segmentation" else "",
+            "variant": variant,
             "policy": policy,
             "classes": list(dataset.label_space.mask_names),
             "supervision": self.line.parts.supervision,
@@ -202,6 +213,6 @@ class Scored:
                 **({"select": (select,)} if select else {}),
             },
             runtime=source.runtime,
-            label=self.line.label_of(f"row {stage} {policy}"),
+            label=self.line.label_of(f"row {of_variant(stage, variant)} {policy}"),
             group="rows",
         )

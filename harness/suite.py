@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from harness.reading import expand_variables, override, read_with_includes
 from methods.base import BackboneOptions, TrainingMode
 from methods.references import REFERENCES, reference
+from methods.segmenting import Inference
 from settings.components import Component, option_error
 from settings.errors import UserError, unknown_name
 from settings.options import Options
@@ -69,6 +70,12 @@ class Suite(Options):
     )
     recipes: dict[RecipeName, Recipe] = Field(default_factory=dict)
     segmenter: Component | None = Field(None, description="stage 2 of every recipe that names none")
+    segment: tuple[Inference, ...] = Field(
+        (Inference(),),
+        min_length=1,
+        description="variants of stage 2, a row each of one trained network: what each changes of the segmenter's own "
+        "`inference` ({}: nothing); pictures show the first",
+    )
     references: tuple[str, ...] = ()
     rng_seeds: tuple[int, ...] = Field((0,), min_length=1)
     rng_seeds_of: dict[str, tuple[int, ...]] = Field(

@@ -45,15 +45,18 @@ def dense_crf(
     return np.array(field.inference(iterations), np.float32).reshape(probabilities_KHW.shape)
 
 
-def require_dense_crf(where: object) -> None:
-    """Raise UserError, naming the option `where`, if the package is not installed: for planning, before any work."""
-    _densecrf(where)
+def require_dense_crf(where: object, otherwise: str = "choose pamr") -> None:
+    """Raise UserError, naming the option `where`, if the package is not installed: for planning, before any work.
+
+    `otherwise` tells what else the user may do.
+    """
+    _densecrf(where, otherwise)
 
 
-def _densecrf(where: object = "dense_crf") -> Any:
+def _densecrf(where: object = "dense_crf", otherwise: str = "choose pamr") -> Any:
     try:
         from pydensecrf import densecrf
     except ImportError as error:
-        mend = "pip install 'seedbed[crf]', or choose pamr"
+        mend = f"pip install 'seedbed[crf]', or {otherwise}"
         raise UserError(where, f"no module ({error})", "the package pydensecrf2", mend) from None
     return densecrf

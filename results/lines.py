@@ -9,7 +9,7 @@ from results.rows import CEILING, STAGES, Row
 
 SEEDS_TO_RANK = 3
 """With fewer rng seeds a line is shown, marked, and not ranked."""
-VARIANTS = ("", "ss", "ms+flip", "ms+flip+crf")
+VARIANTS = ("", "ss", "ss+flip", "ss+crf", "ss+flip+crf", "ms", "ms+flip", "ms+crf", "ms+flip+crf")
 
 
 class Column(NamedTuple):
@@ -120,7 +120,9 @@ def lines_of(board: Board) -> list[Line]:
     for row in sorted(board.rows, key=lambda row: (row.recipe, row.setting, row.rng_seed)):
         groups.setdefault((row.recipe, row.setting), []).append(row)
     lines = [_line(recipe, setting, tuple(rows)) for (recipe, setting), rows in groups.items()]
-    importance = sorted(columns_of(board), key=lambda c: (-STAGES.index(c.stage), pipeline_order(c)))
+    # Of a stage's variants first the one that most lines have: a line without it has nothing to be compared by.
+    lacking = {column: sum(column not in line.cells for line in lines) for column in columns_of(board)}
+    importance = sorted(lacking, key=lambda c: (-STAGES.index(c.stage), lacking[c], pipeline_order(c)))
     return sorted(lines, key=lambda line: [-_score(line, column) for column in importance])
 
 

@@ -104,7 +104,9 @@ def _strip(axes: Axes, points: pd.DataFrame, part: pd.DataFrame) -> None:
 
 
 def _draw_floor(axes: Axes, scored: pd.DataFrame, column: Column) -> None:
-    floors = _of(scored[(scored["recipe"] == FLOOR) & scored["policy"].map(is_ranked)], column)
+    floors = scored[(scored["recipe"] == FLOOR) & scored["policy"].map(is_ranked)]
+    # Background everywhere is the same in every variant of a stage.
+    floors = floors[floors["stage"] == column.stage]
     for floor in sorted(floors["miou"].unique()):
         axes.axvline(floor, color="0.35", linestyle="--", linewidth=1.5)
 

@@ -18,7 +18,7 @@ from methods.base import (
     StageContext,
     TrainingOptions,
 )
-from settings.options import Options
+from methods.segmenting import Pass, SegmenterOptions, mask_of
 from settings.records import UNKNOWN, LabelSpace, Mask, Photo
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ LEVELS = (1, 4)
 """timm's feature levels that the decoder reads: stride 4 and the output stride."""
 
 
-class DeepLabOptions(Options):
+class DeepLabOptions(SegmenterOptions):
     """The decoder and its training."""
 
     width: int = Field(64, ge=8, le=1024, multiple_of=8, description="channels of the decoder")
@@ -42,9 +42,10 @@ class DeepLabOptions(Options):
 
 
 class DeepLab(Segmenter):
-    """Cross-entropy at stride 4 on pixels whose pseudo label is known; single-scale, unmirrored inference."""
+    """Cross-entropy at stride 4 on pixels whose pseudo label is known."""
 
     options_model = DeepLabOptions
+    apply_options = frozenset({"inference"})
     options: DeepLabOptions
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
@@ -52,8 +53,9 @@ class DeepLab(Segmenter):
         return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in LEVELS)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """Both levels, plain."""
-        return tuple(FeatureRequest(level=level) for level in LEVELS)
+        """Both levels of every pass."""
+        passes = self.options.inference.passes
+        return tuple(FeatureRequest(*one, level) for one in passes for level in LEVELS)
 
     def fit(
         self, data: PseudoLabelled, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext
@@ -66,7 +68,7 @@ class DeepLab(Segmenter):
 
         torch.manual_seed(context.rng_seed)
         inputs = training_inputs(data.photos, LEVELS, bank, backbone, context.device)
-        head = self._head(inputs, data.label_space.foreground + 1, backbone).to(context.device)
+        head = self._head(inputs, data.label_space.foreground + 1).to(context.device)
         masks_NHW = torch.from_numpy(_small_masks(data, backbone.size // 4)).to(context.device)
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
@@ -91,28 +93,36 @@ class DeepLab(Segmenter):
         backbone: BackboneOptions,
         context: StageContext,
     ) -> Iterator[Mask]:
-        """Scores upsampled bilinearly to photo size, argmax."""
-        import torch
-
+        """Scores of every pass at photo size, averaged as probabilities where there are several; argmax."""
         from methods.features import batches
         from methods.networks.deeplab import DeepLabHead
         from methods.training import part_of
 
         state = part_of(weights, "head")
-        head = DeepLabHead.of_state(state, self.options.atrous_rates, backbone.output_stride).to(context.device).eval()
+        head = DeepLabHead.of_state(state, self.options.atrous_rates).to(context.device).eval()
+        inference = self.options.inference
         for batch in batches(photos, 8):
             ids = [photo.id for photo in batch]
-            low, high = (bank.features_BCHW(ids, [request] * len(ids)) for request in self.apply_features())
-            with torch.inference_mode():
-                logits_BCHW = head(low.to(context.device), high.to(context.device)).float()
-            for photo_id, logits_CHW in zip(ids, logits_BCHW, strict=True):
-                yield argmax_at(logits_CHW, bank.image_size(photo_id))
+            logits = [_logits_BCHW(head, ids, one, bank, context.device) for one in inference.passes]
+            for photo, *logits_CHW in zip(batch, *logits, strict=True):
+                yield mask_of(logits_CHW, bank.image_size(photo.id), inference, photo)
 
-    def _head(self, inputs: Inputs, classes: int, backbone: BackboneOptions) -> DeepLabHead:
+    def _head(self, inputs: Inputs, classes: int) -> DeepLabHead:
         from methods.networks.deeplab import DeepLabHead
 
         low, high = inputs.channels
-        return DeepLabHead(low, high, classes, self.options.width, self.options.atrous_rates, backbone.output_stride)
+        return DeepLabHead(low, high, classes, self.options.width, self.options.atrous_rates)
+
+
+def _logits_BCHW(head: DeepLabHead, ids: Sequence[str], one: Pass, bank: FeatureBank, device: str) -> torch.Tensor:
+    """Scores of one pass; of a mirrored one they are mirrored back."""
+    import torch
+
+    requests = [FeatureRequest(*one, level) for level in LEVELS]
+    low, high = (bank.features_BCHW(ids, [request] * len(ids)).to(device) for request in requests)
+    with torch.inference_mode():
+        logits_BCHW: torch.Tensor = head(low, high).float()
+    return logits_BCHW.flip(3) if one.flip else logits_BCHW
 
 
 def mean_cross_entropy(logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor) -> torch.Tensor:
@@ -121,15 +131,6 @@ def mean_cross_entropy(logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor) -> to
 
     total = cross_entropy(logits_BCHW, truth_BHW, ignore_index=UNKNOWN, reduction="sum")
     return total / (truth_BHW != UNKNOWN).sum().clamp_min(1)
-
-
-def argmax_at(logits_CHW: torch.Tensor, size: tuple[int, int]) -> Mask:
-    """The winning class at (height, width), uint8."""
-    from torch.nn.functional import interpolate
-
-    large_CHW = interpolate(logits_CHW[None], size=size, mode="bilinear", align_corners=False)[0]
-    winner: Mask = large_CHW.argmax(0).byte().cpu().numpy()
-    return winner
 
 
 def _small_masks(data: PseudoLabelled, side: int) -> NDArray[np.uint8]:

@@ -19,15 +19,19 @@ from methods.base import (
     StageContext,
     TrainingOptions,
 )
+from methods.segmenting import Pass, SegmenterOptions, mask_of
 from settings.errors import UserError
+from settings.images import resize
 from settings.options import Options
-from settings.records import UNKNOWN, LabelSpace, Mask, Photo
+from settings.records import UNKNOWN, Image, LabelSpace, Mask, Photo
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
     from methods.base import Weights
+    from methods.networks.backbones import Backbone
+    from methods.networks.largefov import LargeFovHead
 
 Scale = Annotated[float, Field(gt=0, le=4)]
 OUTPUT_STRIDE: Literal[8] = 8
@@ -40,13 +44,13 @@ class Encoder(Options):
     weights: str = Field("pretrained", description="pretrained | random | a .safetensors or .pth file")
 
 
-class DeepLabLargeFovOptions(Options):
+class DeepLabLargeFovOptions(SegmenterOptions):
     """Network, crops and training; the defaults are the paper's but for the encoder, which was ResNet-101."""
 
     encoder: Encoder | None = Field(None, description="null: the suite's backbone")
     width: int = Field(1024, ge=8, le=4096, description="channels of the head")
     crop: int = Field(321, ge=33, le=2049, description="side of the training crops in pixels")
-    scales: tuple[Scale, Scale] = Field((0.7, 1.3), description="photos are resized by a random factor in this range")
+    scales: tuple[Scale, Scale] = Field((0.7, 1.3), description="training photos are resized by a factor in this range")
     iterations: PositiveInt | None = Field(None, description="instead of training.epochs; rounded to whole epochs")
     training: TrainingOptions = TrainingOptions(
         epochs=15, batch=10, learning_rate=1e-3, nesterov=False, weight_decay=5e-4, backbone_factor=1.0
@@ -54,9 +58,10 @@ class DeepLabLargeFovOptions(Options):
 
 
 class DeepLabLargeFov(Segmenter):
-    """Cross-entropy on random crops, batch norms fixed; inference on whole photos, single-scale and unmirrored."""
+    """Cross-entropy on random crops, batch norms fixed; inference on whole photos."""
 
     options_model = DeepLabLargeFovOptions
+    apply_options = frozenset({"inference"})
     modes = ("fine_tuned",)
     options: DeepLabLargeFovOptions
 
@@ -111,21 +116,18 @@ class DeepLabLargeFov(Segmenter):
         backbone: BackboneOptions,
         context: StageContext,
     ) -> Iterator[Mask]:
-        """Scores of the photo at its own size, upsampled bilinearly, argmax."""
-        import torch
-
+        """Scores of the photo at its own size, or of several copies: averaged as probabilities; argmax."""
         from methods.networks.backbones import build
         from methods.networks.largefov import LargeFovHead
-        from methods.segmenters.deeplab import argmax_at
         from methods.training import part_of
 
         head = LargeFovHead.of_state(part_of(weights, "head")).to(context.device).eval()
         network = build(self._encoder(backbone), (4,), part_of(weights, "backbone")).for_inference().to(context.device)
+        inference = self.options.inference
         for photo in photos:
             image = photo.image()
-            with torch.inference_mode():
-                logits_BCHW = head(network(network.to_input(image[None]).to(context.device))[-1]).float()
-            yield argmax_at(logits_BCHW[0], (image.shape[0], image.shape[1]))
+            logits = [_logits_CHW(network, head, image, one, context.device) for one in inference.passes]
+            yield mask_of(logits, (image.shape[0], image.shape[1]), inference, photo)
 
     def _encoder(self, backbone: BackboneOptions) -> BackboneOptions:
         own = self.options.encoder.model_dump() if self.options.encoder else {}
@@ -138,6 +140,19 @@ class DeepLabLargeFov(Segmenter):
             return training
         steps = max(1, photos // training.batch)
         return training.model_copy(update={"epochs": max(1, round(self.options.iterations / steps))})
+
+
+def _logits_CHW(network: Backbone, head: LargeFovHead, image: Image, one: Pass, device: str) -> torch.Tensor:
+    """Scores of one pass; of a mirrored one they are mirrored back."""
+    import torch
+
+    if one.scale != 1:
+        height, width = (max(1, round(length * one.scale)) for length in image.shape[:2])
+        image = resize(image, height, width)
+    image_BHWC = np.array((image[:, ::-1] if one.flip else image)[None])
+    with torch.inference_mode():
+        logits_CHW: torch.Tensor = head(network(network.to_input(image_BHWC).to(device))[-1]).float()[0]
+    return logits_CHW.flip(2) if one.flip else logits_CHW
 
 
 def _loss(logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from methods.base import BackboneOptions, FeatureRequest, LocalizationMaps, Localized, PseudoLabelled
+from methods.segmenting import Inference, SegmenterOptions, variants_of
 from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REFINERS, REGISTRIES, SEGMENTERS, Registry
 from settings.masks import write_mask
 from settings.options import Options
@@ -266,3 +267,15 @@ def test_it_declares_features(registry: Registry, name: str, folder: Path) -> No
         assert isinstance(request, FeatureRequest)
         assert 0 <= request.level <= 4
         assert request.scale > 0
+
+
+@pytest.mark.parametrize("name", SEGMENTERS.names())
+def test_variants_of_a_segmenter_train_nothing_anew(name: str) -> None:
+    kind = SEGMENTERS.load(name)
+    if not issubclass(kind.options_model, SegmenterOptions):
+        assert "inference" not in kind.options_model.model_fields
+        return
+    assert "inference" in kind.apply_options
+    (plain, other) = variants_of(kind(kind.options_model()), [Inference(), Inference(flip=True)], SMALL, "r")
+    assert "inference" not in plain.options.model_dump(mode="json")
+    assert other.options.model_dump(mode="json")["inference"] == {"scales": [1.0], "flip": True, "crf": False}

@@ -66,6 +66,17 @@ def test_lines_are_ordered_by_their_last_stage_and_holes_come_last(row: Callable
     assert [line.recipe for line in lines([*rows, failed, *maps])] == ["a", "c", "b", "0"]
 
 
+def test_variants_are_never_compared_with_each_other(row: Callable[..., Row]) -> None:
+    """Where a floor has no multi-scale row, lines are ordered by single-scale ones, if need be by the others alone."""
+    every = [row(recipe=r, stage="segmentation", variant=v, miou=m)
+             for r, v, m in (("a", "ss", 0.5), ("a", "ms", 0.6), ("b", "ss", 0.4), ("b", "ms", 0.9))]  # fmt: skip
+    floor = row(recipe="floor", stage="segmentation", miou=0.45)
+    assert [line.recipe for line in lines([*every, floor])] == ["a", "floor", "b"]
+    assert [line.recipe for line in lines([r for r in every if r.variant == "ms"] + [floor])] == ["b", "a", "floor"]
+    (first, *_) = lines(every)
+    assert {column.variant: cell.mean for column, cell in first.cells.items()} == {"ss": 0.5, "ms": 0.6}
+
+
 def test_costs(row: Callable[..., Row]) -> None:
     rows = [row(rng_seed=s, seconds=10.0 * (s + 1), masks_chosen=4) for s in range(2)]
     rows += [row(rng_seed=s, stage="segmentation", seconds=40.0, masks_trained=3, stale=["cam"]) for s in range(2)]

@@ -34,6 +34,17 @@ def test_points_floors_and_labels(row: Callable[..., Row]) -> None:
     assert "scenes" in maps.figure.get_suptitle()
 
 
+def test_variants_have_panels_of_their_own_and_share_the_floor(row: Callable[..., Row]) -> None:
+    found = [row(stage="segmentation", variant=v, miou=m) for v, m in (("ms+flip+crf", 0.7), ("ss", 0.5), ("ms", 0.6))]
+    axes = draw_table(frame([*found, row(stage="segmentation", recipe="all-background", miou=0.1)])).axes
+    titles = ["segmentation ss", "segmentation ms", "segmentation ms+flip+crf"]
+    assert [panel.get_title() for panel in axes] == titles
+    for panel, miou in zip(axes, (0.5, 0.6, 0.7), strict=True):
+        points = np.concatenate([dots.get_offsets() for dots in panel.collections])
+        assert points[:, 0].tolist() == [miou]
+        assert [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == "--"] == [0.1]
+
+
 def test_files_are_deterministic_and_matplotlib_is_left_alone(tmp_path: Path, row: Callable[..., Row]) -> None:
     before = dict(mpl.rcParams)
     for name in ("one", "two"):

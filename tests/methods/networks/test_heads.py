@@ -29,12 +29,22 @@ def test_class_maps_without_a_hidden_layer_are_linear_in_the_features() -> None:
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_deeplab_comes_back_from_its_state(stride: int) -> None:
     """At every stride that a backbone may have, logits lie at stride 4."""
-    head = DeepLabHead(6, 10, 4, 16, (1, 2, 3), stride)
+    head = DeepLabHead(6, 10, 4, 16, (1, 2, 3))
     low, high = torch.rand(2, 6, 16, 24), torch.rand(2, 10, 64 // stride, 96 // stride)
     assert head(low, high).shape == (2, 4, 16, 24)
-    again = DeepLabHead.of_state(head.state_dict(), (1, 2, 3), stride)
+    again = DeepLabHead.of_state(head.state_dict(), (1, 2, 3))
     with torch.inference_mode():
         assert torch.equal(again.eval()(low, high), head.eval()(low, high))
+
+
+def test_deeplab_joins_levels_whose_sides_are_no_multiples() -> None:
+    """As the library's decoder does where they are; 72 pixels are 18 at stride 4, and 5 at stride 16."""
+    head = DeepLabHead(6, 10, 4, 16, (1, 2, 3)).eval()
+    low, high = torch.rand(1, 6, 16, 24), torch.rand(1, 10, 4, 6)
+    with torch.inference_mode():
+        expected = head.classifier(head.decoder([None, None, low, None, None, high]))
+        assert torch.equal(head(low, high), expected)
+        assert head(torch.rand(1, 6, 18, 18), torch.rand(1, 10, 5, 5)).shape == (1, 4, 18, 18)
 
 
 def test_hidden_layers_without_batch_norm_are_the_papers() -> None:

@@ -1,6 +1,7 @@
 """DeepLabV3+ on features that tell the classes apart, and its parts against loops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from methods.base import BackboneOptions, PseudoLabelled, TrainingOptions
+from methods.base import BackboneOptions, FeatureRequest, PseudoLabelled, TrainingOptions
 from methods.networks.backbones import build
-from methods.segmenters.deeplab import DeepLab, DeepLabOptions, argmax_at, mean_cross_entropy, resize_nearest
+from methods.networks.deeplab import DeepLabHead
+from methods.segmenters.deeplab import DeepLab, DeepLabOptions, mean_cross_entropy, resize_nearest
+from methods.segmenting import Inference, argmax_at
 from methods.training import part_of
+from tests.methods.conftest import Surroundings
 
 SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64, output_stride=8)
 TRAINING = TrainingOptions(epochs=8, batch=8, learning_rate=0.1)
@@ -103,6 +107,75 @@ def test_masks_have_the_photos_own_size(toy: Any, memory_bank: Any, surroundings
     assert set(bank.asked) == set(segmenter.apply_features())
 
 
+@dataclass
+class ScaledBank:
+    """Features of any request: at other scales other noise on other grids, mirrored exactly where asked to be.
+
+    `mirrored`: those of the mirrored photos.
+    """
+
+    sizes: Mapping[str, tuple[int, int]]
+    mirrored: bool = False
+
+    def features_BCHW(self, ids: Sequence[str], requests: Sequence[FeatureRequest]) -> torch.Tensor:
+        rows = [self._features(photo_id, request) for photo_id, request in zip(ids, requests, strict=True)]
+        return torch.from_numpy(np.stack(rows)).float()
+
+    def _features(self, photo_id: str, request: FeatureRequest) -> np.ndarray:
+        side = round(64 * request.scale) // (4 if request.level == 1 else 8)
+        rng = np.random.default_rng([*photo_id.encode(), round(100 * request.scale), request.level])
+        features_CHW = rng.standard_normal((7, side, side))
+        return features_CHW[:, :, ::-1] if request.flip != self.mirrored else features_CHW
+
+    def image_size(self, photo_id: str) -> tuple[int, int]:
+        return self.sizes[photo_id]
+
+
+@pytest.fixture(scope="module")
+def trained(toy: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    context: Any = Surroundings(tmp_path_factory.mktemp("deeplab"))
+    return DeepLab(options(training=TrainingOptions(epochs=1))).fit(labelled(toy), toy.bank, SMALL, context).weights
+
+
+def masks_of(
+    inference: Inference, trained: Any, toy: Any, context: Any, mirrored: bool = False, photos: int = 10
+) -> list[np.ndarray]:
+    bank = ScaledBank({photo.id: (30 + index, 41) for index, photo in enumerate(toy.weak.photos)}, mirrored)
+    segmenter = DeepLab(options(inference=inference))
+    return list(segmenter.apply(toy.weak.photos[:photos], toy.weak.label_space, trained, bank, SMALL, context))
+
+
+def test_passes_vote_by_their_probabilities(trained: Any, toy: Any, surroundings: Callable[..., Any]) -> None:
+    """Photo by photo and pass by pass, written out."""
+    scales, context = (0.5, 1.0, 1.25), surroundings()
+    head = DeepLabHead.of_state(part_of(trained, "head"), (1, 2, 3)).eval()
+    bank = ScaledBank({})
+    found = masks_of(Inference(scales=scales, flip=True), trained, toy, context)
+    for index, (photo, mask) in enumerate(zip(toy.weak.photos, found, strict=False)):
+        total = torch.zeros(4, 30 + index, 41)
+        for scale in scales:
+            for flip in (False, True):
+                both = [bank.features_BCHW([photo.id], [FeatureRequest(scale, flip, level)]) for level in (1, 4)]
+                with torch.no_grad():
+                    logits = head(*both)
+                logits = logits.flip(-1) if flip else logits
+                total += torch.nn.functional.interpolate(logits, (30 + index, 41), mode="bilinear").softmax(1)[0]
+        assert (mask == total.argmax(0).numpy()).mean() > 0.999
+    plain = masks_of(Inference(), trained, toy, context)
+    assert any((one != other).any() for one, other in zip(found, plain, strict=True))
+
+
+def test_with_mirrored_passes_a_mirrored_photo_has_the_mirrored_mask(
+    trained: Any, toy: Any, surroundings: Callable[..., Any]
+) -> None:
+    def agreement(inference: Inference) -> float:
+        as_is, mirrored = (masks_of(inference, trained, toy, surroundings(), m) for m in (False, True))
+        return float(np.mean([(one[:, ::-1] == other).mean() for one, other in zip(mirrored, as_is, strict=True)]))
+
+    assert agreement(Inference(scales=(0.5, 1), flip=True)) > 0.999
+    assert agreement(Inference(scales=(0.5, 1))) < 0.99
+
+
 def test_a_killed_fit_continues_to_the_same_weights(toy: Any, surroundings: Callable[..., Any]) -> None:
     segmenter = DeepLab(options(training=TrainingOptions(epochs=2)))
     weights = segmenter.fit(labelled(toy), toy.bank, SMALL, surroundings()).weights
@@ -125,8 +198,6 @@ def test_mirrored_photos_get_mirrored_labels(
     toy: Any, surroundings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each label that the loss sees lies where the features of its photo have the evidence."""
-    from methods.networks.deeplab import DeepLabHead
-
     forward, seen, agreed = DeepLabHead.forward, [], []
 
     def noted(head: DeepLabHead, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from PIL import Image
 from timm.models import FeatureInfo
 from torch import nn
 
@@ -17,6 +18,7 @@ from methods.networks import backbones
 from methods.networks.backbones import build
 from methods.networks.largefov import LargeFovHead
 from methods.segmenters.deeplab_largefov import DeepLabLargeFov, DeepLabLargeFovOptions
+from methods.segmenting import Inference
 from methods.training import part_of
 from settings.errors import UserError
 from settings.records import LabelSpace, Mask, Photo
@@ -157,6 +159,39 @@ def test_an_encoder_of_its_own_with_weights_of_a_file(
     path.unlink()
     with pytest.raises(UserError, match=r"segmenter.encoder.weights: found no file '.*encoder.pth'.*test_efficientnet"):
         DeepLabLargeFov(options(encoder=encoder)).weight_files()
+
+
+def test_copies_of_a_photo_vote_by_their_probabilities(
+    truth: dict[str, Mask], photos: tuple[Photo, ...], surroundings: Callable[..., Any]
+) -> None:
+    """Copies at their own sizes, photo by photo, written out."""
+    weights = fitted(options(), photos, truth, surroundings()).weights
+    network = build(SMALL.model_copy(update={"output_stride": 8}), (4,), part_of(weights, "backbone")).eval()
+    head = LargeFovHead.of_state(part_of(weights, "head")).eval()
+    inference = Inference(scales=(0.5, 1.0, 1.5), flip=True)
+    segmenter = DeepLabLargeFov(options(inference=inference))
+    masks = list(segmenter.apply(photos, SPACE, weights, None, SMALL, surroundings()))  # type: ignore[arg-type]
+    for photo, mask in zip(photos, masks, strict=True):
+        height, width = photo.image().shape[:2]
+        total = torch.zeros(3, height, width)
+        for scale in (0.5, 1.0, 1.5):
+            copy = Image.fromarray(photo.image()).resize((round(width * scale), round(height * scale)), 2)
+            for step in (1, -1):
+                with torch.no_grad():
+                    logits = head(network(network.to_input(np.array(copy)[None, :, ::step]))[-1])
+                logits = logits if step == 1 else logits.flip(-1)
+                total += torch.nn.functional.interpolate(logits, (height, width), mode="bilinear").softmax(1)[0]
+        assert (mask == total.argmax(0).numpy()).mean() > 0.999
+
+
+def test_with_mirrored_copies_a_mirrored_photo_has_the_mirrored_mask(
+    truth: dict[str, Mask], photos: tuple[Photo, ...], photo: Callable[..., Photo], surroundings: Callable[..., Any]
+) -> None:
+    weights = fitted(options(), photos, truth, surroundings()).weights
+    segmenter = DeepLabLargeFov(options(inference=Inference(flip=True)))
+    mirrored = [photo(one.id, (), one.image()[:, ::-1]) for one in photos]
+    both = [segmenter.apply(of, SPACE, weights, None, SMALL, surroundings()) for of in (photos, mirrored)]  # type: ignore[arg-type]
+    assert all((one == other[:, ::-1]).mean() > 0.999 for one, other in zip(*both, strict=True))
 
 
 def test_torchvisions_resnet101_fits() -> None:

@@ -1,0 +1,158 @@
+"""How a trained segmentation network is run: on which copies of a photo, and whether a CRF follows (METHODS.md §8).
+
+None of it trains anything anew: one network gives several rows, each named by its variant. Copies vote by the mean of
+their probabilities at photo size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import numpy as np
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+
+from methods.base import BackboneOptions, FeatureRequest, Segmenter
+from methods.dense_crf import dense_crf, require_dense_crf
+from settings.errors import UserError
+from settings.options import Options
+from settings.records import Mask, Photo
+
+if TYPE_CHECKING:
+    import torch
+
+SINGLE_SCALE = "ss"
+CRF: Mapping[str, Any] = {
+    "gaussian_sxy": 1.0,
+    "gaussian_compat": 3.0,
+    "bilateral_sxy": 67.0,
+    "bilateral_srgb": 3.0,
+    "bilateral_compat": 4.0,
+    "iterations": 10,
+}
+"""The kernels that DeepLab v2 with ResNet-101 was released with for PASCAL VOC (Chen et al., TPAMI 2018)."""
+SIDES = (32, 2048)
+"""The least and the largest side (pixels) that photos are resized to, as in `backbone.size`."""
+
+
+class Pass(NamedTuple):
+    """One copy of a photo: at `scale` times its usual size, mirrored or not."""
+
+    scale: float
+    flip: bool
+
+
+class Inference(Options):
+    """The copies whose probabilities are averaged, and what is done with the mean."""
+
+    scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
+        (1.0,), min_length=1, max_length=8, description="sizes of the copies of a photo, relative to the usual one"
+    )
+    flip: bool = Field(False, description="each copy mirrored too")
+    crf: bool = Field(False, description="a dense CRF on the mean, by the extra `crf`")
+
+    @field_validator("scales")
+    @classmethod
+    def _distinct(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(scales)) < len(scales):
+            raise ValueError("each scale once")
+        return scales
+
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """Every scale, plain and (where asked for) mirrored."""
+        return tuple(Pass(scale, flip) for scale in self.scales for flip in (False, True)[: 1 + self.flip])
+
+    @property
+    def variant(self) -> str:
+        """As rows name it: `ss`, `ms` (any other scales), then `+flip`, then `+crf`."""
+        scales = SINGLE_SCALE if self.scales == (1.0,) else "ms"
+        return "+".join([scales, *["flip"] * self.flip, *["crf"] * self.crf])
+
+
+class SegmenterOptions(Options):
+    """What the options of every segmenter with variants begin with; `inference` belongs into its `apply_options`."""
+
+    inference: Inference = Field(Inference(), description="how photos are segmented, where `segment` says nothing else")
+
+    @model_serializer(mode="wrap")
+    def _without_the_plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """One plain pass is in no key, so that predictions made before there was a choice are still found."""
+        content: dict[str, Any] = handler(self)
+        if self.inference == Inference():
+            content.pop("inference", None)
+        return content
+
+
+def variant_of(segmenter: Segmenter) -> str:
+    """The name of the way in which a segmenter is run; `ss` for one that knows no other."""
+    options = segmenter.options
+    return options.inference.variant if isinstance(options, SegmenterOptions) else SINGLE_SCALE
+
+
+def variants_of(
+    segmenter: Segmenter, changes: Sequence[Inference], backbone: BackboneOptions, recipe: str
+) -> tuple[Segmenter, ...]:
+    """The segmenter once for each of `changes`: what a change sets replaces that of its own `inference`.
+
+    The segmenter alone where it learns nothing or knows no variants. Raises UserError for a variant that comes twice,
+    for a scale whose copies are too small or too large, and for a CRF that is not installed.
+    """
+    own = segmenter.options
+    if not (segmenter.trained and isinstance(own, SegmenterOptions)):
+        return (segmenter,)
+    found: dict[str, Segmenter] = {}
+    for change in changes:
+        inference = own.inference.model_copy(update=change.model_dump(exclude_unset=True))
+        if inference.variant in found:
+            expected = "each variant once, since rows and columns are told apart by its name"
+            raise UserError("segment", f"'{inference.variant}' twice (recipe {recipe})", expected)
+        variant = type(segmenter)(own.model_copy(update={"inference": inference}))
+        _check_sides(variant.apply_features(), backbone)
+        if inference.crf:
+            require_dense_crf(f"segment ({inference.variant})", "leave crf out")
+        found[inference.variant] = variant
+    return tuple(found.values())
+
+
+def _check_sides(requests: Sequence[FeatureRequest], backbone: BackboneOptions) -> None:
+    least, most = SIDES
+    for request in requests:
+        side = round(backbone.size * request.scale)
+        if not least <= side <= most:
+            found = f"scale {request.scale:g}, at which photos have a side of {side} pixels"
+            within = f"a scale from {least / backbone.size:.3g} to {most / backbone.size:.3g}"
+            raise UserError("segment", found, f"{least} to {most} pixels", f"of {backbone.size}: {within}")
+
+
+def mask_of(logits: Sequence[torch.Tensor], size: tuple[int, int], inference: Inference, photo: Photo) -> Mask:
+    """The winning class of each pixel, uint8 at `size` (height, width), from logits_CHW of every pass, none mirrored.
+
+    One pass needs no probabilities, except for a CRF: the largest logit wins.
+    """
+    if len(logits) == 1 and not inference.crf:
+        return argmax_at(logits[0], size)
+    probabilities_CHW = mean_probabilities(logits, size)
+    if inference.crf:
+        refined: Mask = dense_crf(photo.image(), probabilities_CHW.cpu().numpy(), **CRF).argmax(0).astype(np.uint8)
+        return refined
+    winner: Mask = probabilities_CHW.argmax(0).byte().cpu().numpy()
+    return winner
+
+
+def mean_probabilities(logits: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """(C, height, width): the mean over passes of the softmax of their logits_CHW, upsampled bilinearly first."""
+    first, *others = (_upsampled(logits_CHW, size).softmax(0) for logits_CHW in logits)
+    return sum(others, start=first) / len(logits)
+
+
+def argmax_at(logits_CHW: torch.Tensor, size: tuple[int, int]) -> Mask:
+    """The winning class at (height, width), uint8."""
+    winner: Mask = _upsampled(logits_CHW, size).argmax(0).byte().cpu().numpy()
+    return winner
+
+
+def _upsampled(logits_CHW: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    from torch.nn.functional import interpolate
+
+    return interpolate(logits_CHW[None], size=size, mode="bilinear", align_corners=False)[0]
