@@ -48,11 +48,13 @@ class SeamOptions(Options):
     equivariance: bool = Field(True, description="ER: both copies' class maps agree")
     consistency: bool = Field(True, description="ECR: each copy's refined maps agree with the other's class maps")
     min_pooling: bool = Field(True, description="the lowest quarter of the refined maps is pressed down")
-    rivals: Literal["all", "labels"] = Field("all", description="classes that compete for a position before refinement")
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
         (1.0,), min_length=1, max_length=8, description="inference scales"
     )
     flip: bool = Field(True, description="add the mirrored photo at inference")
+    rivals: Literal["all", "labels"] = Field(
+        "all", description="classes that compete for a position at inference; labels (ours): the photo's own"
+    )
     training: TrainingOptions = TrainingOptions()
 
 
@@ -60,7 +62,7 @@ class Seam(Localizer):
     """Map of a label's class: its refined map, summed over scales and flips, divided by its own maximum."""
 
     options_model = SeamOptions
-    apply_options = frozenset({"scales", "flip"})
+    apply_options = frozenset({"scales", "flip", "rivals"})
     options: SeamOptions
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
@@ -94,8 +96,7 @@ class Seam(Localizer):
             flips, labels_BK = rng.random(len(rows)) < 0.5, labels_NK[rows]
             copies = [inputs(rows, flips, scale) for scale in scales]
             images = colours(rows, flips, [_grid(copy) for copy in copies])
-            shown_BK = labels_BK if self.options.rivals == "labels" else None
-            large, small = (network(*copy, shown_BK) for copy in zip(copies, images, strict=True))
+            large, small = (network(*copy) for copy in zip(copies, images, strict=True))
             losses = seam_losses(large, small, labels_BK)
             return {name: losses[name] for name in terms}
 

@@ -79,6 +79,15 @@ def test_fits_repeat_and_depend_on_the_rng_seed(toy: Any, surroundings: Callable
     assert not torch.equal(one["network.correlation.mixing.weight"], other["network.correlation.mixing.weight"])
 
 
+def test_half_precision_trains_as_well(toy: Any, surroundings: Callable[..., Any]) -> None:
+    part = localizer(training=TRAINING.model_copy(update={"epochs": 2, "learning_rate": 0.05}))
+    whole, half = (
+        part.fit(toy.weak, toy.bank, SMALL, surroundings(precision=precision)) for precision in ("float32", "bfloat16")
+    )
+    for name in TERMS:
+        assert half.log[-1][name] == pytest.approx(whole.log[-1][name], rel=0.05, abs=0.005), name
+
+
 def test_features_are_read_as_declared(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
     part = localizer(small_scale=0.25, training=TrainingOptions(epochs=1))
     toy.bank.asked.clear()
