@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -110,13 +110,20 @@ def summed_maps(
     head: torch.nn.Module, photo: Photo, requests: Sequence[FeatureRequest], bank: FeatureBank, device: str
 ) -> NDArray[np.float32]:
     """The maps of the photo's labels, (C, h, w) float32 in [0, 1], at the grid of the first request."""
+    return summed_passes(lambda one: head(bank.features_BCHW([photo.id], [one]).to(device)).relu(), photo, requests)
+
+
+def summed_passes(
+    maps_of: Callable[[FeatureRequest], torch.Tensor], photo: Photo, requests: Sequence[FeatureRequest]
+) -> NDArray[np.float32]:
+    """The same of any maps: `maps_of` gives those of a pass, (1, K, h, w), not negative and not turned back."""
     import torch
     from torch.nn.functional import interpolate
 
     total = None
     with torch.inference_mode():
         for request in requests:
-            maps_BKHW = head(bank.features_BCHW([photo.id], [request]).to(device)).relu()
+            maps_BKHW = maps_of(request)
             maps_BKHW = maps_BKHW.flip(3) if request.flip else maps_BKHW
             if total is None:
                 total = maps_BKHW

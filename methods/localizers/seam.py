@@ -1,0 +1,179 @@
+"""Self-supervised equivariant attention (SEAM): Wang et al., CVPR 2020; METHODS.md §6.
+
+The classifier is that of `cam`, so that the two differ by what SEAM adds. What is compared beside the two feature
+levels are colours in [−1, 1], whatever the backbone's own normalisation: `apply` does not know the backbone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from methods.base import (
+    BackboneOptions,
+    FeatureBank,
+    FeatureRequest,
+    Fit,
+    LocalizationMaps,
+    Localizer,
+    StageContext,
+    TrainingOptions,
+)
+from methods.localizers.cam import Cam, CamOptions, summed_maps, summed_passes
+from settings.options import Options
+from settings.records import Photo, WeakSet
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from methods.base import Weights
+    from methods.networks.seam import Seam as SeamNetwork
+
+LEVELS = (3, 4)
+"""Of the backbone, timm's indices: SEAM's levels 4 and 5."""
+
+TERMS = ("equivariance", "consistency", "min_pooling")
+"""Options that say whether the term of that name is in the loss."""
+
+
+class SeamOptions(Options):
+    """The classifier, the small copy, the terms of the loss, and the passes whose maps are summed."""
+
+    hidden: int = Field(256, ge=0, le=4096, description="channels of a 3×3 layer before the classifier; 0: none")
+    small_scale: float = Field(0.3, gt=0, le=4, description="size of the second copy in training")
+    equivariance: bool = Field(True, description="ER: both copies' class maps agree")
+    consistency: bool = Field(True, description="ECR: each copy's refined maps agree with the other's class maps")
+    min_pooling: bool = Field(True, description="the lowest quarter of the refined maps is pressed down")
+    scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
+        (1.0,), min_length=1, max_length=8, description="inference scales"
+    )
+    flip: bool = Field(True, description="add the mirrored photo at inference")
+    rivals: Literal["all", "labels"] = Field(
+        "all", description="classes that compete for a position at inference; labels (ours): the photo's own"
+    )
+    training: TrainingOptions = TrainingOptions()
+
+
+class Seam(Localizer):
+    """Map of a label's class: its refined map, summed over scales and flips, divided by its own maximum."""
+
+    options_model = SeamOptions
+    apply_options = frozenset({"scales", "flip", "rivals"})
+    options: SeamOptions
+
+    def fit_features(self) -> tuple[FeatureRequest, ...]:
+        """Both levels of the photo and its small copy, plain and mirrored."""
+        return _at_levels((1.0, self.options.small_scale), (False, True))
+
+    def apply_features(self) -> tuple[FeatureRequest, ...]:
+        """Both levels at every scale, plain and mirrored."""
+        return _at_levels(self.options.scales, (False, True) if self.options.flip else (False,))
+
+    def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
+        """Classification of both copies and what makes them agree, on photos mirrored at random."""
+        import torch
+
+        from methods.colours import Colours
+        from methods.inputs import training_inputs
+        from methods.networks.heads import ClassMaps
+        from methods.networks.seam import PixelCorrelation, seam_losses
+        from methods.networks.seam import Seam as SeamNetwork
+        from methods.training import groups_of, train
+
+        torch.manual_seed(context.rng_seed)
+        inputs = training_inputs(weak.photos, LEVELS, bank, backbone, context.device)
+        head = ClassMaps(inputs.channels[-1], weak.label_space.foreground, self.options.hidden)
+        network = SeamNetwork(head, PixelCorrelation(inputs.channels)).to(context.device)
+        labels_NK = torch.from_numpy(weak.labels_NK()).to(context.device)
+        colours, scales = Colours(weak.photos, context.device), (1.0, self.options.small_scale)
+        terms = ("classification", *(name for name in TERMS if getattr(self.options, name)))
+
+        def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
+            flips, labels_BK = rng.random(len(rows)) < 0.5, labels_NK[rows]
+            copies = [inputs(rows, flips, scale) for scale in scales]
+            images = colours(rows, flips, [_grid(copy) for copy in copies])
+            large, small = (network(*copy) for copy in zip(copies, images, strict=True))
+            losses = seam_losses(large, small, labels_BK)
+            return {name: losses[name] for name in terms}
+
+        training = self.options.training
+        groups = groups_of(network, bias_factor=training.bias_factor)
+        groups += inputs.groups(training.backbone_factor, training.bias_factor)
+        modules = torch.nn.ModuleDict({"network": network, "inputs": inputs.module})
+        log = train(modules, groups, len(weak.photos), step, training, context)
+        return Fit(inputs.weights_with(network=network), log)
+
+    def apply(
+        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> Iterator[LocalizationMaps]:
+        """Refined maps of each photo's own labels, in [0, 1]."""
+        network = _network(weights, context.device)
+        for photo in photos:
+            maps_CHW = self._refined(photo, network, bank, context.device)
+            yield LocalizationMaps(photo.id, photo.labels, maps_CHW, bank.image_size(photo.id))
+
+    def views(
+        self, photo: Photo, weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> Mapping[str, LocalizationMaps]:
+        """The classifier's own maps, and what the pixel correlation module makes of them."""
+        network, size = _network(weights, context.device), bank.image_size(photo.id)
+        maps = {
+            "cam": summed_maps(network.head, photo, self._as_cam().apply_features(), bank, context.device),
+            "refined": self._refined(photo, network, bank, context.device),
+        }
+        return {name: LocalizationMaps(photo.id, photo.labels, maps_CHW, size) for name, maps_CHW in maps.items()}
+
+    def scores_NK(
+        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
+    ) -> NDArray[np.float32]:
+        """Logits of the classifier, as those of `cam`."""
+        from methods.training import part_of
+
+        return self._as_cam().scores_NK(photos, part_of(weights, "network"), bank, context)
+
+    def _as_cam(self) -> Cam:
+        """`cam` at the same passes: its head is named as ours."""
+        return Cam(CamOptions(scales=self.options.scales, flip=self.options.flip))
+
+    def _refined(self, photo: Photo, network: SeamNetwork, bank: FeatureBank, device: str) -> NDArray[np.float32]:
+        """The maps of the photo's labels, (C, h, w) float32 in [0, 1], at the grid of the first pass."""
+        import torch
+
+        from methods.colours import Colours
+
+        colours, first = Colours((photo,), device), np.zeros(1, np.int64)
+        labels_1K = torch.zeros(1, network.head.classifier.out_channels, device=device)
+        labels_1K[:, list(photo.labels)] = 1
+        shown_1K = labels_1K if self.options.rivals == "labels" else None
+
+        def maps_of(request: FeatureRequest) -> torch.Tensor:
+            asked = [FeatureRequest(request.scale, request.flip, level) for level in LEVELS]
+            levels = [bank.features_BCHW([photo.id], [one]).to(device) for one in asked]
+            (image_B3HW,) = colours(first, np.array([request.flip]), [_grid(levels)])
+            refined_BCHW: torch.Tensor = network(levels, image_B3HW, shown_1K).refined_BCHW
+            return refined_BCHW[:, 1:]
+
+        return summed_passes(maps_of, photo, self._as_cam().apply_features())
+
+
+def _at_levels(scales: Sequence[float], flips: Sequence[bool]) -> tuple[FeatureRequest, ...]:
+    return tuple(FeatureRequest(scale, flip, level) for scale in scales for flip in flips for level in LEVELS)
+
+
+def _network(weights: Weights, device: str) -> SeamNetwork:
+    from methods.networks.heads import ClassMaps
+    from methods.networks.seam import PixelCorrelation, Seam
+    from methods.training import part_of
+
+    state = part_of(weights, "network")
+    head = ClassMaps.of_state(part_of(state, "head"))
+    return Seam(head, PixelCorrelation.of_state(part_of(state, "correlation"))).to(device).eval()
+
+
+def _grid(levels_BCHW: Sequence[torch.Tensor]) -> tuple[int, int]:
+    height, width = levels_BCHW[-1].shape[2:]
+    return height, width

@@ -1,0 +1,230 @@
+"""SEAM's pixel correlation and losses: loops over positions, closed forms, and where gradients stop."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from methods.networks.heads import ClassMaps
+from methods.networks.seam import (
+    Branch,
+    PixelCorrelation,
+    Seam,
+    consistency,
+    min_pooling,
+    peaked,
+    seam_losses,
+    with_background,
+)
+
+CHANNELS, WIDTHS = (5, 6), (4, 7)
+
+
+def example(grid: tuple[int, int] = (4, 3)) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Two levels of one size, and an image."""
+    generator = torch.Generator().manual_seed(0)
+    levels = [torch.randn(2, channels, *grid, generator=generator) for channels in CHANNELS]
+    return levels, torch.rand(2, 3, *grid, generator=generator) * 2 - 1
+
+
+def network(hidden: int = 0) -> Seam:
+    torch.manual_seed(1)
+    return Seam(ClassMaps(CHANNELS[1], 3, hidden), PixelCorrelation(CHANNELS, WIDTHS))
+
+
+def naive_refined(
+    module: PixelCorrelation, levels: list[torch.Tensor], image: torch.Tensor, maps: torch.Tensor
+) -> np.ndarray:
+    """Position by position, in double precision."""
+    low, high, mixing = (p.detach().double().numpy()[:, :, 0, 0] for p in module.parameters())
+    batch, channels, height, width = maps.shape
+    places = [(y, x) for y in range(height) for x in range(width)]
+    refined = np.zeros(maps.shape)
+    for b in range(batch):
+        features = {}
+        for y, x in places:
+            parts = [image[b, :, y, x].double().numpy()]
+            for weight, level in ((low, levels[0]), (high, levels[1])):
+                parts.append(np.maximum(weight @ level[b, :, y, x].double().numpy(), 0))
+            mixed = mixing @ np.concatenate(parts)
+            features[y, x] = mixed / math.sqrt((mixed**2).sum())
+        for q in places:
+            alike = {p: max(0.0, float(features[p] @ features[q])) for p in places}
+            for c in range(channels):
+                refined[(b, c, *q)] = sum(alike[p] * float(maps[(b, c, *p)]) for p in places) / sum(alike.values())
+    return refined
+
+
+@torch.no_grad()
+def test_refined_maps_by_loops_over_positions() -> None:
+    module, (levels, image) = network().correlation, example()
+    maps = torch.rand(2, 4, 4, 3, generator=torch.Generator().manual_seed(2))
+    found = module(levels, image, maps)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), naive_refined(module, levels, image, maps), atol=1e-6)
+
+
+@torch.no_grad()
+def test_columns_of_the_affinity_have_the_sum_1() -> None:
+    affinity_BPQ = network().correlation.affinity(*example())
+    assert affinity_BPQ.shape == (2, 12, 12)
+    assert affinity_BPQ.min() == 0, "some positions are unlike"
+    torch.testing.assert_close(affinity_BPQ.sum(1), torch.ones(2, 12))
+    assert not torch.allclose(affinity_BPQ.sum(2), torch.ones(2, 12), atol=0.01)
+
+
+@torch.no_grad()
+def test_positions_share_their_maps_with_those_of_their_colour() -> None:
+    """Levels of 0, and a mixing that passes colours on: red, green and blue are at right angles."""
+    module = PixelCorrelation(CHANNELS, WIDTHS)
+    module.mixing.weight.zero_()
+    module.mixing.weight[:3, :3, 0, 0] = torch.eye(3)
+    image = torch.eye(3)[:, [0, 0, 1, 1, 1, 2]].reshape(1, 3, 2, 3)
+    levels = [torch.zeros(1, channels, 2, 3) for channels in CHANNELS]
+    maps = torch.tensor([[[[1.0, 3.0, 0.0], [3.0, 6.0, 7.0]]]])
+    torch.testing.assert_close(module(levels, image, maps), torch.tensor([[[[2.0, 2.0, 3.0], [3.0, 3.0, 7.0]]]]))
+    torch.testing.assert_close(
+        module(levels, 0 * image, maps), 0 * maps, msg="nothing is like a position without features"
+    )
+
+
+@torch.no_grad()
+def test_a_level_of_another_size_is_resized() -> None:
+    """A level that is the same everywhere may have any size."""
+    module, (levels, image) = network().correlation, example()
+    levels[0] = levels[0][:, :, :1, :1].expand(-1, -1, 4, 3)
+    maps = torch.rand(2, 4, 4, 3)
+    found = module([levels[0][:, :, :2, :1], levels[1]], image, maps)
+    torch.testing.assert_close(found, module(levels, image, maps))
+
+
+def test_published_sizes_and_the_way_back_from_the_state() -> None:
+    module = PixelCorrelation((1024, 2048))
+    assert sum(p.numel() for p in module.parameters()) == 1024 * 64 + 2048 * 128 + (3 + 192) * 192
+    small, (levels, image) = network().correlation, example()
+    maps = torch.rand(2, 4, 4, 3)
+    again = PixelCorrelation.of_state(small.state_dict())
+    assert torch.equal(again(levels, image, maps), small(levels, image, maps))
+
+
+def test_peaks_and_background() -> None:
+    raw = torch.tensor([[[[-1.0, 2.0, 1.0, 0.0]], [[4.0, 1.0, 3.0, 0.0]], [[-1.0, -2.0, -3.0, -4.0]]]])
+    normalised = peaked(raw)
+    assert normalised.tolist() == [[[[0, 1, 0.5, 0]], [[1, 0.25, 0.75, 0]], [[0, 0, 0, 0]]]]
+    shown = with_background(normalised)
+    assert shown.tolist() == [[[[0, 0, 0.25, 1]], [[0, 1, 0, 0]], [[1, 0, 0.75, 0]], [[0, 0, 0, 0]]]]
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_what_is_refined(labelled: bool) -> None:
+    """Without labels all classes compete; with them a class that is not in the photo takes no position."""
+    part, (levels, image) = network().eval(), example()
+    labels_BK = torch.tensor([[1.0, 0, 0], [0, 1, 1]])
+    found = part(levels, image, labels_BK if labelled else None)
+    raw = part.head(levels[1]).detach()
+    assert torch.equal(found.raw_BKHW, raw)
+    shown = with_background(peaked(raw * labels_BK[:, :, None, None] if labelled else raw))
+    expected = naive_refined(part.correlation, levels, image, shown)
+    np.testing.assert_allclose(found.refined_BCHW.detach().numpy(), expected, atol=1e-6)
+    assert (found.refined_BCHW[0, 2:].abs().sum() == 0) == labelled
+
+
+def naive_losses(large: Branch, small: Branch, labels_BK: torch.Tensor) -> dict[str, float]:
+    """By loops; the large maps have twice the sides of the small ones, so that bilinear is the mean of four."""
+
+    def scaled(maps: np.ndarray, halve: bool, labels: np.ndarray) -> np.ndarray:
+        out = []
+        for channel, counts in zip(maps, labels, strict=True):
+            positive = np.maximum(channel, 0) / max(channel.max(), 1e-5)
+            if halve:
+                positive = sum(positive[y::2, x::2] for y in (0, 1) for x in (0, 1)) / 4
+            out.append(positive * counts)
+        return np.array(out)
+
+    def one_hot(maps: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(maps) + 1, *maps.shape[1:]))
+        for y, x in np.ndindex(maps.shape[1:]):
+            best = maps[:, y, x].argmax()
+            out[0, y, x], out[best + 1, y, x] = 1 - maps[best, y, x], maps[best, y, x]
+        return out
+
+    classification, equivariance, ecr, lows = [], [], [], []
+    for b, labels in enumerate(labels_BK.double().numpy()):
+        with_bg = np.array([1, *labels])
+        raws, refined = [], []
+        for branch, halve in ((large, True), (small, False)):
+            raw, rv = branch.raw_BKHW[b].double().numpy(), branch.refined_BCHW[b].double().numpy()
+            raws.append(scaled(raw, halve, labels))
+            refined.append(scaled(rv, halve, with_bg))
+            p = 1 / (1 + np.exp(-raw.mean((1, 2))))
+            classification.append(-np.mean(labels * np.log(p) + (1 - labels) * np.log(1 - p)))
+            strongest = sorted((rv[1:] * labels[:, None, None]).max(0).flatten())
+            lows.append(np.mean([max(0, value) for value in strongest[: len(strongest) // 4]]))
+        equivariance.append(np.abs(raws[0] - raws[1]).mean())
+        for mine, other in ((0, 1), (1, 0)):
+            differences = sorted(np.abs(refined[mine] - one_hot(raws[other])).flatten(), reverse=True)
+            ecr.append(np.mean(differences[: len(differences) // 5]))
+    return {
+        "classification": np.mean(classification),
+        "equivariance": np.mean(equivariance),
+        "consistency": 2 * np.mean(ecr),
+        "min_pooling": np.mean(lows),
+    }
+
+
+def test_losses_by_loops() -> None:
+    generator = torch.Generator().manual_seed(5)
+    large, small = (
+        Branch(torch.randn(3, 4, *grid, generator=generator), torch.rand(3, 5, *grid, generator=generator))
+        for grid in ((8, 6), (4, 3))
+    )
+    labels_BK = torch.tensor([[1.0, 0, 0, 0], [0, 1, 1, 0], [1, 0, 1, 1]])
+    found = seam_losses(large, small, labels_BK)
+    expected = naive_losses(large, small, labels_BK)
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert float(found[name]) == pytest.approx(value, rel=1e-5), name
+
+
+def test_only_the_largest_fifth_and_the_lowest_quarter_count() -> None:
+    """Ten entries: two count. The target is 1 in the background. Eight positions: the two lowest count, −1 as 0."""
+    refined = torch.tensor([[1.0, 1, 1, 0.5, 1, 0.2, 0, 0, 0, 0]]).reshape(1, 2, 1, 5)
+    assert float(consistency(refined, torch.zeros(1, 1, 1, 5))) == pytest.approx((0.5 + 0.2) / 2)
+    first, second = [9.0, 8, 7, 6, 5, 0.5, 0.25, 0.125], [0.0, 9, 9, 9, 9, 9, 0, 0]
+    maps = torch.tensor([[first, second]]).reshape(1, 2, 2, 4)
+    assert float(min_pooling(maps)) == pytest.approx((0.125 + 0.25) / 2)
+    assert float(min_pooling(torch.tensor([[[[-1.0, 2, 3, 4, 5, 6, 7, 1]]]]))) == pytest.approx((0 + 1) / 2)
+
+
+def test_maps_that_agree_cost_nothing() -> None:
+    """Refined maps that are the other's one-hot maps, with room for background."""
+    raw = torch.zeros(1, 2, 4, 4)
+    raw[0, 1, :2] = 3.0
+    branch = Branch(raw, with_background(peaked(raw)))
+    losses = seam_losses(branch, branch, torch.tensor([[0.0, 1.0]]))
+    assert [float(losses[name]) for name in ("equivariance", "consistency", "min_pooling")] == [0, 0, 0]
+    mean, softplus = 1.5, math.log(2)
+    assert float(losses["classification"]) == pytest.approx((math.log1p(math.exp(-mean)) + softplus) / 2)
+
+
+@pytest.mark.parametrize("term", ["classification", "equivariance", "consistency", "min_pooling"])
+def test_where_gradients_go(term: str) -> None:
+    """The classifier learns from classification and ER alone, the PCM from ECR and min-pooling alone."""
+    part, copies = network(hidden=8), [example((6, 6)), example((3, 3))]
+    for levels, _ in copies:
+        for level in levels:
+            level.requires_grad_()
+    branches = [part(*copy) for copy in copies]
+    seam_losses(*branches, torch.tensor([[1.0, 0, 0], [0, 1, 1]]))[term].backward()
+
+    def touched(tensors: object) -> bool:
+        return any(t.grad is not None and bool(t.grad.abs().sum() > 0) for t in tensors)  # type: ignore[attr-defined]
+
+    of_classifier = term in ("classification", "equivariance")
+    assert touched(part.head.parameters()) == of_classifier
+    assert touched(levels[1] for levels, _ in copies) == of_classifier
+    assert touched(part.correlation.parameters()) != of_classifier
+    assert not touched(levels[0] for levels, _ in copies)
+    if not of_classifier:
+        assert all(touched([parameter]) for parameter in part.correlation.parameters())
