@@ -121,7 +121,7 @@ class _FeatureDistances(torch.autograd.Function):
         for images, channels in _blocks(feature_BDHW):
             block, gradient, first = feature_BDHW[images, channels], gradient_BDHW[images, channels], 0
             for one in ctx.pairs:
-                slope_B1hw = slope_BP[images, first : first + one.count].reshape(-1, 1, *one.size)
+                slope_B1hw = slope_BP[images, first : first + one.count].reshape(len(block), 1, *one.size)
                 first += one.count
                 change = _difference(block, one).sign_().mul_(slope_B1hw)
                 gradient[:, :, *one.source] += change

@@ -88,7 +88,7 @@ def test_refiners_follow_the_photo(labels: Labels, refiner: LabelRefiner) -> Non
 
 def test_contradictions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refiner that calls background what was a class, and a class what was background."""
-    turned = lambda image, scores: scores[::-1]  # noqa: E731
+    turned = lambda both, image: [scores[::-1] for scores in both]  # noqa: E731
     monkeypatch.setattr("methods.label_steps._pamr", turned)
     assert affinity_labels(row(0.2), [0], flat(1, 1)).tolist() == [[0]]
     assert irn_labels(row(0.2), [0], flat(1, 1)).tolist() == [[1]]
