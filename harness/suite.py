@@ -146,12 +146,12 @@ def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite
     """
     path = _find(name_or_path)
     content = read_with_includes(path, _find)
-    of_combine = [assignment for assignment in overrides if re.match(r"combine[.=]", assignment)]
-    for assignment in of_combine:
+    before = [assignment for assignment in overrides if re.match(r"combine[.=]|recipes=", assignment)]
+    for assignment in before:
         override(content, assignment)
-    content = with_combinations(content, partial(_place, path=path, overrides=of_combine))
+    content = with_combinations(content, partial(_place, path=path, overrides=overrides))
     for assignment in overrides:
-        if assignment not in of_combine:
+        if assignment not in before:
             override(content, assignment)
     content = expand_variables(content, path.name)
     content.setdefault("name", path.stem)
