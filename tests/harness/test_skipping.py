@@ -132,7 +132,7 @@ def test_scenes_full_has_every_pair_that_can_be() -> None:
     rules = ("", "+power", "+cue-rule", "+saliency")
     expected = {f"{name}{chain}{rule}" for name in localizers for chain in chains for rule in rules}
     expected |= {f"{name}{chain}+maps" for name in localizers for chain in with_background}
-    assert recipes_of(plan) == {*expected, "all-background"}
+    assert recipes_of(plan) == {*expected, "label-in-saliency", "all-background"}
     skipped = [f"{name}{chain}+maps" for name in localizers for chain in chains if chain not in with_background]
     assert plan.notes == (f"skipped: {', '.join(skipped)}: {NO_BACKGROUND}",)
     fits = [stage for stage in plan.graph.values() if stage.kind == "refiner_fit"]
