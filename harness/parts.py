@@ -13,7 +13,7 @@ from methods.segmenting import variants_of
 from results.rows import CEILING
 from settings.components import Component, validated_options
 from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REFINERS, SEGMENTERS, Registry
-from settings.errors import UserError
+from settings.errors import Impossible, UserError
 from settings.hashing import shared_cache
 from settings.options import Options
 from settings.records import Photo, fingerprint
@@ -124,9 +124,7 @@ def parts_of(name: str, recipe: Recipe, suite: Suite) -> Parts:
         variants=variants,
     )
     _check_inputs(parts, where)
-    for part in (parts.localizer, parts.segmenter):
-        if part is not None and mode not in part.modes:
-            raise UserError(f"{where}.training_mode", f"'{mode}'", f"one of {', '.join(part.modes)} for this recipe")
+    _check_possible(parts, where)
     return parts
 
 
@@ -141,6 +139,29 @@ def _check_inputs(parts: Parts, where: str) -> None:
             raise UserError(f"{where}.{role}", "nothing", f"a {role}, since {reader} needs one")
         if not needed and getattr(parts, role) is not None:
             raise UserError(f"{where}.{role}", f"'{parts.names[role]}'", f"none, since {reader} does not read it")
+
+
+def _check_possible(parts: Parts, where: str) -> None:
+    """Impossible for parts that are right by themselves and do not go together, or not on this machine."""
+    for part in (parts.localizer, parts.segmenter):
+        if part is not None and parts.training_mode not in part.modes:
+            expected = f"one of {', '.join(part.modes)} for this recipe"
+            raise Impossible(f"{where}.training_mode", f"'{parts.training_mode}'", expected)
+    if parts.labeler and parts.labeler.needs_background and not _has_background(parts):
+        expected = f"a localizer or refiner that gives one to labeler '{parts.names['labeler']}', which reads it"
+        raise Impossible(f"{where}.labeler", "no background map", expected, "such as refiners: [affinity]")
+    for role in REGISTRIES:
+        if part := getattr(parts, role):
+            part.check_installed(f"{where}.{role}")
+    for refiner in parts.refiners:
+        refiner.check_installed(f"{where}.refiners")
+
+
+def _has_background(parts: Parts) -> bool:
+    """Whether the maps that reach the labeler have a background map beside them."""
+    given = [parts.localizer.gives_background] if parts.localizer else []
+    given += [refiner.gives_background for refiner in parts.refiners if refiner.gives_background is not None]
+    return given[-1] if given else False
 
 
 def build_component(role: str, component: Component | Mapping[str, Any], where: str) -> Any:

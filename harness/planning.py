@@ -9,10 +9,11 @@ from harness.blueprint import Blueprint
 from harness.diagnostics import Diagnostics
 from harness.graph import Ref, Stage
 from harness.lines import Line, impossible
-from harness.parts import parts_of
+from harness.parts import Parts
 from harness.pictures import Pictures
 from harness.plugins import with_plugins
 from harness.scored import Scored
+from harness.skipping import Skipped, possible_parts
 from harness.suite import Suite
 
 
@@ -45,10 +46,11 @@ def make_plan(suite: Suite) -> Plan:
     pictures: list[Ref] = []
     diagnostics: dict[Ref, None] = {}
     unscored: dict[str, tuple[Ref, ...]] = {}
-    skipped = _without_ceilings(suite, blueprint)
-    for line in _lines(suite, blueprint):
+    skipped = Skipped()
+    parts = _with_masks_revealed(possible_parts(suite, skipped), blueprint, skipped)
+    for line in _lines(suite, blueprint, parts):
         if reason := impossible(line):
-            skipped[f"skipped: {line.recipe} under {line.source.name}: {reason}"] = None
+            skipped.add(line.recipe, reason, line.source.name)
             continue
         scored = Scored(line)
         rows += scored.rows()
@@ -64,32 +66,29 @@ def make_plan(suite: Suite) -> Plan:
         tuple(pictures),
         tuple(diagnostics),
         unscored,
-        (*blueprint.notes(), *skipped),
+        (*blueprint.notes(), *skipped.notes()),
     )
 
 
-def _has_masks(blueprint: Blueprint) -> bool:
-    return any(map(blueprint.dataset.has_mask, blueprint.dataset.training_ids))
+def _with_masks_revealed(parts: Mapping[str, Parts], blueprint: Blueprint, skipped: Skipped) -> dict[str, Parts]:
+    """The recipes less those that masks would have to be revealed to, where there are none."""
+    dataset = blueprint.dataset
+    if any(map(dataset.has_mask, dataset.training_ids)):
+        return dict(parts)
+    for name, each in parts.items():
+        if each.reveal is not None:
+            skipped.add(name, "no photo of train and dev has a true mask")
+    return {name: each for name, each in parts.items() if each.reveal is None}
 
 
-def _without_ceilings(suite: Suite, blueprint: Blueprint) -> dict[str, None]:
-    """A note for each recipe that masks would have to be revealed to, where there are none."""
-    ceilings = (name for name, recipe in suite.all_recipes().items() if recipe.reveal is not None)
-    why = "no photo of train and dev has a true mask"
-    return {} if _has_masks(blueprint) else {f"skipped: {name}: {why}": None for name in ceilings}
-
-
-def _lines(suite: Suite, blueprint: Blueprint) -> Iterator[Line]:
+def _lines(suite: Suite, blueprint: Blueprint, parts: Mapping[str, Parts]) -> Iterator[Line]:
     """Every recipe under every setting with every rng seed; what no setting changes stands under the first alone."""
-    has_masks = _has_masks(blueprint)
     for position, (label, setting) in enumerate(suite.settings.items()):
         source = blueprint.source(label, setting)
-        for name, recipe in suite.all_recipes().items():
-            parts = parts_of(name, recipe, suite)
-            is_ceiling = parts.reveal is not None
-            if (is_ceiling and not has_masks) or (position > 0 and not parts.follows_setting):
-                continue  # photos without masks have no ceiling
+        for name, each in parts.items():
+            if position > 0 and not each.follows_setting:
+                continue
             # A ceiling is never ranked: one rng seed shows where it lies.
             rng_seeds = suite.seeds_under(label)
-            for rng_seed in rng_seeds[:1] if is_ceiling else rng_seeds:
-                yield Line(blueprint, source, name, parts, rng_seed)
+            for rng_seed in rng_seeds[:1] if each.reveal is not None else rng_seeds:
+                yield Line(blueprint, source, name, each, rng_seed)

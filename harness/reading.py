@@ -87,10 +87,10 @@ def read_with_includes(path: Path, find: Callable[[str], Path], seen: tuple[Path
     base: dict[str, Any] = {}
     for name in includes if isinstance(includes, list) else [includes]:
         included = _included(path, name, find)
-        base = _merged(base, read_with_includes(included, find, (*seen, path.resolve())))
+        base = merged(base, read_with_includes(included, find, (*seen, path.resolve())))
     for own in ("name", "description"):  # of the included suite; this is another one
         base.pop(own, None)
-    return _merged(base, content)
+    return merged(base, content)
 
 
 def _included(path: Path, name: Any, find: Callable[[str], Path]) -> Path:
@@ -111,7 +111,7 @@ def _beside(path: Path, plugins: Any) -> Any:
     return [str(path.parent / name) if isinstance(name, str) else name for name in names]
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` wins; mappings are merged key by key, everything else is replaced.
 
     A component of another name is another component: it takes none of the old one's options.
@@ -119,7 +119,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
-        result[key] = _merged(old, value) if _extends(old, value) else value
+        result[key] = merged(old, value) if _extends(old, value) else value
     return result
 
 

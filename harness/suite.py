@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from harness.combining import Combine, RecipeName, with_combinations
 from harness.reading import expand_variables, override, read_with_includes
 from methods.base import BackboneOptions, TrainingMode
 from methods.references import REFERENCES, reference
@@ -19,7 +21,6 @@ from settings.options import Options
 from settings.records import fingerprint
 
 SUITES = Path(__file__).parent.parent / "settings" / "suites"
-RecipeName = Annotated[str, Field(pattern=r"^\w[\w+.-]*$")]
 ScoredStage = Literal["maps", "pseudo_labels", "segmentation"]
 Diagnostic = Literal["classifier", "maps", "cue"]
 
@@ -69,6 +70,7 @@ class Suite(Options):
         {"clean": Component(name="clean")}, min_length=1, description="by the name that rows show; or a list"
     )
     recipes: dict[RecipeName, Recipe] = Field(default_factory=dict)
+    combine: Combine | None = Field(None, description="every localizer × refiner chain × labeler as a recipe")
     segmenter: Component | None = Field(None, description="stage 2 of every recipe that names none")
     segment: tuple[Inference, ...] = Field(
         (Inference(),),
@@ -153,8 +155,13 @@ def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite
     """
     path = _find(name_or_path)
     content = read_with_includes(path, _find)
-    for assignment in overrides:
+    before = [assignment for assignment in overrides if re.match(r"combine[.=]|recipes=", assignment)]
+    for assignment in before:
         override(content, assignment)
+    content = with_combinations(content, partial(_place, path=path, overrides=overrides))
+    for assignment in overrides:
+        if assignment not in before:
+            override(content, assignment)
     content = expand_variables(content, path.name)
     content.setdefault("name", path.stem)
     content["overrides"] = tuple(overrides)

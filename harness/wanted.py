@@ -12,6 +12,7 @@ from harness.lines import Line
 from harness.parts import parts_of
 from harness.pictures import spread
 from harness.scored import Scored
+from harness.skipping import Skipped, possible_parts
 from harness.source import Source
 from harness.suite import Suite
 from settings.dataset import Dataset
@@ -70,10 +71,13 @@ def one(where: str, what: str, name: str, known: Mapping[str, T]) -> T:
 def _lines(
     suite: Suite, blueprint: Blueprint, source: Source, names: tuple[str, ...], rng_seed: int
 ) -> tuple[Scored, ...]:
-    """Of the named recipes, else of all that are no references."""
+    """Of the named recipes, else of all that are possible and no references."""
     recipes = suite.all_recipes()
-    chosen = {name: one("--recipes", "recipe", name, recipes) for name in names or suite.recipes or recipes}
-    parts = {name: parts_of(name, recipe, suite) for name, recipe in chosen.items()}
+    if names:
+        parts = {name: parts_of(name, one("--recipes", "recipe", name, recipes), suite) for name in names}
+    else:
+        possible = possible_parts(suite, Skipped())
+        parts = {name: part for name, part in possible.items() if name in suite.recipes} or possible
     return tuple(Scored(Line(blueprint, source, name, part, rng_seed)) for name, part in parts.items())
 
 

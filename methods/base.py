@@ -144,6 +144,9 @@ class Part(ABC):  # noqa: B024 - abstract by what its subclasses declare
         """The weights that its `fit` begins with, besides the backbone's; raises UserError for a missing file."""
         return ()
 
+    def check_installed(self, where: str) -> None:  # noqa: B027 - most need nothing more
+        """Raise Impossible, naming `where`, for an optional package that it needs and that is not installed."""
+
 
 class Localizer(Part):
     """Photos with image-level labels → localization maps (the field's "seeds")."""
@@ -151,6 +154,8 @@ class Localizer(Part):
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
     trained: ClassVar[bool] = True
     """False for maps that nothing was trained for here: `fit` is then never called and its weights are empty."""
+    gives_background: ClassVar[bool] = False
+    """True for maps with a background map beside them, where the photo has labels."""
 
     @property
     def supervision(self) -> str:
@@ -219,6 +224,8 @@ class Refiner(Part):
 
     trained: ClassVar[bool] = False
     """True for a refiner with a `fit`; else its weights are empty."""
+    gives_background: ClassVar[bool | None] = None
+    """Whether its maps have a background map beside them; None: where the maps that it gets have one."""
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """The features that `fit` reads."""
@@ -290,6 +297,11 @@ class Labeler(Part):
     @property
     def needs_cue(self) -> bool:
         """Whether it reads a cue's saliency."""
+        return False
+
+    @property
+    def needs_background(self) -> bool:
+        """Whether it reads the background map beside the maps."""
         return False
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from settings.errors import UserError
+from settings.errors import Impossible
 from settings.records import Image
 
 LEAST = 1e-30
@@ -30,7 +30,7 @@ def dense_crf(
     """Class probabilities (K, H, W) after some mean-field steps, with unary −log p and the package's default kernels.
 
     The image is RGB (H, W, 3). Spatial deviations (`sxy`) are in pixels, `bilateral_srgb` in grey levels 0–255;
-    `compat` are the weights of a Potts model. Raises UserError where pydensecrf2 is not installed, ValueError for
+    `compat` are the weights of a Potts model. Raises Impossible where pydensecrf2 is not installed, ValueError for
     sizes that differ.
     """
     classes, height, width = probabilities_KHW.shape
@@ -46,7 +46,7 @@ def dense_crf(
 
 
 def require_dense_crf(where: object, otherwise: str = "choose pamr") -> None:
-    """Raise UserError, naming the option `where`, if the package is not installed: for planning, before any work.
+    """Raise Impossible, naming the option `where`, if the package is not installed: for planning, before any work.
 
     `otherwise` tells what else the user may do.
     """
@@ -58,5 +58,5 @@ def _densecrf(where: object = "dense_crf", otherwise: str = "choose pamr") -> An
         from pydensecrf import densecrf
     except ImportError as error:
         mend = f"pip install 'seedbed[crf]', or {otherwise}"
-        raise UserError(where, f"no module ({error})", "the package pydensecrf2", mend) from None
+        raise Impossible(where, f"no module ({error})", "the package pydensecrf2", mend) from None
     return densecrf

@@ -22,10 +22,10 @@ SURE = 0.7
 """IRN's CRF begins with labels, not scores: the label's probability; the other classes share the rest."""
 
 
-def require_label_refiner(refiner: LabelRefiner) -> None:
-    """Raise UserError where the step needs a package that is not installed: before any work."""
+def require_label_refiner(refiner: LabelRefiner, where: str = "") -> None:
+    """Raise Impossible where the step needs a package that is not installed: before any work."""
     if refiner == "dense_crf":
-        require_dense_crf("label_refiner")
+        require_dense_crf(".".join(filter(None, [where, "label_refiner"])))
 
 
 def affinity_labels(

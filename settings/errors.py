@@ -23,6 +23,15 @@ class UserError(Exception):
         return type(self), self._parts
 
 
+class Impossible(UserError):
+    """Parts that do not go together, or not on this machine: no mistake where combinations were asked for."""
+
+    @property
+    def reason(self) -> str:
+        """The line without its place."""
+        return str(self).removeprefix(f"{_shown(self._parts[0], MAX_FOUND)}: ")
+
+
 def unknown_name(where: object, what: str, name: str, known: Iterable[str], otherwise: str = "") -> UserError:
     """The error for a name that nobody knows, with the nearest known name as the mend, then what else would mend it."""
     known = sorted(known)

@@ -39,6 +39,11 @@ class Threshold(Labeler):
         return self.options.rule == "cue"
 
     @property
+    def needs_background(self) -> bool:
+        """Under the rule `maps`."""
+        return self.options.rule == "maps"
+
+    @property
     def declared_threshold(self) -> float | None:
         """The option, under the constant rule."""
         return self.options.threshold if self.options.rule == "constant" else None

@@ -22,7 +22,7 @@ from methods.base import (
     StageContext,
     TrainingOptions,
 )
-from methods.label_steps import LabelRefiner, affinity_labels
+from methods.label_steps import LabelRefiner, affinity_labels, require_label_refiner
 from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
 from settings.options import Options
 from settings.records import Photo
@@ -58,6 +58,11 @@ class Affinity(Refiner):
     apply_options = frozenset({"beta", "log2_steps", "background_power"})
     version = 2
     trained = True
+    gives_background = True
+
+    def check_installed(self, where: str) -> None:
+        """What refines the labels."""
+        require_label_refiner(self.options.label_refiner, where)
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """Three levels, plain and mirrored."""
@@ -69,7 +74,6 @@ class Affinity(Refiner):
 
     def fit(self, data: Localized, bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
         """The pair loss on labels of sure pixels, on photos mirrored at random; ValueError where nothing is sure."""
-        from methods.label_steps import require_label_refiner
         from methods.networks.affinity_net import AffinityHead
         from methods.networks.random_walk import affinity_loss
 

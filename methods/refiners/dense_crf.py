@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from methods.base import FeatureBank, LocalizationMaps, Refiner, StageContext
+from methods.dense_crf import dense_crf, require_dense_crf
 from methods.refining import maps_at
 from methods.upsampling import upsample_background
 from settings.images import resize
@@ -37,6 +38,11 @@ class DenseCrf(Refiner):
 
     options_model = DenseCrfOptions
     options: DenseCrfOptions
+    gives_background = True
+
+    def check_installed(self, where: str) -> None:
+        """The extra `crf`."""
+        require_dense_crf(where)
 
     def apply(
         self,
@@ -52,8 +58,6 @@ class DenseCrf(Refiner):
             yield self._refined(photo, record) if record.class_ids else record
 
     def _refined(self, photo: Photo, record: LocalizationMaps) -> LocalizationMaps:
-        from methods.dense_crf import dense_crf
-
         maps_CHW = maps_at(record, record.image_size)
         if record.background_HW is None:
             background_HW = (1 - maps_CHW.max(0)) ** np.float32(self.options.alpha)

@@ -21,7 +21,7 @@ from methods.base import (
     StageContext,
     TrainingOptions,
 )
-from methods.label_steps import LabelRefiner, irn_labels
+from methods.label_steps import LabelRefiner, irn_labels, require_label_refiner
 from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
 from settings.options import Options
 from settings.records import Photo
@@ -56,6 +56,11 @@ class Irn(Refiner):
     options: IrnOptions
     apply_options = frozenset({"radius", "beta", "log2_steps"})
     trained = True
+    gives_background = False
+
+    def check_installed(self, where: str) -> None:
+        """What refines the labels."""
+        require_label_refiner(self.options.label_refiner, where)
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """All levels, plain and mirrored."""
@@ -71,7 +76,6 @@ class Irn(Refiner):
 
     def fit(self, data: Localized, bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
         """The pair loss on labels of sure pixels, on photos mirrored at random; ValueError where nothing is sure."""
-        from methods.label_steps import require_label_refiner
         from methods.networks.affinity_net import BoundaryHead
         from methods.networks.random_walk import irn_affinity_loss
 

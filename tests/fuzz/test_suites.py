@@ -11,6 +11,7 @@ from tests.fuzz.judging import DAMAGE, Damage, damaged, folder, names_in, seedbe
 BASE: dict[str, Any] = {
     "dataset": {"name": "scenes", "classes": 2, "size": 48, "train": 4, "dev": 2, "val": 2},
     "recipes": {"cam": {"localizer": "cam", "labeler": "threshold", "segmenter": "deeplab"}},
+    "combine": {"localizers": {"other": "cam"}, "refiners": {"none": []}, "labelers": {"t": {"labeler": "threshold"}}},
     "references": ["all-background"],
     "backbone": {"name": "test_efficientnet", "weights": "random", "size": 64},
 }
@@ -22,6 +23,8 @@ PATHS = [
     *("recipes.cam.localizer", "recipes.cam.localizer.training", "recipes.cam.localizer.training.epochs"),
     *("recipes.cam.localizer.training.learning_rate", "recipes.cam.labeler", "recipes.cam.labeler.threshold"),
     *("recipes.cam.segmenter.width", "recipes.cam.segmenter.atrous_rates", "recipes.../x", "recipes.cam.reveal"),
+    *("combine", "combine.localizers", "combine.localizers.other", "combine.refiners", "combine.refiners.none"),
+    *("combine.labelers", "combine.labelers.t", "combine.labelers.t.labeler", "recipes.other.labeler"),
     *("unknown", "dataset.unknown", "recipes.cam.unknown", "", ".", "\x1b[2J", "recipes.cma.labeler"),
 ]
 VALUES = [

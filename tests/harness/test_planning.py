@@ -138,4 +138,4 @@ def test_ceilings_that_have_no_masks_are_named(monkeypatch: pytest.MonkeyPatch) 
     assert not any("skipped" in note for note in plan_of(references).notes)
     monkeypatch.setattr(Scenes, "has_mask", lambda self, photo_id: False)
     why = "no photo of train and dev has a true mask"
-    assert plan_of(references).notes == (f"skipped: few-shot(2): {why}", f"skipped: full-supervision: {why}")
+    assert plan_of(references).notes == (f"skipped: few-shot(2), full-supervision: {why}",)

@@ -91,6 +91,7 @@ def check_localizer(localizer: Any, toy: Toy, context: Callable[..., Any]) -> No
         assert record.image_size == (64, 64)
         if photo.labels:
             assert 0 <= record.maps_CHW.min() <= record.maps_CHW.max() <= 1
+            assert (record.background_HW is not None) == localizer.gives_background
         (alone,) = localizer.apply([photo], toy.weak, weights, toy.bank, context())
         assert np.allclose(alone.maps_CHW, record.maps_CHW, atol=1e-5)
 
@@ -181,6 +182,11 @@ def check_refiner(refiner: Any, toy: Toy, context: Callable[..., Any]) -> None:
             assert record.background_HW.shape == record.maps_CHW.shape[1:]
         (alone,) = refiner.apply([photo], known.__getitem__, weights, toy.bank, context())
         assert np.allclose(alone.maps_CHW, record.maps_CHW, atol=1e-5)
+    for given_HW in (None, rng.random((8, 8), np.float32)):
+        beside = replace(known[photos[0].id], background_HW=given_HW)
+        (record,) = refiner.apply(photos[:1], {beside.photo_id: beside}.__getitem__, weights, toy.bank, context())
+        passed_on = given_HW is not None if refiner.gives_background is None else refiner.gives_background
+        assert (record.background_HW is not None) == passed_on
 
 
 KINDS = {
