@@ -82,11 +82,11 @@ def _with_masks_revealed(parts: Mapping[str, Parts], blueprint: Blueprint, skipp
 
 
 def _lines(suite: Suite, blueprint: Blueprint, parts: Mapping[str, Parts]) -> Iterator[Line]:
-    """Every recipe under every setting with every rng seed; what no setting changes stands under the first alone."""
+    """The recipes of every setting with every rng seed; what no setting changes stands under the first alone."""
     for position, (label, setting) in enumerate(suite.settings.items()):
         source = blueprint.source(label, setting)
         for name, each in parts.items():
-            if position > 0 and not each.follows_setting:
+            if not suite.stands_under(name, label) or (position > 0 and not each.follows_setting):
                 continue
             # A ceiling is never ranked: one rng seed shows where it lies.
             rng_seeds = suite.seeds_under(label)

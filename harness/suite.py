@@ -83,6 +83,9 @@ class Suite(Options):
     rng_seeds_of: dict[str, tuple[int, ...]] = Field(
         default_factory=dict, description="other rng seeds for a setting, by its name in `settings`"
     )
+    recipes_of: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="the only recipes that stand under a setting, by its name in `settings`"
+    )
     training_mode: TrainingMode = "frozen"
     backbone: BackboneOptions = BackboneOptions()
     policies: dict[Literal["fixed", "oracle"], ScoredStage] = Field(
@@ -131,6 +134,10 @@ class Suite(Options):
     def seeds_under(self, setting: str) -> tuple[int, ...]:
         """The rng seeds of a setting's lines."""
         return self.rng_seeds_of.get(setting, self.rng_seeds)
+
+    def stands_under(self, recipe: str, setting: str) -> bool:
+        """Whether a setting has a line of this recipe."""
+        return setting not in self.recipes_of or recipe in self.recipes_of[setting]
 
     @property
     def folder_name(self) -> str:
@@ -186,26 +193,43 @@ def _find(name_or_path: str | Path) -> Path:
 
 def _validated(content: dict[str, Any], path: Path) -> Suite:
     place = partial(_place, path=path, overrides=content["overrides"])
-    for part in ("recipes", "settings"):
-        if isinstance(content.get(part), Mapping):
-            # `null` takes a recipe or setting of an included suite away.
-            gone = {name for name, one in content[part].items() if one is None}
-            content[part] = {name: one for name, one in content[part].items() if name not in gone}
-            if part == "settings" and isinstance(content.get("rng_seeds_of"), Mapping):
-                content["rng_seeds_of"] = {k: v for k, v in content["rng_seeds_of"].items() if k not in gone}
+    _take_away(content)
     try:
         suite = Suite.model_validate(content)
     except ValidationError as error:
         raise option_error(error, Suite, place) from None
-    for label in suite.rng_seeds_of:
-        if label not in suite.settings:
-            raise unknown_name(place("rng_seeds_of"), "setting", label, suite.settings)
+    for key in ("rng_seeds_of", "recipes_of"):
+        for label in getattr(suite, key):
+            if label not in suite.settings:
+                raise unknown_name(place(key), "setting", label, suite.settings)
     for name in suite.references:
         if reference(name) is None:
             raise unknown_name(place("references"), "reference", name, REFERENCES)
+    for label, names in suite.recipes_of.items():
+        for name in names:
+            if name not in suite.all_recipes():
+                raise unknown_name(place(f"recipes_of.{label}"), "recipe", name, suite.all_recipes())
     if not suite.all_recipes():
         raise UserError(place("recipes"), "nothing", "at least one recipe or reference")
     return suite
+
+
+def _take_away(content: dict[str, Any]) -> None:
+    """`null` takes a recipe or setting of an included suite away, and what is said of it elsewhere."""
+    gone: dict[str, set[str]] = {}
+    for part in ("recipes", "settings"):
+        named = content.get(part)
+        if isinstance(named, Mapping):
+            gone[part] = {name for name, one in named.items() if one is None}
+            content[part] = {name: one for name, one in named.items() if one is not None}
+    for key in ("rng_seeds_of", "recipes_of"):
+        if isinstance(content.get(key), Mapping):
+            content[key] = {k: v for k, v in content[key].items() if k not in gone.get("settings", ())}
+    if isinstance(content.get("recipes_of"), Mapping):
+        content["recipes_of"] = {
+            label: [name for name in names if name not in gone.get("recipes", ())] if isinstance(names, list) else names
+            for label, names in content["recipes_of"].items()
+        }
 
 
 def _place(key: str, path: Path, overrides: Sequence[str]) -> str:

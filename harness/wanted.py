@@ -77,7 +77,8 @@ def _lines(
         parts = {name: parts_of(name, one("--recipes", "recipe", name, recipes), suite) for name in names}
     else:
         possible = possible_parts(suite, Skipped())
-        parts = {name: part for name, part in possible.items() if name in suite.recipes} or possible
+        shown = {name: part for name, part in possible.items() if suite.stands_under(name, source.name)}
+        parts = {name: part for name, part in shown.items() if name in suite.recipes} or shown
     return tuple(Scored(Line(blueprint, source, name, part, rng_seed)) for name, part in parts.items())
 
 

@@ -80,6 +80,19 @@ def test_a_setting_has_rng_seeds_of_its_own() -> None:
         suite(f"{{web: {WEB}}}", "rng_seeds_of={wab: [0]}")
 
 
+def test_a_setting_may_have_few_of_the_recipes() -> None:
+    two = f"{{clean: {{}}, web: {WEB}}}"
+    other = "recipes.other={localizer: cam, labeler: {name: threshold, threshold: 0.2}}"
+    plan = make_plan(suite(two, other, "recipes_of={web: [other]}"))
+    rows = [stage.identity["row"] for stage in stages(plan, "row")]
+    lines = {(row["setting"], row["recipe"]) for row in rows if row["recipe"] != "all-background"}
+    assert lines == {("clean", "cam"), ("clean", "other"), ("web", "other")}
+    with pytest.raises(UserError, match="did you mean 'web'"):
+        suite(two, "recipes_of={wab: [cam]}")
+    with pytest.raises(UserError, match=r"recipes_of.web.*did you mean 'cam'"):
+        suite(two, "recipes_of={web: [cab]}")
+
+
 def test_a_setting_is_named_by_its_key_or_by_itself() -> None:
     assert list(suite("[clean]").settings) == ["clean"]
     assert suite("{mine: clean}").settings["mine"].name == "clean"
@@ -214,3 +227,5 @@ def test_null_takes_a_setting_and_its_rng_seeds_away() -> None:
     two = (f"settings={{clean: {{}}, web: {WEB}}}", "rng_seeds_of={web: [5]}")
     left = load_suite("smoke", (*TINY, *two, "settings.web=null"))
     assert (list(left.settings), left.rng_seeds_of) == (["clean"], {})
+    kept = load_suite("smoke", (*TINY, *two, "recipes_of={web: [cam, cam+saliency]}", "recipes.cam+saliency=null"))
+    assert kept.recipes_of == {"web": ("cam",)}
