@@ -37,6 +37,9 @@ class Combine(Options):
 
     localizers: dict[RecipeName, Component | None] = Field(min_length=1)
     refiners: dict[RecipeName, tuple[Component, ...] | None] = Field({UNNAMED: ()}, min_length=1)
+    refiners_of: dict[RecipeName, dict[RecipeName, tuple[Component, ...]]] = Field(
+        default_factory=dict, description="other chains of some of these names for one localizer, by its name"
+    )
     labelers: dict[RecipeName, Labelling | None] = Field(
         min_length=1, description="the first one's name is left out of recipes' names"
     )
@@ -53,7 +56,8 @@ class Combine(Options):
             if localizer is None or refiners is None or labelling is None:
                 continue
             shown = (name, *([chain] if chain != UNNAMED else []), *([rule] if rule != first else []))
-            yield "+".join(shown), {"localizer": _written(localizer), **_chain(refiners), **_rest(labelling)}
+            own = self.refiners_of.get(name, {}).get(chain, refiners)
+            yield "+".join(shown), {"localizer": _written(localizer), **_chain(own), **_rest(labelling)}
 
     @property
     def names(self) -> frozenset[str]:
@@ -79,9 +83,16 @@ def with_combinations(content: Mapping[str, Any], place: Callable[[str], str]) -
 
 def _checked(content: Any, place: Callable[[str], str]) -> Combine:
     try:
-        return Combine.model_validate(content)
+        combine = Combine.model_validate(content)
     except ValidationError as error:
         raise option_error(error, Combine, lambda key: place(f"combine.{key}".rstrip("."))) from None
+    for name, chains in combine.refiners_of.items():
+        if name not in combine.localizers:
+            raise unknown_name(place("combine.refiners_of"), "localizer", name, combine.localizers)
+        for chain in chains:
+            if chain not in combine.refiners:
+                raise unknown_name(place(f"combine.refiners_of.{name}"), "refiners", chain, combine.refiners)
+    return combine
 
 
 def _named(combine: Combine, place: Callable[[str], str]) -> dict[str, Any]:

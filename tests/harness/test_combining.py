@@ -174,3 +174,15 @@ def test_more_combinations_than_anybody_wants_are_refused(suite_file: Path) -> N
     parts = ", ".join(f"c{number}: cam" for number in range(count))
     with pytest.raises(UserError, match=f"found {count * 4} combinations; expected at most {MOST}"):
         load_suite(suite_file, [f"combine.localizers={{{parts}}}"])
+
+
+def test_a_localizer_may_have_chains_of_its_own(suite_file: Path) -> None:
+    own = "combine.refiners_of={wide: {affinity+pamr: [{name: affinity, low: 1.0}, pamr]}}"
+    recipes = load_suite(suite_file, (own,)).recipes
+    assert recipes["wide+affinity+pamr+saliency"].refiners[0].options == {"low": 1.0}
+    assert recipes["cam+affinity+pamr"].refiners[0].options == {}
+    assert recipes["wide"].refiners == ()
+    with pytest.raises(UserError, match=r"unknown localizer 'wid'.*did you mean 'wide'"):
+        load_suite(suite_file, ("combine.refiners_of={wid: {none: []}}",))
+    with pytest.raises(UserError, match="unknown refiners 'pamr'"):
+        load_suite(suite_file, ("combine.refiners_of={wide: {pamr: [pamr]}}",))

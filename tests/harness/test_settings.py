@@ -89,7 +89,7 @@ def test_a_setting_may_have_few_of_the_recipes() -> None:
     assert lines == {("clean", "cam"), ("clean", "other"), ("web", "other")}
     with pytest.raises(UserError, match="did you mean 'web'"):
         suite(two, "recipes_of={wab: [cam]}")
-    with pytest.raises(UserError, match="unknown recipe 'cab'.*did you mean 'cam'"):
+    with pytest.raises(UserError, match=r"unknown recipe 'cab'.*did you mean 'cam'"):
         suite(two, "recipes_of={web: [cab]}")
 
 
