@@ -30,6 +30,7 @@ class Labelling(Options):
     labeler: Component
     cue: Component | None = None
     segmenter: Component | None = None
+    rng_seeds: tuple[int, ...] | None = None
 
 
 class Combine(Options):
@@ -123,4 +124,4 @@ def _chain(refiners: tuple[Component, ...]) -> dict[str, Any]:
 
 def _rest(labelling: Labelling) -> dict[str, Any]:
     parts = {role: getattr(labelling, role) for role in Labelling.model_fields}
-    return {role: _written(part) for role, part in parts.items() if part is not None}
+    return {role: _written(part) if isinstance(part, Component) else part for role, part in parts.items() if part}

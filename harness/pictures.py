@@ -34,7 +34,10 @@ class Pictures:
         None where there are no maps or nothing true to hold them against, and for all rng seeds but the first.
         """
         line, suite = self.scored.line, self.scored.line.blueprint.suite
-        if not (line.parts.localizer and line.parts.labeler) or line.rng_seed != suite.seeds_under(line.source.name)[0]:
+        if (
+            not (line.parts.localizer and line.parts.labeler)
+            or line.rng_seed != suite.seeds_of(line.recipe, line.source.name)[0]
+        ):
             return ()
         ids = [photo_id for _, shard in self.scored.reported_shards() for photo_id in shard]
         chosen = set(spread(ids, suite.gallery))

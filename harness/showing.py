@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cells import Column, masks_column
 from harness.columns import KINDS, Refs, Subject
+from harness.gallery import outlines
 from harness.plugins import read_plugins
 from harness.scored import Scored
 from harness.sheet import Row, to_png
@@ -18,7 +19,7 @@ from harness.wanted import Found, Wanted, find, one
 from settings.dataset import Dataset
 from settings.errors import UserError
 from settings.plugins import plugged_in
-from settings.records import Mask
+from settings.records import Image, Mask
 from settings.supervision import Gate
 
 TRUTH = "truth"
@@ -29,10 +30,16 @@ Needs = Mapping[tuple[Scored, str], Mapping[str, Refs]]
 
 
 def show(
-    name: str | Path, overrides: Sequence[str], store_path: Path, wanted: Wanted, output: Path | None = None
+    name: str | Path,
+    overrides: Sequence[str],
+    store_path: Path,
+    wanted: Wanted,
+    output: Path | None = None,
+    with_outlines: bool = False,
 ) -> Path:
     """Write the sheet as PNG, by default into the leaderboard's folder, and return its path.
 
+    `with_outlines` draws outlines in place of photos that are not ours, so that the sheet may be given away.
     Raises UserError for names that the suite does not know, for what the store does not hold, and for an output
     that cannot be written.
     """
@@ -42,10 +49,11 @@ def show(
     command = shlex.join(["seedbed", "run", str(name), *(f"--set={o}" for o in overrides), f"--store={store_path}"])
     with plugged_in(read_plugins(suite.plugins)):
         found = find(suite, wanted)
-        png = _draw(found, wanted.columns, Shelf(Store(store_path), f"run `{command}` first"))
-    ours = _dataset(found).photos_are_ours
+        base = outlines if with_outlines and not _dataset(found).photos_are_ours else None
+        png = _draw(found, wanted.columns, Shelf(Store(store_path), f"run `{command}` first"), base)
+    free = base is not None or _dataset(found).photos_are_ours
     # Pictures of others' photos begin with `photos-`: the repository ignores such files.
-    path = output or store_path / "leaderboards" / suite.folder_name / ("sheet.png" if ours else "photos-sheet.png")
+    path = output or store_path / "leaderboards" / suite.folder_name / ("sheet.png" if free else "photos-sheet.png")
     _write(path, png)
     return path
 
@@ -75,7 +83,7 @@ class Shelf:
             raise UserError(self.store.root, str(error), "an artefact as it was published", self.mend) from None
 
 
-def _draw(found: Found, names: Sequence[str], shelf: Shelf) -> bytes:
+def _draw(found: Found, names: Sequence[str], shelf: Shelf, base: Callable[[Image], Image] | None) -> bytes:
     for name in names:
         one("--columns", "column", name, dict.fromkeys((*KINDS, TRUTH)))
     kinds = [name for name in names or USUAL if name != TRUTH]
@@ -89,12 +97,17 @@ def _draw(found: Found, names: Sequence[str], shelf: Shelf) -> bytes:
     if TRUTH in (names or _usual_truth(found)):
         columns.append(_truth(_dataset(found), found.subject))
     rows = [Row(photo) for photo in found.subject.photos]
-    return to_png(rows, columns, _dataset(found).label_space, found.title)
+    return to_png(rows, columns, _dataset(found).label_space, found.title, base)
 
 
 def _needs(found: Found, kinds: Sequence[str]) -> Needs:
+    """What several recipes have in common, such as one localizer's maps, is drawn under the first."""
     every = {(line, kind): KINDS[kind].needs(line, found.subject) for line in found.lines for kind in kinds}
-    return {what: roles for what, roles in every.items() if roles}
+    first: dict[tuple[str, str], tuple[Scored, str]] = {}
+    for (line, kind), roles in every.items():
+        if roles:
+            first.setdefault((kind, repr(sorted(roles.items()))), (line, kind))
+    return {what: every[what] for what in first.values()}
 
 
 def _check_made(found: Found, unmade: set[str]) -> None:

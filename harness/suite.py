@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from harness.combining import Combine, RecipeName, with_combinations
 from harness.reading import expand_variables, override, read_with_includes
@@ -25,6 +25,15 @@ ScoredStage = Literal["maps", "pseudo_labels", "segmentation"]
 Diagnostic = Literal["classifier", "maps", "cue"]
 
 
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds) or min(seeds, default=-1) < 0:
+        raise ValueError("distinct rng seeds that are not negative, at least one")
+    return seeds
+
+
+RngSeeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
 class Recipe(Options):
     """One method from photos to segmentation, by the names of its parts."""
 
@@ -37,6 +46,7 @@ class Recipe(Options):
     )
     segmenter: Component | None = Field(None, description="instead of the suite's; `none`: no stage 2")
     training_mode: TrainingMode | None = Field(None, description="instead of the suite's")
+    rng_seeds: RngSeeds | None = Field(None, description="instead of those of suite and setting")
 
     @model_validator(mode="after")
     def _one_source_of_labels(self) -> Recipe:
@@ -79,8 +89,8 @@ class Suite(Options):
         "`inference` ({}: nothing); pictures show the first",
     )
     references: tuple[str, ...] = ()
-    rng_seeds: tuple[int, ...] = Field((0,), min_length=1)
-    rng_seeds_of: dict[str, tuple[int, ...]] = Field(
+    rng_seeds: RngSeeds = (0,)
+    rng_seeds_of: dict[str, RngSeeds] = Field(
         default_factory=dict, description="other rng seeds for a setting, by its name in `settings`"
     )
     recipes_of: dict[str, tuple[str, ...]] = Field(
@@ -119,21 +129,14 @@ class Suite(Options):
             }
         return content
 
-    @field_validator("rng_seeds")
-    @classmethod
-    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds) or min(seeds, default=-1) < 0:
-            raise ValueError("distinct rng seeds that are not negative, at least one")
-        return seeds
-
-    @field_validator("rng_seeds_of")
-    @classmethod
-    def _each_distinct(cls, seeds_of: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        return {label: cls._distinct(seeds) for label, seeds in seeds_of.items()}
-
     def seeds_under(self, setting: str) -> tuple[int, ...]:
         """The rng seeds of a setting's lines."""
         return self.rng_seeds_of.get(setting, self.rng_seeds)
+
+    def seeds_of(self, recipe: str, setting: str) -> tuple[int, ...]:
+        """The rng seeds of a recipe's lines under a setting."""
+        own = self.recipes[recipe].rng_seeds if recipe in self.recipes else None
+        return own or self.seeds_under(setting)
 
     def stands_under(self, recipe: str, setting: str) -> bool:
         """Whether a setting has a line of this recipe."""

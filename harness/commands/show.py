@@ -23,9 +23,12 @@ def show(
     setting: Annotated[str | None, typer.Option(help="default: the suite's first")] = None,
     rng_seed: Annotated[int | None, typer.Option(min=0, help="default: the suite's first")] = None,
     columns: Annotated[
-        str, typer.Option(help="of maps, views, pseudo_labels, prediction, truth; default: all but views")
+        str, typer.Option(help="of maps, refined, views, pseudo_labels, prediction, truth; default: all but views")
     ] = "",
     map_class: Annotated[str | None, typer.Option(help="show this class's map, not the strongest")] = None,
+    outlines: Annotated[
+        bool, typer.Option("--outlines", help="draw outlines of photos that are not ours: a sheet to give away")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="the PNG to write; default: in the leaderboard's folder")] = None,
 ) -> None:
     """Write one sheet of photos with maps, pseudo labels, predictions and truth, recipes side by side.
@@ -36,7 +39,7 @@ def show(
     from harness.wanted import Wanted
 
     wanted = Wanted(_names(photos), count, split, _names(recipes), setting, rng_seed, _names(columns), map_class)
-    typer.echo(f"wrote {show(suite, set_ or [], store, wanted, output)}")
+    typer.echo(f"wrote {show(suite, set_ or [], store, wanted, output, outlines)}")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ class AffinityOptions(Options):
     label_size: int = Field(192, ge=16, le=4096, description="longer side of photos in the label step (pixels)")
     radius: int = Field(5, ge=2, le=32, description="pairs within this distance (grid positions)")
     beta: float = Field(8.0, gt=0, le=100)
-    log2_steps: int = Field(8, ge=0, le=16)
+    log2_steps: int = Field(8, ge=0, le=16, description="less for shorter grids")
     background_power: float = Field(16.0, gt=0, le=1000, description="of the background map that walks along")
     training: TrainingOptions = TrainingOptions(epochs=3, learning_rate=0.05)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class IrnOptions(Options):
-    """The label step, the training, and the walk; defaults are the paper's but for the levels and the training."""
+    """The label step, the training, and the walk; defaults are the paper's but for levels, training and its radius."""
 
     levels: tuple[Annotated[int, Field(ge=0, le=4)], ...] = Field(
         (1, 2, 3, 4), min_length=1, description="of the backbone; the walk is on the grid of the first (1: stride 4)"
@@ -42,10 +42,10 @@ class IrnOptions(Options):
     background: float = Field(0.05, ge=0, le=1, description="background score under which the background is believed")
     label_refiner: LabelRefiner = "pamr"
     label_size: int = Field(192, ge=16, le=4096, description="longer side of photos in the label step (pixels)")
-    training_radius: int = Field(10, ge=2, le=32, description="pairs within this distance (grid positions)")
+    training_radius: int = Field(5, ge=2, le=32, description="pairs within this distance (grid positions)")
     radius: int = Field(5, ge=2, le=32, description="the same in the walk")
     beta: float = Field(10.0, gt=0, le=100)
-    log2_steps: int = Field(8, ge=0, le=16)
+    log2_steps: int = Field(8, ge=0, le=16, description="less for shorter grids")
     training: TrainingOptions = TrainingOptions(epochs=3, learning_rate=0.05)
 
 

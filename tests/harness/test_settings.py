@@ -80,6 +80,16 @@ def test_a_setting_has_rng_seeds_of_its_own() -> None:
         suite(f"{{web: {WEB}}}", "rng_seeds_of={wab: [0]}")
 
 
+def test_a_recipe_has_rng_seeds_of_its_own() -> None:
+    plan = make_plan(
+        suite("{clean: {}}", "rng_seeds=[0, 1]", "rng_seeds_of={clean: [2]}", "recipes.cam.rng_seeds=[4, 3]")
+    )
+    rows = [stage.identity["row"] for stage in stages(plan, "row")]
+    assert {(r["recipe"], r["rng_seed"]) for r in rows} == {("cam", 4), ("cam", 3), ("all-background", 2)}
+    with pytest.raises(UserError, match="distinct rng seeds"):
+        suite("{clean: {}}", "recipes.cam.rng_seeds=[1, 1]")
+
+
 def test_a_setting_may_have_few_of_the_recipes() -> None:
     two = f"{{clean: {{}}, web: {WEB}}}"
     other = "recipes.other={localizer: cam, labeler: {name: threshold, threshold: 0.2}}"

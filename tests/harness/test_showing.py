@@ -10,7 +10,7 @@ from PIL import Image
 
 from harness import showing
 from harness.data import dataset_of
-from harness.gallery import mask_colours, reduced, with_maps
+from harness.gallery import mask_colours, outlines, reduced, with_maps
 from harness.gathering import Finished
 from harness.showing import show
 from harness.store import Store
@@ -30,8 +30,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """What was handed to the drawing, which is left out."""
     seen: dict[str, Any] = {}
 
-    def to_png(rows: Any, columns: Any, space: Any, title: str) -> bytes:
+    def to_png(rows: Any, columns: Any, space: Any, title: str, base: Any) -> bytes:
         seen.update(ids=[row.photo.id for row in rows], heads=[column.head for column in columns], title=title)
+        seen["base"] = base
         seen["cells"] = {
             (row.photo.id, column.head): column.draw(row.photo.id, reduced(row.photo.image()))
             for row in rows
@@ -212,3 +213,24 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert ended.err.startswith("seedbed: ") and ended.err.count("\n") == 1
     assert words in ended.err
     assert [path.name for path in tmp_path.iterdir()] == ["missing.png"]
+
+
+def test_maps_that_recipes_have_in_common_are_drawn_once(
+    smoke: Finished, tmp_path: Path, drawn: dict[str, Any]
+) -> None:
+    shown(smoke, tmp_path, recipes=("cam", "cam+saliency"), columns=("maps", "pseudo_labels"))
+    heads = ["cam\nlocalization maps", "cam\npseudo label", "cam+saliency\npseudo label"]
+    assert sorted(drawn["heads"]) == sorted(heads)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_outlines_stand_for_photos_that_are_not_ours(
+    ours: bool, smoke: Finished, drawn: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scenes, "photos_are_ours", ours)
+    for asked, base, name in (
+        (True, None if ours else outlines, "sheet.png"),
+        (False, None, "sheet.png" if ours else "photos-sheet.png"),
+    ):
+        path = show("smoke", [], smoke.run.store, Wanted(recipes=("cam",)), with_outlines=asked)
+        assert (drawn["base"], path.name) == (base, name)

@@ -128,7 +128,7 @@ def test_scenes_full_has_every_pair_that_can_be() -> None:
     plan = make_plan(load_suite("scenes-full"))
     chains = ("", "+affinity", "+irn", "+pamr", "+dense_crf", "+affinity+pamr")
     with_background = ("+affinity", "+dense_crf", "+affinity+pamr")
-    localizers = ("cam", "coattention")
+    localizers = ("cam", "coattention", "seam")
     rules = ("", "+power", "+cue-rule", "+saliency")
     expected = {f"{name}{chain}{rule}" for name in localizers for chain in chains for rule in rules}
     expected |= {f"{name}{chain}+maps" for name in localizers for chain in with_background}
@@ -136,4 +136,4 @@ def test_scenes_full_has_every_pair_that_can_be() -> None:
     skipped = [f"{name}{chain}+maps" for name in localizers for chain in chains if chain not in with_background]
     assert plan.notes == (f"skipped: {', '.join(skipped)}: {NO_BACKGROUND}",)
     fits = [stage for stage in plan.graph.values() if stage.kind == "refiner_fit"]
-    assert len(fits) == 4  # affinity and irn of each localizer, whatever comes after
+    assert len(fits) == 6  # affinity and irn of each localizer, whatever comes after
