@@ -25,12 +25,13 @@ class Scored:
 
     def rows(self) -> list[Ref]:
         """A row for each stage that is scored, under each policy."""
-        rows = []
+        rows, threshold = [], self._declared_threshold
         for policy, last in self.line.blueprint.suite.policies.items():
-            if policy == "oracle" and not self._sweepable():
+            # Beside a rule without a threshold the best threshold would be another recipe's figure.
+            if policy == "oracle" and threshold is None:
                 continue
-            if self._sweepable() and self.reported_shards():
-                rows += self._maps_row(policy)
+            if threshold is not None and self.reported_shards():
+                rows.append(self._maps_row(policy, threshold))
             # The revealed masks of a ceiling are not scored against themselves.
             if self.line.parts.labeler and last in ("pseudo_labels", "segmentation") and self.reported_shards():
                 rows.append(self._row("pseudo_labels", policy, self.scores(policy)))
@@ -39,15 +40,11 @@ class Scored:
                     rows.append(self._row("segmentation", policy, self._val_scores(policy, one), variant_of(one)))
         return rows
 
-    def _sweepable(self) -> bool:
-        """Whether maps are scored: a threshold, declared or chosen, turns them into masks."""
-        labeler = self.line.parts.labeler
-        return bool(self.line.parts.localizer and labeler and labeler.chosen_option)
-
     @property
     def _declared_threshold(self) -> float | None:
+        """What turns maps into masks that can be scored, where the recipe has it."""
         labeler = self.line.parts.labeler
-        return labeler.declared_threshold if labeler else None
+        return labeler.declared_threshold if labeler and self.line.parts.localizer else None
 
     def unscored(self) -> dict[str, tuple[Ref, ...]]:
         """What a data set without true masks is run for instead: its pseudo labels, its predictions."""
@@ -167,12 +164,10 @@ class Scored:
             group=self.line.group("scores"),
         )
 
-    def _maps_row(self, policy: str) -> list[Ref]:
+    def _maps_row(self, policy: str, declared: float) -> Ref:
         if policy == "fixed":
-            if (declared := self._declared_threshold) is None:
-                return []
-            return [self._row(self._scored_maps, policy, self._sweeps(), threshold=declared)]
-        return [self._row(self._scored_maps, policy, self._sweeps(), select=self._select(policy))]
+            return self._row(self._scored_maps, policy, self._sweeps(), threshold=declared)
+        return self._row(self._scored_maps, policy, self._sweeps(), select=self._select(policy))
 
     @property
     def _scored_maps(self) -> str:
