@@ -129,7 +129,7 @@ def test_scenes_full_has_every_pair_that_can_be() -> None:
     chains = ("", "+affinity", "+irn", "+pamr", "+dense_crf", "+affinity+pamr")
     with_background = ("+affinity", "+dense_crf", "+affinity+pamr")
     localizers = ("cam", "coattention", "seam")
-    rules = ("", "+power", "+cue-rule", "+saliency")
+    rules = ("", "+power", "+cue-rule", "+saliency", "+c2am")
     expected = {f"{name}{chain}{rule}" for name in localizers for chain in chains for rule in rules}
     expected |= {f"{name}{chain}+maps" for name in localizers for chain in with_background}
     assert recipes_of(plan) == {*expected, "label-in-saliency", "all-background"}
