@@ -18,6 +18,7 @@ from settings.errors import UserError, unknown_name
 from settings.options import Options
 
 RecipeName = Annotated[str, Field(pattern=r"^\w[\w+.-]*$")]
+Chain = tuple[Component, ...]
 UNNAMED = "none"
 """The refiner chain that is left out of names."""
 MOST = 10_000
@@ -37,8 +38,8 @@ class Combine(Options):
     """The parts that are combined, by the names that the recipes are made of; `null` takes an included one away."""
 
     localizers: dict[RecipeName, Component | None] = Field(min_length=1)
-    refiners: dict[RecipeName, tuple[Component, ...] | None] = Field({UNNAMED: ()}, min_length=1)
-    refiners_of: dict[RecipeName, dict[RecipeName, tuple[Component, ...]]] = Field(
+    refiners: dict[RecipeName, Chain | None] = Field({UNNAMED: ()}, min_length=1)
+    refiners_of: dict[RecipeName, dict[RecipeName, Chain]] = Field(
         default_factory=dict, description="other chains of some of these names for one localizer, by its name"
     )
     labelers: dict[RecipeName, Labelling | None] = Field(
@@ -51,19 +52,28 @@ class Combine(Options):
         A name is that of its parts, but for refiners `none` and for the labeler that stands first, also where that
         one was taken away: names do not depend on what is left out.
         """
+        for name, (localizer, refiners, labelling) in self._triples():
+            if localizer is not None and refiners is not None and labelling is not None:
+                yield name, {"localizer": _written(localizer), **_chain(refiners), **_rest(labelling)}
+
+    def _triples(self) -> Iterator[tuple[str, tuple[Component | None, Chain | None, Labelling | None]]]:
+        """All of them by name, also those that lack a part which was taken away."""
         first = next(iter(self.labelers))
         parts = product(self.localizers.items(), self.refiners.items(), self.labelers.items())
         for (name, localizer), (chain, refiners), (rule, labelling) in parts:
-            if localizer is None or refiners is None or labelling is None:
-                continue
             shown = (name, *([chain] if chain != UNNAMED else []), *([rule] if rule != first else []))
-            own = self.refiners_of.get(name, {}).get(chain, refiners)
-            yield "+".join(shown), {"localizer": _written(localizer), **_chain(own), **_rest(labelling)}
+            own = self.refiners_of.get(name, {}).get(chain, refiners) if refiners is not None else None
+            yield "+".join(shown), (localizer, own, labelling)
 
     @property
     def names(self) -> frozenset[str]:
         """Of all combinations."""
         return frozenset(name for name, _ in self.recipes())
+
+    @property
+    def taken_away(self) -> frozenset[str]:
+        """The names of those that there would be without a `null`."""
+        return frozenset(name for name, _ in self._triples()) - self.names
 
 
 def with_combinations(content: Mapping[str, Any], place: Callable[[str], str]) -> dict[str, Any]:
@@ -74,7 +84,11 @@ def with_combinations(content: Mapping[str, Any], place: Callable[[str], str]) -
     recipes = content.get("recipes", {})
     if content.get("combine") is None or not isinstance(recipes, Mapping):
         return dict(content)
-    combinations = _named(_checked(content["combine"], place), place)
+    combine = _checked(content["combine"], place)
+    combinations = _named(combine, place)
+    # What an included suite says of a combination goes with it.
+    gone = {name for name, recipe in recipes.items() if name in combine.taken_away and _is_change(recipe)}
+    recipes = {name: recipe for name, recipe in recipes.items() if name not in gone}
     for name, recipe in recipes.items():
         if name not in combinations and _is_change(recipe):
             known = [*combinations, *(each for each in recipes if each != name)]

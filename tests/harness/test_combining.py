@@ -186,3 +186,9 @@ def test_a_localizer_may_have_chains_of_its_own(suite_file: Path) -> None:
         load_suite(suite_file, ("combine.refiners_of={wid: {none: []}}",))
     with pytest.raises(UserError, match="unknown refiners 'pamr'"):
         load_suite(suite_file, ("combine.refiners_of={wide: {pamr: [pamr]}}",))
+
+
+def test_what_is_said_of_a_combination_goes_with_it(suite_file: Path) -> None:
+    change = "recipes={wide+affinity+pamr: {labeler: {threshold: 0.2}}}"
+    assert "wide+affinity+pamr" in load_suite(suite_file, (change,)).recipes
+    assert list(load_suite(suite_file, (change, "combine.localizers.wide=null")).recipes) == NAMES[:4]
