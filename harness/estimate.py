@@ -11,6 +11,7 @@ from harness.costs import Costs
 from harness.display import duration
 from harness.planning import make_plan
 from harness.running import missing_of
+from harness.sharing import Sharing, sharing
 from harness.store import Store
 from harness.suite import Suite, load_suite
 
@@ -33,6 +34,7 @@ class Estimate:
     suite: str
     store: str
     groups: tuple[GroupEstimate, ...]
+    sharing: Sharing
     notes: tuple[str, ...] = ()
     """What is to be known of the settings."""
 
@@ -56,6 +58,8 @@ class Estimate:
             "store": self.store,
             **counts,
             **total,
+            "together_seconds": round(self.sharing.together, 1),
+            "alone_seconds": round(self.sharing.alone, 1),
             "groups": groups,
             "notes": list(self.notes),
         }
@@ -70,7 +74,7 @@ class Estimate:
         to_do = sum(group.to_do for group in self.groups)
         all_ = sum(group.stages for group in self.groups)
         lines.append(f"{'total':{width}}  {all_:6} {to_do:6} {duration(self.seconds):>12} {self.gigabytes:7.2f}")
-        return "\n".join([*lines, *self.notes])
+        return "\n".join(filter(None, [*lines, self.sharing.to_text(), *self.notes]))
 
 
 def estimate(suite_name: str, overrides: Sequence[str], store_path: Path) -> Estimate:
@@ -92,4 +96,4 @@ def estimate_suite(suite: Suite, store_path: Path) -> Estimate:
             sums[2] += costs.seconds(stage) * stage.threads
             sums[3] += costs.bytes(stage) / 1e9
     estimates = (GroupEstimate(n, int(s[0]), int(s[1]), round(s[2], 2), round(s[3], 4)) for n, s in groups.items())
-    return Estimate(suite.name, str(store.root), tuple(estimates), plan.notes)
+    return Estimate(suite.name, str(store.root), tuple(estimates), sharing(plan, costs), plan.notes)

@@ -1,0 +1,50 @@
+"""What lines save by sharing stages: the cost of all together beside what each would cost in a store of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.costs import Costs
+from harness.display import duration
+from harness.graph import Graph, Ref
+from harness.planning import Plan
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Core-seconds of all stages that rows need, done or not."""
+
+    together: float
+    alone: float
+    """The sum over lines (a recipe under a setting with an rng seed) of what each needs."""
+
+    def to_text(self) -> str:
+        """One line; empty where nothing is shared."""
+        if self.alone <= self.together:
+            return ""
+        share = f"{100 * self.together / self.alone:.0f} %"
+        return f"shared: all lines together {duration(self.together)}, each alone {duration(self.alone)} ({share})"
+
+
+def sharing(plan: Plan, costs: Costs) -> Sharing:
+    """From the plan's rows and the estimated cost of every stage behind them."""
+    rows: dict[tuple[str, ...], list[Ref]] = {}
+    for ref in plan.rows:
+        row = plan.graph[ref].identity["row"]
+        rows.setdefault((row["recipe"], row["setting"], row["rng_seed"]), []).append(ref)
+    seconds = {ref: costs.seconds(stage) * stage.threads for ref, stage in plan.graph.items()}
+    alone = (sum(seconds[ref] for ref in _behind(plan.graph, refs)) for refs in rows.values())
+    return Sharing(sum(seconds[ref] for ref in _behind(plan.graph, plan.rows)), sum(alone))
+
+
+def _behind(graph: Graph, targets: Iterable[Ref]) -> set[Ref]:
+    """The targets and all that they need."""
+    found: set[Ref] = set()
+    pending = list(targets)
+    while pending:
+        ref = pending.pop()
+        if ref not in found:
+            found.add(ref)
+            pending.extend(graph[ref].needs())
+    return found
