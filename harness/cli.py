@@ -91,11 +91,20 @@ def run(
 
 
 @app.command()
-def status(store: StoreOption = DEFAULT_STORE) -> None:
+def status(
+    store: StoreOption = DEFAULT_STORE,
+    watch: Annotated[bool, typer.Option(help="again every two seconds, until the run ends")] = False,
+) -> None:
     """Show how the latest run on a store is going, or how it ended."""
-    from harness.status import status_of
+    from harness import status as told
 
-    print(status_of(store))
+    if not watch:
+        print(told.status_of(store))
+        return
+    from rich.live import Live
+
+    with Live(refresh_per_second=4) as live:
+        told.watch(store, lambda text: live.update(text, refresh=True))
 
 
 @app.command()

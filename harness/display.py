@@ -43,7 +43,7 @@ class State:
             self.running |= {key: {"since": event["t"]} for key in keys}
         elif event["event"] == "progress":
             self.running |= {key: {**self.running.get(key, {"since": event["t"]}), **event} for key in keys}
-        elif event["event"] in ("finished", "failed", "input_lost"):
+        elif event["event"] in ("finished", "failed", "input_lost", "retried"):
             for key in keys:
                 self.running.pop(key, None)
             if event["event"] == "finished":
@@ -51,13 +51,13 @@ class State:
             elif event["event"] == "failed":
                 self.failed |= dict.fromkeys(keys, event["reason"])
 
-    def seconds_left(self, slots: int) -> float:
-        """From the estimated cost of what is not finished, at the pace of this run so far."""
+    def seconds_left(self, slots: int, now: float | None = None) -> float:
+        """From the estimated cost of what is not finished, at the pace of this run so far (until `now`)."""
         work = {key: self.costs.seconds(stage) * stage.threads for key, stage in self.stages.items()}
         ended = sum(work[key] for key in self.finished | set(self.failed) if key in work)
         under_way = sum(work[key] * self._fraction(key) for key in self.running if key in work)
         left = max(0.0, sum(work.values()) - ended - under_way)
-        elapsed = time.time() - self.started
+        elapsed = (time.time() if now is None else now) - self.started
         # The estimate corrects itself: after a while the measured pace outweighs the table of costs.
         pace = (ended + under_way) / elapsed if ended + under_way > 20 else slots
         return left / max(pace, 0.1)

@@ -15,6 +15,7 @@ from harness.events import EventLog
 from harness.executors.base import Executor, Result, drive
 from harness.graph import Ref, Stage, missing_stages
 from harness.lease import this_process
+from harness.numerics import usable_cores
 from harness.planning import Plan, make_plan
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
@@ -70,7 +71,7 @@ def run_plan(
         _set_damaged_targets_aside(plan, store)
         missing = missing_of(plan, store)
         _check_device(missing)
-        log = _open_log(store, plan, missing, executor) if missing else None
+        log = _open_log(store, plan, missing, executor, _slots(executor, slots)) if missing else None
     except OSError as error:
         raise store.unusable(error) from None
     result = Result()
@@ -150,7 +151,12 @@ def make_executor(name: ExecutorName, slots: int | None = None) -> Executor:
     return Ray(slots)
 
 
-def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], executor: str) -> EventLog:
+def _slots(executor: ExecutorName, slots: int | None) -> int:
+    """How many stages of one thread run at once."""
+    return 1 if executor == "serial" else slots or usable_cores()
+
+
+def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], executor: str, slots: int) -> EventLog:
     store.check_writable()
     folder = store.root / "events"
     folder.mkdir(exist_ok=True)
@@ -162,6 +168,7 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], executor: str
         "run_started",
         suite=plan.suite.name,
         executor=executor,
+        slots=slots,
         done=len(plan.graph) - len(missing),
         groups=groups,
         shown=[list(ref) for ref in plan.targets],
@@ -186,6 +193,11 @@ def _read_stage(path: Path) -> Stage | None:
         return stage if stage.key == path.stem else None
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
+
+
+def described(store: Store, key: str) -> Stage | None:
+    """The stage of that key as a run wrote it down; None where none did, or it is damaged."""
+    return _read_stage(store.root / "stages" / f"{key}.json")
 
 
 def read_stages(store: Store, beginning: str) -> list[Stage]:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from harness.display import duration
+from harness.costs import Costs
+from harness.display import State, duration
 from harness.events import EventReader, latest_log
 from harness.graph import Ref
 from harness.lease import process_start, this_process
+from harness.pace import pace_of
+from harness.running import described
 from harness.store import Lost, Store
 from settings.errors import UserError
 
 SILENT_S = 60
+WATCH_S = 2.0
 
 
 def status_of(store_path: Path) -> str:
@@ -32,10 +36,12 @@ def status_of(store_path: Path) -> str:
     state = dict.fromkeys(groups, "to do")
     for event in events:
         for key in state.keys() & set(event.get("stages", ())):
-            state[key] = {"started": "running", "finished": "done", "progress": state[key]}.get(
-                event["event"], "failed"
-            )
-    lines = [f"{first['suite']} · {first['executor']} · {_ending(events)}"]
+            known = {"started": "running", "finished": "done", "progress": state[key], "retried": "to do"}
+            state[key] = known.get(event["event"], "failed")
+    ending = _ending(events)
+    lines = [f"{first['suite']} · {first['executor']} · {ending}"]
+    if ending.startswith("running"):
+        lines += _going_on(store_path, events)
     for group in dict.fromkeys(groups.values()):
         members = [state[key] for key in groups if groups[key] == group]
         counts = {name: members.count(name) for name in ("done", "running", "failed", "to do")}
@@ -43,6 +49,29 @@ def status_of(store_path: Path) -> str:
     failed = [(key, e.get("reason")) for e in events if e["event"] == "failed" for key in e.get("stages", ())]
     failures = [f"  failed: {_label(store_path, key)} ({key[:12]}): {reason}" for key, reason in failed]
     return "\n".join(lines + failures)
+
+
+def watch(store_path: Path, show: Callable[[str], None], interval_s: float = WATCH_S) -> None:
+    """Show the status again and again, until the run has ended or its driver has died."""
+    while True:
+        text = status_of(store_path)
+        show(text)
+        if " · running" not in text.splitlines()[0]:
+            return
+        time.sleep(interval_s)
+
+
+def _going_on(store_path: Path, events: list[dict[str, Any]]) -> list[str]:
+    """How busy it is, and what runs; nothing for a log that does not tell, or stages that cannot be read."""
+    stages = {key: stage for key in events[0]["groups"] if (stage := described(Store(store_path), key))}
+    try:
+        pace = pace_of(events, stages, Store(store_path), time.time())
+    except (LookupError, TypeError, ValueError):
+        return []
+    state = State(stages, Costs(Store(store_path)))
+    for event in events:
+        state.take(event)
+    return [f"  {pace.to_text()}", *(f"  {line}" for line in state.lines())]
 
 
 def log_of(store_path: Path, stage: str) -> str:

@@ -121,6 +121,7 @@ class _Loop:
             self.ready.add(ref)
         elif outcome.status == "worker_died" and self.tries.get(ref, 0) < MAX_TRIES:
             self.tries[ref] = self.tries.get(ref, 0) + 1
+            self.log.write("retried", stages=[ref.key], reason=outcome.reason)
             self.ready.add(ref)
         elif outcome.status == "input_lost":
             self.result.lost[ref] = outcome.lost or ref

@@ -233,4 +233,5 @@ def test_outlines_stand_for_photos_that_are_not_ours(
         (False, None, "sheet.png" if ours else "photos-sheet.png"),
     ):
         path = show("smoke", [], smoke.run.store, Wanted(recipes=("cam",)), with_outlines=asked)
+        path.unlink()
         assert (drawn["base"], path.name) == (base, name)
