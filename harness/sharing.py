@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.costs import Costs
 from harness.display import duration
-from harness.graph import Graph, Ref
+from harness.graph import Ref, missing_stages
 from harness.planning import Plan
 
 
@@ -34,17 +34,9 @@ def sharing(plan: Plan, costs: Costs) -> Sharing:
         row = plan.graph[ref].identity["row"]
         rows.setdefault((row["recipe"], row["setting"], row["rng_seed"]), []).append(ref)
     seconds = {ref: costs.seconds(stage) * stage.threads for ref, stage in plan.graph.items()}
-    alone = (sum(seconds[ref] for ref in _behind(plan.graph, refs)) for refs in rows.values())
-    return Sharing(sum(seconds[ref] for ref in _behind(plan.graph, plan.rows)), sum(alone))
+    nothing = dict.fromkeys(plan.graph, False)
 
+    def cost(targets: Sequence[Ref]) -> float:
+        return sum(seconds[ref] for ref in missing_stages(plan.graph, targets, nothing))
 
-def _behind(graph: Graph, targets: Iterable[Ref]) -> set[Ref]:
-    """The targets and all that they need."""
-    found: set[Ref] = set()
-    pending = list(targets)
-    while pending:
-        ref = pending.pop()
-        if ref not in found:
-            found.add(ref)
-            pending.extend(graph[ref].needs())
-    return found
+    return Sharing(cost(plan.rows), sum(map(cost, rows.values())))
