@@ -26,6 +26,8 @@ class Pace:
     waiting: int
     retried: int
     seconds_left: float
+    running: tuple[str, ...] = ()
+    """A line a job that runs."""
 
     def to_text(self) -> str:
         """One line."""
@@ -63,4 +65,5 @@ def pace_of(events: Sequence[Mapping[str, Any]], stages: Mapping[str, Stage], st
         waiting=len(left) - ready,
         retried=retried,
         seconds_left=state.seconds_left(slots, now),
+        running=tuple(state.lines()),
     )

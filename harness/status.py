@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from harness.costs import Costs
-from harness.display import State, duration
+from harness.display import duration
 from harness.events import EventReader, latest_log
 from harness.graph import Ref
 from harness.lease import process_start, this_process
@@ -63,15 +62,13 @@ def watch(store_path: Path, show: Callable[[str], None], interval_s: float = WAT
 
 def _going_on(store_path: Path, events: list[dict[str, Any]]) -> list[str]:
     """How busy it is, and what runs; nothing for a log that does not tell, or stages that cannot be read."""
-    stages = {key: stage for key in events[0]["groups"] if (stage := described(Store(store_path), key))}
+    store = Store(store_path)
+    stages = {key: stage for key in events[0]["groups"] if (stage := described(store, key))}
     try:
-        pace = pace_of(events, stages, Store(store_path), time.time())
+        pace = pace_of(events, stages, store, time.time())
     except (LookupError, TypeError, ValueError):
         return []
-    state = State(stages, Costs(Store(store_path)))
-    for event in events:
-        state.take(event)
-    return [f"  {pace.to_text()}", *(f"  {line}" for line in state.lines())]
+    return [f"  {line}" for line in (pace.to_text(), *pace.running)]
 
 
 def log_of(store_path: Path, stage: str) -> str:

@@ -33,6 +33,7 @@ SOURCES_OF_KIND = {
     "score": "results.metrics.counts",
     "select": "results.selection",
     "row": "results.metrics.miou",
+    "examine_cue": "results.metrics.foreground",
     "gallery": "harness.sheet",
     "reveal": "harness.revealing",
 }

@@ -77,6 +77,7 @@ class C2am(Cue):
 
         from methods.inputs import FrozenInputs
         from methods.networks.c2am import ForegroundHead, contrast_loss
+        from methods.networks.grids import joined
         from methods.training import groups_of, named_tensors, train
 
         torch.manual_seed(context.rng_seed)
@@ -113,9 +114,9 @@ class C2am(Cue):
     ) -> NDArray[np.float32]:
         """The logits of all passes summed (1 − logit where the head shows the background), ReLU, over the maximum."""
         import torch
-        from torch.nn.functional import interpolate
 
         from methods.features import batches
+        from methods.networks.grids import joined, resized
 
         size, requests = bank.image_size(photo.id), self.apply_features()
         total_HW = torch.zeros(size, device=device)
@@ -124,23 +125,10 @@ class C2am(Cue):
                 features = [bank.features_BCHW([photo.id], [request]).to(device) for request in levels]
                 logits_1HW = head(joined(features)).float()
                 logits_1HW = logits_1HW.flip(2) if levels[0].flip else logits_1HW
-                total_HW += interpolate(logits_1HW[None], size=size, mode="bilinear", align_corners=False)[0, 0]
+                total_HW += resized(logits_1HW[None], size)[0, 0]
         shown_HW = (len(requests) / len(LEVELS) - total_HW if inverted else total_HW).relu()
         map_HW: NDArray[np.float32] = (shown_HW / shown_HW.max().clamp_min(1e-8)).cpu().numpy()
         return map_HW
-
-
-def joined(levels: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The channels of all levels (B, C, h, w), at the grid of the first."""
-    import torch
-    from torch.nn.functional import interpolate
-
-    grid = levels[0].shape[2:]
-    resized = [
-        level if level.shape[2:] == grid else interpolate(level, size=grid, mode="bilinear", align_corners=False)
-        for level in levels
-    ]
-    return torch.cat(resized, 1)
 
 
 def _shows_background(head: nn.Module, inputs: Inputs, photos: int) -> bool:
@@ -149,6 +137,7 @@ def _shows_background(head: nn.Module, inputs: Inputs, photos: int) -> bool:
 
     from methods.features import batches
     from methods.networks.c2am import border_mean
+    from methods.networks.grids import joined
 
     means = []
     with torch.inference_mode():

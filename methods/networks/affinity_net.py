@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
-from torch.nn.functional import elu, interpolate
+from torch.nn.functional import elu
+
+from methods.networks.grids import resized
 
 AFFINITY_WIDTHS = (64, 128, 256)
 """Channels to which AffinityNet projects its levels, the shallowest first."""
@@ -37,7 +39,7 @@ class AffinityHead(nn.Module):
 
     def forward(self, levels_BCHW: Sequence[torch.Tensor], grid: Sequence[int]) -> torch.Tensor:
         """Features (B, C, h, w) a level → (B, sum of widths, *grid); levels of another size are resized, bilinear."""
-        projected = [_resized(elu(level), grid) for level in _projected(self.projections, levels_BCHW)]
+        projected = [resized(elu(level), grid) for level in _projected(self.projections, levels_BCHW)]
         return elu(self.mixing(torch.cat(projected, 1)))
 
     @classmethod
@@ -62,7 +64,7 @@ class BoundaryHead(nn.Module):
 
     def forward(self, levels_BCHW: Sequence[torch.Tensor], grid: Sequence[int]) -> torch.Tensor:
         """Features (B, C, h, w) a level → logits (B, *grid), whose sigmoid is the boundary."""
-        projected = [_resized(level, grid).relu() for level in _projected(self.projections, levels_BCHW)]
+        projected = [resized(level, grid).relu() for level in _projected(self.projections, levels_BCHW)]
         logits_B1HW: torch.Tensor = self.classifier(torch.cat(projected, 1))
         return logits_B1HW[:, 0]
 
@@ -96,9 +98,3 @@ def _projection_shapes(state: Mapping[str, torch.Tensor]) -> list[tuple[int, int
     count = len({name.split(".")[1] for name in state if name.startswith("projections.")})
     shapes = (state[f"projections.{index}.0.weight"].shape for index in range(count))
     return [(outputs, inputs) for outputs, inputs, *_ in shapes]
-
-
-def _resized(features_BCHW: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
-    if features_BCHW.shape[2:] == tuple(grid):
-        return features_BCHW
-    return interpolate(features_BCHW, tuple(grid), mode="bilinear", align_corners=False)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.functional import interpolate, multilabel_soft_margin_loss, normalize
+from torch.nn.functional import multilabel_soft_margin_loss, normalize
 
+from methods.networks.grids import resized
 from methods.networks.heads import ClassMaps, he_normal_
 
 WIDTHS = (64, 128)
@@ -143,10 +144,3 @@ def min_pooling(refined_BKHW: torch.Tensor) -> torch.Tensor:
     strongest_BP = refined_BKHW.amax(1).flatten(1)
     lowest_BN = strongest_BP.topk(max(1, int(LOWEST * strongest_BP.shape[1])), largest=False).values
     return lowest_BN.relu().mean()
-
-
-def resized(maps_BCHW: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
-    """The maps at the grid (height, width), bilinear."""
-    if maps_BCHW.shape[2:] == tuple(grid):
-        return maps_BCHW
-    return interpolate(maps_BCHW, tuple(grid), mode="bilinear", align_corners=False)

@@ -12,7 +12,7 @@ from methods.localizers.cam import Cam, CamOptions, summed_maps
 from methods.networks.backbones import build
 from methods.networks.heads import ClassMaps
 from methods.training import part_of
-from settings.records import LabelSpace, Photo, WeakSet
+from settings.records import Photo, WeakSet
 
 SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64)
 TRAINING = TrainingOptions(epochs=12, batch=8, learning_rate=0.5)
@@ -145,18 +145,6 @@ def test_scores_are_the_means_of_plain_and_mirrored_class_maps(photo: Callable[.
         scores_NK = cam.scores_NK([photo("p"), photo("q")], weights, bank, surroundings())
         assert scores_NK.dtype == np.float32
         assert scores_NK.tolist() == [[(-3 + 5) / 2, 1 - 2 * (-3 + 5) / 2]] * 2
-
-
-@pytest.fixture
-def striped(photo: Callable[..., Photo]) -> WeakSet:
-    """Photos that are dark (class 0) or bright above (class 1)."""
-    rng = np.random.default_rng(0)
-    photos = []
-    for index in range(8):
-        image = rng.integers(0, 60, (50, 70, 3)).astype(np.uint8)
-        image[:25] += np.uint8(150 * (index % 2))
-        photos.append(photo(f"p{index}", (index % 2,), image))
-    return WeakSet(tuple(photos), LabelSpace(("dark", "bright")))
 
 
 def test_a_fine_tuned_fit_returns_its_backbone(striped: WeakSet, surroundings: Callable[..., Any]) -> None:

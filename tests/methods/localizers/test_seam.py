@@ -15,7 +15,7 @@ from methods.networks.heads import ClassMaps
 from methods.networks.seam import PixelCorrelation
 from methods.networks.seam import Seam as Network
 from methods.training import part_of
-from settings.records import LabelSpace, Photo, WeakSet
+from settings.records import Photo, WeakSet
 
 SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64, output_stride=8)
 TRAINING = TrainingOptions(epochs=12, batch=8, learning_rate=0.5)
@@ -181,18 +181,6 @@ def test_classes_that_compete_for_a_position(
     (record,) = part.apply([coloured], None, colour_weights(), bank, surroundings())  # type: ignore[arg-type]
     assert record.class_ids == (0,)
     assert np.allclose(record.maps_CHW, [[expected]], atol=0.02)
-
-
-@pytest.fixture
-def striped(photo: Callable[..., Photo]) -> WeakSet:
-    """Photos that are dark (class 0) or bright above (class 1)."""
-    rng = np.random.default_rng(0)
-    photos = []
-    for index in range(8):
-        image = rng.integers(0, 60, (50, 70, 3)).astype(np.uint8)
-        image[:25] += np.uint8(150 * (index % 2))
-        photos.append(photo(f"p{index}", (index % 2,), image))
-    return WeakSet(tuple(photos), LabelSpace(("dark", "bright")))
 
 
 def test_a_fine_tuned_fit_returns_its_backbone(striped: WeakSet, surroundings: Callable[..., Any]) -> None:
