@@ -129,14 +129,10 @@ class Suite(Options):
             }
         return content
 
-    def seeds_under(self, setting: str) -> tuple[int, ...]:
-        """The rng seeds of a setting's lines."""
-        return self.rng_seeds_of.get(setting, self.rng_seeds)
-
     def seeds_of(self, recipe: str, setting: str) -> tuple[int, ...]:
         """The rng seeds of a recipe's lines under a setting."""
         own = self.recipes[recipe].rng_seeds if recipe in self.recipes else None
-        return own or self.seeds_under(setting)
+        return own or self.rng_seeds_of.get(setting, self.rng_seeds)
 
     def stands_under(self, recipe: str, setting: str) -> bool:
         """Whether a setting has a line of this recipe."""

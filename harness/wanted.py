@@ -50,15 +50,13 @@ def find(suite: Suite, wanted: Wanted) -> Found:
     blueprint = Blueprint(suite)
     setting = wanted.setting or next(iter(suite.settings))
     source = blueprint.source(setting, one("--setting", "setting", setting, suite.settings))
-    rng_seeds = suite.seeds_under(setting)
-    rng_seed = rng_seeds[0] if wanted.rng_seed is None else wanted.rng_seed
-    if rng_seed not in rng_seeds:
-        raise UserError("--rng-seed", str(rng_seed), f"one of {', '.join(map(str, rng_seeds))}")
     subject = _subject(blueprint, source, wanted)
-    title = f"{suite.name} · {source.name} · {subject.split} · rng seed {rng_seed}"
+    lines = _lines(suite, blueprint, source, wanted)
+    rng_seeds = sorted({scored.line.rng_seed for scored in lines})
+    title = f"{suite.name} · {source.name} · {subject.split} · rng seed {', '.join(map(str, rng_seeds))}"
     if wanted.map_class:
         title += f" · maps of {wanted.map_class}"
-    return Found(_lines(suite, blueprint, source, wanted.recipes, rng_seed), subject, title)
+    return Found(lines, subject, title)
 
 
 def one(where: str, what: str, name: str, known: Mapping[str, T]) -> T:
@@ -68,18 +66,21 @@ def one(where: str, what: str, name: str, known: Mapping[str, T]) -> T:
     return known[name]
 
 
-def _lines(
-    suite: Suite, blueprint: Blueprint, source: Source, names: tuple[str, ...], rng_seed: int
-) -> tuple[Scored, ...]:
-    """Of the named recipes, else of all that are possible and no references."""
+def _lines(suite: Suite, blueprint: Blueprint, source: Source, wanted: Wanted) -> tuple[Scored, ...]:
+    """Of the named recipes, else of all that are possible and no references; each with its own first rng seed."""
     recipes = suite.all_recipes()
-    if names:
-        parts = {name: parts_of(name, one("--recipes", "recipe", name, recipes), suite) for name in names}
+    if wanted.recipes:
+        parts = {name: parts_of(name, one("--recipes", "recipe", name, recipes), suite) for name in wanted.recipes}
     else:
         possible = possible_parts(suite, Skipped())
         shown = {name: part for name, part in possible.items() if suite.stands_under(name, source.name)}
         parts = {name: part for name, part in shown.items() if name in suite.recipes} or shown
-    return tuple(Scored(Line(blueprint, source, name, part, rng_seed)) for name, part in parts.items())
+    seeds = {name: suite.seeds_of(name, source.name) for name in parts}
+    known = sorted({rng_seed for of in seeds.values() for rng_seed in of})
+    if wanted.rng_seed is not None and wanted.rng_seed not in known:
+        raise UserError("--rng-seed", str(wanted.rng_seed), f"one of {', '.join(map(str, known))}")
+    chosen = {name: of[0] if wanted.rng_seed is None else wanted.rng_seed for name, of in seeds.items()}
+    return tuple(Scored(Line(blueprint, source, name, part, chosen[name])) for name, part in parts.items())
 
 
 def _subject(blueprint: Blueprint, source: Source, wanted: Wanted) -> Subject:

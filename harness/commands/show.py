@@ -21,7 +21,7 @@ def show(
     ] = None,
     recipes: Annotated[str, typer.Option(help="names, separated by commas; default: the suite's")] = "",
     setting: Annotated[str | None, typer.Option(help="default: the suite's first")] = None,
-    rng_seed: Annotated[int | None, typer.Option(min=0, help="default: the suite's first")] = None,
+    rng_seed: Annotated[int | None, typer.Option(min=0, help="default: each recipe's first")] = None,
     columns: Annotated[
         str, typer.Option(help="of maps, refined, views, pseudo_labels, prediction, truth; default: all but views")
     ] = "",

@@ -235,3 +235,13 @@ def test_outlines_stand_for_photos_that_are_not_ours(
         path = show("smoke", [], smoke.run.store, Wanted(recipes=("cam",)), with_outlines=asked)
         path.unlink()
         assert (drawn["base"], path.name) == (base, name)
+
+
+def test_a_recipe_with_rng_seeds_of_its_own_is_shown_with_its_first(
+    smoke: Finished, tmp_path: Path, drawn: dict[str, Any]
+) -> None:
+    other = ("rng_seeds=[7]", "recipes.cam.rng_seeds=[0]")
+    show("smoke", other, smoke.run.store, Wanted(recipes=("cam",)), tmp_path / "sheet.png")
+    assert drawn["title"].endswith("rng seed 0")
+    with pytest.raises(UserError, match="--rng-seed: found 7; expected one of 0"):
+        show("smoke", other, smoke.run.store, Wanted(recipes=("cam",), rng_seed=7))
