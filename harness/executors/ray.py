@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from typing import Any
 
 import ray
 
 from harness.executors.base import Executor
+from harness.executors.cluster import connect, disconnect
 from harness.numerics import usable_cores
-from harness.provenance import ROOT
 from harness.worker import Job, Outcome, run_job
 
 POLL_S = 1.0
-OBJECT_STORE_BYTES = 80 << 20
-"""Jobs and outcomes are small: artefacts travel through the store. This is close to the least that Ray takes."""
 
 
 class Ray(Executor):
@@ -23,20 +19,7 @@ class Ray(Executor):
 
     def __init__(self, slots: int | None = None) -> None:
         self.slots = slots or usable_cores()
-        # Tasks ask for CPUs only; without this Ray would hide the GPU from them.
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        search_path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-        ray.init(
-            address="local",
-            num_cpus=self.slots,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=OBJECT_STORE_BYTES,
-            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, search_path))}},
-            # No idle workers; and workers as brisk as a serial run, where Ray would make them yield to everything else.
-            _system_config={"prestart_worker_first_driver": False, "worker_niceness": 0, "event_stats": False},
-        )
+        connect(slots=self.slots)
         # Ray retries nothing: the driver's loop decides what is begun again.
         self._run: Any = ray.remote(max_retries=0, num_returns=1)(run_job)
         self._jobs: dict[Any, Job] = {}
@@ -55,7 +38,7 @@ class Ray(Executor):
 
     def close(self) -> None:
         """End the cluster."""
-        ray.shutdown()
+        disconnect()
 
     def _outcomes(self, reference: Any) -> list[Outcome]:
         job = self._jobs.pop(reference)
