@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from shutil import copytree, ignore_patterns
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import ray
@@ -21,9 +24,9 @@ OBJECT_STORE_BYTES = 80 << 20
 """Jobs and outcomes are small: artefacts travel through the store. This is close to the least that Ray takes."""
 FORWARDED = ("SEEDBED_", "AWS_", "FSSPEC_")
 """Beginnings of the environment variables that workers on other nodes are given."""
-NOT_SENT = ["results/leaderboards", "leaderboards", "**/__pycache__"]
 Packages = Literal["installed", "pinned"]
 """What other nodes run on: what is installed there, or this machine's versions, which Ray installs there first."""
+CONNECT_S = 10.0
 TOKEN = Path("~/.ray/auth_token")
 
 
@@ -56,8 +59,9 @@ def connect(
         )
         return
     _show_token()
-    with _told(address):
-        ray.init(address=address, runtime_env=_sent(variables, packages), **quiet)
+    _check_answers(address)
+    with TemporaryDirectory() as folder, _told(address):
+        ray.init(address=address, runtime_env=_sent(variables, packages, Path(folder)), **quiet)
 
 
 def disconnect() -> None:
@@ -65,17 +69,15 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-def _sent(variables: dict[str, str], packages: Packages) -> dict[str, Any]:
+def _sent(variables: dict[str, str], packages: Packages, folder: Path) -> dict[str, Any]:
     """The runtime environment of workers elsewhere: our packages as they are here, and the variables that they need.
 
-    Ours alone travel, not the working directory: no run, photo or test can come along by mistake.
+    Ours alone travel, copied into `folder`, not the working directory: no run, photo or test can come along by mistake.
     """
+    for name in OURS:
+        copytree(ROOT / name, folder / name, ignore=ignore_patterns("leaderboards", "__pycache__"))
     forwarded = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
-    content: dict[str, Any] = {
-        "env_vars": {**forwarded, **variables},
-        "py_modules": [str(ROOT / name) for name in OURS],
-        "excludes": NOT_SENT,
-    }
+    content: dict[str, Any] = {"env_vars": {**forwarded, **variables}, "working_dir": str(folder)}
     if packages == "pinned":
         content["pip"] = list(pinned())
     return content
@@ -96,6 +98,13 @@ def _show_token() -> None:
     """Where this user has Ray's token, show it: without, an explicit address fails after 20 s and does not say why."""
     if "RAY_AUTH_MODE" not in os.environ and TOKEN.expanduser().is_file():
         os.environ["RAY_AUTH_MODE"] = "token"
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself looks for a minute for a server that is not there, and then ends the program."""
+    with _told(address):
+        if matched := re.fullmatch(r"(?P<host>[^/]+):(?P<port>\d+)", address.removeprefix("ray://")):
+            socket.create_connection((matched["host"], int(matched["port"])), CONNECT_S).close()
 
 
 @contextmanager
