@@ -43,7 +43,7 @@ class State:
             self.running |= {key: {"since": event["t"]} for key in keys}
         elif event["event"] == "progress":
             self.running |= {key: {**self.running.get(key, {"since": event["t"]}), **event} for key in keys}
-        elif event["event"] in ("finished", "failed", "input_lost", "retried"):
+        elif event["event"] in ("finished", "failed", "input_lost", "retried", "stopped", "out_of_memory"):
             for key in keys:
                 self.running.pop(key, None)
             if event["event"] == "finished":

@@ -130,14 +130,17 @@ def _execute(
 ) -> Result:
     executor = make_executor(name, slots)
     try:
-        result = drive(missing, executor, store.root, log)
+        executor.check(missing.values())
+        seconds = Costs(store).seconds
+        result = drive(missing, executor, store.root, log, seconds)
         for _ in range(MAX_REPAIRS):
             if not result.lost or result.interrupted:
                 break
-            result = drive(missing_of(plan, store, result.lost.values()), executor, store.root, log)
+            result = drive(missing_of(plan, store, result.lost.values()), executor, store.root, log, seconds)
         return result
     finally:
         executor.close()
+        log.forget_stopping()
 
 
 def make_executor(name: ExecutorName, slots: int | None = None) -> Executor:

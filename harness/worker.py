@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from harness.context import Context, Work
+from harness.demand import Wants
 from harness.events import EventLog
 from harness.graph import Ref, Stage
 from harness.lease import Lease
@@ -22,6 +25,7 @@ from harness.plugins import DATA, named_components, plugins_of
 from harness.provenance import modules_imported_by, sources_of
 from harness.stages import run_together
 from harness.store import Lost, Store, write_json
+from methods.base import Stopped
 from settings.discovery import Registry
 from settings.errors import UserError
 from settings.guard import guarded
@@ -38,12 +42,16 @@ SOURCES_OF_KIND = {
     "reveal": "harness.revealing",
 }
 """The module that computes a kind of stage which no component stands for."""
-Status = Literal["done", "busy", "failed", "input_lost", "worker_died"]
+Status = Literal["done", "busy", "failed", "input_lost", "worker_died", "timed_out", "out_of_memory", "stopped"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage ended. `busy`: another process holds it; `input_lost`: an input was damaged and set aside."""
+    """How a stage ended.
+
+    `busy`: another process holds it; `input_lost`: an input was damaged and set aside; `out_of_memory`: of a GPU's;
+    `stopped`: its training keeps a checkpoint and goes on when it is begun again.
+    """
 
     ref: Ref
     status: Status
@@ -56,25 +64,42 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """Stages that run together in one process, and where."""
+    """Stages that run in one process, one after the other or as a bundle, and where."""
 
     stages: tuple[Stage, ...]
     store: Path
     log: Path
+    wants: Wants = field(default_factory=lambda: {"threads": 1})
+    """What the job holds while it runs."""
+    halvings: int = 0
+    """How often the batches of photos are halved, because a GPU had too little memory."""
+    gpu: int | None = None
+    """Which of the node's GPUs it computes on; None: torch's current one."""
 
     @property
-    def threads(self) -> int:
-        """Compute threads of the job."""
-        return max(stage.threads for stage in self.stages)
+    def timeout_s(self) -> float:
+        """After which its processes are ended; 0: never."""
+        return max(stage.demand.timeout_s for stage in self.stages)
+
+    def parts(self) -> list[tuple[Stage, ...]]:
+        """What runs together: a bundle, else each stage alone."""
+        grouped = groupby(self.stages, key=lambda stage: stage.bundle or stage.key)
+        return [tuple(stages) for _, stages in grouped]
 
 
 def run_job(job: Job) -> list[Outcome]:
     """Run the stages that nobody has published yet; never raises for what goes wrong inside a stage."""
     store, log = Store(job.store), EventLog(job.log)
+    return [outcome for part in job.parts() for outcome in _run_part(job, part, store, log)]
+
+
+def _run_part(job: Job, stages: Sequence[Stage], store: Store, log: EventLog) -> list[Outcome]:
+    if log.is_stopping():
+        return [Outcome(stage.ref, "stopped") for stage in stages]
     outcomes: list[Outcome] = []
     mine: dict[Stage, Lease] = {}
     with ExitStack() as stack:
-        for stage in job.stages:
+        for stage in stages:
             lease = store.lease(*stage.ref)
             try:
                 mine_or_done = store.has(*stage.ref) or lease.acquire()
@@ -90,10 +115,10 @@ def run_job(job: Job) -> list[Outcome]:
                 outcomes.append(Outcome(stage.ref, "done"))
             else:
                 mine[stage] = lease
-        return outcomes + (_run(mine, store, log) if mine else [])
+        return outcomes + (_run(job, mine, store, log) if mine else [])
 
 
-def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Outcome]:
+def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Outcome]:
     keys = [stage.key for stage in stages]
     start = time.perf_counter()
     log.write("started", stages=keys, pid=os.getpid())
@@ -101,12 +126,12 @@ def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Out
     outcomes: list[Outcome] = []
     try:
         for stage in stages:
-            works.append(_work(stage, store, log, keys))
+            works.append(_work(stage, store, log, keys, job.halvings))
         first = works[0]
         with (
             plugged_in(plugins_of(stages)),
             PeakMemory() as memory,
-            _compute(first.stage.threads),
+            _compute(first.stage, job.gpu),
             guarded(first.stage.kind, first.mask_folders()),
         ):
             run_together(works)
@@ -118,10 +143,13 @@ def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Out
     except Lost as error:
         ended = _ended(works, stages, store, log, "input_lost", str(error))
         return [replace(outcome, lost=error.ref) for outcome in ended]
+    except Stopped as error:
+        return _ended(works, stages, store, log, "stopped", str(error))
     except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
         # What a full disk let through before it failed stays published.
         left = list(stages)[len(outcomes) :]
-        ended = _ended(works[len(outcomes) :], left, store, log, "failed", _reason(error), traceback.format_exc())
+        status: Status = "out_of_memory" if _is_out_of_gpu_memory(error) else "failed"
+        ended = _ended(works[len(outcomes) :], left, store, log, status, _reason(error), traceback.format_exc())
         outcomes += [replace(outcome, is_users=isinstance(error, UserError)) for outcome in ended]
     if done := [outcome for outcome in outcomes if outcome.status == "done"]:
         log.write("finished", stages=[one.ref.key for one in done], seconds=round(seconds * len(done), 3))
@@ -143,7 +171,7 @@ def run_openly(stage: Stage, store: Store) -> None:
     """Run one stage from its beginning, without catching its errors, publishing it or leaving anything: to debug."""
     work = _work(stage, store, EventLog(store.root / "events" / "single.jsonl"), [stage.key])
     try:
-        with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), _compute(stage.threads):
+        with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), _compute(stage):
             context = replace(work.context, checkpoint_folder=Path(checkpoints))
             with guarded(stage.kind, work.mask_folders()):
                 run_together([replace(work, context=context)])
@@ -151,7 +179,7 @@ def run_openly(stage: Stage, store: Store) -> None:
         store.discard(work.attempt)
 
 
-def _work(stage: Stage, store: Store, log: EventLog, keys: list[str]) -> Work:
+def _work(stage: Stage, store: Store, log: EventLog, keys: list[str], halvings: int = 0) -> Work:
     inputs = {role: tuple(store.open(*ref) for ref in refs) for role, refs in stage.inputs.items()}
     numerics = stage.identity.get("numerics", {})
     context = Context(
@@ -160,6 +188,8 @@ def _work(stage: Stage, store: Store, log: EventLog, keys: list[str]) -> Work:
         rng_seed=stage.identity.get("rng_seed", 0),
         checkpoint_folder=store.checkpoint_folder(*stage.ref),
         report=lambda done, total, unit, values: log.progress(keys, done, total, unit, values),
+        stop_asked=log.is_stopping,
+        halvings=halvings,
     )
     return Work(stage, inputs, store.attempt(*stage.ref), context, store)
 
@@ -223,20 +253,30 @@ def _reason(error: Exception) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
+def _is_out_of_gpu_memory(error: Exception) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)
+
+
 @contextmanager
-def _compute(threads: int) -> Iterator[None]:
-    """The stage's number of threads and torch's arithmetic for it; afterwards the process is as it was."""
+def _compute(stage: Stage, gpu: int | None = None) -> Iterator[None]:
+    """The stage's threads and GPU, and torch's arithmetic for it; afterwards the process is as it was."""
     import torch
 
     from methods.training import flushed_denormals
 
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(stage.threads)
+    on_gpu = stage.device == "cuda"
+    if on_gpu and gpu is not None:
+        torch.cuda.set_device(gpu)
     try:
         with flushed_denormals():
             yield
     finally:
         torch.set_num_threads(before)
+        if on_gpu:  # other processes on this GPU cannot have what stays in this one's cache
+            torch.cuda.empty_cache()
 
 
 class PeakMemory:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.demand import Wants
 from harness.events import EventLog
 from harness.executors.base import Executor, Result, drive
 from harness.gathering import Finished, run_and_gather
@@ -21,17 +22,25 @@ from tests.harness.conftest import results_of
 class Pretended(Executor):
     """Ends jobs as `verdict` says, the last submitted first, and remembers what it was given."""
 
-    slots = 2
+    join_s = 0.0
 
-    def __init__(self, verdict: Callable[[Stage, int], Status] = lambda stage, nth: "done") -> None:
+    def __init__(
+        self, verdict: Callable[[Stage, int], Status] = lambda stage, nth: "done", slots: int = 2, **more: float
+    ) -> None:
+        self.slots, self.more = slots, more
         self.jobs: list[Job] = []
+        self.submitted: list[Job] = []
         self.order: list[str] = []
         self.most_at_once = 0
         self._verdict = verdict
 
+    def capacity(self) -> Wants:
+        return {"threads": self.slots, **self.more}
+
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
-        self.most_at_once = max(self.most_at_once, sum(j.threads for j in self.jobs))
+        self.submitted.append(job)
+        self.most_at_once = max(self.most_at_once, sum(int(j.wants["threads"]) for j in self.jobs))
 
     def wait(self) -> list[Outcome]:
         if not self.jobs:
@@ -125,9 +134,15 @@ def test_no_more_is_submitted_than_the_slots_and_one_hold(tmp_path: Path) -> Non
 
 def test_the_longest_way_goes_first(tmp_path: Path) -> None:
     executor = Pretended()
-    executor.slots = 0
     driven(graph_of({"x": "", "a": "", "b": "a", "c": "b"}, photos=1), executor, tmp_path)
-    assert executor.order[0] == "a"
+    assert executor.submitted[0].stages[0].label == "a"
+
+
+def test_the_longest_way_is_one_of_seconds_not_of_stages(tmp_path: Path) -> None:
+    executor = Pretended()
+    graph = graph_of({"a": "", "b": "a", "c": "b", "x": ""})
+    drive(graph, executor, tmp_path, EventLog(tmp_path / "log.jsonl"), lambda stage: 9.0 if stage.label == "x" else 1.0)
+    assert [job.stages[0].label for job in executor.submitted[:2]] == ["x", "a"]
 
 
 def test_stages_of_a_bundle_are_one_job(tmp_path: Path) -> None:
