@@ -12,20 +12,19 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import ray
 
 from harness.numerics import usable_cores
 from harness.provenance import OURS, ROOT
+from harness.workers import Packages
 from settings.errors import UserError
 
 OBJECT_STORE_BYTES = 80 << 20
 """Jobs and outcomes are small: artefacts travel through the store. This is close to the least that Ray takes."""
 FORWARDED = ("SEEDBED_", "AWS_", "FSSPEC_")
 """Beginnings of the environment variables that workers on other nodes are given."""
-Packages = Literal["installed", "pinned"]
-"""What other nodes run on: what is installed there, or this machine's versions, which Ray installs there first."""
 CONNECT_S = 10.0
 TOKEN = Path("~/.ray/auth_token")
 

@@ -10,8 +10,9 @@ import ray
 from harness.demand import Wants
 from harness.executors.base import Executor
 from harness.executors.child import run_within_time
-from harness.executors.cluster import Packages, connect, disconnect
+from harness.executors.cluster import connect, disconnect
 from harness.worker import Job, Outcome
+from harness.workers import Packages
 
 _ray: Any = ray  # parts of it have no types
 POLL_S = 1.0

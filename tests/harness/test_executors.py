@@ -16,6 +16,7 @@ from harness.gathering import Finished, run_and_gather
 from harness.graph import Ref, Stage, missing_stages
 from harness.suite import load_suite
 from harness.worker import Job, Outcome, Status
+from harness.workers import Workers
 from tests.harness.conftest import results_of
 
 
@@ -177,6 +178,6 @@ def test_only_what_the_targets_lack_is_run() -> None:
 
 
 def test_ray_gives_the_same_table_as_serial(smoke: Finished, tmp_path: Path) -> None:
-    by_ray = run_and_gather(load_suite("smoke"), tmp_path / "store", "ray", slots=2)
+    by_ray = run_and_gather(load_suite("smoke"), tmp_path / "store", Workers("ray", slots=2))
     assert by_ray.board.holes == 0
     assert results_of(by_ray) == results_of(smoke)
