@@ -34,6 +34,9 @@ class Stage:
     """Stages of one group are shown as one line: `features`, `cam · fit`."""
     photos: int = 0
     threads: int = 1
+    """Compute threads of each process."""
+    processes: int = 1
+    """How many processes train it together."""
     bundle: str = ""
     """Stages of one bundle that are ready together run as one job, because they share work."""
 

@@ -19,7 +19,7 @@ from harness.numerics import usable_cores
 from harness.planning import Plan, make_plan
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
-from settings.errors import UserError
+from settings.errors import UserError, counted
 
 ExecutorName = Literal["serial", "ray"]
 MAX_REPAIRS = 10
@@ -71,6 +71,7 @@ def run_plan(
         _set_damaged_targets_aside(plan, store)
         missing = missing_of(plan, store)
         _check_device(missing)
+        _check_room(missing, slots or usable_cores())
         log = _open_log(store, plan, missing, executor, _slots(executor, slots)) if missing else None
     except OSError as error:
         raise store.unusable(error) from None
@@ -98,6 +99,17 @@ def _check_device(missing: dict[Ref, Stage]) -> None:
         if not torch.cuda.is_available():
             found = "cuda, and torch finds no GPU that it can use"
             raise UserError("compute.device", found, "cpu, or a GPU", "see seedbed doctor")
+
+
+def _check_room(missing: dict[Ref, Stage], slots: int) -> None:
+    """Raise UserError where the processes that train one stage together want more threads than there are slots."""
+    for stage in missing.values():
+        wanted = stage.processes * stage.threads
+        if stage.processes > 1 and wanted > slots:
+            found = f"{stage.processes} processes of {counted(stage.threads, 'thread')} for {counted(slots, 'slot')}"
+            raise UserError(
+                "compute.train_processes", found, f"at most {slots} threads together", "more --slots, or fewer"
+            )
 
 
 def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:

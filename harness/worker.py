@@ -19,9 +19,12 @@ from harness.events import EventLog
 from harness.graph import Ref, Stage
 from harness.lease import Lease
 from harness.plugins import DATA, named_components, plugins_of
+from harness.processes import in_processes
 from harness.provenance import modules_imported_by, sources_of
 from harness.stages import run_together
-from harness.store import Lost, Store, write_json
+from harness.store import Attempt, Lost, Store, write_json
+from harness.team import Launch, RankDied, RankFailed, train_together
+from methods.sharing import ALONE, Share
 from settings.discovery import Registry
 from settings.errors import UserError
 from settings.guard import guarded
@@ -68,8 +71,11 @@ class Job:
         return max(stage.threads for stage in self.stages)
 
 
-def run_job(job: Job) -> list[Outcome]:
-    """Run the stages that nobody has published yet; never raises for what goes wrong inside a stage."""
+def run_job(job: Job, launch: Launch = in_processes) -> list[Outcome]:
+    """Run the stages that nobody has published yet; never raises for what goes wrong inside a stage.
+
+    `launch` starts the processes of a stage that several train together.
+    """
     store, log = Store(job.store), EventLog(job.log)
     outcomes: list[Outcome] = []
     mine: dict[Stage, Lease] = {}
@@ -79,7 +85,7 @@ def run_job(job: Job) -> list[Outcome]:
             try:
                 mine_or_done = store.has(*stage.ref) or lease.acquire()
             except OSError as error:  # a full disk has no room for a lease either
-                outcomes += _ended((), (stage,), store, log, "failed", _reason(error), traceback.format_exc())
+                outcomes += _ended((), (stage,), store, log, "failed", reason_of(error), traceback.format_exc())
                 continue
             if not mine_or_done:
                 outcomes.append(Outcome(stage.ref, "busy"))
@@ -90,10 +96,10 @@ def run_job(job: Job) -> list[Outcome]:
                 outcomes.append(Outcome(stage.ref, "done"))
             else:
                 mine[stage] = lease
-        return outcomes + (_run(mine, store, log) if mine else [])
+        return outcomes + (_run(mine, store, log, launch) if mine else [])
 
 
-def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Outcome]:
+def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog, launch: Launch) -> list[Outcome]:
     keys = [stage.key for stage in stages]
     start = time.perf_counter()
     log.write("started", stages=keys, pid=os.getpid())
@@ -101,28 +107,35 @@ def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Out
     outcomes: list[Outcome] = []
     try:
         for stage in stages:
-            works.append(_work(stage, store, log, keys))
+            works.append(opened(stage, store, log, keys, store.attempt(*stage.ref)))
         first = works[0]
         with (
             plugged_in(plugins_of(stages)),
             PeakMemory() as memory,
-            _compute(first.stage.threads),
+            compute(first.stage.threads),
             guarded(first.stage.kind, first.mask_folders()),
         ):
-            run_together(works)
+            if first.stage.processes > 1:
+                memory.others = train_together(first, log.path, launch)
+            else:
+                run_together(works)
         seconds = (time.perf_counter() - start) / len(works)
         for work in works:
-            work.attempt.record.update(_record(work, seconds, memory.bytes))
+            work.attempt.record.update(_record(work, seconds, memory.bytes + memory.others))
         for work in works:
             outcomes.append(_publish(work, stages[work.stage], store, seconds))
     except Lost as error:
         ended = _ended(works, stages, store, log, "input_lost", str(error))
         return [replace(outcome, lost=error.ref) for outcome in ended]
+    except RankDied as error:
+        return _ended(works, stages, store, log, "worker_died", str(error))
     except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
         # What a full disk let through before it failed stays published.
         left = list(stages)[len(outcomes) :]
-        ended = _ended(works[len(outcomes) :], left, store, log, "failed", _reason(error), traceback.format_exc())
-        outcomes += [replace(outcome, is_users=isinstance(error, UserError)) for outcome in ended]
+        trace = error.trace if isinstance(error, RankFailed) else traceback.format_exc()
+        ended = _ended(works[len(outcomes) :], left, store, log, "failed", reason_of(error), trace)
+        is_users = error.is_users if isinstance(error, RankFailed) else isinstance(error, UserError)
+        outcomes += [replace(outcome, is_users=is_users) for outcome in ended]
     if done := [outcome for outcome in outcomes if outcome.status == "done"]:
         log.write("finished", stages=[one.ref.key for one in done], seconds=round(seconds * len(done), 3))
     return outcomes
@@ -141,9 +154,10 @@ def _publish(work: Work, lease: Lease, store: Store, seconds: float) -> Outcome:
 
 def run_openly(stage: Stage, store: Store) -> None:
     """Run one stage from its beginning, without catching its errors, publishing it or leaving anything: to debug."""
-    work = _work(stage, store, EventLog(store.root / "events" / "single.jsonl"), [stage.key])
+    log = EventLog(store.root / "events" / "single.jsonl")
+    work = opened(stage, store, log, [stage.key], store.attempt(*stage.ref))
     try:
-        with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), _compute(stage.threads):
+        with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), compute(stage.threads):
             context = replace(work.context, checkpoint_folder=Path(checkpoints))
             with guarded(stage.kind, work.mask_folders()):
                 run_together([replace(work, context=context)])
@@ -151,7 +165,11 @@ def run_openly(stage: Stage, store: Store) -> None:
         store.discard(work.attempt)
 
 
-def _work(stage: Stage, store: Store, log: EventLog, keys: list[str]) -> Work:
+def opened(stage: Stage, store: Store, log: EventLog, keys: list[str], attempt: Attempt, share: Share = ALONE) -> Work:
+    """A stage with its inputs opened and its surroundings; of several processes the first alone tells of progress.
+
+    Raises Lost for an input that cannot be used.
+    """
     inputs = {role: tuple(store.open(*ref) for ref in refs) for role, refs in stage.inputs.items()}
     numerics = stage.identity.get("numerics", {})
     context = Context(
@@ -159,9 +177,12 @@ def _work(stage: Stage, store: Store, log: EventLog, keys: list[str]) -> Work:
         precision=numerics.get("precision", "float32"),
         rng_seed=stage.identity.get("rng_seed", 0),
         checkpoint_folder=store.checkpoint_folder(*stage.ref),
-        report=lambda done, total, unit, values: log.progress(keys, done, total, unit, values),
+        report=lambda done, total, unit, values: (
+            log.progress(keys, done, total, unit, values) if share.is_first else None
+        ),
+        share=share,
     )
-    return Work(stage, inputs, store.attempt(*stage.ref), context, store)
+    return Work(stage, inputs, attempt, context, store)
 
 
 def _record(work: Work, seconds: float, peak_memory: int) -> dict[str, Any]:
@@ -218,13 +239,14 @@ def _ended(
     return [Outcome(stage.ref, status, reason=reason) for stage in stages]
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """One line: what went wrong, and for what is not the user's mistake the kind of error."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, UserError | RankFailed) else f"{type(error).__name__}: {text}"
 
 
 @contextmanager
-def _compute(threads: int) -> Iterator[None]:
+def compute(threads: int) -> Iterator[None]:
     """The stage's number of threads and torch's arithmetic for it; afterwards the process is as it was."""
     import torch
 
@@ -244,6 +266,8 @@ class PeakMemory:
 
     def __init__(self) -> None:
         self.bytes = 0
+        self.others = 0
+        """Bytes of the processes that this one started."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
