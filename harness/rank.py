@@ -48,7 +48,16 @@ def run_rank(team: Team, rank: int) -> Report:
                 run_together([work])
         except Exception as error:  # as in `run_job`: whatever a component does wrong
             return _failed(rank, error)
-    return Report(rank, record=attempt.record, peak_memory_bytes=memory.bytes)
+    return Report(rank, record=attempt.record, peak_memory_bytes=memory.bytes, gpu=_gpu(team.device))
+
+
+def _gpu(device: str) -> str:
+    """What identifies this process's GPU among those of all machines; empty on a CPU."""
+    if device != "cuda":
+        return ""
+    import torch
+
+    return str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
 
 
 def _failed(rank: int, error: Exception) -> Report:

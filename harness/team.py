@@ -65,6 +65,8 @@ class Report:
     record: Mapping[str, Any] = field(default_factory=dict)
     """What the stage wants kept beside its files."""
     peak_memory_bytes: int = 0
+    gpu: str = ""
+    """What identifies the GPU that it had, if any."""
 
 
 Launch = Callable[[Team], Sequence[Report]]
@@ -92,7 +94,7 @@ def train_together(work: Work, log: Path, launch: Launch) -> int:
     team = Team.of(work, log)
     reports = launch(team)
     check(reports, team.size)
-    work.attempt.record.update(reports[0].record)
+    work.attempt.record.update({**reports[0].record, "gpus": len({report.gpu for report in reports if report.gpu})})
     return sum(report.peak_memory_bytes for report in reports)
 
 
