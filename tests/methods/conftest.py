@@ -1,6 +1,7 @@
 """What methods are given, made by hand: surroundings, photos, and features with evidence at known places."""
 
 import multiprocessing
+import pickle
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,15 +113,17 @@ def run_together(size: int, folder: Path, work: Callable[[Share], Any], sync_bat
         try:
             store = torch.distributed.FileStore(str(folder / "rendezvous"), size)
             torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
-            sender.send((work(Share(rank, size, sync_batch_norm)), ""))
+            answer = work(Share(rank, size, sync_batch_norm)), ""
         except Exception as error:
-            sender.send((error, traceback.format_exc()))
+            answer = error, traceback.format_exc()
+        # Bytes: torch would have multiprocessing pass tensors through memory that ends with this process.
+        sender.send_bytes(pickle.dumps(answer))
 
     pipes = [fork.Pipe(duplex=False) for _ in range(size)]
     processes = [fork.Process(target=main, args=(rank, pipe[1])) for rank, pipe in enumerate(pipes)]
     for process in processes:
         process.start()
-    answers = [receiver.recv() for receiver, _ in pipes]
+    answers = [pickle.loads(receiver.recv_bytes()) for receiver, _ in pipes]
     for process in processes:
         process.join()
     for answer, trace in answers:
