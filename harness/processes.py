@@ -43,6 +43,8 @@ def in_processes(team: Team) -> list[Report]:
             for child in children:
                 child.kill()
                 child.wait()
+                if child.stdin:
+                    child.stdin.close()
         return [_report(folder, rank, child, rank in ended) for rank, child in enumerate(children)]
 
 
