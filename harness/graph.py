@@ -50,6 +50,11 @@ class Stage:
         return hash(self.key)
 
     @property
+    def slots(self) -> int:
+        """Compute threads of all its processes."""
+        return self.threads * self.processes
+
+    @property
     def ref(self) -> Ref:
         """Kind and key."""
         return Ref(self.kind, self.key)

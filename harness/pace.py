@@ -48,10 +48,8 @@ def pace_of(events: Sequence[Mapping[str, Any]], stages: Mapping[str, Stage], st
         state.take(event)
         retried += event["event"] == "retried"
         if event["event"] == "finished":
-            spent += event["seconds"] * max(
-                (stages[key].threads for key in event["stages"] if key in stages), default=1
-            )
-    jobs = {stages[key].bundle or key: (stages[key].threads, now - at["since"]) for key, at in state.running.items()}
+            spent += event["seconds"] * max((stages[key].slots for key in event["stages"] if key in stages), default=1)
+    jobs = {stages[key].bundle or key: (stages[key].slots, now - at["since"]) for key, at in state.running.items()}
     spent += sum(threads * seconds for threads, seconds in jobs.values())
     ended = state.finished | set(state.failed)
     left = [stage for key, stage in stages.items() if key not in ended and key not in state.running]

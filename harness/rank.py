@@ -10,8 +10,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -80,9 +79,8 @@ def backend_of(device: str, size: int) -> str:
     return "nccl" if torch.cuda.device_count() >= size else "gloo"
 
 
-@contextmanager
-def _joined(team: Team, rank: int, meeting: Path) -> Iterator[None]:
-    """torch's process group, met through a file; nobody leaves before all have done their part."""
+def _join(team: Team, rank: int, meeting: Path) -> None:
+    """Make torch's process group, met through a file."""
     import torch
     from torch import distributed
 
@@ -95,7 +93,6 @@ def _joined(team: Team, rank: int, meeting: Path) -> Iterator[None]:
         world_size=team.size,
         timeout=PATIENCE,
     )
-    yield
 
 
 def _end_with_the_parent() -> None:
@@ -114,21 +111,22 @@ def main() -> None:
     folder, rank = Path(sys.argv[1]), int(sys.argv[2])
     _end_with_the_parent()
     team = Team(**json.loads((folder / "team.json").read_text(encoding="utf-8")))
-    with _joined(team, rank, folder / "meeting"):
-        report = run_rank(team, rank)
-        write_json(folder / f"report-{rank}.json", asdict(report))
-        if not report.reason:
-            with suppress(RuntimeError):  # who is gone by now has told, or will be missed by the parent
-                _wait_for_all()
+    _join(team, rank, folder / "meeting")
+    report = run_rank(team, rank)
+    write_json(folder / f"report-{rank}.json", asdict(report))
+    if not report.reason:
+        _wait_for_all()
     sys.stderr.flush()
     # Not by the usual way out: what is left of a group with a dead member may hang there.
     os._exit(1 if report.reason else 0)
 
 
 def _wait_for_all() -> None:
+    """Who has done its part stays until all have: a process that leaves looks dead to those that still work."""
     from torch import distributed
 
-    distributed.barrier()
+    with suppress(RuntimeError):  # whoever is gone by now has told why, or will be missed by the parent
+        distributed.barrier()
 
 
 if __name__ == "__main__":

@@ -104,8 +104,7 @@ def _check_device(missing: dict[Ref, Stage]) -> None:
 def _check_room(missing: dict[Ref, Stage], slots: int) -> None:
     """Raise UserError where the processes that train one stage together want more threads than there are slots."""
     for stage in missing.values():
-        wanted = stage.processes * stage.threads
-        if stage.processes > 1 and wanted > slots:
+        if stage.processes > 1 and stage.slots > slots:
             found = f"{stage.processes} processes of {counted(stage.threads, 'thread')} for {counted(slots, 'slot')}"
             raise UserError(
                 "compute.train_processes", found, f"at most {slots} threads together", "more --slots, or fewer"

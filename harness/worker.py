@@ -153,7 +153,10 @@ def _publish(work: Work, lease: Lease, store: Store, seconds: float) -> Outcome:
 
 
 def run_openly(stage: Stage, store: Store) -> None:
-    """Run one stage from its beginning, without catching its errors, publishing it or leaving anything: to debug."""
+    """Run one stage from its beginning, without catching its errors, publishing it or leaving anything: to debug.
+
+    What several processes would train, this one trains alone.
+    """
     log = EventLog(store.root / "events" / "single.jsonl")
     work = opened(stage, store, log, [stage.key], store.attempt(*stage.ref))
     try:

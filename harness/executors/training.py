@@ -87,9 +87,6 @@ def _reports_of(error: Exception, team: Team) -> list[Report]:
 
 
 def _report_of(rank: int, failure: Exception) -> Report:
-    # Ray Train hands on what a worker raised as the text of its traceback.
-    text = str(failure)
-    _, found, told = text.rpartition(f"{RankReported.__name__}: ")
-    if found:
-        return Report(**json.loads(told.splitlines()[0]))
-    return Report(rank, reason=f"{type(failure).__name__}: {' '.join(text.split())[:400]}", died=True)
+    if isinstance(failure, RankReported):
+        return Report(**json.loads(str(failure)))
+    return Report(rank, reason=f"{type(failure).__name__}: {' '.join(str(failure).split())[:400]}", died=True)
