@@ -105,8 +105,10 @@ def check(reports: Sequence[Report], size: int) -> None:
     for report in sorted(failed, key=lambda report: (report.follows, report.died, report.rank)):
         if report.lost:
             raise Lost(Ref(*report.lost), report.reason)
-        if report.died or report.follows:
+        if report.died:
             raise RankDied(f"process {report.rank + 1} of {size} ended: {report.reason}")
+        if report.follows:
+            raise RankDied(f"one of {size} processes is gone, as process {report.rank + 1} found: {report.reason}")
         raise RankFailed(report, size)
     if len(reports) < size:
         raise RankDied(f"{size - len(reports)} of {size} processes gave no report")

@@ -203,7 +203,7 @@ def test_who_began_a_failure_is_who_is_told_of() -> None:
     assert caught.value.is_users and caught.value.trace == "process 2 of 3:\nwhere"
     with pytest.raises(RankDied, match=r"^process 3 of 3 ended: SIGKILL$"):
         check([follower, replace(follower, rank=1), dead], 3)
-    with pytest.raises(RankDied, match="process 1 of 2 ended: connection closed"):
+    with pytest.raises(RankDied, match="one of 2 processes is gone, as process 1 found: connection closed"):
         check([follower, replace(well, rank=1)], 2)
     with pytest.raises(RankDied, match="1 of 2 processes gave no report"):
         check([well], 2)
