@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 import traceback
@@ -95,12 +96,16 @@ def _join(team: Team, rank: int, meeting: Path) -> None:
     )
 
 
-def _end_with_the_parent() -> None:
-    """Whoever started this process holds the other end of its input; when that is gone, so is the reason to work."""
+def _end_with_the_parent(folder: Path) -> None:
+    """Whoever started this process holds the other end of its input; when that is gone, so is the reason to work.
+
+    The team's folder, which the parent would have removed, goes too.
+    """
 
     def watch() -> None:
         while os.read(0, 1):
             pass
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -109,7 +114,7 @@ def _end_with_the_parent() -> None:
 def main() -> None:
     """Run as one process of the team that a folder describes, and leave a report there."""
     folder, rank = Path(sys.argv[1]), int(sys.argv[2])
-    _end_with_the_parent()
+    _end_with_the_parent(folder)
     team = Team(**json.loads((folder / "team.json").read_text(encoding="utf-8")))
     _join(team, rank, folder / "meeting")
     report = run_rank(team, rank)

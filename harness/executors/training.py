@@ -89,4 +89,4 @@ def _reports_of(error: Exception, team: Team) -> list[Report]:
 def _report_of(rank: int, failure: Exception) -> Report:
     if isinstance(failure, RankReported):
         return Report(**json.loads(str(failure)))
-    return Report(rank, reason=f"{type(failure).__name__}: {' '.join(str(failure).split())[:400]}", died=True)
+    return Report(rank, reason=f"{type(failure).__name__}: {' '.join(str(failure).split())[:120]}", died=True)

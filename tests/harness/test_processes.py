@@ -176,8 +176,12 @@ def test_a_killed_process_is_a_worker_that_died_and_takes_the_others_along(
     assert not list((place.store.root / "localizer_fit" / stage.key).glob("attempt*"))
 
 
-def test_processes_end_with_whoever_started_them(place: Place, trouble: Callable[[str], Stage], tmp_path: Path) -> None:
+def test_processes_end_with_whoever_started_them(
+    place: Place, trouble: Callable[[str], Stage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stage = trouble("sleep")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     parent = os.fork()
     if parent == 0:
         run(place, stage)
@@ -191,6 +195,7 @@ def test_processes_end_with_whoever_started_them(place: Place, trouble: Callable
         os.kill(parent, signal.SIGKILL)
         os.waitpid(parent, 0)
     assert len(pids(tmp_path)) == 2 and gone(pids(tmp_path))
+    assert not list((tmp_path / "temporary").glob("seedbed-team-*"))
 
 
 def test_who_began_a_failure_is_who_is_told_of() -> None:

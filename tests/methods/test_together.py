@@ -16,8 +16,8 @@ from methods.refiners.irn import Irn, IrnOptions
 from methods.segmenters.deeplab import DeepLab, DeepLabOptions
 from methods.segmenters.deeplab_largefov import DeepLabLargeFov, DeepLabLargeFovOptions
 from methods.sharing import ALONE, Share
-from settings.records import UNKNOWN
-from tests.methods.conftest import Toy
+from settings.records import UNKNOWN, WeakSet
+from tests.methods.conftest import Toy, make_photo
 from tests.methods.refiners.test_walks import corner_maps
 
 SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64)
@@ -45,6 +45,17 @@ def cam(toy: Toy, context: Any, hidden: int = 0) -> Fit:
     return Cam(CamOptions(hidden=hidden, training=ODD)).fit(toy.weak, toy.bank, SMALL, context)
 
 
+def fine_tuned(toy: Toy, context: Any) -> Fit:
+    """On photos of noise: batch norm would blow the rounding of photos of one colour up."""
+    rng = np.random.default_rng(0)
+    noise = (rng.integers(0, 255, (64, 64, 3)).astype(np.uint8) for _ in toy.weak.photos)
+    photos = tuple(
+        make_photo(photo.id, photo.labels, image) for photo, image in zip(toy.weak.photos, noise, strict=True)
+    )
+    weak = WeakSet(photos, toy.weak.label_space)
+    return Cam(CamOptions(hidden=8, training=ODD)).fit(weak, None, SMALL, context)
+
+
 def coattention(toy: Toy, context: Any) -> Fit:
     options = CoAttentionOptions(hidden=8, scaled_pairs=(), contrastive_from=1, training=ODD)
     return CoAttention(options).fit(toy.weak, toy.bank, SMALL, context)
@@ -63,6 +74,7 @@ def irn(toy: Toy, context: Any) -> Fit:
 CASES: Mapping[str, Callable[[Toy, Any], Fit]] = {
     "cam": cam,
     "cam with batch norm": lambda toy, context: cam(toy, context, hidden=8),
+    "cam, fine-tuned": fine_tuned,
     "coattention": coattention,
     "seam": lambda toy, context: Seam(SeamOptions(hidden=8, small_scale=1.0, training=ODD)).fit(
         toy.weak, toy.bank, SMALL, context
