@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import ray
 
-from harness.rank import PATIENCE, backend_of, run_rank
+from harness.rank import PATIENCE, run_rank
 from harness.team import Report, Team
 from harness.worker import Job, Outcome, run_job
 
@@ -46,7 +46,7 @@ def by_trainer(team: Team) -> Sequence[Report]:
     with TemporaryDirectory(prefix="seedbed-team-") as storage:
         trainer = TorchTrainer(
             cast(Any, _train),  # it may return something, whatever Ray's annotation says
-            train_loop_config={"team": asdict(team)},
+            train_loop_config={"team": asdict(team), "own_gpus": has_gpus},
             scaling_config=ScalingConfig(num_workers=team.size, use_gpu=has_gpus, resources_per_worker=bundle),
             torch_config=TorchConfig(backend="nccl" if has_gpus else "gloo", timeout_s=int(PATIENCE.total_seconds())),
             run_config=RunConfig(storage_path=storage, failure_config=FailureConfig(max_failures=0)),
@@ -63,7 +63,8 @@ def _train(config: dict[str, Any]) -> list[dict[str, Any]]:
     from torch import distributed
 
     team, rank = Team(**config["team"]), ray.train.get_context().get_world_rank()
-    _choose_gpu(team, rank)
+    if team.device == "cuda" and not config["own_gpus"]:
+        _share_gpus(rank)
     report = run_rank(team, rank)
     if report.reason:
         raise RankReported(json.dumps(asdict(report)))
@@ -72,12 +73,11 @@ def _train(config: dict[str, Any]) -> list[dict[str, Any]]:
     return reports
 
 
-def _choose_gpu(team: Team, rank: int) -> None:
+def _share_gpus(rank: int) -> None:
     """Where the cluster has too few GPUs, workers share those that they see; else Ray has chosen."""
     import torch
 
-    if team.device == "cuda" and backend_of(team.device, team.size) == "gloo":
-        torch.cuda.set_device(rank % torch.cuda.device_count())
+    torch.cuda.set_device(rank % torch.cuda.device_count())
 
 
 def _reports_of(error: Exception, team: Team) -> list[Report]:
