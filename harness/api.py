@@ -24,12 +24,12 @@ def run(
 
     Stages that fail are holes in the returned board, not exceptions. Raises UserError for what the user can mend.
     """
-    return run_and_gather(_suite(suite, overrides), Path(store), executor, slots)
+    return run_and_gather(_suite(suite, overrides), store, executor, slots)
 
 
 def plan(suite: str | Path | Suite, store: str | Path = STORE, overrides: Sequence[str] = ()) -> Estimate:
     """What a run would do and cost; nothing is run or written. Raises UserError for what a run would refuse."""
-    return estimate_suite(_suite(suite, overrides), Path(store))
+    return estimate_suite(_suite(suite, overrides), store)
 
 
 def _suite(suite: str | Path | Suite, overrides: Sequence[str]) -> Suite:

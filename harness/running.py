@@ -17,6 +17,7 @@ from harness.graph import Ref, Stage, missing_stages
 from harness.lease import this_process
 from harness.numerics import usable_cores
 from harness.planning import Plan, make_plan
+from harness.remote.urls import Location, absolute
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
 from settings.errors import UserError
@@ -34,6 +35,9 @@ class Run:
     plan: Plan
     result: Result
     store: Path
+    """The folder; of a store behind a URL the local one in front of it."""
+    location: str
+    """What `Store.at` opens."""
     stages_run: int
     seconds: float
 
@@ -41,7 +45,7 @@ class Run:
 @contextmanager
 def run_suite(
     suite: Suite,
-    store_path: Path,
+    location: Location,
     executor: ExecutorName = "ray",
     slots: int | None = None,
     display: Display | None = None,
@@ -51,14 +55,14 @@ def run_suite(
     The run goes on, as its log tells, until the block ends: what it made is gathered there, and no `gc` takes it away.
     """
     start = time.perf_counter()
-    with run_plan(make_plan(suite), store_path, executor, slots, display, start) as run:
+    with run_plan(make_plan(suite), location, executor, slots, display, start) as run:
         yield run
 
 
 @contextmanager
 def run_plan(
     plan: Plan,
-    store_path: Path,
+    location: Location,
     executor: ExecutorName = "ray",
     slots: int | None = None,
     display: Display | None = None,
@@ -66,7 +70,7 @@ def run_plan(
 ) -> Iterator[Run]:
     """The same for a plan, which may ask for less than its suite; `start` is when planning began."""
     start = time.perf_counter() if start is None else start
-    store = Store(store_path.resolve()).create()
+    store = Store.at(absolute(location)).create()
     try:
         _set_damaged_targets_aside(plan, store)
         missing = missing_of(plan, store)
@@ -78,11 +82,12 @@ def run_plan(
     if log:
         with display(log, missing, store) if display else nullcontext():
             result = _execute(plan, missing, executor, slots, store, log)
+        store.forget(missing)
         with suppress(OSError, Lost):  # they only make estimates better
             Costs(store).learn(store, missing)
     ran = sum(store.has(*ref) for ref in missing)
     try:
-        yield Run(plan, result, store.root, ran, time.perf_counter() - start)
+        yield Run(plan, result, store.root, store.location, ran, time.perf_counter() - start)
     finally:
         if log:
             log.write(
@@ -110,7 +115,9 @@ def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
 
 def missing_of(plan: Plan, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
     """The stages that are still to run; `lost` artefacts are wanted even where all that came of them exists."""
-    wanted = (*plan.targets, *(ref for ref in lost if ref in plan.graph))
+    lost = [ref for ref in lost if ref in plan.graph]
+    store.forget(lost)
+    wanted = (*plan.targets, *lost)
     return missing_stages(plan.graph, wanted, _Exists(store))
 
 
@@ -130,11 +137,11 @@ def _execute(
 ) -> Result:
     executor = make_executor(name, slots)
     try:
-        result = drive(missing, executor, store.root, log)
+        result = drive(missing, executor, store.location, log)
         for _ in range(MAX_REPAIRS):
             if not result.lost or result.interrupted:
                 break
-            result = drive(missing_of(plan, store, result.lost.values()), executor, store.root, log)
+            result = drive(missing_of(plan, store, result.lost.values()), executor, store.location, log)
         return result
     finally:
         executor.close()
@@ -160,9 +167,11 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], executor: str
     store.check_writable()
     folder = store.root / "events"
     folder.mkdir(exist_ok=True)
-    log = EventLog(folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}.jsonl")
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}.jsonl"
+    log = store.log(folder / name)
     for stage in missing.values():
         _write_stage(store, stage)
+    store.push(store.root / "stages", absent_only=True)
     groups = {stage.key: stage.group for stage in missing.values()}
     log.write(
         "run_started",
@@ -202,6 +211,7 @@ def described(store: Store, key: str) -> Stage | None:
 
 def read_stages(store: Store, beginning: str) -> list[Stage]:
     """The stages whose key or label begins so."""
+    store.pull("stages")
     paths = sorted((store.root / "stages").glob("*.json"))
     stages = [stage for path in paths if (stage := _read_stage(path))]
     return [stage for stage in stages if stage.key.startswith(beginning) or stage.label.startswith(beginning)]

@@ -21,7 +21,7 @@ from harness.lease import Lease
 from harness.plugins import DATA, named_components, plugins_of
 from harness.provenance import modules_imported_by, sources_of
 from harness.stages import run_together
-from harness.store import Lost, Store, write_json
+from harness.store import Lost, Store
 from settings.discovery import Registry
 from settings.errors import UserError
 from settings.guard import guarded
@@ -59,7 +59,8 @@ class Job:
     """Stages that run together in one process, and where."""
 
     stages: tuple[Stage, ...]
-    store: Path
+    store: str | Path
+    """A folder or a URL: what `Store.at` opens."""
     log: Path
 
     @property
@@ -70,7 +71,8 @@ class Job:
 
 def run_job(job: Job) -> list[Outcome]:
     """Run the stages that nobody has published yet; never raises for what goes wrong inside a stage."""
-    store, log = Store(job.store), EventLog(job.log)
+    store = Store.at(job.store)
+    log = store.log(job.log)
     outcomes: list[Outcome] = []
     mine: dict[Stage, Lease] = {}
     with ExitStack() as stack:
@@ -212,8 +214,7 @@ def _ended(
         content = {"label": stage.label, "reason": reason, "traceback": trace, "stage": stage.to_json()}
         if trace:
             with suppress(OSError):  # on a full disk the reason still reaches the table
-                store.failure_path(stage.key).parent.mkdir(exist_ok=True)
-                write_json(store.failure_path(stage.key), content)
+                store.write_failure(stage.key, content)
     log.write(status, stages=[stage.key for stage in stages], reason=reason)
     return [Outcome(stage.ref, status, reason=reason) for stage in stages]
 

@@ -52,7 +52,7 @@ class Result:
     interrupted: bool = False
 
 
-def drive(stages: Mapping[Ref, Stage], executor: Executor, store: Path, log: EventLog) -> Result:
+def drive(stages: Mapping[Ref, Stage], executor: Executor, store: str | Path, log: EventLog) -> Result:
     """Run all stages, each after its inputs; a failure blocks its dependants only.
 
     Ready stages are taken in the order of the longest way that still follows them. One SIGINT or SIGTERM stops new
@@ -65,7 +65,7 @@ def drive(stages: Mapping[Ref, Stage], executor: Executor, store: Path, log: Eve
 
 
 class _Loop:
-    def __init__(self, stages: Mapping[Ref, Stage], executor: Executor, store: Path, log: EventLog) -> None:
+    def __init__(self, stages: Mapping[Ref, Stage], executor: Executor, store: str | Path, log: EventLog) -> None:
         self.stages, self.executor, self.store, self.log = stages, executor, store, log
         self.result = Result()
         self.stopping = False
