@@ -93,7 +93,8 @@ def rm(
     from harness.care.waste import chosen
 
     if mirror := _mirrored(store):
-        return _remove_remotely(mirror, names, dry_run)
+        _remove_remotely(mirror, names, dry_run)
+        return
     opened = _opened(store)
     with _told(store):
         _remove(opened, chosen(opened, names), dry_run)
