@@ -30,23 +30,17 @@ class ClaimLease(Lease):
 
     def acquire(self) -> bool:
         """Take the lease if it is free or its holder is dead; False when somebody else works on it."""
-        last = self._last()
-        if last and not self._is_abandoned(last):
-            return False
-        self._number = last + 1
-        if not self._remote.create(self._at(self._number), self._content()):
-            return False
-        # Looked at again, for backends that let two create one object.
-        if not self.is_held():
-            return False
+        # Nearly always nobody has it: then the first claim is all that has to be made.
+        if not self._claim(1):
+            last = max(self._numbers(), default=0)
+            if (last and not self._is_abandoned(last)) or not self._claim(last + 1):
+                return False
         self._thread.start()
         return True
 
     def is_held(self) -> bool:
         """Whether this holder still has it: one that was paused past its lease finds a higher claim, or none."""
-        if not self._number or self._last() != self._number:
-            return False
-        return (self._read(self._number) or {}).get("token") == self._token
+        return self._is_mine(self._numbers())
 
     def release(self) -> None:
         """Give it back, with what dead holders left."""
@@ -54,16 +48,32 @@ class ClaimLease(Lease):
         if self._thread.is_alive():
             self._thread.join()  # a heartbeat under way would bring the claim back
         with suppress(OSError):  # a remote that does not answer sees it die with its holder
-            if self.is_held():
-                for number in self._numbers():
+            numbers = self._numbers()
+            if self._is_mine(numbers):
+                for number in numbers:
                     self._remote.delete(self._at(number))
+
+    def _claim(self, number: int) -> bool:
+        if not self._remote.create(self._at(number), self._content()):
+            return False
+        self._number = number
+        # Looked at again: another's claim may be higher, and some backends let two create one object.
+        numbers = self._numbers()
+        if self._is_mine(numbers):
+            return True
+        if max(numbers, default=0) > number:
+            self._remote.delete(self._at(number))
+        self._number = 0
+        return False
+
+    def _is_mine(self, numbers: list[int]) -> bool:
+        if not self._number or max(numbers, default=0) != self._number:
+            return False
+        return bool((self._read(self._number) or {}).get("token") == self._token)
 
     def _numbers(self) -> list[int]:
         names = [path.removesuffix(".json") for path in self._remote.sizes(self._folder)]
         return sorted(int(name) for name in names if name.isdecimal())
-
-    def _last(self) -> int:
-        return max(self._numbers(), default=0)
 
     def _is_abandoned(self, number: int) -> bool:
         holder = self._read(number)

@@ -24,7 +24,7 @@ from harness.remote.claims import ClaimLease
 from harness.remote.logs import MergedReader, SharedLog
 from harness.remote.remote import Remote, RemoteError
 from harness.remote.urls import mirror_folder, shown
-from harness.store import REQUIRED, Absent, Artefact, Attempt, Damaged, Store, write_json
+from harness.store import REQUIRED, Absent, Artefact, Attempt, Damaged, Lost, Store, write_json
 from settings.errors import UserError
 
 FORMAT = "remote-1"
@@ -115,7 +115,10 @@ class Mirror(Store):
         """
         ref = Ref(kind, key)
         if ref in self._contested:
-            if not self.remote.exists(_done_at(ref)):
+            self._records.pop(ref, None)
+            try:
+                self._remote_record(ref)
+            except Lost:
                 return False
             self._note(ref)
         return key in self._there.get(kind, ()) or key in self._keys(kind)

@@ -1,6 +1,7 @@
 """One store behind each kind of location; S3 is a moto server of this process."""
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def bucket() -> Iterator[str]:
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)
         patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         fsspec.filesystem("s3", use_listings_cache=False).mkdir("stores")
         yield "s3://stores"

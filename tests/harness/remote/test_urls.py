@@ -89,7 +89,7 @@ def test_who_does_not_answer_is_one_error(bucket: str, monkeypatch: pytest.Monke
     try:
         remote = Remote("s3://stores/x")
         monkeypatch.setattr(remote._system, "retries", 1)
-        with pytest.raises(RemoteError, match="127.0.0.1:9"):
+        with pytest.raises(RemoteError, match=r"127\.0\.0\.1:9"):
             remote.read("a")
     finally:
         fsspec.filesystem("s3").clear_instance_cache()
