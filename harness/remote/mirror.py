@@ -14,23 +14,21 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property, lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from harness.events import EventLog, EventReader
 from harness.graph import Ref
 from harness.lease import Lease
 from harness.remote.claims import ClaimLease
+from harness.remote.copying import pull_file, pull_folder, push
+from harness.remote.layout import FORMAT, MARKER, files_at, plain
 from harness.remote.logs import MergedReader, SharedLog
+from harness.remote.published import Published
 from harness.remote.remote import Remote, RemoteError
 from harness.remote.urls import mirror_folder, shown
-from harness.store import REQUIRED, Absent, Artefact, Attempt, Damaged, Lost, Store, write_json
+from harness.store import Artefact, Attempt, Lost, Store, write_json
 from settings.errors import UserError
-
-FORMAT = "remote-1"
-MARKER = "seedbed-store.json"
-LISTING_S = 1.0
-"""So old may the listing be that a question about many keys is answered from."""
 
 
 class Mirror(Store):
@@ -40,10 +38,6 @@ class Mirror(Store):
         super().__init__(root)
         self._url = url
         self._here = Store(self.root)
-        self._there: dict[str, set[str]] = {}
-        self._listed: dict[str, float] = {}
-        self._contested: set[Ref] = set()
-        self._records: dict[Ref, Mapping[str, Any]] = {}
         self._logs: dict[Path, SharedLog] = {}
 
     @property
@@ -61,6 +55,11 @@ class Mirror(Store):
         """The other side; raises UserError where its package is missing."""
         return Remote(self._url)
 
+    @cached_property
+    def published(self) -> Published:
+        """What the other side has."""
+        return Published(self.remote)
+
     def create(self) -> Mirror:
         """Make the marker and the local folder; UserError for a prefix of something else, or that cannot be used."""
         try:
@@ -69,7 +68,7 @@ class Mirror(Store):
             marker = self._first_marker()
         except OSError as error:
             raise self.unusable(error) from None
-        found = _plain(marker).get("format")
+        found = plain(marker).get("format")
         if found != FORMAT:
             raise UserError(f"{self.name}/{MARKER}", f"store format {found}", f"format {FORMAT}", "use another --store")
         self._here.create()
@@ -109,66 +108,48 @@ class Mirror(Store):
         return UserError(self.name, f"a store that cannot be used ({reason})", expected)
 
     def has(self, kind: str, key: str) -> bool:
-        """Whether the artefact is published: the newest answer for a key whose lease was asked for; else a listing's.
-
-        What was there once is not asked for again, until `forget`.
-        """
-        ref = Ref(kind, key)
-        if ref in self._contested:
-            self._records.pop(ref, None)
-            try:
-                self._remote_record(ref)
-            except Lost:
-                return False
-            self._note(ref)
-        return key in self._there.get(kind, ()) or key in self._keys(kind)
+        """Whether the artefact is published at the remote: the newest answer for a key whose lease was asked for."""
+        return self.published.has(Ref(kind, key))
 
     def forget(self, refs: Iterable[Ref]) -> None:
         """Ask the remote again."""
-        for ref in refs:
-            self._there.get(ref.kind, set()).discard(ref.key)
-            self._listed.pop(ref.kind, None)
-            self._records.pop(ref, None)
+        self.published.forget(refs)
 
     def prepare(self, refs: Iterable[Ref]) -> None:
         """Read the records of many artefacts at once."""
-        wanted = {_done_at(ref): ref for ref in refs if ref not in self._records and not self._done(*ref).exists()}
-        for path, content in self.remote.read_all(wanted).items():
-            if _is_record(record := _plain(content)):
-                self._records[wanted[path]] = record
+        self.published.prepare(ref for ref in refs if not self._done(*ref).exists())
 
     def record(self, kind: str, key: str) -> Mapping[str, Any]:
         """The record of a published artefact; raises Absent when it is not there, Damaged when it cannot be read."""
         if self._done(kind, key).exists():
-            with suppress(Damaged, Absent):  # our copy is damaged: the remote has another
+            with suppress(Lost):  # our copy is damaged: the remote has another
                 return self._here.record(kind, key)
-        return self._remote_record(Ref(kind, key))
+        return self.published.record(Ref(kind, key))
 
     def open(self, kind: str, key: str) -> Artefact:
         """A published artefact with verified files, fetched when they are not here; raises Absent or Damaged."""
         ref = Ref(kind, key)
         for _ in range(2):
-            with suppress(Damaged, Absent):
+            with suppress(Lost):
                 return self._here.open(kind, key)
-            self._fetch(ref, self._remote_record(ref))
+            self._fetch(ref)
         return self._here.open(kind, key)
 
     def verify(self, kind: str, key: str) -> None:
         """Fetch an artefact anew, whatever is here; raises Absent or Damaged."""
         ref = Ref(kind, key)
         self.forget([ref])
-        self._fetch(ref, self._remote_record(ref))
+        self._fetch(ref)
 
     def publish(self, attempt: Attempt) -> bool:
         """Send the files, then make the attempt the artefact; False when another one was published first."""
         ref, record = Ref(attempt.kind, attempt.key), self._record_of(attempt)
-        home = _files_at(ref, attempt.folder.name)
+        home = files_at(ref, attempt.folder.name)
         self.remote.upload({f"{home}/{name}": attempt.path(name) for name in record["files"]})
-        won = self.remote.create(_done_at(ref), json.dumps(record, indent=1, sort_keys=True).encode())
+        won = self.published.create(ref, record)
         if won:
             # An older copy may be here of an artefact that the remote has lost.
             write_json(self._done(*ref), record)
-            self._note(ref)
         else:
             self.remote.delete_folder(home)
             self.discard(attempt)
@@ -176,7 +157,7 @@ class Mirror(Store):
 
     def lease(self, kind: str, key: str) -> Lease:
         """The lease that keeps two machines off one stage (not yet taken)."""
-        self._contested.add(Ref(kind, key))
+        self.published.contest(Ref(kind, key))
         return ClaimLease(self.remote, f"leases/{kind}/{key}")
 
     def clean_up(self, kind: str, key: str) -> None:
@@ -185,58 +166,38 @@ class Mirror(Store):
         if self._done(kind, key).exists():
             super().clean_up(kind, key)
         self.remote.delete(f"failures/{key}.json")
-        attempts = {path.split("/", 1)[0] for path in self.remote.sizes(_files_at(ref))}
+        attempts = {path.split("/", 1)[0] for path in self.remote.sizes(files_at(ref))}
         for other in attempts - {keep}:
-            self.remote.delete_folder(_files_at(ref, other))
+            self.remote.delete_folder(files_at(ref, other))
 
     def set_aside(self, kind: str, key: str) -> Path:
-        """Unpublish it, here and there, so that it is made again; the remote keeps the record under `damaged/`."""
-        ref = Ref(kind, key)
-        with suppress(FileNotFoundError):
-            self.remote.write(f"damaged/{kind}-{key}-{time.time_ns()}.json", self.remote.read(_done_at(ref)))
-        self.remote.delete(_done_at(ref))
-        self.forget([ref])
+        """Unpublish it, here and there, so that it is made again."""
+        self.published.set_aside(Ref(kind, key))
         return self._here.set_aside(kind, key)
 
     def remove(self, kind: str, key: str) -> None:
         """Unpublish an artefact in one step, then delete its files, here and there."""
-        ref = Ref(kind, key)
-        self.remote.delete(_done_at(ref))
-        self.remote.delete_folder(_files_at(ref))
-        self.forget([ref])
+        self.published.remove(Ref(kind, key))
         self._here.remove(kind, key)
 
     def keys(self, kind: str) -> Iterator[str]:
         """The published keys of one kind."""
-        return iter(sorted(self._keys(kind)))
+        return iter(sorted(self.published.keys(kind)))
 
     def kinds(self) -> list[str]:
         """The kinds that have artefacts."""
-        return sorted({path.split("/", 1)[0] for path in self.remote.sizes("done")})
+        return self.published.kinds()
 
     def push(self, path: Path, absent_only: bool = False) -> None:
         """Send a file or a folder of the local store to its place at the remote."""
-        top = path.relative_to(self.root).as_posix()
-        files = [each for each in sorted(path.rglob("*")) if each.is_file()] if path.is_dir() else [path]
-        names = {each.relative_to(self.root).as_posix(): each for each in files if not each.name.startswith(".")}
-        there = self.remote.sizes(top) if absent_only else {}
-        self.remote.upload({name: each for name, each in names.items() if name.removeprefix(f"{top}/") not in there})
+        push(self.remote, self.root, path, absent_only)
 
     def pull(self, name: str, anew: bool = False) -> None:
         """Fetch a file, or those of a folder that are not here; `anew`: all, and remove what the remote has not."""
-        target = self.root / name
-        if target.suffix:
-            with suppress(FileNotFoundError):
-                _write(target, self.remote.read(name))
-            return
-        sizes = self.remote.sizes(name)
-        if anew:
-            for copy in target.glob("*.json"):
-                if copy.name not in sizes:
-                    copy.unlink(missing_ok=True)
-        wanted = [path for path, size in sizes.items() if anew or _size(target / path) < size]
-        for path, content in self.remote.read_all(f"{name}/{each}" for each in wanted).items():
-            _write(self.root / path, content)
+        if name.endswith(".json"):
+            pull_file(self.remote, self.root, name)
+        else:
+            pull_folder(self.remote, self.root, name, anew)
 
     def log(self, path: Path) -> EventLog:
         """This process's part of a run's log, one for all its jobs."""
@@ -252,59 +213,28 @@ class Mirror(Store):
         runs = {path.split("/", 1)[0] for path in self.remote.sizes("events")}
         return self.root / "events" / f"{max(runs)}.jsonl" if runs else None
 
-    def _keys(self, kind: str) -> set[str]:
-        if time.monotonic() - self._listed.get(kind, -LISTING_S) >= LISTING_S:
-            names = self.remote.sizes(f"done/{kind}")
-            self._there[kind] = {name.removesuffix(".json") for name in names}
-            self._listed[kind] = time.monotonic()
-        return self._there[kind]
-
-    def _note(self, ref: Ref) -> None:
-        self._contested.discard(ref)
-        self._there.setdefault(ref.kind, set()).add(ref.key)
-
-    def _remote_record(self, ref: Ref) -> Mapping[str, Any]:
-        if ref not in self._records:
-            try:
-                record = _plain(self.remote.read(_done_at(ref)))
-            except FileNotFoundError:
-                self.forget([ref])
-                raise Absent(ref, "not published") from None
-            if not _is_record(record):
-                raise self._damaged(*ref)
-            self._records[ref] = record
-        return self._records[ref]
-
-    def _fetch(self, ref: Ref, record: Mapping[str, Any]) -> None:
-        """Bring an artefact's files here, verify them, and publish them here."""
-        partial = self.attempt(*ref)
+    def _fetch(self, ref: Ref) -> None:
+        """Bring an artefact's files here, verify them, and publish them here; raises Absent or Damaged."""
+        record, partial = self.published.record(ref), self.attempt(*ref)
         try:
-            home = _files_at(ref, record["attempt"])
-            try:
-                self.remote.download({f"{home}/{name}": partial.path(name) for name in record["files"]})
-            except FileNotFoundError:
-                if partial.folder.exists():  # else somebody here has cleaned up
-                    raise self._damaged_unless_new(ref, record) from None
-                return
-            if any(_sha256(partial.path(name)) != sha for name, sha in record["files"].items()):
-                raise self._damaged_unless_new(ref, record)
-            with suppress(OSError):  # another process here was first
-                partial.folder.rename(self._folder(*ref) / record["attempt"])
-            write_json(self._done(*ref), record)
+            if self._is_fetched(ref, record, partial):
+                with suppress(OSError):  # another process here was first
+                    partial.folder.rename(self._folder(*ref) / record["attempt"])
+                write_json(self._done(*ref), record)
+            elif partial.folder.exists():  # else somebody here has cleaned up
+                self.published.set_aside(ref, record["attempt"])
+                raise self.published.damaged(ref)
         finally:
             self.discard(partial)
 
-    def _damaged_unless_new(self, ref: Ref, record: Mapping[str, Any]) -> Damaged:
-        """Set aside what was found damaged; what somebody has made anew meanwhile stays."""
-        self.forget([ref])
-        with suppress(Absent):
-            if self._remote_record(ref)["attempt"] != record["attempt"]:
-                return Damaged(ref, "damaged; made again meanwhile")
-        return self._damaged(*ref)
-
-    def _damaged(self, kind: str, key: str) -> Damaged:
-        self.set_aside(kind, key)
-        return Damaged(Ref(kind, key), f"damaged; set aside under {self.name}/damaged")
+    def _is_fetched(self, ref: Ref, record: Mapping[str, Any], partial: Attempt) -> bool:
+        """Whether every file has come as it was published."""
+        home = files_at(ref, record["attempt"])
+        try:
+            self.remote.download({f"{home}/{name}": partial.path(name) for name in record["files"]})
+            return all(_sha256(partial.path(name)) == sha for name, sha in record["files"].items())
+        except FileNotFoundError:
+            return False
 
 
 def mirror_at(url: str) -> Mirror:
@@ -315,48 +245,6 @@ def mirror_at(url: str) -> Mirror:
 @lru_cache
 def _mirror(url: str, root: Path) -> Mirror:
     return Mirror(url, root)
-
-
-def _done_at(ref: Ref) -> str:
-    return f"done/{ref.kind}/{ref.key}.json"
-
-
-def _files_at(ref: Ref, attempt: str = "") -> str:
-    return f"files/{ref.kind}/{ref.key}/{attempt}".rstrip("/")
-
-
-def _plain(content: bytes) -> dict[str, Any]:
-    """A JSON object; empty for anything else."""
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _is_record(record: Mapping[str, Any]) -> bool:
-    """Whether it names files that lie within its attempt."""
-    if not record.keys() >= REQUIRED or not isinstance(record["files"], dict):
-        return False
-    paths = [PurePosixPath(str(name)) for name in (record["attempt"], *record["files"])]
-    return not any(path.is_absolute() or ".." in path.parts for path in paths)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return -1
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{time.time_ns()}")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

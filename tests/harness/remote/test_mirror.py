@@ -131,7 +131,7 @@ def test_a_thousand_questions_are_one_listing(url: str, machine: Machine, monkey
     sizes, exists = Remote.sizes, Remote.exists
     monkeypatch.setattr(Remote, "sizes", lambda self, folder: asked.append(folder) or sizes(self, folder))
     monkeypatch.setattr(Remote, "exists", lambda self, path: asked.append(path) or exists(self, path))
-    monkeypatch.setattr("harness.remote.mirror.LISTING_S", 60.0)
+    monkeypatch.setattr("harness.remote.published.LISTING_S", 60.0)
     other = Store.at(url)
     assert [key for key in map(str, [*range(1000), "a", "b"]) if other.has("kind", key)] == ["a", "b"]
     assert asked == ["done/kind"]
@@ -140,7 +140,7 @@ def test_a_thousand_questions_are_one_listing(url: str, machine: Machine, monkey
 def test_who_would_work_on_a_key_gets_the_newest_answer(
     url: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.remote.mirror.LISTING_S", 60.0)
+    monkeypatch.setattr("harness.remote.published.LISTING_S", 60.0)
     store = Store.at(url).create()
     assert not store.has("kind", "k")
     machine("second")

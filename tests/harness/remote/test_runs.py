@@ -17,16 +17,25 @@ from harness.running import run_plan
 from harness.status import log_of, run_one, status_of
 from harness.store import Store
 from harness.suite import load_suite
+from settings.errors import UserError
 from tests.harness.conftest import results_of
+
+CAM = (
+    "recipes={cam: {localizer: {name: cam, hidden: 16, training: {epochs: 2, batch: 8}}, "
+    "labeler: {name: threshold, threshold: 0.3}}}",
+    "references=[all-background]",
+    "gallery=0",
+)
+"""Overrides that leave one recipe of the smoke suite, as it stands there."""
 
 
 @pytest.fixture(scope="module")
 def url(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A store that a machine has run the smoke suite on; none of the tests may change it."""
+    """A store that a machine has run a small suite on; none of the tests may change it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEEDBED_CACHE", str(tmp_path_factory.mktemp("driver")))
         mirror._mirror.cache_clear()
-        run_and_gather(load_suite("smoke"), f"{bucket}/smoke", "serial")
+        run_and_gather(load_suite("smoke", CAM), f"{bucket}/smoke", "serial")
         yield f"{bucket}/smoke"
 
 
@@ -39,9 +48,11 @@ def another(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_another_machine_finds_all_done_and_the_same_table(another: str, smoke: Finished) -> None:
-    finished = run_and_gather(load_suite("smoke"), another, "serial")
+    finished = run_and_gather(load_suite("smoke", CAM), another, "serial")
     assert finished.run.stages_run == 0
-    assert results_of(finished) == results_of(smoke)
+    in_a_folder = {result[:-3]: result for result in results_of(smoke)}
+    assert results_of(finished) == [in_a_folder[row.identity] for row in finished.board.rows]
+    assert len(finished.board.rows) == 6
     assert (finished.folder / "table.md").is_file()
     assert not list(finished.run.store.glob("features/*")), "what no row needs stays where it is"
 
@@ -57,7 +68,8 @@ def test_status_logs_and_costs_are_told_from_another_machine(another: str, smoke
     assert text.startswith("smoke · serial · finished")
     assert "failed" not in text.split("\n", 1)[1]
     stage = next(stage for stage in smoke.run.plan.graph.values() if stage.kind == "segmenter_fit")
-    assert "done in" in log_of(another, stage.key) and "loss" in log_of(another, stage.key)
+    assert f"{stage.label} ({stage.key[:12]}): done in" in log_of(another, stage.key)
+    assert "epoch 1 · learning_rate" in log_of(another, stage.key)
     assert json.loads(Remote(another).read("costs.json"))
 
 
@@ -70,7 +82,7 @@ def test_a_damaged_artefact_is_made_again_within_a_run(
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "another"))
     mirror._mirror.cache_clear()
     store = Store.at(copy).create()
-    plan = make_plan(load_suite("smoke"))
+    plan = make_plan(load_suite("smoke", CAM))
     score = next(
         plan.graph[ref].inputs["counts"][0] for ref in plan.rows if plan.graph[ref].inputs["counts"][0].kind == "score"
     )
@@ -84,6 +96,23 @@ def test_a_damaged_artefact_is_made_again_within_a_run(
         assert not run.result.failures and not run.result.blocked
     assert store.open(*needed).path(name).read_bytes() != b"damage"
     assert all(store.has(*ref) for ref in plan.rows)
+
+
+def test_a_failure_is_told_on_another_machine_until_it_is_mended(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"{bucket}/failures"
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "one"))
+    store = Store.at(url).create()
+    store.write_failure("abc", {"label": "cam · fit", "reason": "no labels", "traceback": "line 1"})
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "two"))
+    assert log_of(url, "abc") == "cam · fit (abc)\nno labels\n\nline 1"
+    attempt = store.attempt("fit", "abc")
+    store.publish(attempt)
+    store.clean_up("fit", "abc")
+    with pytest.raises(UserError, match=f"the key or label of a stage in {url}"):
+        log_of(url, "abcd")
+    assert not list((tmp_path / "two").rglob("failures/*.json"))
 
 
 def test_one_stage_runs_on_another_machine(another: str, smoke: Finished) -> None:
@@ -139,7 +168,7 @@ def test_what_does_not_work_on_a_url_says_so(seedbed, arguments: tuple[str, ...]
 @pytest.mark.parametrize(
     "verb", [("plan", "smoke"), ("run", "smoke"), ("status",), ("store", "du")], ids=lambda v: v[0]
 )
-def test_an_unreachable_server_is_one_line(seedbed, bucket: str, verb: tuple[str, ...], tmp_path, monkeypatch) -> None:
+def test_an_unreachable_server_is_one_line(seedbed, verb: tuple[str, ...], tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / verb[0]))
 
     def refused(*_: object, **__: object) -> None:
