@@ -17,6 +17,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from harness import store
 from harness.events import EventLog, EventReader
 from harness.graph import Ref
 from harness.lease import Lease
@@ -71,10 +72,19 @@ class Mirror(Store):
         found = plain(marker).get("format")
         if found != FORMAT:
             raise UserError(f"{self.name}/{MARKER}", f"store format {found}", f"format {FORMAT}", "use another --store")
-        self._here.create()
-        with suppress(OSError):  # for people who wonder what the folder is
-            (self.root / ".url").write_text(self.name + "\n", encoding="utf-8")
+        self._create_here()
         return self
+
+    def _create_here(self) -> None:
+        """The folder is ours by its name: `seedbed status` may have put copies there before any run."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not (self.root / MARKER).exists():
+                write_json(self.root / MARKER, {"format": store.FORMAT})
+                (self.root / ".url").write_text(self.name + "\n", encoding="utf-8")  # for people who wonder
+        except OSError as error:
+            raise self._here.unusable(error) from None
+        self._here.create()
 
     def _first_marker(self) -> bytes:
         marker = json.dumps({"format": FORMAT}).encode()
@@ -172,11 +182,13 @@ class Mirror(Store):
 
     def set_aside(self, kind: str, key: str) -> Path:
         """Unpublish it, here and there, so that it is made again."""
+        self._create_here()
         self.published.set_aside(Ref(kind, key))
         return self._here.set_aside(kind, key)
 
     def remove(self, kind: str, key: str) -> None:
         """Unpublish an artefact in one step, then delete its files, here and there."""
+        self._create_here()
         self.published.remove(Ref(kind, key))
         self._here.remove(kind, key)
 

@@ -150,6 +150,18 @@ def test_who_would_work_on_a_key_gets_the_newest_answer(
     assert store.has("kind", "k")
 
 
+def test_who_has_looked_at_a_store_may_run_on_it(url: str, machine: Machine) -> None:
+    store = Store.at(url).create()
+    (store.root / "stages").mkdir()
+    (store.root / "stages" / "k.json").write_text("{}")
+    store.push(store.root / "stages")
+    machine("second")
+    other = Store.at(url)
+    other.pull("stages")
+    assert (other.root / "stages" / "k.json").read_text() == "{}"
+    assert other.create().has("kind", "k") is False
+
+
 def test_removed_is_removed_everywhere(url: str, machine: Machine) -> None:
     store = Store.at(url).create()
     publish(store)

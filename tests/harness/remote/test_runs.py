@@ -149,8 +149,10 @@ def test_the_care_of_a_store_behind_a_url(bucket: str, seedbed, tmp_path: Path, 
     Remote(url).write(f"files/a/{'1' * 64}/{attempt_name}/file.txt", b"CONTENT")
     code, out, _ = seedbed("store", "verify", "--store", url)
     assert code == 1 and f"damaged: a/{'1' * 64}" in out and "3 artefacts, 1 damaged" in out
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "two"))
     assert seedbed("store", "rm", "b", "--dry-run", "--store", url)[1] == "1 artefacts would be removed; nothing was\n"
     assert seedbed("store", "rm", "b", "--store", url)[:2] == (0, "1 artefacts removed\n")
+    store = Store.at(url)
     assert [ref for ref in (Ref("a", "1" * 64), Ref("a", "2" * 64), Ref("b", "3" * 64)) if store.has(*ref)] == [
         ("a", "2" * 64)
     ]
