@@ -37,6 +37,14 @@ class Context:
     def progress(self, done: int, total: int, unit: str, **values: float) -> None:
         """Nothing is shown."""
 
+    def is_stopping(self) -> bool:
+        """Never."""
+        return False
+
+    def batch(self, photos: int) -> int:
+        """As many as it takes."""
+        return photos
+
 
 def stored(folder: Path, name: str, computed: Computed) -> list[Path]:
     """Write features as the features stage does."""

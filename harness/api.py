@@ -7,8 +7,8 @@ from pathlib import Path
 
 from harness.estimate import Estimate, estimate_suite
 from harness.gathering import Finished, run_and_gather
-from harness.running import ExecutorName
 from harness.suite import Suite, load_suite
+from harness.workers import ExecutorName, Workers
 
 STORE = "runs"
 
@@ -16,15 +16,18 @@ STORE = "runs"
 def run(
     suite: str | Path | Suite,
     store: str | Path = STORE,
-    executor: ExecutorName = "ray",
+    executor: ExecutorName | None = None,
     overrides: Sequence[str] = (),
     slots: int | None = None,
+    address: str | None = None,
 ) -> Finished:
     """Run what is missing of a suite (a ready one's name, a YAML file, or a Suite) and gather its leaderboard.
 
-    Stages that fail are holes in the returned board, not exceptions. Raises UserError for what the user can mend.
+    `executor`: `serial` or `ray` (default: `ray` where there is more than one slot); `slots`: compute threads at once;
+    `address`: of a Ray cluster that exists. Stages that fail are holes in the returned board, not exceptions. Raises
+    UserError for what the user can mend.
     """
-    return run_and_gather(_suite(suite, overrides), store, executor, slots)
+    return run_and_gather(_suite(suite, overrides), store, Workers(executor, slots, address))
 
 
 def plan(suite: str | Path | Suite, store: str | Path = STORE, overrides: Sequence[str] = ()) -> Estimate:

@@ -101,7 +101,7 @@ class Blueprint:
         compute = self.suite.compute
         if threads is not None:
             identity = {**identity, "numerics": numerics(compute, threads)}
-        stage = pinned(Stage(kind, identity, threads=threads or 1, **rest))
+        stage = pinned(Stage(kind, identity, threads=threads or 1, demand=self.suite.demand_of(kind), **rest))
         self.graph.setdefault(stage.ref, stage)
         return stage.ref
 

@@ -69,10 +69,17 @@ def run(
     suite: SuiteArgument,
     set_: SetOption = None,
     store: StoreOption = DEFAULT_STORE,
-    executor: Annotated[Literal["serial", "ray"], typer.Option(help="one process, or Ray workers")] = "ray",
-    slots: Annotated[
-        int | None, typer.Option(min=1, help="compute threads that Ray may use; default: all cores")
+    executor: Annotated[
+        Literal["serial", "ray"] | None, typer.Option(help="this process alone, or Ray workers; default: ray")
     ] = None,
+    slots: Annotated[int | None, typer.Option(min=1, help="compute threads at once; default: all cores")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="of a Ray cluster that exists: auto, host:port or ray://host:port")
+    ] = None,
+    packages: Annotated[
+        Literal["installed", "pinned"],
+        typer.Option(help="on the cluster's nodes: those installed there, or this machine's versions, installed first"),
+    ] = "installed",
     output: Annotated[
         Path | None, typer.Option(help="the leaderboard's folder; default STORE/leaderboards/SUITE")
     ] = None,
@@ -80,8 +87,10 @@ def run(
     """Run what is missing of a suite, then print its tables. Killed at any moment, it continues where it was."""
     from harness.gathering import run_and_gather
     from harness.suite import load_suite
+    from harness.workers import Workers
 
-    outcome = run_and_gather(load_suite(suite, set_ or []), store, executor, slots, output, shown=True)
+    workers = Workers(executor, slots, address, packages)
+    outcome = run_and_gather(load_suite(suite, set_ or []), store, workers, output, shown=True)
     if not outcome.run.result.interrupted:
         _print_tables(outcome.board.tables)
         for note in outcome.board.notes:

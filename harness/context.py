@@ -36,10 +36,20 @@ class Context:
     rng_seed: int
     checkpoint_folder: Path
     report: Progress = field(repr=False)
+    stop_asked: Callable[[], bool] = field(default=lambda: False, repr=False)
+    halvings: int = 0
 
     def progress(self, done: int, total: int, unit: str, **values: float) -> None:
         """Report that `done` of `total` units are finished."""
         self.report(done, total, unit, values)
+
+    def is_stopping(self) -> bool:
+        """Whether the run is asked to stop."""
+        return self.stop_asked()
+
+    def batch(self, photos: int) -> int:
+        """How many photos go through a network at once: `photos`, or less where a GPU had too little memory."""
+        return max(1, photos >> self.halvings)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from harness.events import EventLog
 from harness.graph import Ref, Stage
 from harness.store import Store
 
+ENDED = ("finished", "failed", "input_lost", "retried", "stopped", "out_of_memory")
+"""Events after which a stage does not run any more."""
 REFRESH_S = 0.5
 PLAIN_INTERVAL_S = 10.0
 
@@ -35,15 +37,19 @@ class State:
     failed: dict[str, str] = field(default_factory=dict)
     running: dict[str, dict[str, Any]] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
+    slots: int = 0
+    """As the log tells; 0 until it does."""
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Update by one event."""
         keys = event.get("stages", ())
+        if isinstance(slots := event.get("slots"), int):
+            self.slots = slots
         if event["event"] == "started":
             self.running |= {key: {"since": event["t"]} for key in keys}
         elif event["event"] == "progress":
             self.running |= {key: {**self.running.get(key, {"since": event["t"]}), **event} for key in keys}
-        elif event["event"] in ("finished", "failed", "input_lost", "retried"):
+        elif event["event"] in ENDED:
             for key in keys:
                 self.running.pop(key, None)
             if event["event"] == "finished":
@@ -51,7 +57,7 @@ class State:
             elif event["event"] == "failed":
                 self.failed |= dict.fromkeys(keys, event["reason"])
 
-    def seconds_left(self, slots: int, now: float | None = None) -> float:
+    def seconds_left(self, now: float | None = None) -> float:
         """From the estimated cost of what is not finished, at the pace of this run so far (until `now`)."""
         work = {key: self.costs.seconds(stage) * stage.threads for key, stage in self.stages.items()}
         ended = sum(work[key] for key in self.finished | set(self.failed) if key in work)
@@ -59,7 +65,7 @@ class State:
         left = max(0.0, sum(work.values()) - ended - under_way)
         elapsed = (time.time() if now is None else now) - self.started
         # The estimate corrects itself: after a while the measured pace outweighs the table of costs.
-        pace = (ended + under_way) / elapsed if ended + under_way > 20 else slots
+        pace = (ended + under_way) / elapsed if ended + under_way > 20 else max(self.slots, 1)
         return left / max(pace, 0.1)
 
     def lines(self) -> list[str]:
@@ -88,10 +94,9 @@ class State:
 class Display:
     """Reads a run's events in a thread of its own and shows them: live on a terminal, as plain lines elsewhere."""
 
-    def __init__(self, log: EventLog, stages: Mapping[Ref, Stage], store: Store, slots: int) -> None:
+    def __init__(self, log: EventLog, stages: Mapping[Ref, Stage], store: Store) -> None:
         self._reader = store.reader(log.path)
         self._state = State({stage.key: stage for stage in stages.values()}, Costs(store))
-        self._slots = slots
         self._console = Console(stderr=True)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -138,7 +143,7 @@ class Display:
 
     def _summary(self) -> str:
         state = self._state
-        left = duration(state.seconds_left(self._slots))
+        left = duration(state.seconds_left())
         return (
             f"{len(state.finished)}/{len(state.stages)} stages · {duration(time.time() - state.started)} · {left} left"
         )

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,24 @@ class EventLog:
 
     def _append(self, event: str, line: str) -> None:
         append(self.path, line)
+
+    def ask_to_stop(self) -> None:
+        """Ask every process of the run to end at the next place from where it can be continued."""
+        with suppress(OSError):
+            self._stop_path.touch()
+
+    def forget_stopping(self) -> None:
+        """After the run: nobody is left to be asked."""
+        with suppress(OSError):
+            self._stop_path.unlink(missing_ok=True)
+
+    def is_stopping(self) -> bool:
+        """Whether somebody asked."""
+        return self._stop_path.exists()
+
+    @property
+    def _stop_path(self) -> Path:
+        return self.path.with_suffix(".stop")
 
     def progress(self, stages: list[str], done: int, total: int, unit: str, values: Mapping[str, float]) -> None:
         """Append how far a job is, twice a second at most; the last one always."""

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -16,12 +15,12 @@ from harness.graph import Ref, Stage
 from harness.holes import reason_of
 from harness.lineage import stale_sources
 from harness.measured import diagnostics_of, write_curves
-from harness.numerics import usable_cores
 from harness.planning import Plan
 from harness.remote.urls import Location
-from harness.running import ExecutorName, Run, run_suite
+from harness.running import ANYWHERE, Run, run_suite
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
+from harness.workers import ExecutorName, Workers
 from results.diagnostics import Measured, table, write_csv
 from results.per_image import read_table, stacked, write_table
 from results.protocols import protocol
@@ -90,15 +89,13 @@ class Finished:
 def run_and_gather(
     suite: Suite,
     store: Location,
-    executor: ExecutorName = "ray",
-    slots: int | None = None,
+    workers: Workers | ExecutorName = ANYWHERE,
     folder: Path | None = None,
     shown: bool = False,
 ) -> Finished:
     """Run what is missing of a suite and write its leaderboard into `folder`; `shown` displays progress."""
     _check_writable(folder)
-    display = partial(Display, slots=slots or usable_cores()) if shown else None
-    with run_suite(suite, store, executor, slots, display) as run:
+    with run_suite(suite, store, workers, Display if shown else None) as run:
         board = gather(run)
         folder = folder or run.store / "leaderboards" / suite.folder_name
         unwritten = ""

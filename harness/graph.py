@@ -7,7 +7,16 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from harness.demand import Demand, Wants
 from settings.records import fingerprint
+
+KINDS = (
+    *("weak_set", "classify", "filter", "features"),
+    *("localizer_fit", "localizer_apply", "refiner_fit", "refiner_apply", "cue_fit", "cue", "reveal", "label"),
+    *("segmenter_fit", "segment", "sweep", "score", "select", "row", "gallery"),
+    *("examine", "diagnose", "examine_cue"),
+)
+"""All kinds of stage."""
 
 
 class Ref(NamedTuple):
@@ -36,6 +45,8 @@ class Stage:
     threads: int = 1
     bundle: str = ""
     """Stages of one bundle that are ready together run as one job, because they share work."""
+    demand: Demand = field(default_factory=Demand)
+    """What else it asks of the machine that runs it."""
 
     @cached_property
     def key(self) -> str:
@@ -51,6 +62,15 @@ class Stage:
         """Kind and key."""
         return Ref(self.kind, self.key)
 
+    @property
+    def device(self) -> str:
+        """Where it computes: `cpu` or `cuda`."""
+        return str(self.identity.get("numerics", {}).get("device", "cpu"))
+
+    def wants(self) -> Wants:
+        """What must be free so that it can run."""
+        return self.demand.wants(self.threads, self.device)
+
     def needs(self) -> Iterator[Ref]:
         """All inputs."""
         return (ref for refs in self.inputs.values() for ref in refs)
@@ -63,7 +83,8 @@ class Stage:
     def from_json(cls, content: Mapping[str, Any]) -> Stage:
         """The stage that `to_json` wrote."""
         inputs = {role: tuple(Ref(*ref) for ref in refs) for role, refs in content["inputs"].items()}
-        return cls(**{**content, "inputs": inputs})
+        demand = Demand.from_json(content["demand"]) if "demand" in content else Demand()
+        return cls(**{**content, "inputs": inputs, "demand": demand})
 
 
 Graph = Mapping[Ref, Stage]

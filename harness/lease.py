@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-HEARTBEAT_S = 5.0
 TIMEOUT_S = float(os.environ.get("SEEDBED_LEASE_TIMEOUT", "30"))
-"""A holder on another machine is taken for dead after this many seconds without a heartbeat."""
+"""A holder whose process nobody can see, or that is paused, is taken for dead after so many seconds without a sign."""
+HEARTBEAT_S = min(5.0, TIMEOUT_S / 5)
 
 
 class Lease(ABC):
@@ -92,9 +92,9 @@ class FileLease(Lease):
         return content if isinstance(content, dict) and isinstance(content.get("pid"), int) else {}
 
     def _is_abandoned(self) -> bool:
-        died = has_died(self._read())
-        if died is not None:
-            return died
+        # One that lives but is paused is as good as dead after a while: whoever waits for it goes on.
+        if has_died(self._read()):
+            return True
         try:
             return time.time() - self._path.stat().st_mtime > self._timeout_s
         except FileNotFoundError:
@@ -118,13 +118,12 @@ class FileLease(Lease):
                 os.utime(self._path)
 
 
-def has_died(holder: Mapping[str, Any]) -> bool | None:
-    """Whether a holder on this machine has ended; None for one elsewhere: only its heartbeat speaks for it."""
+def has_died(holder: Mapping[str, Any]) -> bool:
+    """Whether a holder was a process of this machine that has ended."""
     here = this_process()
-    # Where the kernel does not tell start times, only the heartbeat speaks too.
-    if holder.get("start") and (holder.get("host"), holder.get("boot")) == (here["host"], here["boot"]):
-        return bool(process_start(int(holder["pid"])) != holder["start"])
-    return None
+    # Where the kernel does not tell start times, only the heartbeat speaks.
+    on_this_machine = (holder.get("host"), holder.get("boot")) == (here["host"], here["boot"])
+    return bool(holder.get("start") and on_this_machine and process_start(int(holder["pid"])) != holder["start"])
 
 
 @cache

@@ -88,7 +88,5 @@ def _lines(suite: Suite, blueprint: Blueprint, parts: Mapping[str, Parts]) -> It
         for name, each in parts.items():
             if not suite.stands_under(name, label) or (position > 0 and not each.follows_setting):
                 continue
-            # A ceiling is never ranked: one rng seed shows where it lies.
-            rng_seeds = suite.seeds_of(name, label)
-            for rng_seed in rng_seeds[:1] if each.reveal is not None else rng_seeds:
+            for rng_seed in suite.seeds_of(name, label):
                 yield Line(blueprint, source, name, each, rng_seed)

@@ -8,21 +8,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from harness.costs import Costs
 from harness.events import EventLog
-from harness.executors.base import Executor, Result, drive
+from harness.executors.base import Result, drive
 from harness.graph import Ref, Stage, missing_stages
 from harness.lease import this_process
-from harness.numerics import usable_cores
 from harness.planning import Plan, make_plan
 from harness.remote.urls import Location, absolute
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
+from harness.workers import ExecutorName, Workers
 from settings.errors import UserError
 
-ExecutorName = Literal["serial", "ray"]
+ANYWHERE = Workers()
 MAX_REPAIRS = 10
 """How often artefacts that turn out damaged are made again within one run: more than stages lie behind each other."""
 Display = Callable[[EventLog, dict[Ref, Stage], Store], AbstractContextManager[object]]
@@ -46,8 +45,7 @@ class Run:
 def run_suite(
     suite: Suite,
     location: Location,
-    executor: ExecutorName = "ray",
-    slots: int | None = None,
+    workers: Workers | ExecutorName = ANYWHERE,
     display: Display | None = None,
 ) -> Iterator[Run]:
     """Run every stage of a suite that is missing; a finished one starts no executor. UserError comes before any work.
@@ -55,7 +53,7 @@ def run_suite(
     The run goes on, as its log tells, until the block ends: what it made is gathered there, and no `gc` takes it away.
     """
     start = time.perf_counter()
-    with run_plan(make_plan(suite), location, executor, slots, display, start) as run:
+    with run_plan(make_plan(suite), location, workers, display, start) as run:
         yield run
 
 
@@ -63,25 +61,26 @@ def run_suite(
 def run_plan(
     plan: Plan,
     location: Location,
-    executor: ExecutorName = "ray",
-    slots: int | None = None,
+    workers: Workers | ExecutorName = ANYWHERE,
     display: Display | None = None,
     start: float | None = None,
 ) -> Iterator[Run]:
     """The same for a plan, which may ask for less than its suite; `start` is when planning began."""
     start = time.perf_counter() if start is None else start
+    workers = Workers.of(workers)
     store = Store.at(absolute(location)).create()
     try:
         _set_damaged_targets_aside(plan, store)
         missing = missing_of(plan, store)
-        _check_device(missing)
-        log = _open_log(store, plan, missing, executor, _slots(executor, slots)) if missing else None
+        if workers.address is None:  # a cluster's nodes have their own
+            _check_device(missing)
+        log = _open_log(store, plan, missing, workers) if missing else None
     except OSError as error:
         raise store.unusable(error) from None
     result = Result()
     if log:
         with display(log, missing, store) if display else nullcontext():
-            result = _execute(plan, missing, executor, slots, store, log)
+            result = _execute(plan, missing, workers, store, log)
         store.forget(missing)
         with suppress(OSError, Lost):  # they only make estimates better
             Costs(store).learn(store, missing)
@@ -97,7 +96,7 @@ def run_plan(
 
 def _check_device(missing: dict[Ref, Stage]) -> None:
     """Raise UserError where stages want a GPU that torch does not find; torch is imported for none but these."""
-    if any(stage.identity.get("numerics", {}).get("device") == "cuda" for stage in missing.values()):
+    if any(stage.device == "cuda" for stage in missing.values()):
         import torch
 
         if not torch.cuda.is_available():
@@ -132,38 +131,24 @@ class _Exists(dict[Ref, bool]):
         return self[ref]
 
 
-def _execute(
-    plan: Plan, missing: dict[Ref, Stage], name: ExecutorName, slots: int | None, store: Store, log: EventLog
-) -> Result:
-    executor = make_executor(name, slots)
+def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Store, log: EventLog) -> Result:
+    executor = workers.make()
     try:
-        result = drive(missing, executor, store.location, log)
+        log.write("connected", slots=executor.slots)
+        executor.check(missing.values())
+        seconds = Costs(store).seconds
+        result = drive(missing, executor, store.location, log, seconds)
         for _ in range(MAX_REPAIRS):
             if not result.lost or result.interrupted:
                 break
-            result = drive(missing_of(plan, store, result.lost.values()), executor, store.location, log)
+            result = drive(missing_of(plan, store, result.lost.values()), executor, store.location, log, seconds)
         return result
     finally:
         executor.close()
+        log.forget_stopping()
 
 
-def make_executor(name: ExecutorName, slots: int | None = None) -> Executor:
-    """The executor of that name; Ray is imported only here."""
-    if name == "serial":
-        from harness.executors.serial import Serial
-
-        return Serial()
-    from harness.executors.ray import Ray
-
-    return Ray(slots)
-
-
-def _slots(executor: ExecutorName, slots: int | None) -> int:
-    """How many stages of one thread run at once."""
-    return 1 if executor == "serial" else slots or usable_cores()
-
-
-def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], executor: str, slots: int) -> EventLog:
+def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
     store.check_writable()
     folder = store.root / "events"
     folder.mkdir(exist_ok=True)
@@ -176,8 +161,8 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], executor: str
     log.write(
         "run_started",
         suite=plan.suite.name,
-        executor=executor,
-        slots=slots,
+        executor=workers.name,
+        slots=workers.known_slots,
         done=len(plan.graph) - len(missing),
         groups=groups,
         shown=[list(ref) for ref in plan.targets],

@@ -50,7 +50,7 @@ def weak_set(work: Work) -> None:
 
 def features(works: Sequence[Work]) -> None:
     """Photos → stored features; the works differ in scale, flip and level alone."""
-    from methods.features import compute, write_shard
+    from methods.features import BATCH, compute, write_shard
     from methods.networks.backbones import build
     from methods.training import part_of
 
@@ -59,7 +59,8 @@ def features(works: Sequence[Work]) -> None:
     fitted = part_of(first.weights("backbone"), "backbone") if first.inputs.get("backbone") else None
     levels = sorted({request.level for request in requests})
     backbone = build(first.backbone, levels, fitted).for_inference().to(first.context.device)
-    computed = compute(backbone, first.photos(), requests, first.context.device, first.progress)
+    context = first.context
+    computed = compute(backbone, first.photos(), requests, context.device, first.progress, context.batch(BATCH))
     for work, request in zip(works, requests, strict=True):
         path = work.attempt.path("features.safetensors")
         write_shard(path, request, computed.shard, computed.features[request])

@@ -168,6 +168,10 @@ class Store:
             raise self._damaged(kind, key)
         return artefact
 
+    def recheck(self, kind: str, key: str) -> None:
+        """Whether the files that a stage has just read are still those; raises as `open` does."""
+        self.open(kind, key)
+
     def attempt(self, kind: str, key: str) -> Attempt:
         """A new, empty folder to fill for this key."""
         folder = self._folder(kind, key) / f"attempt-{uuid4().hex[:12]}"
@@ -175,7 +179,12 @@ class Store:
         return Attempt(key, kind, folder)
 
     def publish(self, attempt: Attempt) -> bool:
-        """Make the attempt the artefact; False when another one was published first (this one is then discarded)."""
+        """Make the attempt the artefact; False when another one was published first (this one is then discarded).
+
+        Raises FileNotFoundError when somebody removed its folder.
+        """
+        if not attempt.folder.is_dir():
+            raise FileNotFoundError(2, "removed while it was filled", str(attempt.folder))
         record = self._record_of(attempt)
         won = create_json(self._done(attempt.kind, attempt.key), record)
         if not won:

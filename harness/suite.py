@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from harness.combining import Combine, RecipeName, with_combinations
+from harness.demand import Demand, Resources
+from harness.graph import KINDS
 from harness.reading import expand_variables, override, read_with_includes
 from methods.base import BackboneOptions, TrainingMode
 from methods.references import REFERENCES, reference
@@ -110,6 +112,9 @@ class Suite(Options):
         "on dev and train: the cue's foreground IoU",
     )
     compute: Compute = Compute()
+    resources: dict[str, Resources] = Field(
+        default_factory=dict, description="what stages ask of the machine, by kind; `all`: of each kind not named"
+    )
     gallery: int = Field(
         0, ge=0, le=100, description="photos in the picture of photo, map, pseudo label, prediction, truth"
     )
@@ -137,6 +142,11 @@ class Suite(Options):
     def stands_under(self, recipe: str, setting: str) -> bool:
         """Whether a setting has a line of this recipe."""
         return setting not in self.recipes_of or recipe in self.recipes_of[setting]
+
+    def demand_of(self, kind: str) -> Demand:
+        """What the stages of a kind ask of the machine that runs them."""
+        resources = self.resources.get(kind, self.resources.get("all"))
+        return resources.demand() if resources else Demand()
 
     @property
     def folder_name(self) -> str:
@@ -204,6 +214,9 @@ def _validated(content: dict[str, Any], path: Path) -> Suite:
     for name in suite.references:
         if reference(name) is None:
             raise unknown_name(place("references"), "reference", name, REFERENCES)
+    for kind in suite.resources:
+        if kind not in (*KINDS, "all"):
+            raise unknown_name(place("resources"), "kind of stage", kind, (*KINDS, "all"))
     for label, names in suite.recipes_of.items():
         for name in names:
             if name not in suite.all_recipes():

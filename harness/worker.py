@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from harness.context import Context, Work
+from harness.demand import Wants
 from harness.events import EventLog
 from harness.graph import Ref, Stage
 from harness.lease import Lease
@@ -22,6 +25,7 @@ from harness.plugins import DATA, named_components, plugins_of
 from harness.provenance import modules_imported_by, sources_of
 from harness.stages import run_together
 from harness.store import Lost, Store
+from methods.base import Stopped
 from settings.discovery import Registry
 from settings.errors import UserError
 from settings.guard import guarded
@@ -38,12 +42,16 @@ SOURCES_OF_KIND = {
     "reveal": "harness.revealing",
 }
 """The module that computes a kind of stage which no component stands for."""
-Status = Literal["done", "busy", "failed", "input_lost", "worker_died"]
+Status = Literal["done", "busy", "failed", "input_lost", "worker_died", "timed_out", "out_of_memory", "stopped"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage ended. `busy`: another process holds it; `input_lost`: an input was damaged and set aside."""
+    """How a stage ended.
+
+    `busy`: another process holds it; `input_lost`: an input was damaged and set aside; `out_of_memory`: of a GPU's;
+    `stopped`: its training keeps a checkpoint and goes on when it is begun again.
+    """
 
     ref: Ref
     status: Status
@@ -56,46 +64,64 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """Stages that run together in one process, and where."""
+    """Stages that run in one process, one after the other or as a bundle, and where."""
 
     stages: tuple[Stage, ...]
     store: str | Path
     """A folder or a URL: what `Store.at` opens."""
     log: Path
+    wants: Wants = field(default_factory=lambda: {"threads": 1})
+    """What the job holds while it runs."""
+    halvings: int = 0
+    """How often the batches of photos are halved, because a GPU had too little memory."""
+    gpu: int | None = None
+    """Which of the node's GPUs it computes on; None: torch's current one."""
 
     @property
-    def threads(self) -> int:
-        """Compute threads of the job."""
-        return max(stage.threads for stage in self.stages)
+    def timeout_s(self) -> float:
+        """After which its processes are ended; 0: never."""
+        return max(stage.demand.timeout_s for stage in self.stages)
+
+    def parts(self) -> list[tuple[Stage, ...]]:
+        """What runs together: a bundle, else each stage alone."""
+        grouped = groupby(self.stages, key=lambda stage: stage.bundle or stage.key)
+        return [tuple(stages) for _, stages in grouped]
 
 
 def run_job(job: Job) -> list[Outcome]:
     """Run the stages that nobody has published yet; never raises for what goes wrong inside a stage."""
     store = Store.at(job.store)
     log = store.log(job.log)
+    return [outcome for part in job.parts() for outcome in _run_part(job, part, store, log)]
+
+
+def _run_part(job: Job, stages: Sequence[Stage], store: Store, log: EventLog) -> list[Outcome]:
+    if log.is_stopping():
+        return [Outcome(stage.ref, "stopped") for stage in stages]
     outcomes: list[Outcome] = []
     mine: dict[Stage, Lease] = {}
     with ExitStack() as stack:
-        for stage in job.stages:
+        for stage in stages:
             lease = store.lease(*stage.ref)
+            stack.callback(lease.release)
             try:
                 mine_or_done = store.has(*stage.ref) or lease.acquire()
+                # Looked at again: somebody may have published between the look and the lease.
+                is_done = mine_or_done and store.has(*stage.ref)
             except OSError as error:  # a full disk has no room for a lease either
                 outcomes += _ended((), (stage,), store, log, "failed", _reason(error), traceback.format_exc())
                 continue
             if not mine_or_done:
                 outcomes.append(Outcome(stage.ref, "busy"))
                 continue
-            stack.callback(lease.release)
-            # Looked at again: somebody may have published between the look and the lease.
-            if store.has(*stage.ref):
+            if is_done:
                 outcomes.append(Outcome(stage.ref, "done"))
             else:
                 mine[stage] = lease
-        return outcomes + (_run(mine, store, log) if mine else [])
+        return outcomes + (_run(job, mine, store, log) if mine else [])
 
 
-def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Outcome]:
+def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Outcome]:
     keys = [stage.key for stage in stages]
     start = time.perf_counter()
     log.write("started", stages=keys, pid=os.getpid())
@@ -103,15 +129,16 @@ def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Out
     outcomes: list[Outcome] = []
     try:
         for stage in stages:
-            works.append(_work(stage, store, log, keys))
+            works.append(_work(stage, store, log, keys, job.halvings))
         first = works[0]
         with (
             plugged_in(plugins_of(stages)),
             PeakMemory() as memory,
-            _compute(first.stage.threads),
+            _compute(first.stage, job.gpu),
             guarded(first.stage.kind, first.mask_folders()),
         ):
             run_together(works)
+        _check_inputs(works, store)
         seconds = (time.perf_counter() - start) / len(works)
         for work in works:
             work.attempt.record.update(_record(work, seconds, memory.bytes))
@@ -120,14 +147,36 @@ def _run(stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Out
     except Lost as error:
         ended = _ended(works, stages, store, log, "input_lost", str(error))
         return [replace(outcome, lost=error.ref) for outcome in ended]
+    except Stopped as error:
+        return _ended(works, stages, store, log, "stopped", str(error))
     except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
+        if lost := _lost_meanwhile(works, store):
+            return [replace(one, lost=lost.ref) for one in _ended(works, stages, store, log, "input_lost", str(lost))]
         # What a full disk let through before it failed stays published.
         left = list(stages)[len(outcomes) :]
-        ended = _ended(works[len(outcomes) :], left, store, log, "failed", _reason(error), traceback.format_exc())
+        status: Status = "out_of_memory" if _is_out_of_gpu_memory(error) else "failed"
+        if any(not work.attempt.folder.exists() for work in works[len(outcomes) :]):
+            status = "worker_died"  # somebody removed what it was writing: it is begun again
+        ended = _ended(works[len(outcomes) :], left, store, log, status, _reason(error), traceback.format_exc())
         outcomes += [replace(outcome, is_users=isinstance(error, UserError)) for outcome in ended]
     if done := [outcome for outcome in outcomes if outcome.status == "done"]:
         log.write("finished", stages=[one.ref.key for one in done], seconds=round(seconds * len(done), 3))
     return outcomes
+
+
+def _check_inputs(works: Sequence[Work], store: Store) -> None:
+    """Raise Lost where an input changed while the stage read it; the hashes of what did not are remembered."""
+    for ref in dict.fromkeys(ref for work in works for ref in work.stage.needs()):
+        store.recheck(*ref)
+
+
+def _lost_meanwhile(works: Sequence[Work], store: Store) -> Lost | None:
+    """The input for whose damage a stage failed, if there is one."""
+    try:
+        _check_inputs(works, store)
+    except Lost as error:
+        return error
+    return None
 
 
 def _publish(work: Work, lease: Lease, store: Store, seconds: float) -> Outcome:
@@ -135,7 +184,8 @@ def _publish(work: Work, lease: Lease, store: Store, seconds: float) -> Outcome:
     if not lease.is_held():
         store.discard(work.attempt)
         return Outcome(work.stage.ref, "busy")
-    store.publish(work.attempt)
+    if not store.publish(work.attempt):
+        return Outcome(work.stage.ref, "busy")
     with suppress(OSError):  # what is left over is for `seedbed store gc`
         store.clean_up(*work.stage.ref)
     return Outcome(work.stage.ref, "done", seconds)
@@ -145,7 +195,7 @@ def run_openly(stage: Stage, store: Store) -> None:
     """Run one stage from its beginning, without catching its errors, publishing it or leaving anything: to debug."""
     work = _work(stage, store, EventLog(store.root / "events" / "single.jsonl"), [stage.key])
     try:
-        with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), _compute(stage.threads):
+        with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), _compute(stage):
             context = replace(work.context, checkpoint_folder=Path(checkpoints))
             with guarded(stage.kind, work.mask_folders()):
                 run_together([replace(work, context=context)])
@@ -153,7 +203,7 @@ def run_openly(stage: Stage, store: Store) -> None:
         store.discard(work.attempt)
 
 
-def _work(stage: Stage, store: Store, log: EventLog, keys: list[str]) -> Work:
+def _work(stage: Stage, store: Store, log: EventLog, keys: list[str], halvings: int = 0) -> Work:
     inputs = {role: tuple(store.open(*ref) for ref in refs) for role, refs in stage.inputs.items()}
     numerics = stage.identity.get("numerics", {})
     context = Context(
@@ -162,6 +212,8 @@ def _work(stage: Stage, store: Store, log: EventLog, keys: list[str]) -> Work:
         rng_seed=stage.identity.get("rng_seed", 0),
         checkpoint_folder=store.checkpoint_folder(*stage.ref),
         report=lambda done, total, unit, values: log.progress(keys, done, total, unit, values),
+        stop_asked=log.is_stopping,
+        halvings=halvings,
     )
     return Work(stage, inputs, store.attempt(*stage.ref), context, store)
 
@@ -224,20 +276,30 @@ def _reason(error: Exception) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
+def _is_out_of_gpu_memory(error: Exception) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)
+
+
 @contextmanager
-def _compute(threads: int) -> Iterator[None]:
-    """The stage's number of threads and torch's arithmetic for it; afterwards the process is as it was."""
+def _compute(stage: Stage, gpu: int | None = None) -> Iterator[None]:
+    """The stage's threads and GPU, and torch's arithmetic for it; afterwards the process is as it was."""
     import torch
 
     from methods.training import flushed_denormals
 
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(stage.threads)
+    on_gpu = stage.device == "cuda"
+    if on_gpu and gpu is not None:
+        torch.cuda.set_device(gpu)
     try:
         with flushed_denormals():
             yield
     finally:
         torch.set_num_threads(before)
+        if on_gpu:  # other processes on this GPU cannot have what stays in this one's cache
+            torch.cuda.empty_cache()
 
 
 class PeakMemory:

@@ -87,6 +87,10 @@ class FeatureBank(Protocol):
         ...
 
 
+class Stopped(Exception):
+    """A stage that was asked to stop has kept what it needs to go on."""
+
+
 class StageContext(Protocol):
     """What a running stage needs of its surroundings."""
 
@@ -97,6 +101,14 @@ class StageContext(Protocol):
 
     def progress(self, done: int, total: int, unit: str, **values: float) -> None:
         """Report that `done` of `total` units are finished, with what is worth showing beside."""
+        ...
+
+    def is_stopping(self) -> bool:
+        """Whether the run is asked to stop: who can be continued raises Stopped."""
+        ...
+
+    def batch(self, photos: int) -> int:
+        """How many photos go through a network at once where each counts for itself; at most `photos`."""
         ...
 
 

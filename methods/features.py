@@ -48,16 +48,18 @@ def compute(
     requests: Sequence[FeatureRequest],
     device: str = "cpu",
     progress: Callable[[int], None] = lambda done: None,
+    together: int = BATCH,
 ) -> Computed:
     """float16 features (photos, C, h, w) for each request; every photo is decoded once, whatever is asked.
 
-    `backbone` must give exactly the levels that the requests name, ascending.
+    So many photos go through the network `together`. `backbone` must give exactly the levels that the requests name,
+    ascending.
     """
     levels = sorted({request.level for request in requests})
     passes = sorted({(request.scale, request.flip) for request in requests})
     parts: dict[FeatureRequest, list[torch.Tensor]] = {request: [] for request in requests}
     sizes: list[tuple[int, int]] = []
-    for batch in batches(photos, BATCH):
+    for batch in batches(photos, together):
         images = [photo.image() for photo in batch]
         sizes += [(image.shape[0], image.shape[1]) for image in images]
         for scale, flip in passes:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from methods.base import StageContext, TrainingOptions
+from methods.base import StageContext, Stopped, TrainingOptions
 
 
 class TrainingDiverged(RuntimeError):
@@ -64,7 +64,7 @@ def train(
 
     An epoch visits each item once; a last batch that is not full is dropped (batch norm needs company).
     A term named in `begins` counts from that epoch index on; before it is only logged.
-    Raises TrainingDiverged for a loss that is not finite.
+    Raises TrainingDiverged for a loss that is not finite, Stopped after an epoch in which the run was asked to stop.
     """
     module.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
@@ -81,6 +81,8 @@ def train(
             counted = partial(_counted, epoch=epoch, begins=begins or {})
             log.append(_epoch(module, optimizer, items, step, counted, options, context, epoch))
             checkpoint.save(log)
+            if context.is_stopping() and len(log) < options.epochs:
+                raise Stopped(f"stopped after epoch {epoch + 1} of {options.epochs}, which is kept")
     return tuple(log)
 
 

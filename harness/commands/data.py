@@ -94,17 +94,14 @@ def audit(
     Near-duplicates of evaluated photos, unreadable and tiny files, exact duplicates, class balance; what the filter
     keeps, and how well. Writes each hit beside its twin.
     """
-    from functools import partial
 
     from harness.display import Display
     from harness.inspection.audit_sheet import write_audit_sheet
     from harness.inspection.auditing import audit_suite
-    from harness.numerics import usable_cores
     from harness.suite import load_suite
 
     given = None if truth in (None, "known") else Path(str(truth))
-    display = partial(Display, slots=usable_cores())
-    found = audit_suite(load_suite(suite, set_ or []), store, setting or (), given, truth is not None, display)
+    found = audit_suite(load_suite(suite, set_ or []), store, setting or (), given, truth is not None, Display)
     for audited in found:
         for line in audited.lines(limit):
             typer.echo(line)

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
+from harness.demand import Wants, most
 from harness.events import EventLog
+from harness.executors.queue import JOIN_S, ReadyQueue, remaining_way
 from harness.graph import Ref, Stage
 from harness.worker import Job, Outcome
+from settings.errors import UserError
 
 BUSY_WAIT_S = 1.0
 MAX_TRIES = 3
-"""How often a stage is begun again after its inputs were lost or its worker died."""
+"""How often a stage is begun again after its worker died or its time was up."""
+MAX_HALVINGS = 1
+WINDOW = 8
+"""One job in so many slots waits at the executor, not in the queue."""
+HALVED = frozenset({"features", "segment"})
+"""Kinds that go through photos in batches, each photo for itself: half the batch cannot change what comes out."""
 
 
 class Executor(ABC):
@@ -25,6 +35,29 @@ class Executor(ABC):
 
     slots: int
     """How many compute threads may be busy at once."""
+    join_s: float = JOIN_S
+    """How many seconds of cheap stages are joined into one job."""
+
+    unnamed: float = math.inf
+    """How much there is of what `capacity` does not name."""
+
+    def capacity(self) -> Wants:
+        """All that jobs may hold at once."""
+        return {"threads": self.slots}
+
+    def widest(self) -> int:
+        """The most threads that one job can have; one that asks for more is given these."""
+        return self.slots
+
+    def check(self, stages: Iterable[Stage]) -> None:
+        """Raise UserError for a stage that asks for more than there is: it would wait for ever."""
+        capacity = self.capacity()
+        for stage in stages:
+            for name, value in stage.wants().items():
+                if name != "threads" and value > (room := capacity.get(name, self.unnamed)):
+                    place, found = f"resources.{stage.kind}", f"{value:g} {name} for {stage.label}"
+                    mend = "ask for less, or give the --address of a cluster that has more"
+                    raise UserError(place, found, f"at most the {room:g} that are there", mend)
 
     @abstractmethod
     def submit(self, job: Job) -> None:
@@ -32,7 +65,7 @@ class Executor(ABC):
 
     @abstractmethod
     def wait(self) -> list[Outcome]:
-        """Outcomes of jobs that ended; blocks for a moment, and may return none."""
+        """Outcomes of jobs that ended, all of a job's stages together; blocks for a moment, and may return none."""
 
     @abstractmethod
     def close(self) -> None:
@@ -52,20 +85,41 @@ class Result:
     interrupted: bool = False
 
 
-def drive(stages: Mapping[Ref, Stage], executor: Executor, store: str | Path, log: EventLog) -> Result:
+def drive(
+    stages: Mapping[Ref, Stage],
+    executor: Executor,
+    store: str | Path,
+    log: EventLog,
+    seconds: Callable[[Stage], float] = lambda stage: stage.photos + 1.0,
+) -> Result:
     """Run all stages, each after its inputs; a failure blocks its dependants only.
 
-    Ready stages are taken in the order of the longest way that still follows them. One SIGINT or SIGTERM stops new
-    stages and lets running ones finish; a second one ends at once.
+    Ready stages are taken in the order of the longest way that still follows them, by their estimated `seconds`. One
+    SIGINT or SIGTERM stops new stages and lets running ones finish (training: its epoch); a second one ends at once.
     """
-    loop = _Loop(stages, executor, store, log)
+    loop = _Loop(stages, executor, store, log, cache(seconds))
     with _stop_on_signals(loop):
         loop.run()
     return loop.result
 
 
+@dataclass
+class _Held:
+    """What a submitted job holds until its last stage has ended."""
+
+    wants: Wants
+    open: set[Ref]
+
+
 class _Loop:
-    def __init__(self, stages: Mapping[Ref, Stage], executor: Executor, store: str | Path, log: EventLog) -> None:
+    def __init__(
+        self,
+        stages: Mapping[Ref, Stage],
+        executor: Executor,
+        store: str | Path,
+        log: EventLog,
+        seconds: Callable[[Stage], float],
+    ) -> None:
         self.stages, self.executor, self.store, self.log = stages, executor, store, log
         self.result = Result()
         self.stopping = False
@@ -74,76 +128,108 @@ class _Loop:
         for ref, needs in self.waiting_for.items():
             for need in needs:
                 self.dependants[need].append(ref)
-        self.rank = _remaining_way(stages, self.dependants)
-        self.ready = {ref for ref, needs in self.waiting_for.items() if not needs}
-        self.running: dict[Ref, int] = {}
+        self.room = dict(executor.capacity())
+        # A few jobs more than the slots hold hide the way to a worker and back.
+        self.room["threads"] += max(1, executor.slots // WINDOW)
         self.tries: dict[Ref, int] = {}
-        self.not_before: dict[Ref, float] = {}
+        self.whole: set[Ref] = set()
+        """What a part of a GPU was too little for."""
+        self.halvings: dict[Ref, int] = {}
+        self.later: list[tuple[float, Ref]] = []
+        self.running: dict[Ref, _Held] = {}
+        way = remaining_way(stages, self.dependants, seconds)
+        self.queue = ReadyQueue(stages, way, seconds, self._wants, executor.join_s)
+        for ref, needs in self.waiting_for.items():
+            if not needs:
+                self.queue.push(ref)
 
     def run(self) -> None:
-        while self.running or (self.ready and not self.stopping):
+        while self.running or ((self.queue or self.later) and not self.stopping):
+            self._wake()
             self._submit()
+            if not self.running:
+                time.sleep(0.1)
             for outcome in self.executor.wait():
                 self._take(outcome)
         self.result.interrupted = self.stopping
 
-    def _submit(self) -> None:
-        while not self.stopping and self.ready:
-            job = self._next_job()
-            # One job more than the slots hold hides the way to a worker and back.
-            if job is None or (self.running and sum(self.running.values()) + job.threads > self.executor.slots + 1):
-                return
-            self.ready -= {stage.ref for stage in job.stages}
-            self.running |= {stage.ref: job.threads if stage is job.stages[0] else 0 for stage in job.stages}
-            self.executor.submit(job)
-
-    def _next_job(self) -> Job | None:
+    def _wake(self) -> None:
+        """What somebody else held is asked for again after a while."""
         now = time.monotonic()
-        open_ = [ref for ref in self.ready if self.not_before.get(ref, 0) <= now]
-        if not open_:
-            if not self.running:
-                time.sleep(0.1)
-            return None
-        first = self.stages[min(open_, key=lambda ref: (-self.rank[ref], ref))]
-        mates = [self.stages[ref] for ref in open_ if first.bundle and self.stages[ref].bundle == first.bundle]
-        return Job(tuple(sorted(mates, key=lambda stage: stage.label)) or (first,), self.store, self.log.path)
+        for _, ref in (due := [entry for entry in self.later if entry[0] <= now]):
+            self.queue.push(ref)
+        self.later = [entry for entry in self.later if entry not in due]
+
+    def _submit(self) -> None:
+        while not self.stopping and (taken := self.queue.take(self.room, self.executor.slots)):
+            wants = most(map(self._wants, taken))
+            held = _Held(wants, {stage.ref for stage in taken})
+            self.running |= dict.fromkeys(held.open, held)
+            self._move(wants, -1)
+            halvings = max(self.halvings.get(stage.ref, 0) for stage in taken)
+            self.executor.submit(Job(taken, self.store, self.log.path, wants, halvings))
+
+    def _wants(self, stage: Stage) -> Wants:
+        """What the stage asks for of that which is limited; a whole GPU where a part of one was too little."""
+        wants = {name: value for name, value in stage.wants().items() if name in self.room}
+        wants["threads"] = min(wants["threads"], self.executor.widest())
+        if stage.ref in self.whole and "gpus" in wants:
+            wants["gpus"] = max(1.0, wants["gpus"])
+        return wants
+
+    def _move(self, wants: Wants, sign: int) -> None:
+        for name, value in wants.items():
+            self.room[name] += sign * value
 
     def _take(self, outcome: Outcome) -> None:
         ref = outcome.ref
-        self.running.pop(ref, None)
+        held = self.running.pop(ref)
+        held.open.discard(ref)
+        if not held.open:
+            self._move(held.wants, +1)
         if outcome.status == "done":
-            for dependant in self.dependants[ref]:
-                self.waiting_for[dependant].discard(ref)
-                if not self.waiting_for[dependant] and dependant not in self.result.blocked:
-                    self.ready.add(dependant)
+            self._free_dependants(ref)
         elif outcome.status == "busy":
-            self.not_before[ref] = time.monotonic() + BUSY_WAIT_S
-            self.ready.add(ref)
-        elif outcome.status == "worker_died" and self.tries.get(ref, 0) < MAX_TRIES:
+            self.later.append((time.monotonic() + BUSY_WAIT_S, ref))
+        elif outcome.status in ("worker_died", "timed_out") and self.tries.get(ref, 0) < MAX_TRIES:
             self.tries[ref] = self.tries.get(ref, 0) + 1
-            self.log.write("retried", stages=[ref.key], reason=outcome.reason)
-            self.ready.add(ref)
+            self._again(ref, outcome.reason)
+        elif outcome.status == "out_of_memory" and self._has_more_memory(ref):
+            self._again(ref, outcome.reason)
         elif outcome.status == "input_lost":
             self.result.lost[ref] = outcome.lost or ref
-            self._block_after(ref, ref)
-        else:
+            self._block_after(ref)
+        elif outcome.status != "stopped":
             self.result.failures[ref] = outcome.reason
             self.result.users |= {ref} if outcome.is_users else set()
-            self._block_after(ref, ref)
+            self._block_after(ref)
 
-    def _block_after(self, ref: Ref, root: Ref) -> None:
+    def _free_dependants(self, ref: Ref) -> None:
         for dependant in self.dependants[ref]:
-            if dependant not in self.result.blocked:
-                self.result.blocked[dependant] = root
-                self._block_after(dependant, root)
+            self.waiting_for[dependant].discard(ref)
+            if not self.waiting_for[dependant] and dependant not in self.result.blocked:
+                self.queue.push(dependant)
 
+    def _again(self, ref: Ref, reason: str) -> None:
+        self.log.write("retried", stages=[ref.key], reason=reason)
+        self.queue.push(ref)
 
-def _remaining_way(stages: Mapping[Ref, Stage], dependants: Mapping[Ref, list[Ref]]) -> dict[Ref, int]:
-    """For each stage the photos of the longest chain from it to the end: what is on the critical path goes first."""
-    way: dict[Ref, int] = {}
-    for ref in reversed(list(stages)):
-        way[ref] = 1 + stages[ref].photos + max((way[dependant] for dependant in dependants[ref]), default=0)
-    return way
+    def _has_more_memory(self, ref: Ref) -> bool:
+        """Give a stage more room on a GPU: a whole one, then half the batch where that cannot change the outcome."""
+        stage = self.stages[ref]
+        if self._wants(stage).get("gpus", 1.0) < 1:
+            self.whole.add(ref)
+            return True
+        self.halvings[ref] = self.halvings.get(ref, 0) + 1
+        return stage.kind in HALVED and self.halvings[ref] <= MAX_HALVINGS
+
+    def _block_after(self, root: Ref) -> None:
+        pending = list(self.dependants[root])
+        while pending:
+            ref = pending.pop()
+            if ref not in self.result.blocked:
+                self.result.blocked[ref] = root
+                pending += self.dependants[ref]
 
 
 @contextmanager
@@ -157,6 +243,7 @@ def _stop_on_signals(loop: _Loop) -> Iterator[None]:
             raise KeyboardInterrupt
         loop.stopping = True
         loop.log.write("stopping", signal=number)
+        loop.log.ask_to_stop()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

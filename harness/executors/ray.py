@@ -1,61 +1,69 @@
-"""Stages as Ray tasks on this machine: workers are reused, each task has the threads that its stage names."""
+"""Jobs as Ray tasks: workers are reused, each task has the threads and the GPU that its stages name."""
 
 from __future__ import annotations
 
-import logging
-import os
+from dataclasses import replace
 from typing import Any
 
 import ray
 
+from harness.demand import Wants
 from harness.executors.base import Executor
-from harness.numerics import usable_cores
-from harness.provenance import ROOT
-from harness.worker import Job, Outcome, run_job
+from harness.executors.child import run_within_time
+from harness.executors.cluster import connect, disconnect
+from harness.worker import Job, Outcome
+from harness.workers import Packages
 
+_ray: Any = ray  # parts of it have no types
 POLL_S = 1.0
-OBJECT_STORE_BYTES = 80 << 20
-"""Jobs and outcomes are small: artefacts travel through the store. This is close to the least that Ray takes."""
+RAYS_NAMES = {"threads": "num_cpus", "gpus": "num_gpus", "memory": "memory"}
+"""What Ray's options call the resources that are not custom."""
 
 
 class Ray(Executor):
-    """A fresh local cluster that ends with the run."""
+    """A fresh local cluster that ends with the run, or one that exists at an address."""
 
-    def __init__(self, slots: int | None = None) -> None:
-        self.slots = slots or usable_cores()
-        # Tasks ask for CPUs only; without this Ray would hide the GPU from them.
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        search_path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-        ray.init(
-            address="local",
-            num_cpus=self.slots,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=OBJECT_STORE_BYTES,
-            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, search_path))}},
-            # No idle workers; and workers as brisk as a serial run, where Ray would make them yield to everything else.
-            _system_config={"prestart_worker_first_driver": False, "worker_niceness": 0, "event_stats": False},
-        )
+    unnamed = 0.0
+
+    def __init__(self, slots: int | None = None, address: str | None = None, packages: Packages = "installed") -> None:
+        connect(address, slots, packages)
+        nodes: list[dict[str, float]] = [node["Resources"] for node in _ray.nodes() if node["Alive"]]
+        self._widest = int(max(node.get("CPU", 0) for node in nodes))
+        self._whole: dict[str, float] = _ray.cluster_resources()
+        self.slots = int(self._whole.get("CPU", 0)) if address is None or slots is None else slots
         # Ray retries nothing: the driver's loop decides what is begun again.
-        self._run: Any = ray.remote(max_retries=0, num_returns=1)(run_job)
+        self._run: Any = ray.remote(max_retries=0, num_returns=1)(_run_on_worker)
         self._jobs: dict[Any, Job] = {}
+
+    def capacity(self) -> Wants:
+        """What the cluster has; a `slots` given for a cluster that exists is the most that this run takes of it."""
+        custom = {name: value for name, value in self._whole.items() if name not in ("CPU", "GPU", "memory")}
+        gpus, memory = self._whole.get("GPU", 0.0), self._whole.get("memory", 0.0)
+        return {**custom, "threads": self.slots, "gpus": gpus, "memory": memory}
+
+    def widest(self) -> int:
+        """The cores of the largest node."""
+        return min(self.slots, self._widest)
 
     def submit(self, job: Job) -> None:
         """Hand the job to Ray."""
-        threads = min(job.threads, self.slots)
-        self._jobs[self._run.options(num_cpus=threads).remote(job)] = job
+        named = {RAYS_NAMES[name]: value for name, value in job.wants.items() if name in RAYS_NAMES}
+        custom = {name: value for name, value in job.wants.items() if name not in RAYS_NAMES}
+        self._jobs[self._run.options(**named, resources=custom or None).remote(job)] = job
 
     def wait(self) -> list[Outcome]:
         """Outcomes of the tasks that ended within a second."""
         if not self._jobs:
             return []
-        ended, _ = ray.wait(list(self._jobs), timeout=POLL_S)
+        waiting = list(self._jobs)
+        ended, _ = ray.wait(waiting, timeout=POLL_S)
+        if ended:  # and whatever else is there
+            ended, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
         return [outcome for reference in ended for outcome in self._outcomes(reference)]
 
     def close(self) -> None:
-        """End the cluster."""
-        ray.shutdown()
+        """Leave the cluster."""
+        disconnect()
 
     def _outcomes(self, reference: Any) -> list[Outcome]:
         job = self._jobs.pop(reference)
@@ -65,3 +73,9 @@ class Ray(Executor):
             reason = f"the worker ended: {type(error).__name__}"
             return [Outcome(stage.ref, "worker_died", reason=reason) for stage in job.stages]
         return outcomes
+
+
+def _run_on_worker(job: Job) -> list[Outcome]:
+    """The job on the GPU that Ray chose for it, whichever others this reused worker had before."""
+    gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+    return run_within_time(replace(job, gpu=int(gpus[0])) if gpus else job)

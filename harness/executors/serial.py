@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import deque
 
 from harness.executors.base import Executor
-from harness.worker import Job, Outcome, run_job
+from harness.executors.child import run_within_time
+from harness.worker import Job, Outcome
 
 
 class Serial(Executor):
     """Runs a job when it is waited for."""
 
     slots = 1
+    join_s = 0.0
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
@@ -22,7 +24,7 @@ class Serial(Executor):
 
     def wait(self) -> list[Outcome]:
         """Run the next job."""
-        return run_job(self._jobs.popleft()) if self._jobs else []
+        return run_within_time(self._jobs.popleft()) if self._jobs else []
 
     def close(self) -> None:
         """Nothing was started."""

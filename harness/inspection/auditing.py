@@ -138,7 +138,7 @@ def _keep_lists(
     if not filters:
         return {}
     plan = Plan(suite, blueprint.graph, (), (), tuple(filters.values()), {})
-    with run_plan(plan, store, "serial", display=display) as run:
+    with run_plan(plan, store, "serial", display) as run:
         opened = Store.at(run.location)
         for name, ref in filters.items():
             if not opened.has(*ref):

@@ -45,6 +45,8 @@ class ClaimLease(Lease):
     def release(self) -> None:
         """Give it back, with what dead holders left."""
         self._stop.set()
+        if not self._number:
+            return
         if self._thread.is_alive():
             self._thread.join()  # a heartbeat under way would bring the claim back
         with suppress(OSError):  # a remote that does not answer sees it die with its holder

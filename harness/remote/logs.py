@@ -33,6 +33,30 @@ class SharedLog(EventLog):
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self._part = 0
         self._pushed = 0.0
+        self._stop_name = f"stops/{self._folder.name}"
+        self._looked: float | None = None
+        self._stopping = False
+
+    def ask_to_stop(self) -> None:
+        """Ask every process of the run, on this machine and on others."""
+        super().ask_to_stop()
+        with suppress(OSError):
+            self._remote.write(self._stop_name, b"stop")
+
+    def forget_stopping(self) -> None:
+        """After the run: nobody is left to be asked."""
+        super().forget_stopping()
+        with suppress(OSError):
+            self._remote.delete(self._stop_name)
+
+    def is_stopping(self) -> bool:
+        """Whether somebody asked; the remote is looked at now and then."""
+        now = time.monotonic()
+        if not self._stopping and (self._looked is None or now - self._looked >= PULL_S):
+            self._looked = now
+            with suppress(OSError):
+                self._stopping = bool(self._remote.read(self._stop_name))
+        return self._stopping or super().is_stopping()
 
     def _append(self, event: str, line: str) -> None:
         own = self._folder / f"{self._name}-{self._part:04d}.jsonl"

@@ -145,6 +145,10 @@ class Mirror(Store):
             self._fetch(ref)
         return self._here.open(kind, key)
 
+    def recheck(self, kind: str, key: str) -> None:
+        """Whether our copy is still what it was; raises Lost where not: the stage runs again, with a new copy."""
+        self._here.open(kind, key)
+
     def verify(self, kind: str, key: str) -> None:
         """Fetch an artefact anew, whatever is here; raises Absent or Damaged."""
         ref = Ref(kind, key)

@@ -94,14 +94,14 @@ class DeepLab(Segmenter):
         context: StageContext,
     ) -> Iterator[Mask]:
         """Scores of every pass at photo size, averaged as probabilities where there are several; argmax."""
-        from methods.features import batches
+        from methods.features import BATCH, batches
         from methods.networks.deeplab import DeepLabHead
         from methods.training import part_of
 
         state = part_of(weights, "head")
         head = DeepLabHead.of_state(state, self.options.atrous_rates).to(context.device).eval()
         inference = self.options.inference
-        for batch in batches(photos, 8):
+        for batch in batches(photos, context.batch(BATCH)):
             ids = [photo.id for photo in batch]
             logits = [_logits_BCHW(head, ids, one, bank, context.device) for one in inference.passes]
             for photo, *logits_CHW in zip(batch, *logits, strict=True):

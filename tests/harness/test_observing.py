@@ -42,16 +42,16 @@ def test_progress_is_throttled_but_its_end_is_told(tmp_path: Path) -> None:
 def test_the_display_follows_a_stage_from_start_to_end(tmp_path: Path) -> None:
     stage = Stage("features", {}, label="val 0", group="features", photos=10)
     state = State({stage.key: stage}, Costs(Store(tmp_path)))
-    full = state.seconds_left(slots=1)
+    full = state.seconds_left()
     state.take({"event": "started", "stages": [stage.key], "t": 0.0})
     assert state.lines() == ["val 0"]
     progress = {"done": 5, "total": 10, "unit": "photos", "values": {"loss": 0.5}}
     state.take({"event": "progress", "stages": [stage.key], "t": 2.0, **progress})
     assert state.lines() == ["val 0: 5/10 photos · 2.5 photos/s · loss 0.5"]
-    assert state.seconds_left(slots=1) == pytest.approx(full / 2)
+    assert state.seconds_left() == pytest.approx(full / 2)
     state.take({"event": "finished", "stages": [stage.key], "t": 4.0})
     assert state.lines() == [] and state.finished == {stage.key}
-    assert state.seconds_left(slots=1) == 0
+    assert state.seconds_left() == 0
 
 
 def test_costs_are_learnt_from_what_ran(tmp_path: Path) -> None:

@@ -36,10 +36,12 @@ EVENTS = [
 
 def test_slots_queue_and_retries(tmp_path: Path) -> None:
     pace = pace_of(EVENTS, {stage.key: stage for stage in STAGES}, Store(tmp_path), now=120.0)
-    # 10 s of two threads and 8 s of one, of 20 s of four slots.
-    assert pace.share == pytest.approx((2 * 10 + 8) / 80)
+    # 10 s of two threads and 2 + 8 s of one, of 20 s of four slots.
+    assert pace.share == pytest.approx((2 * 10 + 2 + 8) / 80)
     assert (pace.busy, pace.slots, pace.ready, pace.waiting, pace.retried) == (1, 4, 2, 1, 1)
-    text = "1 of 4 slots busy, 35 % so far · 2 ready, 1 waiting · 1 retried · "
+    # The lowest free slots: the fit had two for 10 s; then one stage 2 s, another 8 s, each in the first.
+    assert pace.shares == pytest.approx((1.0, 0.5, 0, 0))
+    text = "1 of 4 slots busy, 38 % so far (100, 50, 0, 0) · 2 ready, 1 waiting · 1 retried · "
     assert pace.to_text().startswith(text)
     assert "retried" not in Pace(1, 2, 0.5, 0, 0, 0, 3.0).to_text()
 
@@ -58,7 +60,7 @@ def test_status_of_a_running_suite(tmp_path: Path) -> None:
     started(tmp_path)
     first, pace, running, *_ = status.status_of(tmp_path).splitlines()
     assert first.startswith("mine · ray · running")
-    assert re.fullmatch(r"  2 of 4 slots busy, \d+ % so far · 0 ready, 4 waiting · .* left", pace)
+    assert re.fullmatch(r"  2 of 4 slots busy, \d+ % so far \(.*\) · 0 ready, 4 waiting · .* left", pace)
     assert running == "  fit"
 
 

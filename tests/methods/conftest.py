@@ -1,5 +1,6 @@
 """What methods are given, made by hand: surroundings, photos, and features with evidence at known places."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +23,17 @@ class Surroundings:
     device: str = "cpu"
     precision: Literal["float32", "bfloat16"] = "float32"
     reports: list[tuple[int, int, str, Mapping[str, float]]] = field(default_factory=list)
+    stops_after: float = math.inf
+    """Reports, after which the run is asked to stop."""
 
     def progress(self, done: int, total: int, unit: str, **values: float) -> None:
         self.reports.append((done, total, unit, values))
+
+    def is_stopping(self) -> bool:
+        return bool(self.reports) and len(self.reports) >= self.stops_after
+
+    def batch(self, photos: int) -> int:
+        return photos
 
 
 @dataclass

@@ -53,6 +53,22 @@ def test_a_reader_tells_only_what_is_new(url: str, machine: Machine, monkeypatch
     assert list(reader.new()) == []
 
 
+def test_who_asks_to_stop_is_heard_on_other_machines(
+    url: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.remote.logs.PULL_S", 0.0)
+    driver = Store.at(url).create()
+    log = driver.log(driver.root / "events" / "run.jsonl")
+    log.write("run_started")
+    machine("second")
+    other = Store.at(url).create().log(log.path)
+    assert not other.is_stopping()
+    log.ask_to_stop()
+    assert log.is_stopping() and other.is_stopping()
+    log.forget_stopping()
+    assert not Remote(url).sizes("stops")
+
+
 def test_progress_is_sent_now_and_then_and_endings_at_once(url: str, machine: Machine) -> None:
     store = Store.at(url).create()
     log = store.log(store.root / "events" / "run.jsonl")

@@ -114,6 +114,17 @@ def test_a_copy_that_is_damaged_here_is_fetched_again(url: str, machine: Machine
     assert not Remote(url).sizes("damaged")
 
 
+def test_a_copy_that_changed_while_a_stage_read_it_is_noticed(url: str, machine: Machine) -> None:
+    store = Store.at(url).create()
+    publish(store)
+    store.open("kind", "k").path("file.txt").write_text("CONTENT")
+    with pytest.raises(Damaged):
+        store.recheck("kind", "k")
+    assert store.has("kind", "k")
+    assert text_of(store.open("kind", "k")) == "contentmore"
+    store.recheck("kind", "k")
+
+
 def test_an_answer_that_was_lost_makes_nobody_lose(url: str, machine: Machine) -> None:
     remote = Remote(url)
     assert remote.create("a.json", b"mine")

@@ -2,59 +2,23 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.demand import Demand
 from harness.events import EventLog
 from harness.executors.base import Executor, Result, drive
 from harness.gathering import Finished, run_and_gather
 from harness.graph import Ref, Stage, missing_stages
 from harness.suite import load_suite
-from harness.worker import Job, Outcome, Status
+from harness.worker import Status
+from harness.workers import Workers
+from settings.errors import UserError
 from tests.harness.conftest import results_of
-
-
-class Pretended(Executor):
-    """Ends jobs as `verdict` says, the last submitted first, and remembers what it was given."""
-
-    slots = 2
-
-    def __init__(self, verdict: Callable[[Stage, int], Status] = lambda stage, nth: "done") -> None:
-        self.jobs: list[Job] = []
-        self.order: list[str] = []
-        self.most_at_once = 0
-        self._verdict = verdict
-
-    def submit(self, job: Job) -> None:
-        self.jobs.append(job)
-        self.most_at_once = max(self.most_at_once, sum(j.threads for j in self.jobs))
-
-    def wait(self) -> list[Outcome]:
-        if not self.jobs:
-            return []
-        job = self.jobs.pop()
-        outcomes = []
-        for stage in job.stages:
-            self.order.append(stage.label)
-            verdict = self._verdict(stage, self.order.count(stage.label))
-            outcomes.append(Outcome(stage.ref, verdict, reason=f"{stage.label} broke"))
-        return outcomes
-
-    def close(self) -> None:
-        pass
-
-
-def graph_of(edges: dict[str, str], **more: object) -> dict[Ref, Stage]:
-    """Stages by name in the order given; the value names the inputs, one letter each."""
-    stages: dict[str, Stage] = {}
-    for name, inputs in edges.items():
-        needs = {"inputs": tuple(stages[other].ref for other in inputs)}
-        stages[name] = Stage("kind", {"name": name}, needs, label=name, group="g", **more)
-    return {stage.ref: stage for stage in stages.values()}
+from tests.harness.executors.pretended import Pretended, graph_of
 
 
 def driven(graph: dict[Ref, Stage], executor: Executor, folder: Path) -> Result:
@@ -125,9 +89,15 @@ def test_no_more_is_submitted_than_the_slots_and_one_hold(tmp_path: Path) -> Non
 
 def test_the_longest_way_goes_first(tmp_path: Path) -> None:
     executor = Pretended()
-    executor.slots = 0
     driven(graph_of({"x": "", "a": "", "b": "a", "c": "b"}, photos=1), executor, tmp_path)
-    assert executor.order[0] == "a"
+    assert executor.submitted[0].stages[0].label == "a"
+
+
+def test_the_longest_way_is_one_of_seconds_not_of_stages(tmp_path: Path) -> None:
+    executor = Pretended()
+    graph = graph_of({"a": "", "b": "a", "c": "b", "x": ""})
+    drive(graph, executor, tmp_path, EventLog(tmp_path / "log.jsonl"), lambda stage: 9.0 if stage.label == "x" else 1.0)
+    assert [job.stages[0].label for job in executor.submitted[:2]] == ["x", "a"]
 
 
 def test_stages_of_a_bundle_are_one_job(tmp_path: Path) -> None:
@@ -161,7 +131,101 @@ def test_only_what_the_targets_lack_is_run() -> None:
     assert missing_stages(graph, [by_name["d"]], exists) == {}
 
 
+def test_what_lacks_a_gpu_lets_others_pass_but_not_those_that_want_one_too(tmp_path: Path) -> None:
+    gpu, cpu = Demand(gpus=1.0), Demand()
+    graph = (
+        graph_of({"g": "", "h": ""}, photos=9, demand=gpu)
+        | graph_of({"i": ""}, photos=5, demand=Demand(gpus=0.5))
+        | graph_of({"c": ""}, demand=cpu)
+    )
+    executor = Pretended(slots=4, gpus=1.0)
+    driven(graph, executor, tmp_path)
+    # g has the GPU; h would have it next, so i must not slip by; c needs none.
+    assert [job.stages[0].label for job in executor.submitted] == ["g", "c", "h", "i"]
+
+
+def test_a_wide_stage_is_not_kept_waiting_by_narrow_ones(tmp_path: Path) -> None:
+    wide = graph_of({"w": ""}, photos=2, threads=3)
+    executor = Pretended(slots=2)
+    driven(graph_of({"a": "", "b": ""}, photos=9) | wide | graph_of(dict.fromkeys("cdefgh", "")), executor, tmp_path)
+    assert [job.stages[0].label for job in executor.submitted][:4] == ["a", "b", "w", "c"]
+    assert executor.submitted[2].wants == {"threads": 2}, "at most what there is"
+
+
+def test_more_than_there_is_is_refused() -> None:
+    (stage,) = graph_of({"a": ""}, demand=Demand(gpus=2.0)).values()
+    executor = Pretended(gpus=1.0)
+    with pytest.raises(UserError, match=r"resources\.kind: found 2 gpus for a; expected at most the 1"):
+        executor.check([stage])
+    Pretended().check([stage])
+
+
+def test_cheap_stages_are_joined_up_to_a_second_and_a_slots_share(tmp_path: Path) -> None:
+    def sizes(count: int, slots: int, seconds: float) -> list[int]:
+        executor = Pretended(slots=slots)
+        executor.join_s = 1.0
+        graph = {stage.ref: stage for n in range(count) for stage in graph_of({"a" * (n + 1): ""}).values()}
+        drive(graph, executor, tmp_path, EventLog(tmp_path / "log.jsonl"), lambda stage: seconds)
+        return [len(job.stages) for job in executor.submitted]
+
+    assert sizes(100, slots=2, seconds=0.125) == [8] * 11 + [6, 3, 1, 1, 1]
+    assert sizes(8, slots=4, seconds=0.01) == [2, 1, 1, 1, 1, 1, 1], "nobody is left without work"
+    assert set(sizes(9, slots=2, seconds=2.0)) == {1}, "what is not cheap stays alone"
+
+
+def test_stages_with_a_time_limit_are_not_joined(tmp_path: Path) -> None:
+    executor = Pretended(slots=1)
+    executor.join_s = 1.0
+    graph = graph_of(dict.fromkeys("abc", ""), demand=Demand(timeout_s=60.0))
+    drive(graph, executor, tmp_path, EventLog(tmp_path / "log.jsonl"), lambda stage: 0.01)
+    assert [len(job.stages) for job in executor.submitted] == [1, 1, 1]
+
+
+GPU = {"numerics": {"device": "cuda"}}
+
+
+def test_out_of_gpu_memory_asks_for_a_whole_one_then_for_half_the_batch(tmp_path: Path) -> None:
+    def run(kind: str, enough: int) -> tuple[Result, list[tuple[float, int]]]:
+        stage = Stage(kind, GPU, label="a", demand=Demand(gpus=0.25))
+        executor = Pretended(lambda stage, nth: "done" if nth > enough else "out_of_memory", gpus=2.0)
+        result = driven({stage.ref: stage}, executor, tmp_path)
+        return result, [(job.wants["gpus"], job.halvings) for job in executor.submitted]
+
+    assert run("features", 2) == (Result(), [(0.25, 0), (1.0, 0), (1.0, 1)])
+    result, tried = run("features", 9)
+    assert (list(result.failures.values()), tried) == (["a broke"], [(0.25, 0), (1.0, 0), (1.0, 1)])
+    result, tried = run("segmenter_fit", 9)
+    assert (len(result.failures), tried) == (1, [(0.25, 0), (1.0, 0)]), "half the batch would be another training"
+
+
+def test_a_stage_that_stopped_is_neither_failed_nor_begun_again(tmp_path: Path) -> None:
+    graph = graph_of({"a": "", "b": "a"})
+    executor = Pretended(lambda stage, nth: (os.kill(os.getpid(), signal.SIGTERM), "stopped")[1])  # type: ignore[arg-type, return-value]
+    result = driven(graph, executor, tmp_path)
+    assert (result.interrupted, result.failures, executor.order) == (True, {}, ["a"])
+    assert EventLog(tmp_path / "log.jsonl").is_stopping(), "workers are asked too"
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    def twice(stage: Stage, nth: int) -> Status:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return "done"
+
+    with pytest.raises(KeyboardInterrupt):
+        driven(graph_of({"a": "", "b": ""}), Pretended(twice), tmp_path)
+
+
+def test_a_long_chain_is_blocked_without_end_of_the_stack(tmp_path: Path) -> None:
+    stages: list[Stage] = []
+    for n in range(3000):
+        needs = {"inputs": (stages[-1].ref,)} if stages else {}
+        stages.append(Stage("kind", {"n": n}, needs, label=str(n)))
+    result = driven({stage.ref: stage for stage in stages}, Pretended(lambda stage, nth: "failed"), tmp_path)
+    assert len(result.blocked) == 2999
+
+
 def test_ray_gives_the_same_table_as_serial(smoke: Finished, tmp_path: Path) -> None:
-    by_ray = run_and_gather(load_suite("smoke"), tmp_path / "store", "ray", slots=2)
+    by_ray = run_and_gather(load_suite("smoke"), tmp_path / "store", Workers("ray", slots=2))
     assert by_ray.board.holes == 0
     assert results_of(by_ray) == results_of(smoke)

@@ -1,0 +1,101 @@
+"""What stages ask of the machine that runs them, beside their compute threads; none of it changes an outcome."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from settings.options import Options
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+    "TiB": 1 << 40,
+}
+SECONDS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
+Wants = Mapping[str, float]
+"""How much of what: `threads`, `gpus`, `memory` (bytes), and custom resources by their names."""
+RESERVED = ("threads", "gpus", "memory")
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a stage asks for; `gpus` None: one where the stage computes on a GPU, else none."""
+
+    gpus: float | None = None
+    memory_bytes: int = 0
+    custom: tuple[tuple[str, float], ...] = ()
+    timeout_s: float = 0.0
+    """After which its processes are ended and it is begun again; 0: never."""
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Demand:
+        """What `dataclasses.asdict` made of one."""
+        return cls(**{**content, "custom": tuple((str(name), float(value)) for name, value in content["custom"])})
+
+    def wants(self, threads: int, device: str) -> Wants:
+        """All of it; resources of which nothing is asked are left out."""
+        gpus = float(device == "cuda") if self.gpus is None else self.gpus
+        asked = {"threads": float(threads), "gpus": gpus, "memory": float(self.memory_bytes), **dict(self.custom)}
+        return {name: value for name, value in asked.items() if value}
+
+
+def most(wants: Iterable[Wants]) -> Wants:
+    """What serves them all, one after the other."""
+    together: dict[str, float] = {}
+    for one in wants:
+        together |= {name: max(together.get(name, 0.0), value) for name, value in one.items()}
+    return together
+
+
+def _amount(units: Mapping[str, int], example: str) -> Any:
+    def read(value: Any) -> Any:
+        matched = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
+        if isinstance(value, bool) or not matched or matched[2] not in units:
+            raise ValueError(f"a number and its unit, such as {example}")
+        return float(matched[1]) * units[matched[2]]
+
+    return BeforeValidator(read)
+
+
+def _share(gpus: float) -> float:
+    """Whole GPUs or 1/k: other shares leave rests that nothing fits into."""
+    if gpus >= 1 and gpus == round(gpus):
+        return gpus
+    if gpus > 0 and abs(1 / gpus - round(1 / gpus)) < 0.01:
+        return 1 / round(1 / gpus)
+    if gpus == 0:
+        return 0.0
+    raise ValueError("whole GPUs, or one k-th of one (0.5, 0.25, …)")
+
+
+def _named(custom: dict[str, float]) -> dict[str, float]:
+    if taken := sorted({name for name in custom if name.lower() in (*RESERVED, "cpu", "gpu")}):
+        raise ValueError(f"names of custom resources, of which '{taken[0]}' is none")
+    if any(value <= 0 for value in custom.values()):
+        raise ValueError("amounts above 0")
+    return custom
+
+
+class Resources(Options):
+    """What a suite says of a kind of stage under `resources:`."""
+
+    gpu: Annotated[float | None, AfterValidator(lambda gpus: gpus if gpus is None else _share(gpus))] = Field(
+        None, description="whole GPUs or 1/k of one, so that k stages share it; default: 1 for what computes on a GPU"
+    )
+    memory: Annotated[float, _amount(UNITS, "8 GiB")] = Field(0.0, description="kept free for the stage: `8 GiB`")
+    custom: Annotated[dict[str, float], AfterValidator(_named)] = Field(
+        default_factory=dict, description="resources that the cluster's nodes declare, by name"
+    )
+    timeout: Annotated[float, _amount(SECONDS, "90 min")] = Field(
+        0.0, description="after which a stage's processes are ended and it is begun again: `90 min`"
+    )
+
+    def demand(self) -> Demand:
+        """As stages carry it."""
+        return Demand(self.gpu, round(self.memory), tuple(sorted(self.custom.items())), self.timeout)
