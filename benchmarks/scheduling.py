@@ -24,7 +24,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import ray
-
 from harness.events import EventLog
 from harness.executors.base import Executor, drive
 from harness.executors.queue import remaining_way
@@ -41,9 +40,9 @@ RAY_SLOTS = 8
 RAY_MAKESPAN_S = 120.0
 
 
-def record(suite: str, store: Path) -> None:
+def record(suite: str, overrides: Sequence[str], store: Path) -> None:
     """Write the kind, seconds, threads, bundle and inputs of every stage of a suite that is finished in a store."""
-    graph = make_plan(load_suite(suite)).graph
+    graph = make_plan(load_suite(suite, overrides)).graph
     number = {ref: index for index, ref in enumerate(graph)}
     with gzip.open(RECORDED, "wt", newline="") as file:
         writer = csv.writer(file)
@@ -182,9 +181,8 @@ def measure(name: str, stages: Mapping[Ref, Stage], executor: Any, folder: Path)
     assert not result.failures
     makespan = executor.now if isinstance(executor, Virtual) else time.perf_counter() - start
     driver_ms = 1000 * (time.process_time() - cpu) / len(stages)
-    return Measured(
-        name, len(stages), makespan, bound(stages, executor.slots), driver_ms, executor.busy, executor.slots
-    )
+    lower = bound(stages, executor.slots)
+    return Measured(name, len(stages), makespan, lower, driver_ms, executor.busy, executor.slots)
 
 
 def plot(found: Sequence[Measured], path: Path) -> None:
@@ -208,10 +206,11 @@ def main() -> None:
     parser.add_argument("--ray-stages", type=int, default=10_000, help="0: no real Ray")
     parser.add_argument("--slots", type=int, nargs="*", default=[64, 512])
     parser.add_argument("--record", metavar="SUITE")
+    parser.add_argument("--set", action="append", default=[], help="of the suite that is recorded")
     parser.add_argument("--store", type=Path, default=Path("runs"))
     options = parser.parse_args()
     if options.record:
-        record(options.record, options.store)
+        record(options.record, options.set, options.store)
         return
     found: list[Measured] = []
     with tempfile.TemporaryDirectory() as name:
