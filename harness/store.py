@@ -191,6 +191,16 @@ class Store:
             self.discard(attempt)
         return won
 
+    def joined(self, kind: str, key: str, folder: Path) -> Attempt:
+        """An attempt that another process, perhaps on another machine, has begun in that folder."""
+        return Attempt(key, kind, folder)
+
+    def hand_over(self, attempt: Attempt) -> None:
+        """Who has filled it leaves it to the process that began it; in a shared folder it is there anyway."""
+
+    def take_over(self, attempt: Attempt) -> None:
+        """What another process has put into it comes here; in a shared folder it is there anyway."""
+
     def discard(self, attempt: Attempt) -> None:
         """Remove an attempt's files."""
         shutil.rmtree(attempt.folder, ignore_errors=True)

@@ -169,6 +169,24 @@ class Mirror(Store):
             self.discard(attempt)
         return won
 
+    def joined(self, kind: str, key: str, folder: Path) -> Attempt:
+        """The same attempt, in this machine's folder."""
+        attempt = Attempt(key, kind, self._folder(kind, key) / folder.name)
+        attempt.folder.mkdir(parents=True, exist_ok=True)
+        return attempt
+
+    def hand_over(self, attempt: Attempt) -> None:
+        """Send the files to where they will be published."""
+        home = files_at(Ref(attempt.kind, attempt.key), attempt.folder.name)
+        files = [path for path in attempt.folder.rglob("*") if path.is_file()]
+        self.remote.upload({f"{home}/{path.relative_to(attempt.folder).as_posix()}": path for path in files})
+
+    def take_over(self, attempt: Attempt) -> None:
+        """Fetch what was handed over and is not here."""
+        home = files_at(Ref(attempt.kind, attempt.key), attempt.folder.name)
+        names = [name for name in self.remote.sizes(home) if not attempt.path(name).exists()]
+        self.remote.download({f"{home}/{name}": attempt.path(name) for name in names})
+
     def lease(self, kind: str, key: str) -> Lease:
         """The lease that keeps two machines off one stage (not yet taken)."""
         self.published.contest(Ref(kind, key))

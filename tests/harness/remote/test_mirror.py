@@ -125,6 +125,19 @@ def test_a_copy_that_changed_while_a_stage_read_it_is_noticed(url: str, machine:
     store.recheck("kind", "k")
 
 
+def test_an_attempt_that_another_machine_fills_is_published_by_who_began_it(location: str, machine: Machine) -> None:
+    first = Store.at(location).create()
+    begun = first.attempt("kind", "k")
+    machine("second")
+    second = Store.at(location).create()
+    filled = second.joined("kind", "k", begun.folder)
+    filled.path("file.txt").write_text("content")
+    second.hand_over(filled)
+    first.take_over(begun)
+    assert first.publish(begun)
+    assert second.open("kind", "k").path("file.txt").read_text() == "content"
+
+
 def test_an_answer_that_was_lost_makes_nobody_lose(url: str, machine: Machine) -> None:
     remote = Remote(url)
     assert remote.create("a.json", b"mine")
