@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def doctor(
-    store: Annotated[Path, typer.Option(help="the store to look at")] = Path("runs"),
+    store: Annotated[str, typer.Option(help="the store to look at: a folder, or a URL")] = "runs",
     imports: Annotated[bool, typer.Option("--imports", help="import torch, Ray and others too (seconds)")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print nothing but JSON")] = False,
 ) -> None:
