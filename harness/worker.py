@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
+from socket import gethostname
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from harness.demand import Wants
 from harness.events import EventLog
 from harness.graph import Ref, Stage
 from harness.lease import Lease
+from harness.numerics import cpu_class
 from harness.plugins import DATA, named_components, plugins_of
 from harness.processes import in_processes
 from harness.provenance import modules_imported_by, sources_of
@@ -137,6 +139,7 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog, l
         for stage in stages:
             works.append(opened(stage, store, log, keys, store.attempt(*stage.ref), halvings=job.halvings))
         first = works[0]
+        _check_machine(first.stage)
         with (
             plugged_in(plugins_of(stages)),
             PeakMemory() as memory,
@@ -175,6 +178,14 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog, l
     if done := [outcome for outcome in outcomes if outcome.status == "done"]:
         log.write("finished", stages=[one.ref.key for one in done], seconds=round(seconds * len(done), 3))
     return outcomes
+
+
+def _check_machine(stage: Stage) -> None:
+    """Raise UserError where this machine computes otherwise than the one that planned: the key would be wrong."""
+    planned = stage.identity.get("numerics", {}).get("cpu", here := cpu_class())
+    if planned != here:
+        place, mend = f"compute ({gethostname()})", "use nodes of one kind; see seedbed doctor --cluster"
+        raise UserError(place, f"a CPU with {here}", f"one with {planned}, as where the run was planned", mend)
 
 
 def _check_inputs(works: Sequence[Work], store: Store) -> None:

@@ -91,6 +91,9 @@ class Ray(Executor):
         self._deadlines.pop(reference, None)
         try:
             outcomes: list[Outcome] = ray.get(reference)
+        except ray.exceptions.RayTaskError as error:  # not of a stage: those are outcomes; its node lacks something
+            reason = " ".join(str(error.cause).split())
+            return [Outcome(stage.ref, "failed", reason=reason) for stage in job.stages]
         except ray.exceptions.RayError as error:
             reason = f"the worker ended: {type(error).__name__}"
             return [Outcome(stage.ref, "worker_died", reason=reason) for stage in job.stages]

@@ -14,6 +14,7 @@ from harness.running import run_suite
 from harness.status import status_of
 from harness.store import Store
 from harness.suite import load_suite
+from harness.worker import Job, run_job
 from settings.errors import UserError
 
 
@@ -52,3 +53,14 @@ def test_a_gpu_that_is_not_there_is_told_before_any_work(tmp_path: Path, monkeyp
     with pytest.raises(UserError, match=r"compute\.device: found cuda"), run_suite(suite, tmp_path / "store", "serial"):
         pass
     assert {path.name for path in (tmp_path / "store").iterdir()} == {"seedbed-store.json"}
+
+
+def test_a_machine_that_computes_otherwise_is_told(
+    tmp_path: Path, smoke: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.worker.cpu_class", lambda: "abacus")
+    stage = next(stage for stage in smoke.run.plan.graph.values() if stage.kind == "features")
+    store = Store(tmp_path / "store").create()
+    (outcome,) = run_job(Job((stage,), store.root, store.root / "log.jsonl"))
+    assert (outcome.status, outcome.is_users) == ("failed", True)
+    assert "found a CPU with abacus; expected one with" in outcome.reason
