@@ -99,4 +99,4 @@ def estimate_suite(suite: Suite, location: Location) -> Estimate:
             sums[2] += costs.seconds(stage) * stage.slots
             sums[3] += costs.bytes(stage) / 1e9
     estimates = (GroupEstimate(n, int(s[0]), int(s[1]), round(s[2], 2), round(s[3], 4)) for n, s in groups.items())
-    return Estimate(suite.name, store.name, tuple(estimates), sharing(plan, costs), plan.notes)
+    return Estimate(suite.name, store.name, tuple(estimates), sharing(plan, store), plan.notes)

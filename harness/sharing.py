@@ -9,6 +9,7 @@ from harness.costs import Costs
 from harness.display import duration
 from harness.graph import Ref, missing_stages
 from harness.planning import Plan
+from harness.store import Lost, Store
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,28 @@ class Sharing:
         return f"shared: all lines together {duration(self.together)}, each alone {duration(self.alone)} ({share})"
 
 
-def sharing(plan: Plan, costs: Costs) -> Sharing:
-    """From the plan's rows and the estimated cost of every stage behind them."""
+def sharing(plan: Plan, store: Store) -> Sharing:
+    """From the plan's rows and what every stage behind them cost, where the store has it, or is estimated to cost."""
     rows: dict[tuple[str, ...], list[Ref]] = {}
     for ref in plan.rows:
         row = plan.graph[ref].identity["row"]
         rows.setdefault((row["recipe"], row["setting"], row["rng_seed"]), []).append(ref)
-    seconds = {ref: costs.seconds(stage) * stage.slots for ref, stage in plan.graph.items()}
+    costs = Costs(store)
+    store.prepare(done := {ref for ref in plan.graph if store.has(*ref)})
+    seconds = {
+        ref: stage.slots * (_measured(store, ref) if ref in done else costs.seconds(stage))
+        for ref, stage in plan.graph.items()
+    }
     nothing = dict.fromkeys(plan.graph, False)
 
     def cost(targets: Sequence[Ref]) -> float:
         return sum(seconds[ref] for ref in missing_stages(plan.graph, targets, nothing))
 
     return Sharing(cost(plan.rows), sum(map(cost, rows.values())))
+
+
+def _measured(store: Store, ref: Ref) -> float:
+    try:
+        return float(store.record(*ref)["seconds"])
+    except (Lost, LookupError, TypeError, ValueError):  # told by whoever opens it
+        return 0.0

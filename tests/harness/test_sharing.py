@@ -6,6 +6,8 @@ import pytest
 
 from harness.costs import Costs
 from harness.estimate import estimate_suite
+from harness.gathering import Finished
+from harness.graph import missing_stages
 from harness.planning import make_plan
 from harness.sharing import Sharing, sharing
 from harness.store import Store
@@ -16,7 +18,8 @@ OVERRIDES = ("references=[]", "gallery=0", "rng_seeds=[0, 1]")
 
 
 def test_each_alone_is_the_sum_of_plans_of_one_line(tmp_path: Path) -> None:
-    costs = Costs(Store(tmp_path / "store"))
+    store = Store(tmp_path / "store")
+    costs = Costs(store)
     alone = 0.0
     for recipe in RECIPES:
         others = [f"recipes.{other}=null" for other in RECIPES if other != recipe]
@@ -24,10 +27,16 @@ def test_each_alone_is_the_sum_of_plans_of_one_line(tmp_path: Path) -> None:
             plan = make_plan(load_suite("smoke", (*OVERRIDES, *others, f"rng_seeds=[{rng_seed}]")))
             alone += sum(costs.seconds(stage) for stage in plan.graph.values())
     plan = make_plan(load_suite("smoke", OVERRIDES))
-    found = sharing(plan, costs)
+    found = sharing(plan, store)
     assert found.alone == pytest.approx(alone)
     assert found.together == pytest.approx(sum(costs.seconds(stage) for stage in plan.graph.values()))
     assert found.together < 0.8 * found.alone
+
+
+def test_what_is_done_counts_as_it_was_measured(smoke: Finished) -> None:
+    plan, store = smoke.run.plan, Store(smoke.run.store)
+    rows = missing_stages(plan.graph, plan.rows, dict.fromkeys(plan.graph, False))
+    assert sharing(plan, store).together == pytest.approx(sum(store.record(*ref)["seconds"] for ref in rows))
 
 
 def test_plan_tells(tmp_path: Path) -> None:
