@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-HEARTBEAT_S = 5.0
 TIMEOUT_S = float(os.environ.get("SEEDBED_LEASE_TIMEOUT", "30"))
-"""A holder on another machine is taken for dead after this many seconds without a heartbeat."""
+"""A holder whose process nobody can see, or that is paused, is taken for dead after so many seconds without a sign."""
+HEARTBEAT_S = min(5.0, TIMEOUT_S / 5)
 
 
 class Lease:
@@ -77,8 +77,9 @@ class Lease:
         holder = self._read()
         here = this_process()
         # Where the kernel does not tell start times, only the heartbeat speaks.
-        if holder.get("start") and (holder.get("host"), holder.get("boot")) == (here["host"], here["boot"]):
-            return bool(process_start(int(holder["pid"])) != holder["start"])
+        on_this_machine = (holder.get("host"), holder.get("boot")) == (here["host"], here["boot"])
+        if holder.get("start") and on_this_machine and process_start(int(holder["pid"])) != holder["start"]:
+            return True
         try:
             return time.time() - self._path.stat().st_mtime > self._timeout_s
         except FileNotFoundError:

@@ -147,7 +147,12 @@ class Store:
         return Attempt(key, kind, folder)
 
     def publish(self, attempt: Attempt) -> bool:
-        """Make the attempt the artefact; False when another one was published first (this one is then discarded)."""
+        """Make the attempt the artefact; False when another one was published first (this one is then discarded).
+
+        Raises FileNotFoundError when somebody removed its folder.
+        """
+        if not attempt.folder.is_dir():
+            raise FileNotFoundError(2, "removed while it was filled", str(attempt.folder))
         files = {str(path.relative_to(attempt.folder)): path for path in _files(attempt.folder)}
         digests = {name: _sha256_synced(path) for name, path in sorted(files.items())}
         for name, path in files.items():

@@ -135,6 +135,7 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog) -
             guarded(first.stage.kind, first.mask_folders()),
         ):
             run_together(works)
+        _check_inputs(works, store)
         seconds = (time.perf_counter() - start) / len(works)
         for work in works:
             work.attempt.record.update(_record(work, seconds, memory.bytes))
@@ -146,9 +147,13 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog) -
     except Stopped as error:
         return _ended(works, stages, store, log, "stopped", str(error))
     except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
+        if lost := _lost_meanwhile(works, store):
+            return [replace(one, lost=lost.ref) for one in _ended(works, stages, store, log, "input_lost", str(lost))]
         # What a full disk let through before it failed stays published.
         left = list(stages)[len(outcomes) :]
         status: Status = "out_of_memory" if _is_out_of_gpu_memory(error) else "failed"
+        if any(not work.attempt.folder.exists() for work in works[len(outcomes) :]):
+            status = "worker_died"  # somebody removed what it was writing: it is begun again
         ended = _ended(works[len(outcomes) :], left, store, log, status, _reason(error), traceback.format_exc())
         outcomes += [replace(outcome, is_users=isinstance(error, UserError)) for outcome in ended]
     if done := [outcome for outcome in outcomes if outcome.status == "done"]:
@@ -156,12 +161,28 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog) -
     return outcomes
 
 
+def _check_inputs(works: Sequence[Work], store: Store) -> None:
+    """Raise Lost where an input changed while the stage read it; the hashes of what did not are remembered."""
+    for ref in dict.fromkeys(ref for work in works for ref in work.stage.needs()):
+        store.open(*ref)
+
+
+def _lost_meanwhile(works: Sequence[Work], store: Store) -> Lost | None:
+    """The input for whose damage a stage failed, if there is one."""
+    try:
+        _check_inputs(works, store)
+    except Lost as error:
+        return error
+    return None
+
+
 def _publish(work: Work, lease: Lease, store: Store, seconds: float) -> Outcome:
     """Publish, unless this process was paused past its lease and somebody else has begun the stage anew."""
     if not lease.is_held():
         store.discard(work.attempt)
         return Outcome(work.stage.ref, "busy")
-    store.publish(work.attempt)
+    if not store.publish(work.attempt):
+        return Outcome(work.stage.ref, "busy")
     with suppress(OSError):  # what is left over is for `seedbed store gc`
         store.clean_up(*work.stage.ref)
     return Outcome(work.stage.ref, "done", seconds)

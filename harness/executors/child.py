@@ -80,8 +80,10 @@ def _serve(connection: Connection, parent: int) -> None:
     """Run jobs as they come, in a process group of its own, until the parent is gone."""
     os.setsid()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    import torch  # noqa: F401 - which takes seconds, and starting does not count
+
     with suppress(EOFError, OSError):
-        connection.send("ready")  # starting does not count
+        connection.send("ready")
         while True:
             connection.send(run_job(connection.recv()))
 

@@ -10,20 +10,24 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SEEDBED = ("-m", "harness.cli")
+SERIAL = ("--executor", "serial")
 
 
 class Run:
-    """A serial run on a store, alive until its block ends; `module` is what Python is given to start it."""
+    """A run on a store, alive until its block ends; `module` is what Python is given to start it."""
 
-    def __init__(self, store: Path, module: Sequence[str] = SEEDBED) -> None:
+    def __init__(
+        self, store: Path, module: Sequence[str] = SEEDBED, how: Sequence[str] = SERIAL, **variables: str
+    ) -> None:
         self.store = store
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 — closed when the block ends
         self.process = subprocess.Popen(
-            [sys.executable, *module, "run", "smoke", "--executor", "serial", "--store", str(store)],
+            [sys.executable, *module, "run", "smoke", *how, "--store", str(store)],
             cwd=REPOSITORY,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             start_new_session=True,
+            env={**os.environ, **variables},
         )
 
     def __enter__(self) -> "Run":

@@ -160,6 +160,24 @@ def test_process_start_tells_processes_apart() -> None:
     assert process_start(2**22 + 1) is None
 
 
+def test_a_holder_that_is_paused_here_loses_its_lease_after_the_timeout(tmp_path: Path) -> None:
+    path = tmp_path / "lease.json"
+    path.write_text(json.dumps({**this_process(), "token": "paused"}))
+    assert not Lease(path).acquire(), "its last sign is fresh"
+    os.utime(path, (1, 1))
+    other = Lease(path)
+    assert other.acquire()
+    other.release()
+
+
+def test_an_attempt_that_somebody_removed_is_not_published(store: Store) -> None:
+    attempt = store.attempt("kind", "k")
+    attempt.folder.rmdir()
+    with pytest.raises(FileNotFoundError):
+        store.publish(attempt)
+    assert not store.has("kind", "k")
+
+
 def test_a_holder_that_lost_its_lease_discards_what_it_made(store: Store) -> None:
     """A process that was paused past its lease finds the token of the one that replaced it."""
     attempt = store.attempt("kind", "k")

@@ -225,7 +225,8 @@ def test_a_long_chain_is_blocked_without_end_of_the_stack(tmp_path: Path) -> Non
     assert len(result.blocked) == 2999
 
 
-def test_ray_gives_the_same_table_as_serial(smoke: Finished, tmp_path: Path) -> None:
-    by_ray = run_and_gather(load_suite("smoke"), tmp_path / "store", Workers("ray", slots=2))
+@pytest.mark.parametrize("slots", [1, 4])
+def test_ray_gives_the_same_table_as_serial(slots: int, smoke: Finished, tmp_path: Path) -> None:
+    by_ray = run_and_gather(load_suite("smoke"), tmp_path / "store", Workers("ray", slots))
     assert by_ray.board.holes == 0
     assert results_of(by_ray) == results_of(smoke)

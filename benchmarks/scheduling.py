@@ -1,0 +1,237 @@
+"""How well the ready queue fills slots: 10,000 stages with recorded times, on real Ray (sleeping) and a virtual clock.
+
+Aims: makespan at most 1.10 of the lower bound max(critical path, work / slots), at most 2 ms of the driver's CPU time a
+stage, memory that does not grow. The stages are those of `recorded_stages.csv.gz` (written by `--record SUITE --store
+STORE` from the records of a finished run), as often as it takes; on real Ray their times are divided, so that the whole
+takes two minutes. Writes scheduling.png beside this file.
+Run: python -m benchmarks.scheduling [--stages 10000] [--ray-stages 10000] [--slots 64 512]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import heapq
+import io
+import tempfile
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import ray
+from harness.events import EventLog
+from harness.executors.base import Executor, drive
+from harness.executors.queue import remaining_way
+from harness.executors.ray import Ray
+from harness.graph import Ref, Stage
+from harness.planning import make_plan
+from harness.store import Store
+from harness.suite import load_suite
+from harness.worker import Job, Outcome, resident_bytes
+
+FOLDER = Path(__file__).parent
+RECORDED = FOLDER / "recorded_stages.csv.gz"
+RAY_SLOTS = 8
+RAY_MAKESPAN_S = 120.0
+
+
+def record(suite: str, overrides: Sequence[str], store: Path) -> None:
+    """Write the kind, seconds, threads, bundle and inputs of every stage of a suite that is finished in a store."""
+    graph = make_plan(load_suite(suite, overrides)).graph
+    number = {ref: index for index, ref in enumerate(graph)}
+    with gzip.open(RECORDED, "wt", newline="") as file:
+        writer = csv.writer(file)
+        for ref, stage in graph.items():
+            seconds = Store(store).record(*ref)["seconds"]
+            needs = " ".join(str(number[need]) for need in dict.fromkeys(stage.needs()))
+            writer.writerow([stage.kind, f"{seconds:.4g}", stage.threads, stage.bundle[:8], needs])
+
+
+def recorded(count: int, scale: float = 1.0) -> dict[Ref, Stage]:
+    """The recorded stages, again and again until there are `count`; `runtime["seconds"]` is what each takes."""
+    with gzip.open(RECORDED, "rb") as file:
+        rows = list(csv.reader(io.TextIOWrapper(file)))
+    stages: list[Stage] = []
+    while len(stages) < count:
+        offset = len(stages)
+        for kind, seconds, threads, bundle, needs in rows[: count - offset]:
+            inputs = {"inputs": tuple(stages[offset + int(need)].ref for need in needs.split())}
+            stages.append(
+                Stage(
+                    kind,
+                    {"n": len(stages)},
+                    inputs,
+                    {"seconds": float(seconds) * scale},
+                    label=str(len(stages)),
+                    threads=int(threads),
+                    bundle=f"{bundle} {offset}" if bundle else "",
+                )
+            )
+    return {stage.ref: stage for stage in stages}
+
+
+def seconds_of(stage: Stage) -> float:
+    """What a stage takes; here estimates are exact."""
+    return float(stage.runtime["seconds"])
+
+
+class Virtual(Executor):
+    """Slots on a clock that jumps from one end of a job to the next."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots, self.now = slots, 0.0
+        self.busy: list[tuple[float, int]] = []
+        self._free = slots
+        self._waiting: deque[Job] = deque()
+        self._running: list[tuple[float, int, Job]] = []
+        self._count = 0
+
+    def submit(self, job: Job) -> None:
+        """Begin it, or keep it until there is room."""
+        self._waiting.append(job)
+        self._begin()
+
+    def wait(self) -> list[Outcome]:
+        """The next end."""
+        if not self._running:
+            return []
+        self.now, _, job = heapq.heappop(self._running)
+        self._free += int(job.wants["threads"])
+        self._begin()
+        self.busy.append((self.now, self.slots - self._free))
+        return [Outcome(stage.ref, "done") for stage in job.stages]
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+    def _begin(self) -> None:
+        while self._waiting and self._waiting[0].wants["threads"] <= self._free:
+            job = self._waiting.popleft()
+            self._free -= int(job.wants["threads"])
+            self._count += 1
+            heapq.heappush(self._running, (self.now + sum(map(seconds_of, job.stages)), self._count, job))
+
+
+class Sleeping(Ray):
+    """Real Ray tasks that sleep as long as their stages took."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__(slots)
+        self._run = ray.remote(max_retries=0, num_returns=1)(_sleep)
+        self.busy: list[tuple[float, int]] = []
+        self.memory: list[int] = []
+        self._start = time.perf_counter()
+
+    def wait(self) -> list[Outcome]:
+        """As Ray's, with a look at how much is under way."""
+        outcomes = super().wait()
+        under_way = sum(int(job.wants["threads"]) for job in self._jobs.values())
+        self.busy.append((time.perf_counter() - self._start, min(self.slots, under_way)))
+        self.memory.append(resident_bytes())
+        return outcomes
+
+
+def _sleep(job: Job) -> list[Outcome]:
+    time.sleep(sum(float(stage.runtime["seconds"]) for stage in job.stages))
+    return [Outcome(stage.ref, "done") for stage in job.stages]
+
+
+@dataclass
+class Measured:
+    """One way of running the stages."""
+
+    name: str
+    stages: int
+    makespan_s: float
+    bound_s: float
+    driver_ms: float
+    """Of the driver's CPU time, a stage."""
+    busy: list[tuple[float, int]] = field(repr=False)
+    slots: int
+
+    def to_text(self) -> str:
+        """One line."""
+        ratio = self.makespan_s / self.bound_s
+        return (
+            f"{self.name}: {self.stages} stages in {self.makespan_s:.1f} s, {ratio:.3f} of the lower bound, "
+            f"{self.driver_ms:.2f} ms of driver CPU a stage"
+        )
+
+
+def bound(stages: Mapping[Ref, Stage], slots: int) -> float:
+    """max(critical path, work / slots), in seconds."""
+    dependants: dict[Ref, list[Ref]] = {ref: [] for ref in stages}
+    for ref, stage in stages.items():
+        for need in stage.needs():
+            dependants[need].append(ref)
+    way = remaining_way(stages, dependants, seconds_of)
+    work = sum(seconds_of(stage) * min(stage.threads, slots) for stage in stages.values())
+    return max(max(way.values()), work / slots)
+
+
+def measure(name: str, stages: Mapping[Ref, Stage], executor: Any, folder: Path) -> Measured:
+    """Drive the stages, and look at the clocks."""
+    start, cpu = time.perf_counter(), time.process_time()
+    result = drive(stages, executor, folder, EventLog(folder / "log.jsonl"), seconds_of)
+    assert not result.failures
+    makespan = executor.now if isinstance(executor, Virtual) else time.perf_counter() - start
+    driver_ms = 1000 * (time.process_time() - cpu) / len(stages)
+    lower = bound(stages, executor.slots)
+    return Measured(name, len(stages), makespan, lower, driver_ms, executor.busy, executor.slots)
+
+
+def plot(found: Sequence[Measured], path: Path) -> None:
+    """The share of busy slots over the run's time, a curve each."""
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    for one in found:
+        ratio = one.makespan_s / one.bound_s
+        times = [t / one.makespan_s for t, _ in one.busy]
+        label = f"{one.name}: {ratio:.3f} × bound, {one.driver_ms:.2f} ms a stage"
+        axes.step(times, [100 * n / one.slots for _, n in one.busy], where="post", label=label, linewidth=0.8)
+    axes.set(xlabel="time, of the makespan", ylabel="busy slots (%)", ylim=(0, 105), xlim=(0, 1))
+    axes.set_title(f"{found[0].stages:,} stages with recorded times")
+    axes.legend(loc="lower left")
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Measure, print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stages", type=int, default=10_000)
+    parser.add_argument("--ray-stages", type=int, default=10_000, help="0: no real Ray")
+    parser.add_argument("--slots", type=int, nargs="*", default=[64, 512])
+    parser.add_argument("--record", metavar="SUITE")
+    parser.add_argument("--set", action="append", default=[], help="of the suite that is recorded")
+    parser.add_argument("--store", type=Path, default=Path("runs"))
+    options = parser.parse_args()
+    if options.record:
+        record(options.record, options.set, options.store)
+        return
+    found: list[Measured] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if options.ray_stages:
+            at_full = recorded(options.ray_stages)
+            scale = RAY_MAKESPAN_S / bound(at_full, RAY_SLOTS)
+            executor = Sleeping(RAY_SLOTS)
+            try:
+                stages = recorded(options.ray_stages, scale)
+                found.append(measure(f"Ray, {RAY_SLOTS} slots", stages, executor, folder))
+                tenths = executor.memory[:: max(1, len(executor.memory) // 10)]
+                print("driver memory (MB):", *(f"{size / 1e6:.0f}" for size in tenths))
+            finally:
+                executor.close()
+        for slots in options.slots:
+            found.append(measure(f"virtual clock, {slots} slots", recorded(options.stages), Virtual(slots), folder))
+    for one in found:
+        print(one.to_text())
+    plot(found, FOLDER / "scheduling.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""What can happen to a run on Ray: each fault strikes a running one, and tells what it did."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.events import EventReader, latest_log
+from tests.chaos.runs import Run
+
+LEASE_TIMEOUT_S = 3.0
+
+
+@dataclass
+class Scene:
+    """What a fault may reach: the run, its store, and the disk that the store lies on, if it is one of its own."""
+
+    run: Run
+    rng: random.Random
+    disk: Path | None = None
+    later: list[threading.Timer] = field(default_factory=list)
+
+    def running(self) -> list[dict[str, object]]:
+        """The `started` events of jobs that have not ended."""
+        log = latest_log(self.run.store)
+        events = list(EventReader(log).new()) if log else []
+        begun: dict[str, dict[str, object]] = {}
+        for event in events:
+            for key in event.get("stages", ()):
+                if event["event"] == "started":
+                    begun[key] = event
+                elif event["event"] != "progress":
+                    begun.pop(key, None)
+        return list({id(event): event for event in begun.values()}.values())
+
+
+class Fault(ABC):
+    """Something that goes wrong."""
+
+    @abstractmethod
+    def strike(self, scene: Scene) -> str:
+        """Do it; what was done, or nothing where there was nothing to do it to."""
+
+
+class KillDriver(Fault):
+    """The process that drives the run, with all of its group."""
+
+    def strike(self, scene: Scene) -> str:
+        scene.run.kill()
+        return "driver killed"
+
+
+class KillWorker(Fault):
+    """A process that runs a stage."""
+
+    def strike(self, scene: Scene) -> str:
+        return _signal(scene, signal.SIGKILL, "killed")
+
+
+class KillRaylet(Fault):
+    """What starts and watches the workers of this node."""
+
+    def strike(self, scene: Scene) -> str:
+        for pid in descendants(scene.run.process.pid):
+            if _command(pid).endswith("raylet"):
+                os.kill(pid, signal.SIGKILL)
+                return "raylet killed"
+        return ""
+
+
+class PauseHolder(Fault):
+    """A worker stops past its lease, and goes on as if nothing had happened."""
+
+    def strike(self, scene: Scene) -> str:
+        running = scene.running()
+        if not running:
+            return ""
+        pid = int(str(scene.rng.choice(running)["pid"]))
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            timer = threading.Timer(3 * LEASE_TIMEOUT_S, _continue, [pid])
+            timer.start()
+            scene.later.append(timer)
+            return "worker paused"
+        return ""
+
+
+class FillDisk(Fault):
+    """No room for two seconds."""
+
+    def strike(self, scene: Scene) -> str:
+        if scene.disk is None:
+            return ""
+        ballast = scene.disk / "ballast"
+        with suppress(OSError), ballast.open("wb") as file:
+            while True:
+                file.write(bytes(1 << 20))
+                file.flush()
+        timer = threading.Timer(2, ballast.unlink, [True])
+        timer.start()
+        scene.later.append(timer)
+        return "disk full"
+
+
+class Corrupt(Fault):
+    """A published file is not any more what it was."""
+
+    def strike(self, scene: Scene) -> str:
+        published = sorted(scene.run.store.glob("*/*/done.json"))
+        if not published:
+            return ""
+        done = scene.rng.choice(published)
+        with suppress(OSError, ValueError):
+            record = json.loads(done.read_text())
+            path = done.parent / record["attempt"] / scene.rng.choice(sorted(record["files"]))
+            content = bytearray(path.read_bytes())
+            content[scene.rng.randrange(len(content))] ^= 0xFF
+            other = path.with_name(".other")
+            other.write_bytes(content)
+            other.replace(path)
+            return f"{record['kind']} corrupted"
+        return ""
+
+
+class DeleteAttempt(Fault):
+    """The folder that a stage is filling disappears."""
+
+    def strike(self, scene: Scene) -> str:
+        filling = [path for path in scene.run.store.glob("*/*/attempt-*") if not (path.parent / "done.json").exists()]
+        if not filling:
+            return ""
+        chosen = scene.rng.choice(sorted(filling))
+        shutil.rmtree(chosen, ignore_errors=True)
+        return f"folder of {chosen.parent.parent.name} deleted"
+
+
+FAULTS: tuple[Fault, ...] = (
+    KillWorker(),
+    KillDriver(),
+    Corrupt(),
+    DeleteAttempt(),
+    FillDisk(),
+    PauseHolder(),
+    KillRaylet(),
+)
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below one."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found[1:]
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+    except OSError:
+        return ""
+
+
+def _signal(scene: Scene, number: signal.Signals, what: str) -> str:
+    running = scene.running()
+    if running:
+        with suppress(ProcessLookupError):
+            os.kill(int(str(scene.rng.choice(running)["pid"])), number)
+            return f"worker {what}"
+    return ""
+
+
+def _continue(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+
+
+def wait_for(scene: Scene, seconds: float) -> None:
+    """So many seconds after its first stage began, or until it ends."""
+    deadline = None
+    while scene.run.process.poll() is None:
+        if deadline is None and scene.running():
+            deadline = time.monotonic() + seconds
+        if deadline is not None and time.monotonic() >= deadline:
+            return
+        time.sleep(0.02)
