@@ -24,6 +24,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import ray
+
 from harness.events import EventLog
 from harness.executors.base import Executor, drive
 from harness.executors.queue import remaining_way

@@ -108,7 +108,7 @@ wait_for() {
             kill -0 "$step" 2>/dev/null || fail "a node ended before all had joined; its reason stands above" 1
         done
         ((SECONDS < until)) || fail "$found of $wanted nodes joined within ${SEEDBED_JOIN_S:-300} s" 1
-        sleep 1
+        sleep 0.5
         found=$(port_is_open && joined || echo 0)
     done
 }
