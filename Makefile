@@ -28,9 +28,11 @@ bench: $(READY)
 fuzz: $(READY)
 	SEEDBED_FUZZ_CASES=$${SEEDBED_FUZZ_CASES:-2000} $(BIN)/python -m pytest -q tests/fuzz --timeout 1200
 
-# `seedbed run smoke` killed ten times alone, and ten times beside a second run; `make test` kills it once each.
+# `seedbed run smoke` killed ten times alone and ten times beside a second run, fifty rounds of all kinds of faults on
+# Ray, and a node that dies; `make test` does a little of it.
 chaos: $(READY)
-	SEEDBED_CHAOS_KILLS=$${SEEDBED_CHAOS_KILLS:-10} $(BIN)/python -m pytest -q tests/chaos --timeout 3600
+	SEEDBED_CHAOS_KILLS=$${SEEDBED_CHAOS_KILLS:-10} SEEDBED_CHAOS_ROUNDS=$${SEEDBED_CHAOS_ROUNDS:-50} \
+		$(BIN)/python -m pytest -q tests/chaos tests/harness/executors/test_nodes.py --timeout 7200
 
 # torch and torchvision come through pip: whichever build (CPU or CUDA) pip is set up to find.
 $(READY): pyproject.toml constraints.txt

@@ -18,6 +18,7 @@ from methods.base import FeatureBank, PseudoLabelled
 from methods.features import Computed, StoredFeatures, compute, write_shard
 from methods.networks.backbones import build
 from methods.segmenters.deeplab import LEVELS, DeepLab, DeepLabOptions
+from methods.sharing import ALONE
 from results.metrics.counts import Counts, count
 from results.metrics.miou import mean_iou
 from settings.datasets.scenes import Scenes
@@ -30,6 +31,7 @@ class Context:
     device = "cpu"
     precision = "float32"
     rng_seed = 0
+    share = ALONE
 
     def __init__(self, folder: Path) -> None:
         self.checkpoint_folder = folder

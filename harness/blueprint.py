@@ -96,12 +96,15 @@ class Blueprint:
         offers = ((source.name, source.offer) for source in self._sources.values())
         return tuple(f"setting {name}: {offer.describe()}" for name, offer in offers if offer and offer.extra)
 
-    def add(self, kind: str, identity: Mapping[str, Any], *, threads: int | None = None, **rest: Any) -> Ref:
+    def add(
+        self, kind: str, identity: Mapping[str, Any], *, threads: int | None = None, processes: int = 1, **rest: Any
+    ) -> Ref:
         """Put a stage into the graph, once."""
         compute = self.suite.compute
         if threads is not None:
-            identity = {**identity, "numerics": numerics(compute, threads)}
-        stage = pinned(Stage(kind, identity, threads=threads or 1, demand=self.suite.demand_of(kind), **rest))
+            identity = {**identity, "numerics": numerics(compute, threads, processes)}
+        demand = self.suite.demand_of(kind)
+        stage = pinned(Stage(kind, identity, threads=threads or 1, processes=processes, demand=demand, **rest))
         self.graph.setdefault(stage.ref, stage)
         return stage.ref
 

@@ -14,6 +14,7 @@ from harness.offered import kept_of
 from harness.parts import build_component
 from harness.store import Artefact, Attempt, Store
 from methods.base import BackboneOptions
+from methods.sharing import ALONE, Share
 from settings.dataset import Dataset
 from settings.records import Photo, WeakSet
 from settings.setting import Offer
@@ -38,6 +39,7 @@ class Context:
     report: Progress = field(repr=False)
     stop_asked: Callable[[], bool] = field(default=lambda: False, repr=False)
     halvings: int = 0
+    share: Share = ALONE
 
     def progress(self, done: int, total: int, unit: str, **values: float) -> None:
         """Report that `done` of `total` units are finished."""

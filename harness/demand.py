@@ -25,7 +25,7 @@ RESERVED = ("threads", "gpus", "memory")
 
 @dataclass(frozen=True)
 class Demand:
-    """What a stage asks for; `gpus` None: one where the stage computes on a GPU, else none."""
+    """What a stage asks for; `gpus` None: one for each of its processes that computes on a GPU, else none."""
 
     gpus: float | None = None
     memory_bytes: int = 0
@@ -38,9 +38,9 @@ class Demand:
         """What `dataclasses.asdict` made of one."""
         return cls(**{**content, "custom": tuple((str(name), float(value)) for name, value in content["custom"])})
 
-    def wants(self, threads: int, device: str) -> Wants:
-        """All of it; resources of which nothing is asked are left out."""
-        gpus = float(device == "cuda") if self.gpus is None else self.gpus
+    def wants(self, threads: int, on_gpu: int) -> Wants:
+        """All of it, for so many threads and processes on a GPU; resources of which nothing is asked are left out."""
+        gpus = float(on_gpu) if self.gpus is None else self.gpus * max(on_gpu, 1)
         asked = {"threads": float(threads), "gpus": gpus, "memory": float(self.memory_bytes), **dict(self.custom)}
         return {name: value for name, value in asked.items() if value}
 

@@ -59,7 +59,7 @@ class State:
 
     def seconds_left(self, now: float | None = None) -> float:
         """From the estimated cost of what is not finished, at the pace of this run so far (until `now`)."""
-        work = {key: self.costs.seconds(stage) * stage.threads for key, stage in self.stages.items()}
+        work = {key: self.costs.seconds(stage) * stage.slots for key, stage in self.stages.items()}
         ended = sum(work[key] for key in self.finished | set(self.failed) if key in work)
         under_way = sum(work[key] * self._fraction(key) for key in self.running if key in work)
         left = max(0.0, sum(work.values()) - ended - under_way)

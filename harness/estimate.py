@@ -93,7 +93,7 @@ def estimate_suite(suite: Suite, store_path: Path) -> Estimate:
         sums[0] += 1
         if ref in missing:
             sums[1] += 1
-            sums[2] += costs.seconds(stage) * stage.threads
+            sums[2] += costs.seconds(stage) * stage.slots
             sums[3] += costs.bytes(stage) / 1e9
     estimates = (GroupEstimate(n, int(s[0]), int(s[1]), round(s[2], 2), round(s[3], 4)) for n, s in groups.items())
     return Estimate(suite.name, str(store.root), tuple(estimates), sharing(plan, costs), plan.notes)

@@ -43,6 +43,9 @@ class Stage:
     """Stages of one group are shown as one line: `features`, `cam · fit`."""
     photos: int = 0
     threads: int = 1
+    """Compute threads of each process."""
+    processes: int = 1
+    """How many processes train it together."""
     bundle: str = ""
     """Stages of one bundle that are ready together run as one job, because they share work."""
     demand: Demand = field(default_factory=Demand)
@@ -58,6 +61,11 @@ class Stage:
         return hash(self.key)
 
     @property
+    def slots(self) -> int:
+        """Compute threads of all its processes."""
+        return self.threads * self.processes
+
+    @property
     def ref(self) -> Ref:
         """Kind and key."""
         return Ref(self.kind, self.key)
@@ -69,7 +77,7 @@ class Stage:
 
     def wants(self) -> Wants:
         """What must be free so that it can run."""
-        return self.demand.wants(self.threads, self.device)
+        return self.demand.wants(self.slots, self.processes if self.device == "cuda" else 0)
 
     def needs(self) -> Iterator[Ref]:
         """All inputs."""

@@ -45,7 +45,9 @@ class Lineage:
         """The part of a row that tells supervision, cost and provenance."""
         ledger = self.ledger()
         seconds = [record["seconds"] for record in self.records.values()]
-        on_gpu = [record["seconds"] for record in self.records.values() if record["device"] == "cuda"]
+        on_gpu = [
+            record["seconds"] * record.get("gpus", 1) for record in self.records.values() if record["device"] == "cuda"
+        ]
         return {
             "labels_read": _distinct(ledger, "train", "image_labels"),
             "masks_scored": _distinct(ledger, "score"),
@@ -54,7 +56,20 @@ class Lineage:
             "seconds": round(sum(seconds), 3),
             "gpu_seconds": round(sum(on_gpu), 3),
             "peak_memory_bytes": max((record["peak_memory_bytes"] for record in self.records.values()), default=0),
+            **self._processes(),
             "provenance": json.dumps(provenance(), sort_keys=True),
+        }
+
+    def _processes(self) -> dict[str, Any]:
+        """How many processes trained the networks that a row comes from, and how they did batch norm."""
+        numerics = [record.get("identity", {}).get("numerics", {}) for record in self.records.values()]
+        together = [each for each in numerics if each.get("train_processes", 1) > 1]
+        if not together:
+            return {}
+        synchronised = all(each["sync_batch_norm"] for each in together)
+        return {
+            "train_processes": max(each["train_processes"] for each in together),
+            "batch_norm": "synchronised" if synchronised else "per process",
         }
 
 

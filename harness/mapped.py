@@ -11,7 +11,9 @@ from harness.graph import Ref
 from harness.held_out import held_out_ids
 from harness.parts import Parts, files_identity
 from harness.source import Source, once
+from harness.suite import Compute
 from methods.base import TrainingMode
+from methods.sharing import least_items, too_few
 from settings.hashing import shared_cache
 from settings.records import Photo, fingerprint
 
@@ -71,7 +73,8 @@ class MappedLine:
         **told: bool,
     ) -> Ref:
         """A stage that trains a component on the photos of the setting, less those that are left out."""
-        suite = self.blueprint.suite
+        compute, photos = self.blueprint.suite.compute, len(self.source.photos) - len(left_out)
+        _check_batch(compute, component, photos, self.recipe)
         identity = {
             "component": component,
             "training_mode": self.mode,
@@ -85,12 +88,13 @@ class MappedLine:
         return self.blueprint.add(
             kind,
             identity,
-            threads=suite.compute.training_threads,
+            threads=compute.training_threads,
+            processes=compute.train_processes,
             inputs=inputs,
             runtime={**self.source.runtime, "recipe": self.recipe, **told},
             label=self.label_of(group.rsplit(" · ", 1)[-1]),
             group=group,
-            photos=len(self.source.photos) - len(left_out),
+            photos=photos,
         )
 
     def _weight_files(self, role: str) -> dict[str, list[str]]:
@@ -177,3 +181,11 @@ class MappedLine:
         every = range(len(self.source.shards))
         others = self.blueprint.features(self.source, localizer.reference_features(), backbone, every)
         return tuple(dict.fromkeys((*own, *others)))
+
+
+def _check_batch(compute: Compute, component: Mapping[str, Any], photos: int, recipe: str) -> None:
+    """A batch has something for each of the processes that train together; UserError where it has not."""
+    batch = min(photos, (component["options"].get("training") or {}).get("batch", photos))
+    if batch < least_items(compute.train_processes, compute.sync_batch_norm):
+        what = f"a batch of {batch} ({recipe}, {component['name']})"
+        raise too_few("compute.train_processes", compute.train_processes, compute.sync_batch_norm, what)

@@ -18,11 +18,15 @@ def resolve_device(wanted: str) -> str:
     return "cuda" if Path("/dev/nvidiactl").exists() and not hidden else "cpu"
 
 
-def numerics(compute: Compute, threads: int) -> dict[str, Any]:
-    """The part of a key that names the arithmetic: device kind, CPU class, precision, memory format, threads."""
+def numerics(compute: Compute, threads: int, processes: int = 1) -> dict[str, Any]:
+    """The part of a key that names the arithmetic: device kind, CPU class, precision, memory format, threads.
+
+    Several processes are named too, and how they do batch norm; one goes without saying.
+    """
     device = resolve_device(compute.device)
     where = {"cpu": cpu_class(), "threads": threads} if device == "cpu" else {}
-    return {"device": device, "precision": compute.precision, "memory_format": "channels_last", **where}
+    many = {"train_processes": processes, "sync_batch_norm": compute.sync_batch_norm} if processes > 1 else {}
+    return {"device": device, "precision": compute.precision, "memory_format": "channels_last", **where, **many}
 
 
 def usable_cores() -> int:

@@ -90,7 +90,7 @@ def pace_of(events: Sequence[Mapping[str, Any]], stages: Mapping[str, Stage], st
     lanes = Slots(state.slots)
     for event in events:
         _lay(lanes, event, stages)
-    jobs = {stages[key].bundle or key: stages[key].threads for key in state.running}
+    jobs = {stages[key].bundle or key: stages[key].slots for key in state.running}
     shares = [min(1.0, spent / max(now - began, 1e-9)) for spent in lanes.until(now)]
     ended = state.finished | set(state.failed)
     left = [stage for key, stage in stages.items() if key not in ended and key not in state.running]

@@ -14,7 +14,7 @@ from harness.pictures import Pictures
 from harness.plugins import with_plugins
 from harness.scored import Scored
 from harness.skipping import Skipped, possible_parts
-from harness.suite import Suite
+from harness.suite import Compute, Suite
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,16 @@ def make_plan(suite: Suite) -> Plan:
         tuple(pictures),
         tuple(diagnostics),
         unscored,
-        (*blueprint.notes(), *skipped.notes()),
+        (*blueprint.notes(), *_training_notes(suite.compute), *skipped.notes()),
     )
+
+
+def _training_notes(compute: Compute) -> tuple[str, ...]:
+    """What is to be known of networks that several processes trained."""
+    if compute.train_processes == 1:
+        return ()
+    norm = "over the whole batch" if compute.sync_batch_norm else "by each process for itself, unlike one process"
+    return (f"each network is trained by {compute.train_processes} processes, batch norm {norm}",)
 
 
 def _with_masks_revealed(parts: Mapping[str, Parts], blueprint: Blueprint, skipped: Skipped) -> dict[str, Parts]:

@@ -33,7 +33,7 @@ def sharing(plan: Plan, costs: Costs) -> Sharing:
     for ref in plan.rows:
         row = plan.graph[ref].identity["row"]
         rows.setdefault((row["recipe"], row["setting"], row["rng_seed"]), []).append(ref)
-    seconds = {ref: costs.seconds(stage) * stage.threads for ref, stage in plan.graph.items()}
+    seconds = {ref: costs.seconds(stage) * stage.slots for ref, stage in plan.graph.items()}
     nothing = dict.fromkeys(plan.graph, False)
 
     def cost(targets: Sequence[Ref]) -> float:

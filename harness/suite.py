@@ -68,6 +68,15 @@ class Compute(Options):
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: int = Field(1, ge=1, le=256, description="compute threads of a stage, whichever executor runs it")
     training_threads: int = Field(1, ge=1, le=256, description="the same for stages that train")
+    train_processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="processes that train one stage together, each with training_threads, on its own GPU",
+    )
+    sync_batch_norm: bool = Field(
+        True, description="batch norm over the whole batch, as one process has it; false: each process by itself"
+    )
 
 
 class Suite(Options):

@@ -22,10 +22,13 @@ from harness.events import EventLog
 from harness.graph import Ref, Stage
 from harness.lease import Lease
 from harness.plugins import DATA, named_components, plugins_of
+from harness.processes import in_processes
 from harness.provenance import modules_imported_by, sources_of
 from harness.stages import run_together
-from harness.store import Lost, Store, write_json
+from harness.store import Attempt, Lost, Store, write_json
+from harness.team import Launch, RankDied, RankFailed, train_together
 from methods.base import Stopped
+from methods.sharing import ALONE, Share
 from settings.discovery import Registry
 from settings.errors import UserError
 from settings.guard import guarded
@@ -87,13 +90,16 @@ class Job:
         return [tuple(stages) for _, stages in grouped]
 
 
-def run_job(job: Job) -> list[Outcome]:
-    """Run the stages that nobody has published yet; never raises for what goes wrong inside a stage."""
+def run_job(job: Job, launch: Launch = in_processes) -> list[Outcome]:
+    """Run the stages that nobody has published yet; never raises for what goes wrong inside a stage.
+
+    `launch` starts the processes of a stage that several train together.
+    """
     store, log = Store(job.store), EventLog(job.log)
-    return [outcome for part in job.parts() for outcome in _run_part(job, part, store, log)]
+    return [outcome for part in job.parts() for outcome in _run_part(job, part, store, log, launch)]
 
 
-def _run_part(job: Job, stages: Sequence[Stage], store: Store, log: EventLog) -> list[Outcome]:
+def _run_part(job: Job, stages: Sequence[Stage], store: Store, log: EventLog, launch: Launch) -> list[Outcome]:
     if log.is_stopping():
         return [Outcome(stage.ref, "stopped") for stage in stages]
     outcomes: list[Outcome] = []
@@ -104,7 +110,7 @@ def _run_part(job: Job, stages: Sequence[Stage], store: Store, log: EventLog) ->
             try:
                 mine_or_done = store.has(*stage.ref) or lease.acquire()
             except OSError as error:  # a full disk has no room for a lease either
-                outcomes += _ended((), (stage,), store, log, "failed", _reason(error), traceback.format_exc())
+                outcomes += _ended((), (stage,), store, log, "failed", reason_of(error), traceback.format_exc())
                 continue
             if not mine_or_done:
                 outcomes.append(Outcome(stage.ref, "busy"))
@@ -115,10 +121,10 @@ def _run_part(job: Job, stages: Sequence[Stage], store: Store, log: EventLog) ->
                 outcomes.append(Outcome(stage.ref, "done"))
             else:
                 mine[stage] = lease
-        return outcomes + (_run(job, mine, store, log) if mine else [])
+        return outcomes + (_run(job, mine, store, log, launch) if mine else [])
 
 
-def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog) -> list[Outcome]:
+def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog, launch: Launch) -> list[Outcome]:
     keys = [stage.key for stage in stages]
     start = time.perf_counter()
     log.write("started", stages=keys, pid=os.getpid())
@@ -126,19 +132,22 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog) -
     outcomes: list[Outcome] = []
     try:
         for stage in stages:
-            works.append(_work(stage, store, log, keys, job.halvings))
+            works.append(opened(stage, store, log, keys, store.attempt(*stage.ref), halvings=job.halvings))
         first = works[0]
         with (
             plugged_in(plugins_of(stages)),
             PeakMemory() as memory,
-            _compute(first.stage, job.gpu),
+            compute(first.stage, job.gpu),
             guarded(first.stage.kind, first.mask_folders()),
         ):
-            run_together(works)
+            if first.stage.processes > 1:
+                memory.others = train_together(first, log.path, launch)
+            else:
+                run_together(works)
         _check_inputs(works, store)
         seconds = (time.perf_counter() - start) / len(works)
         for work in works:
-            work.attempt.record.update(_record(work, seconds, memory.bytes))
+            work.attempt.record.update(_record(work, seconds, memory.bytes + memory.others))
         for work in works:
             outcomes.append(_publish(work, stages[work.stage], store, seconds))
     except Lost as error:
@@ -146,6 +155,8 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog) -
         return [replace(outcome, lost=error.ref) for outcome in ended]
     except Stopped as error:
         return _ended(works, stages, store, log, "stopped", str(error))
+    except RankDied as error:
+        return _ended(works, stages, store, log, "worker_died", str(error))
     except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
         if lost := _lost_meanwhile(works, store):
             return [replace(one, lost=lost.ref) for one in _ended(works, stages, store, log, "input_lost", str(lost))]
@@ -154,8 +165,10 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog) -
         status: Status = "out_of_memory" if _is_out_of_gpu_memory(error) else "failed"
         if any(not work.attempt.folder.exists() for work in works[len(outcomes) :]):
             status = "worker_died"  # somebody removed what it was writing: it is begun again
-        ended = _ended(works[len(outcomes) :], left, store, log, status, _reason(error), traceback.format_exc())
-        outcomes += [replace(outcome, is_users=isinstance(error, UserError)) for outcome in ended]
+        trace = error.trace if isinstance(error, RankFailed) else traceback.format_exc()
+        ended = _ended(works[len(outcomes) :], left, store, log, status, reason_of(error), trace)
+        is_users = error.is_users if isinstance(error, RankFailed) else isinstance(error, UserError)
+        outcomes += [replace(outcome, is_users=is_users) for outcome in ended]
     if done := [outcome for outcome in outcomes if outcome.status == "done"]:
         log.write("finished", stages=[one.ref.key for one in done], seconds=round(seconds * len(done), 3))
     return outcomes
@@ -189,10 +202,14 @@ def _publish(work: Work, lease: Lease, store: Store, seconds: float) -> Outcome:
 
 
 def run_openly(stage: Stage, store: Store) -> None:
-    """Run one stage from its beginning, without catching its errors, publishing it or leaving anything: to debug."""
-    work = _work(stage, store, EventLog(store.root / "events" / "single.jsonl"), [stage.key])
+    """Run one stage from its beginning, without catching its errors, publishing it or leaving anything: to debug.
+
+    What several processes would train, this one trains alone.
+    """
+    log = EventLog(store.root / "events" / "single.jsonl")
+    work = opened(stage, store, log, [stage.key], store.attempt(*stage.ref))
     try:
-        with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), _compute(stage):
+        with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), compute(stage):
             context = replace(work.context, checkpoint_folder=Path(checkpoints))
             with guarded(stage.kind, work.mask_folders()):
                 run_together([replace(work, context=context)])
@@ -200,7 +217,19 @@ def run_openly(stage: Stage, store: Store) -> None:
         store.discard(work.attempt)
 
 
-def _work(stage: Stage, store: Store, log: EventLog, keys: list[str], halvings: int = 0) -> Work:
+def opened(
+    stage: Stage,
+    store: Store,
+    log: EventLog,
+    keys: list[str],
+    attempt: Attempt,
+    share: Share = ALONE,
+    halvings: int = 0,
+) -> Work:
+    """A stage with its inputs opened and its surroundings; of several processes the first alone tells of progress.
+
+    Raises Lost for an input that cannot be used.
+    """
     inputs = {role: tuple(store.open(*ref) for ref in refs) for role, refs in stage.inputs.items()}
     numerics = stage.identity.get("numerics", {})
     context = Context(
@@ -208,11 +237,14 @@ def _work(stage: Stage, store: Store, log: EventLog, keys: list[str], halvings: 
         precision=numerics.get("precision", "float32"),
         rng_seed=stage.identity.get("rng_seed", 0),
         checkpoint_folder=store.checkpoint_folder(*stage.ref),
-        report=lambda done, total, unit, values: log.progress(keys, done, total, unit, values),
+        report=lambda done, total, unit, values: (
+            log.progress(keys, done, total, unit, values) if share.is_first else None
+        ),
+        share=share,
         stop_asked=log.is_stopping,
         halvings=halvings,
     )
-    return Work(stage, inputs, store.attempt(*stage.ref), context, store)
+    return Work(stage, inputs, attempt, context, store)
 
 
 def _record(work: Work, seconds: float, peak_memory: int) -> dict[str, Any]:
@@ -269,9 +301,10 @@ def _ended(
     return [Outcome(stage.ref, status, reason=reason) for stage in stages]
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """One line: what went wrong, and for what is not the user's mistake the kind of error."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, UserError | RankFailed) else f"{type(error).__name__}: {text}"
 
 
 def _is_out_of_gpu_memory(error: Exception) -> bool:
@@ -280,7 +313,7 @@ def _is_out_of_gpu_memory(error: Exception) -> bool:
 
 
 @contextmanager
-def _compute(stage: Stage, gpu: int | None = None) -> Iterator[None]:
+def compute(stage: Stage, gpu: int | None = None) -> Iterator[None]:
     """The stage's threads and GPU, and torch's arithmetic for it; afterwards the process is as it was."""
     import torch
 
@@ -305,6 +338,8 @@ class PeakMemory:
 
     def __init__(self) -> None:
         self.bytes = 0
+        self.others = 0
+        """Bytes of the processes that this one started."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 

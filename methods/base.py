@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, model_validator
 
+from methods.sharing import Share
 from settings.options import Options
 from settings.records import LabelSpace, Mask, Photo, WeakSet
 
@@ -98,6 +99,8 @@ class StageContext(Protocol):
     precision: Literal["float32", "bfloat16"]
     rng_seed: int
     checkpoint_folder: Path
+    share: Share
+    """Which of the processes that train together this is; usually the only one."""
 
     def progress(self, done: int, total: int, unit: str, **values: float) -> None:
         """Report that `done` of `total` units are finished, with what is worth showing beside."""

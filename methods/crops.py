@@ -10,6 +10,16 @@ from settings.images import resize
 from settings.records import UNKNOWN, Image, Mask
 
 
+class Place(NamedTuple):
+    """A crop that was drawn: the size that the photo takes (pixels), whether it is mirrored, the crop's corner."""
+
+    height: int
+    width: int
+    mirrored: bool
+    top: int
+    left: int
+
+
 class Crops(NamedTuple):
     """How crops are drawn: their side, the range of the random factor that resizes a photo before, what surrounds it.
 
@@ -22,13 +32,23 @@ class Crops(NamedTuple):
 
     def draw(self, image: Image, mask_HW: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
         """A resized photo with its mask, mirrored half the time, cut to (side, side); all randomness is `rng`'s."""
+        return self.cut(image, mask_HW, self.place((mask_HW.shape[0], mask_HW.shape[1]), rng))
+
+    def place(self, size: tuple[int, int], rng: np.random.Generator) -> Place:
+        """The random half of it: what becomes of a photo of `size` (height, width)."""
         factor = rng.uniform(*self.scales)
-        height, width = (max(1, round(length * factor)) for length in mask_HW.shape)
-        image, mask_HW = resize(image, height, width), resize_nearest(mask_HW, height, width)
-        if rng.random() < 0.5:
-            image, mask_HW = image[:, ::-1], mask_HW[:, ::-1]
+        height, width = (max(1, round(length * factor)) for length in size)
+        mirrored = bool(rng.random() < 0.5)
         top, left = (_offset(length, self.side, rng) for length in (height, width))
-        return self._cut(image, mask_HW, top, left)
+        return Place(height, width, mirrored, top, left)
+
+    def cut(self, image: Image, mask_HW: Mask, place: Place) -> tuple[Image, Mask]:
+        """The other half: a photo and its mask, cut as a place says."""
+        image = resize(image, place.height, place.width)
+        mask_HW = resize_nearest(mask_HW, place.height, place.width)
+        if place.mirrored:
+            image, mask_HW = image[:, ::-1], mask_HW[:, ::-1]
+        return self._cut(image, mask_HW, place.top, place.left)
 
     def _cut(self, image: Image, mask_HW: Mask, top: int, left: int) -> tuple[Image, Mask]:
         """The square whose corner lies at (top, left) of the photo; a negative corner leaves room before it."""

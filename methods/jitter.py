@@ -19,6 +19,10 @@ CHANGES = (
 """In the order of `ColourJitter`'s fields."""
 
 
+Jitter = list[tuple[int, float]]
+"""What was drawn for a photo: (place in `CHANGES`, by how much), in order."""
+
+
 class ColourJitter(NamedTuple):
     """Strengths: factors are uniform in [1 − s, 1 + s], the turn of the hue in [−hue, hue] (1 is the whole circle)."""
 
@@ -29,8 +33,17 @@ class ColourJitter(NamedTuple):
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         """Another photo of the same shape (H, W, 3), uint8 RGB; all randomness is `rng`'s."""
+        return jittered(image, self.draw(rng))
+
+    def draw(self, rng: np.random.Generator) -> Jitter:
+        """The random half of it."""
         amounts = rng.uniform([1 - s for s in self[:3]] + [-self.hue], [1 + s for s in self[:3]] + [self.hue])
-        changed = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        for which in rng.permutation(len(CHANGES)):
-            changed = CHANGES[which](changed, float(amounts[which]))
-        return changed.permute(1, 2, 0).contiguous().numpy()
+        return [(int(which), float(amounts[which])) for which in rng.permutation(len(CHANGES))]
+
+
+def jittered(image: Image, jitter: Jitter) -> Image:
+    """The other half: the photo after the changes that were drawn."""
+    changed = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    for which, amount in jitter:
+        changed = CHANGES[which](changed, amount)
+    return changed.permute(1, 2, 0).contiguous().numpy()

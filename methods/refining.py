@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from methods.networks.random_walk import Counted
+
 Scores = NDArray[np.float32]
 LabelStep = Callable[[Scores, Sequence[int], Image], Mask]
 """(maps at photo size, class ids, photo) → the label of each pixel, 255 where it is not sure."""
@@ -65,14 +67,15 @@ def fit_on_pairs(
     levels: Sequence[int],
     head_of: Callable[[tuple[int, ...]], nn.Module],
     labels_at: Callable[[tuple[int, int]], NDArray[np.uint8]],
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    loss: Callable[[torch.Tensor, torch.Tensor, Counted], torch.Tensor],
     training: TrainingOptions,
     context: StageContext,
 ) -> Fit:
     """Train a head on some levels of frozen features, photos mirrored at random, at the grid of the first level.
 
     `head_of` makes it for the levels' channels, `labels_at` gives labels (N, h, w) at the grid, `loss` takes the head's
-    output and the labels of a batch. The weights are named `head.*`.
+    output and the labels of a batch, and what its means divide by as one of several processes. The weights are named
+    `head.*`.
     """
     import torch
 
@@ -83,13 +86,15 @@ def fit_on_pairs(
     inputs = FrozenInputs(data.weak.photos, levels, bank, context.device)
     head = head_of(inputs.channels).to(context.device)
     height, width = inputs(np.zeros(1, np.int64), np.zeros(1, np.bool_))[0].shape[2:]
-    labels = torch.from_numpy(labels_at((height, width))).to(context.device)
+    labels, share = torch.from_numpy(labels_at((height, width))).to(context.device), context.share
 
     def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        flips = rng.random(len(rows)) < 0.5
+        flips, items = rng.random(len(rows)) < 0.5, len(rows)
+        rows, flips = share.of(rows), share.of(flips)
         labels_BHW = labels[rows]
         labels_BHW[flips] = labels_BHW[flips].flip(2)
-        return {"affinity": loss(head(inputs(rows, flips), (height, width)).float(), labels_BHW)}
+        features_BDHW = head(inputs(rows, flips), (height, width)).float()
+        return {"affinity": loss(features_BDHW, labels_BHW, lambda pairs: share.even(pairs, items))}
 
     groups = groups_of(head, bias_factor=training.bias_factor)
     log = train(head, groups, len(data.weak.photos), step, training, context)

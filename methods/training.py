@@ -1,6 +1,7 @@
 """The one training loop: SGD with parameter groups, a schedule, mixed precision, a checkpoint after every epoch.
 
 All randomness comes from (rng seed, epoch), so a run that was killed continues from its last epoch to the same result.
+Several processes train together as methods/sharing.py tells: a context's `share` says which of them this one is.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -22,6 +23,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from methods.base import StageContext, Stopped, TrainingOptions
+from methods.networks.synchronised import SynchronisedBatchNorm
+from methods.sharing import Share, reduced
 
 
 class TrainingDiverged(RuntimeError):
@@ -30,7 +33,10 @@ class TrainingDiverged(RuntimeError):
 
 Losses = Mapping[str, torch.Tensor]
 StepFunction = Callable[[NDArray[np.int64], np.random.Generator], Losses]
-"""(indices of the batch's items, the epoch's generator) → named loss terms, which are added."""
+"""(indices of the batch's items, the epoch's generator) → named loss terms, which are added.
+
+With several processes each is given the whole batch, draws for all of it, and returns the terms of its own slice.
+"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,10 @@ def train(
     An epoch visits each item once; a last batch that is not full is dropped (batch norm needs company).
     A term named in `begins` counts from that epoch index on; before it is only logged.
     Raises TrainingDiverged for a loss that is not finite, Stopped after an epoch in which the run was asked to stop.
+    Where several processes train: UserError for a batch that is too small for them, and what methods/sharing.py raises.
     """
+    share = context.share
+    share.check(min(items, options.batch))
     module.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         [{"params": list(group.parameters), "factor": group.factor} for group in groups],
@@ -76,14 +85,25 @@ def train(
     )
     checkpoint = Checkpoint(context.checkpoint_folder / "training.safetensors", module, optimizer)
     log = checkpoint.load()
-    with flushed_denormals():
+    share.agree([torch.tensor([len(log)], device=context.device)], "the checkpoint that training continues from")
+    share.begin_alike(checkpoint.tensors().values())
+    with flushed_denormals(), batch_norms(share):
         for epoch in range(len(log), options.epochs):
             counted = partial(_counted, epoch=epoch, begins=begins or {})
             log.append(_epoch(module, optimizer, items, step, counted, options, context, epoch))
-            checkpoint.save(log)
-            if context.is_stopping() and len(log) < options.epochs:
+            if not share.sync_batch_norm:
+                share.average(module.buffers())
+            share.agree(checkpoint.tensors().values(), f"epoch {epoch}")
+            if share.is_first:
+                checkpoint.save(log)
+            if len(log) < options.epochs and share.any(torch.tensor(context.is_stopping(), device=context.device)):
                 raise Stopped(f"stopped after epoch {epoch + 1} of {options.epochs}, which is kept")
     return tuple(log)
+
+
+def batch_norms(share: Share) -> AbstractContextManager[object]:
+    """What makes batch norms see the whole batch, where several processes train and the suite wants that."""
+    return SynchronisedBatchNorm(share) if share.size > 1 and share.sync_batch_norm else nullcontext()
 
 
 @contextmanager
@@ -108,7 +128,8 @@ def _epoch(
     epoch: int,
 ) -> dict[str, float]:
     rng = np.random.default_rng([context.rng_seed, epoch])
-    torch.manual_seed(int(rng.integers(2**63)))
+    # Each process has dropout of its own: items of several slices shall not have one mask.
+    torch.manual_seed((int(rng.integers(2**63)) + context.share.rank) % 2**63)
     module.train()
     steps = max(1, items // options.batch)
     sums: dict[str, float] = {}
@@ -156,13 +177,42 @@ def _update(
 ) -> dict[str, float]:
     with torch.autocast(context.device, torch.bfloat16, enabled=context.precision == "bfloat16"):
         losses = step(batch, rng)
-    values = {name: float(loss.detach()) for name, loss in losses.items()}
+    values = _over_all(losses, context.share, len(batch))
     if not all(map(math.isfinite, values.values())):
         raise TrainingDiverged(f"{where}: the loss is not finite ({values}); try a lower learning_rate")
     optimizer.zero_grad(set_to_none=True)
-    torch.stack([loss.float() for loss in counted(losses).values()]).sum().backward()  # type: ignore[no-untyped-call]
+    total = torch.stack([loss.float() for loss in counted(losses).values()]).sum()
+    if context.share.size == 1:
+        total.backward()  # type: ignore[no-untyped-call]
+    else:
+        (total * context.share.weight(len(batch))).backward()  # type: ignore[no-untyped-call]
+        _add_up_gradients([parameter for group in optimizer.param_groups for parameter in group["params"]])
     optimizer.step()
     return values
+
+
+def _over_all(losses: Losses, share: Share, items: int) -> dict[str, float]:
+    """The terms of the whole batch, the same on every process."""
+    if share.size > 1:
+        weighted = torch.stack([loss.detach().double() for loss in losses.values()]) * share.weight(items)
+        return dict(zip(losses, share.total(weighted).tolist(), strict=True))
+    return {name: float(loss.detach()) for name, loss in losses.items()}
+
+
+def _add_up_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Give every parameter the sum of its gradients on all processes, in one message.
+
+    A parameter without a gradient anywhere keeps none: SGD leaves it alone, as one process would.
+    """
+    has = [parameter.grad is not None for parameter in parameters]
+    flags = parameters[0].new_tensor(has, dtype=parameters[0].dtype)
+    slopes = [(p if p.grad is None else p.grad).reshape(-1) for p in parameters]
+    parts = [slope if there else torch.zeros_like(slope) for slope, there in zip(slopes, has, strict=True)]
+    summed = reduced(torch.cat([*parts, flags]))
+    *sums, flags = torch.split(summed, [*(len(part) for part in parts), len(flags)])
+    for parameter, slope, there in zip(parameters, sums, flags.tolist(), strict=True):
+        if there:
+            parameter.grad = torch.empty_like(parameter).copy_(slope.view(parameter.shape))
 
 
 def _counted(losses: Losses, epoch: int, begins: Mapping[str, int]) -> Losses:
@@ -176,11 +226,17 @@ class Checkpoint:
     def __init__(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self._path, self._module, self._optimizer = path, module, optimizer
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The state as it is now: the module's, SGD's momentum, and parameters that lie outside the module."""
+        tensors = {f"module.{name}": value for name, value in self._module.state_dict().items()}
+        tensors |= {f"momentum.{index}": buffer for index, buffer in self._momentum().items()}
+        inside = set(map(id, self._module.parameters()))
+        outside = (parameter for parameter in self._parameters() if id(parameter) not in inside)
+        return tensors | {f"outside.{index}": parameter.detach() for index, parameter in enumerate(outside)}
+
     def save(self, log: Sequence[Mapping[str, float]]) -> None:
         """Keep the state after the epochs in `log`."""
-        tensors = {f"module.{name}": value for name, value in self._module.state_dict().items()}
-        for index, buffer in self._momentum().items():
-            tensors[f"momentum.{index}"] = buffer
+        tensors = {name: value for name, value in self.tensors().items() if not name.startswith("outside.")}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix(".partial")
         kept, text = {name: value.cpu().contiguous() for name, value in tensors.items()}, json.dumps(log)

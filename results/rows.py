@@ -13,8 +13,11 @@ import pyarrow as pa
 from results.parquet import read_table, write_table
 from settings.errors import UserError
 
-ROW_VERSION = 2
+ROW_VERSION = 3
 """Raised whenever a column is added, dropped or changes its meaning."""
+ADDED: Mapping[int, Mapping[str, Any]] = {3: {"train_processes": 1, "batch_norm": ""}}
+"""By version: the columns that it added, and what they are in the rows of the versions before, which stay readable."""
+OLDEST = 2
 
 Stage: TypeAlias = Literal["maps", "refined", "pseudo_labels", "segmentation"]
 STAGES: tuple[str, ...] = get_args(Stage)
@@ -85,6 +88,11 @@ class Row:
     gpu_seconds: float = 0.0
     peak_memory_bytes: int = 0
     photos: int = 0
+    train_processes: int = 1
+    """How many processes trained each network behind it."""
+    batch_norm: str = ""
+    """Where several did: `synchronised` (over the whole batch) or `per process`, which bounds how far they differ from
+    one; empty for one."""
     status: Literal["ok", "failed"] = "ok"
     reason: str = ""
     stale: list[str] = field(default_factory=list)
@@ -141,10 +149,10 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 def read_rows(path: Path) -> list[Row]:
     """Read rows; raises UserError for a damaged file, another row version and missing or unknown columns."""
-    table = read_table(path)
+    table = _brought_up(read_table(path))
     _check_columns(path, table)
     try:
-        return [Row(**record) for record in table.cast(SCHEMA).to_pylist()]
+        return [Row(**record) for record in table.select(COLUMNS).cast(SCHEMA).to_pylist()]
     except (pa.ArrowException, TypeError, ValueError, RecursionError) as error:
         raise UserError(path, f"a row that is none ({error})", f"rows of version {ROW_VERSION}") from None
 
@@ -163,6 +171,22 @@ def rows_of(table: pd.DataFrame) -> list[Row]:
 
 def _without_nan(record: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name): None if isinstance(v, float) and math.isnan(v) else v for name, v in record.items()}
+
+
+def _brought_up(table: pa.Table) -> pa.Table:
+    """A table of an earlier version with what was added since; any other as it is."""
+    place = table.schema.get_field_index("row_version")  # -1, too, where a damaged file has two of them
+    if place < 0 or not pa.types.is_integer(table.schema.field(place).type):
+        return table
+    versions = set(table.column(place).to_pylist())
+    version = versions.pop() if len(versions) == 1 else None if versions else OLDEST
+    if version is None or not OLDEST <= version < ROW_VERSION:
+        return table
+    added = {name: value for later in range(version + 1, ROW_VERSION + 1) for name, value in ADDED[later].items()}
+    added = {name: value for name, value in added.items() if name not in table.column_names}
+    for name, value in added.items():
+        table = table.append_column(name, pa.array([value] * len(table)))
+    return table.set_column(place, "row_version", pa.array([ROW_VERSION] * len(table), _WHOLE))
 
 
 def _check_columns(path: Path, table: pa.Table) -> None:

@@ -172,7 +172,8 @@ class _Loop:
     def _wants(self, stage: Stage) -> Wants:
         """What the stage asks for of that which is limited; a whole GPU where a part of one was too little."""
         wants = {name: value for name, value in stage.wants().items() if name in self.room}
-        wants["threads"] = min(wants["threads"], self.executor.widest())
+        if stage.processes == 1:  # the processes of a team may lie on several nodes
+            wants["threads"] = min(wants["threads"], self.executor.widest())
         if stage.ref in self.whole and "gpus" in wants:
             wants["gpus"] = max(1.0, wants["gpus"])
         return wants

@@ -24,6 +24,12 @@ def run_within_time(job: Job) -> list[Outcome]:
     return _child().run(job) if job.timeout_s else run_job(job)
 
 
+def timed_out(job: Job) -> list[Outcome]:
+    """The outcomes of a job whose time was up."""
+    reason = f"not done after {job.timeout_s:g} s, its `timeout`"
+    return [Outcome(stage.ref, "timed_out", reason=reason) for stage in job.stages]
+
+
 @cache
 def _child() -> Child:
     child = Child()
@@ -50,8 +56,7 @@ class Child:
             code = self.end()
             return [Outcome(stage.ref, "worker_died", reason=f"the worker ended: {code}") for stage in job.stages]
         self.end()
-        reason = f"not done after {job.timeout_s:g} s, its `timeout`"
-        return [Outcome(stage.ref, "timed_out", reason=reason) for stage in job.stages]
+        return timed_out(job)
 
     def end(self) -> int | None:
         """SIGKILL to the child's process group; its exit code."""

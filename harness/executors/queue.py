@@ -30,6 +30,11 @@ def fits(wants: Wants, room: Mapping[str, float]) -> bool:
     return all(room.get(name, 0.0) >= value - EPSILON for name, value in wants.items())
 
 
+def _is_alone(stage: Stage) -> bool:
+    """Whether a stage is never joined: its time is limited, or it is a team of processes."""
+    return bool(stage.demand.timeout_s) or stage.processes > 1
+
+
 @dataclass
 class _Line:
     """Stages that want the same, those with the longest way first."""
@@ -84,9 +89,9 @@ class ReadyQueue:
         share = min(self._join_s, line.seconds / max(slots, 1))
         taken = self._first(line)
         spent = sum(map(self._seconds, taken))
-        while not taken[0].demand.timeout_s and (following := self._peek(line)) is not None:
+        while not _is_alone(taken[0]) and (following := self._peek(line)) is not None:
             cost = self._seconds(following)
-            if spent + cost > share or following.demand.timeout_s:
+            if spent + cost > share or _is_alone(following):
                 break
             mates = self._first(line)
             taken += mates

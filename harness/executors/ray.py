@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +11,9 @@ import ray
 
 from harness.demand import Wants
 from harness.executors.base import Executor
-from harness.executors.child import run_within_time
+from harness.executors.child import run_within_time, timed_out
 from harness.executors.cluster import connect, disconnect
+from harness.executors.training import run_training_job
 from harness.worker import Job, Outcome
 from harness.workers import Packages
 
@@ -33,7 +36,10 @@ class Ray(Executor):
         self.slots = int(self._whole.get("CPU", 0)) if address is None or slots is None else slots
         # Ray retries nothing: the driver's loop decides what is begun again.
         self._run: Any = ray.remote(max_retries=0, num_returns=1)(_run_on_worker)
+        self._train: Any = ray.remote(max_retries=0, num_returns=1)(run_training_job)
         self._jobs: dict[Any, Job] = {}
+        self._deadlines: dict[Any, float] = {}
+        """Until when teams may take; other jobs watch their time themselves."""
 
     def capacity(self) -> Wants:
         """What the cluster has; a `slots` given for a cluster that exists is the most that this run takes of it."""
@@ -47,6 +53,11 @@ class Ray(Executor):
 
     def submit(self, job: Job) -> None:
         """Hand the job to Ray."""
+        if job.stages[0].processes > 1:  # what its processes need, they ask for themselves, all at once
+            reference = self._train.options(num_cpus=0).remote(job)
+            self._deadlines[reference] = time.monotonic() + (job.timeout_s or math.inf)
+            self._jobs[reference] = job
+            return
         named = {RAYS_NAMES[name]: value for name, value in job.wants.items() if name in RAYS_NAMES}
         custom = {name: value for name, value in job.wants.items() if name not in RAYS_NAMES}
         self._jobs[self._run.options(**named, resources=custom or None).remote(job)] = job
@@ -59,14 +70,25 @@ class Ray(Executor):
         ended, _ = ray.wait(waiting, timeout=POLL_S)
         if ended:  # and whatever else is there
             ended, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
-        return [outcome for reference in ended for outcome in self._outcomes(reference)]
+        return [outcome for reference in ended for outcome in self._outcomes(reference)] + self._overdue()
 
     def close(self) -> None:
         """Leave the cluster."""
         disconnect()
 
+    def _overdue(self) -> list[Outcome]:
+        """End the teams whose time is up: their processes end with the task."""
+        late = [reference for reference, deadline in self._deadlines.items() if deadline < time.monotonic()]
+        outcomes: list[Outcome] = []
+        for reference in late:
+            ray.cancel(reference, force=True)
+            del self._deadlines[reference]
+            outcomes += timed_out(self._jobs.pop(reference))
+        return outcomes
+
     def _outcomes(self, reference: Any) -> list[Outcome]:
         job = self._jobs.pop(reference)
+        self._deadlines.pop(reference, None)
         try:
             outcomes: list[Outcome] = ray.get(reference)
         except ray.exceptions.RayError as error:

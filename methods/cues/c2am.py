@@ -82,11 +82,13 @@ class C2am(Cue):
 
         torch.manual_seed(context.rng_seed)
         inputs, training = FrozenInputs(photos, LEVELS, bank, context.device), self.options.training
-        head = ForegroundHead(sum(inputs.channels)).to(context.device)
+        head, share = ForegroundHead(sum(inputs.channels)).to(context.device), context.share
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-            features_BCHW = joined(inputs(rows, rng.random(len(rows)) < 0.5))
-            loss = contrast_loss(features_BCHW, head(features_BCHW).float().sigmoid(), self.options.alpha)
+            flips, items = rng.random(len(rows)) < 0.5, len(rows)
+            features_BCHW = joined(inputs(share.of(rows), share.of(flips)))
+            foreground_BHW = head(features_BCHW).float().sigmoid()
+            loss = contrast_loss(features_BCHW, foreground_BHW, self.options.alpha, lambda v: share.gathered(v, items))
             return {"between": loss.between, "foreground": loss.foreground, "background": loss.background}
 
         log = train(head, groups_of(head), len(photos), step, training, context)

@@ -63,10 +63,12 @@ class Cam(Localizer):
         torch.manual_seed(context.rng_seed)
         inputs = training_inputs(weak.photos, (4,), bank, backbone, context.device)
         head = ClassMaps(inputs.channels[-1], weak.label_space.foreground, self.options.hidden).to(context.device)
-        labels_NK = torch.from_numpy(weak.labels_NK()).to(context.device)
+        labels_NK, share = torch.from_numpy(weak.labels_NK()).to(context.device), context.share
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-            maps_BKHW = head(inputs(rows, rng.random(len(rows)) < 0.5)[-1]).float()
+            flips = rng.random(len(rows)) < 0.5
+            rows, flips = share.of(rows), share.of(flips)
+            maps_BKHW = head(inputs(rows, flips)[-1]).float()
             return {"classification": multilabel_soft_margin_loss(maps_BKHW.mean((2, 3)), labels_NK[rows])}
 
         training = self.options.training

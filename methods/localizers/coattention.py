@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -21,7 +20,7 @@ from methods.base import (
 )
 from methods.pairs import PartnerRule
 from settings.options import Options
-from settings.records import Photo, WeakSet
+from settings.records import Image, Photo, WeakSet
 
 if TYPE_CHECKING:
     import torch
@@ -29,10 +28,11 @@ if TYPE_CHECKING:
 
     from methods.base import Weights
     from methods.inputs import Inputs
-    from methods.jitter import ColourJitter
+    from methods.jitter import ColourJitter, Jitter
     from methods.networks.pair_classifier import PairClassifier, Structure, Terms
     from methods.networks.pair_inference import PairInference
     from methods.pairs import References
+    from methods.sharing import Share
 
 
 class ColourJitterOptions(Options):
@@ -134,14 +134,13 @@ class CoAttention(Localizer):
         network.to(context.device)
         partners, labels_NK = Partners(weak, self.options.partners), torch.from_numpy(weak.labels_NK())
         labels_NK = labels_NK.to(context.device)
-        draw = _Draw(self.options, inputs, network, bank is None)
+        share = context.share
+        draw = _Draw(self.options, inputs, network, bank is None, share)
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
             others = partners.of(rows, rng)
-            anchor_BCHW, partner_BCHW, copies = draw(rows, others, rng)
-            return anchor_loss(
-                network.head, anchor_BCHW, partner_BCHW, copies, labels_NK[rows], labels_NK[others], self._terms()
-            )
+            maps, labels = draw(rows, others, rng), (labels_NK[share.of(rows)], labels_NK[share.of(others)])
+            return anchor_loss(network.head, *maps, *labels, self._terms(), share)
 
         training = self.options.training
         groups = [
@@ -247,21 +246,26 @@ class CoAttention(Localizer):
 class _Draw:
     """Features of anchors, partners and copies, after the hidden layers; photos of one size share a pass."""
 
-    def __init__(self, options: CoAttentionOptions, inputs: Inputs, network: PairClassifier, augmented: bool) -> None:
-        self._options, self._inputs, self._network = options, inputs, network
+    def __init__(
+        self, options: CoAttentionOptions, inputs: Inputs, network: PairClassifier, augmented: bool, share: Share
+    ) -> None:
+        self._options, self._inputs, self._network, self._share = options, inputs, network, share
         self._jitter = _jitter(options.jitter) if augmented else None
 
     def __call__(
         self, rows: NDArray[np.int64], others: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-        """(B, C, h, w) of the anchors, of their partners, and of each kind of copy."""
+        """(B, C, h, w) of the anchors, of their partners, and of each kind of copy, of this process's share."""
+        turned = rng.random(len(rows)) < 0.5 if self._options.partner_mirrored else np.zeros(len(rows), np.bool_)
+        jitters = [[self._jitter.draw(rng) for _ in rows] for _ in range(2)] if self._jitter else []
+        rows, others, turned = self._share.of(rows), self._share.of(others), self._share.of(turned)
+        jitters = [self._share.of(drawn) for drawn in jitters]
         no, yes = np.zeros(len(rows), np.bool_), np.ones(len(rows), np.bool_)
-        turned = rng.random(len(rows)) < 0.5 if self._options.partner_mirrored else no
         batches = [(rows, no), (others, turned), *([(rows, yes)] if self._options.mirrored_pair else [])]
-        if self._jitter is None:
+        if not jitters:
             anchor, partner, *copies = self._pass(batches)
         else:
-            anchor, partner = self._pass(batches[:2], augmentation=partial(self._jitter.__call__, rng=rng))
+            anchor, partner = self._pass(batches[:2], augmentation=_each_by_its_own(jitters))
             copies = self._pass(batches[2:]) if batches[2:] else []
         copies += [self._pass([(rows, no)], scale=scale)[0] for scale in self._options.scaled_pairs]
         return anchor, partner, copies
@@ -270,6 +274,14 @@ class _Draw:
         rows, flips = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         features_BCHW: torch.Tensor = self._network(self._inputs(rows, flips, **how)[-1])
         return list(features_BCHW.chunk(len(batches)))
+
+
+def _each_by_its_own(jitters: Sequence[Sequence[Jitter]]) -> Callable[[Image], Image]:
+    """Gives photo after photo, in the order of the draws, the jitter that was drawn for it."""
+    from methods.jitter import jittered
+
+    drawn = (jitter for part in jitters for jitter in part)
+    return lambda image: jittered(image, next(drawn))
 
 
 def _jitter(options: ColourJitterOptions) -> ColourJitter | None:

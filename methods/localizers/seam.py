@@ -93,11 +93,12 @@ class Seam(Localizer):
         terms = ("classification", *(name for name in TERMS if getattr(self.options, name)))
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-            flips, labels_BK = rng.random(len(rows)) < 0.5, labels_NK[rows]
+            flips = rng.random(len(rows)) < 0.5
+            rows, flips = context.share.of(rows), context.share.of(flips)
             copies = [inputs(rows, flips, scale) for scale in scales]
             images = colours(rows, flips, [_grid(copy) for copy in copies])
             large, small = (network(*copy) for copy in zip(copies, images, strict=True))
-            losses = seam_losses(large, small, labels_BK)
+            losses = seam_losses(large, small, labels_NK[rows])
             return {name: losses[name] for name in terms}
 
         training = self.options.training

@@ -6,7 +6,7 @@ that needs no label. The batch norm has neither scale nor shift to train, which 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -51,14 +51,25 @@ class ForegroundHead(nn.Module):
         return head
 
 
-def contrast_loss(features_BCHW: torch.Tensor, foreground_BHW: torch.Tensor, alpha: float = ALPHA) -> ContrastLoss:
+def _alone(vectors_BC: torch.Tensor) -> torch.Tensor:
+    return vectors_BC
+
+
+def contrast_loss(
+    features_BCHW: torch.Tensor,
+    foreground_BHW: torch.Tensor,
+    alpha: float = ALPHA,
+    gathered: Callable[[torch.Tensor], torch.Tensor] = _alone,
+) -> ContrastLoss:
     """The loss of a batch, from its features and the probability that a position is foreground (equations 3–6).
 
     `between`: −mean over all i, j of log(1 − cos(f_i, b_j)), i = j too; `foreground` and `background`: `alike` of each.
+    `gathered` makes the vectors of the whole batch of those of a slice.
     """
     features_BPC = features_BCHW.flatten(2).transpose(1, 2)
     weights_B1P = foreground_BHW.flatten(1)[:, None]
-    front_BC, back_BC = (normalize((w_B1P @ features_BPC)[:, 0], dim=1) for w_B1P in (weights_B1P, 1 - weights_B1P))
+    pooled = ((w_B1P @ features_BPC)[:, 0] for w_B1P in (weights_B1P, 1 - weights_B1P))
+    front_BC, back_BC = (gathered(normalize(vectors_BC, dim=1)) for vectors_BC in pooled)
     between = -(1 - _cosines(front_BC, back_BC)).log().mean()
     front, back = alike(_cosines(front_BC, front_BC), alpha), alike(_cosines(back_BC, back_BC), alpha)
     return ContrastLoss(between, front, back, between + front + back)

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.functional import conv2d, multilabel_soft_margin_loss
 
 from methods.networks.attention import Kernel, attend, co_attend, entropy
+from methods.sharing import ALONE, Share
 
 
 class PairMaps(NamedTuple):
@@ -127,12 +128,17 @@ def _ungated(own_BVHW: torch.Tensor, common_BVHW: torch.Tensor) -> torch.Tensor:
 
 
 def pair_loss(
-    maps: PairMaps, labels_m_BK: torch.Tensor, labels_n_BK: torch.Tensor, contrastive: bool = True
+    maps: PairMaps,
+    labels_m_BK: torch.Tensor,
+    labels_n_BK: torch.Tensor,
+    contrastive: bool = True,
+    share: Share = ALONE,
 ) -> PairLoss:
     """Multi-label soft-margin losses on the means of the maps; labels are multi-hot, of a floating type.
 
     Targets: own labels (basic), shared ones (common), the photo's unshared ones (contrastive). Basic and common are
-    one mean over both photos' rows. A contrastive term is 0 where no photo of its side has an unshared class.
+    one mean over both photos' rows. A contrastive term is 0 where no photo of its side has an unshared class, in the
+    whole batch that these pairs are this process's share of.
     """
     shared_BK = labels_m_BK * labels_n_BK
     basic = _soft_margin((maps.basic_m, maps.basic_n), (labels_m_BK, labels_n_BK))
@@ -140,8 +146,8 @@ def pair_loss(
     contrastive_m = contrastive_n = torch.zeros_like(basic)
     if contrastive:
         unshared_m_BK, unshared_n_BK = labels_m_BK - shared_BK, labels_n_BK - shared_BK
-        contrastive_m = _soft_margin((maps.contrastive_m,), (unshared_m_BK,)) * unshared_m_BK.any()
-        contrastive_n = _soft_margin((maps.contrastive_n,), (unshared_n_BK,)) * unshared_n_BK.any()
+        contrastive_m = _soft_margin((maps.contrastive_m,), (unshared_m_BK,)) * share.any(unshared_m_BK.any())
+        contrastive_n = _soft_margin((maps.contrastive_n,), (unshared_n_BK,)) * share.any(unshared_n_BK.any())
     return PairLoss(basic, common, contrastive_m, contrastive_n, basic + common + contrastive_m + contrastive_n)
 
 

@@ -14,6 +14,7 @@ from torch.nn.functional import multilabel_soft_margin_loss
 
 from methods.networks.coattention import CoAttentionHead, pair_loss
 from methods.networks.heads import Norm, he_normal_, hidden_layers
+from methods.sharing import ALONE, Share
 
 
 class Structure(NamedTuple):
@@ -73,6 +74,7 @@ def anchor_loss(
     labels_anchor_BK: torch.Tensor,
     labels_partner_BK: torch.Tensor,
     terms: Terms,
+    share: Share = ALONE,
 ) -> dict[str, torch.Tensor]:
     """The loss of anchors with a partner and with copies of themselves (mirrored, scaled), by term.
 
@@ -81,7 +83,7 @@ def anchor_loss(
     """
     if not terms.common:
         return {"basic": _basic_alone(head, anchor_BCHW, partner_BCHW, copies, labels_anchor_BK, labels_partner_BK)}
-    first = pair_loss(head(anchor_BCHW, partner_BCHW), labels_anchor_BK, labels_partner_BK, terms.contrastive)
+    first = pair_loss(head(anchor_BCHW, partner_BCHW), labels_anchor_BK, labels_partner_BK, terms.contrastive, share)
     own = [
         pair_loss(head(anchor_BCHW, copy_BCHW), labels_anchor_BK, labels_anchor_BK, contrastive=False)
         for copy_BCHW in copies

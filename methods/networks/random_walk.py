@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,6 +25,14 @@ from settings.records import UNKNOWN
 
 FLOOR = 1e-5
 """Added to affinities before the logarithm, and to the numbers of pairs."""
+
+
+Counted = Callable[[torch.Tensor], torch.Tensor]
+"""The number of pairs of a kind in a batch → what their mean divides by: the batch may be one slice of several."""
+
+
+def _as_counted(pairs: torch.Tensor) -> torch.Tensor:
+    return pairs
 
 
 class AffinityLoss(NamedTuple):
@@ -77,27 +85,35 @@ def irn_walk(
 
 
 def affinity_loss(
-    feature_DHW: torch.Tensor, labels_HW: torch.Tensor, radius: int, border: Border = "released"
+    feature_DHW: torch.Tensor,
+    labels_HW: torch.Tensor,
+    radius: int,
+    border: Border = "released",
+    counted: Counted = _as_counted,
 ) -> AffinityLoss:
     """AffinityNet's loss on features (D, h, w) with labels (h, w): 0 background, 1.. classes, 255 no pair.
 
-    With a batch axis in front of both, each mean is over all pairs of the batch. Float32 at least; `total` has a
-    gradient. Raises ValueError for grids that differ.
+    With a batch axis in front of both, each mean is over all pairs of the batch, whose number `counted` may replace.
+    Float32 at least; `total` has a gradient. Raises ValueError for grids that differ.
     """
     feature_BDHW, labels_BHW = _batched(feature_DHW, 3), _batched(labels_HW, 2)
     _same_grid(feature_BDHW, labels_BHW)
     pairs = pixel_pairs(labels_BHW.shape[1:], radius, border)
-    return _loss((-feature_distances(feature_BDHW, pairs)).exp(), labels_BHW, pairs)
+    return _loss((-feature_distances(feature_BDHW, pairs)).exp(), labels_BHW, pairs, counted)
 
 
 def irn_affinity_loss(
-    boundary_HW: torch.Tensor, labels_HW: torch.Tensor, radius: int, border: Border = "released"
+    boundary_HW: torch.Tensor,
+    labels_HW: torch.Tensor,
+    radius: int,
+    border: Border = "released",
+    counted: Counted = _as_counted,
 ) -> AffinityLoss:
     """IRN's loss on a boundary (h, w) in [0, 1]: affinity is 1 − the highest boundary on the way; else the same."""
     boundary_BHW, labels_BHW = _batched(boundary_HW, 2), _batched(labels_HW, 2)
     _same_grid(boundary_BHW, labels_BHW)
     pairs = pixel_pairs(labels_BHW.shape[1:], radius, border)
-    return _loss(1 - highest_between(boundary_BHW, pairs), labels_BHW, pairs)
+    return _loss(1 - highest_between(boundary_BHW, pairs), labels_BHW, pairs, counted)
 
 
 def _batched(values: torch.Tensor, axes: int) -> torch.Tensor:
@@ -110,12 +126,14 @@ def _same_grid(one: torch.Tensor, other: torch.Tensor) -> None:
         raise ValueError(f"images and grids (B, h, w) differ: {shapes[0]} and {shapes[1]}")
 
 
-def _loss(affinity_BP: torch.Tensor, labels_BHW: torch.Tensor, pairs: Sequence[Pairs]) -> AffinityLoss:
+def _loss(
+    affinity_BP: torch.Tensor, labels_BHW: torch.Tensor, pairs: Sequence[Pairs], counted: Counted
+) -> AffinityLoss:
     here_BP, there_BP = of_sources(labels_BHW, pairs), of_targets(labels_BHW, pairs)
     known_BP = (here_BP != UNKNOWN) & (there_BP != UNKNOWN)
     same_BP = here_BP == there_BP
     kinds = (known_BP & same_BP & (here_BP == 0), known_BP & same_BP & (here_BP > 0), known_BP & ~same_BP)
-    background, foreground, negative = (kind.sum() for kind in kinds)
+    background, foreground, negative = (counted(kind.sum()) for kind in kinds)
     cost_BP = -torch.where(same_BP, affinity_BP + FLOOR, 1 + FLOOR - affinity_BP).log()
     shares = (0.25 / (background + FLOOR), 0.25 / (foreground + FLOOR), 0.5 / (negative + FLOOR))
     weight_BP = sum(kind * share for kind, share in zip(kinds, shares, strict=True))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from methods.base import Weights
+    from methods.networks.random_walk import Counted
 
 LEVELS = (2, 3, 4)
 """Of the backbone; labels, loss and walk are on the grid of the first (stride 8)."""
@@ -82,8 +83,8 @@ class Affinity(Refiner):
         label_step = partial(affinity_labels, low=o.low, high=o.high, refiner=o.label_refiner)
         labels_at = partial(labels_NHW, data, label_step, o.label_size)
 
-        def loss(feature_BDHW: torch.Tensor, labels_BHW: torch.Tensor) -> torch.Tensor:
-            return affinity_loss(feature_BDHW, labels_BHW, o.radius).total
+        def loss(feature_BDHW: torch.Tensor, labels_BHW: torch.Tensor, counted: Counted) -> torch.Tensor:
+            return affinity_loss(feature_BDHW, labels_BHW, o.radius, counted=counted).total
 
         return fit_on_pairs(data, bank, LEVELS, AffinityHead, labels_at, loss, o.training, context)
 

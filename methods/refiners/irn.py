@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
     from methods.base import Weights
+    from methods.networks.random_walk import Counted
 
 
 class IrnOptions(Options):
@@ -84,8 +85,8 @@ class Irn(Refiner):
         label_step = partial(irn_labels, foreground=o.foreground, background=o.background, refiner=o.label_refiner)
         labels_at = partial(labels_NHW, data, label_step, o.label_size)
 
-        def loss(logits_BHW: torch.Tensor, labels_BHW: torch.Tensor) -> torch.Tensor:
-            return irn_affinity_loss(logits_BHW.sigmoid(), labels_BHW, o.training_radius).total
+        def loss(logits_BHW: torch.Tensor, labels_BHW: torch.Tensor, counted: Counted) -> torch.Tensor:
+            return irn_affinity_loss(logits_BHW.sigmoid(), labels_BHW, o.training_radius, counted=counted).total
 
         return fit_on_pairs(data, bank, self._levels, BoundaryHead, labels_at, loss, o.training, context)
 

@@ -70,12 +70,15 @@ class DeepLab(Segmenter):
         inputs = training_inputs(data.photos, LEVELS, bank, backbone, context.device)
         head = self._head(inputs, data.label_space.foreground + 1).to(context.device)
         masks_NHW = torch.from_numpy(_small_masks(data, backbone.size // 4)).to(context.device)
+        share = context.share
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-            flips = rng.random(len(rows)) < 0.5
+            flips, items = rng.random(len(rows)) < 0.5, len(rows)
+            rows, flips = share.of(rows), share.of(flips)
             truth_BHW = masks_NHW[rows].long()
             truth_BHW[flips] = truth_BHW[flips].flip(2)
-            return {"cross_entropy": mean_cross_entropy(head(*inputs(rows, flips)).float(), truth_BHW)}
+            known = share.even((truth_BHW != UNKNOWN).sum(), items)
+            return {"cross_entropy": mean_cross_entropy(head(*inputs(rows, flips)).float(), truth_BHW, known)}
 
         training = self.options.training
         groups = groups_of(head, bias_factor=training.bias_factor)
@@ -125,12 +128,18 @@ def _logits_BCHW(head: DeepLabHead, ids: Sequence[str], one: Pass, bank: Feature
     return logits_BCHW.flip(3) if one.flip else logits_BCHW
 
 
-def mean_cross_entropy(logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor) -> torch.Tensor:
-    """Mean over the known pixels; 0 for a batch that has none."""
+def mean_cross_entropy(
+    logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor, known: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean over the known pixels; 0 for a batch that has none.
+
+    Of a slice of a batch, the sum divided by `known`: what `Share.even` makes of their number.
+    """
     from torch.nn.functional import cross_entropy
 
     total = cross_entropy(logits_BCHW, truth_BHW, ignore_index=UNKNOWN, reduction="sum")
-    return total / (truth_BHW != UNKNOWN).sum().clamp_min(1)
+    known = (truth_BHW != UNKNOWN).sum() if known is None else known
+    return total / known.clamp_min(1)
 
 
 def _small_masks(data: PseudoLabelled, side: int) -> NDArray[np.uint8]:

@@ -92,14 +92,17 @@ class DeepLabLargeFov(Segmenter):
         head = LargeFovHead(network.channels[-1], data.label_space.foreground + 1, self.options.width)
         modules = torch.nn.ModuleDict({"head": head, "backbone": FixedBatchNorm(network)}).to(context.device)
         red, green, blue = (round(255 * mean) for mean in network.mean_C)
-        crops = Crops(self.options.crop, self.options.scales, (red, green, blue))
+        crops, share = Crops(self.options.crop, self.options.scales, (red, green, blue)), context.share
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-            photos = [data.photos[row] for row in rows]
-            drawn = [crops.draw(photo.image(), data.pseudo_label(photo.id), rng) for photo in photos]
-            images_BHWC, truth_BHW = (np.stack(parts) for parts in zip(*drawn, strict=True))
+            masks = [data.pseudo_label(data.photos[row].id) for row in rows]
+            places = [crops.place((mask_HW.shape[0], mask_HW.shape[1]), rng) for mask_HW in masks]
+            drawn = zip(share.of(rows), share.of(masks), share.of(places), strict=True)
+            cut = [crops.cut(data.photos[row].image(), mask_HW, place) for row, mask_HW, place in drawn]
+            images_BHWC, truth_BHW = (np.stack(parts) for parts in zip(*cut, strict=True))
             features_BCHW = network(network.to_input(images_BHWC).to(context.device))[-1]
-            return {"cross_entropy": _loss(head(features_BCHW), torch.from_numpy(truth_BHW).to(context.device))}
+            known = share.even(torch.from_numpy(truth_BHW != UNKNOWN).sum().to(context.device), len(rows))
+            return {"cross_entropy": _loss(head(features_BCHW), torch.from_numpy(truth_BHW).to(context.device), known)}
 
         training = self._training(len(data.photos))
         groups = groups_of(head, bias_factor=training.bias_factor)
@@ -155,14 +158,14 @@ def _logits_CHW(network: Backbone, head: LargeFovHead, image: Image, one: Pass, 
     return logits_CHW.flip(2) if one.flip else logits_CHW
 
 
-def _loss(logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor) -> torch.Tensor:
+def _loss(logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Cross-entropy at the size of the crops."""
     from torch.nn.functional import interpolate
 
     from methods.segmenters.deeplab import mean_cross_entropy
 
     large_BCHW = interpolate(logits_BCHW.float(), size=truth_BHW.shape[1:], mode="bilinear", align_corners=False)
-    return mean_cross_entropy(large_BCHW, truth_BHW.long())
+    return mean_cross_entropy(large_BCHW, truth_BHW.long(), known)
 
 
 def _check_usable(data: PseudoLabelled) -> None:

@@ -1,16 +1,20 @@
 """What methods are given, made by hand: surroundings, photos, and features with evidence at known places."""
 
 import math
+import multiprocessing
+import pickle
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 
 from methods.base import FeatureRequest
+from methods.sharing import ALONE, Share
 from settings.records import LabelSpace, Mask, Photo, WeakSet
 
 
@@ -22,6 +26,7 @@ class Surroundings:
     rng_seed: int = 0
     device: str = "cpu"
     precision: Literal["float32", "bfloat16"] = "float32"
+    share: Share = ALONE
     reports: list[tuple[int, int, str, Mapping[str, float]]] = field(default_factory=list)
     stops_after: float = math.inf
     """Reports, after which the run is asked to stop."""
@@ -106,6 +111,46 @@ def surroundings(tmp_path: Path) -> Callable[..., Surroundings]:
         return made[-1]
 
     return make
+
+
+def run_together(size: int, folder: Path, work: Callable[[Share], Any], sync_batch_norm: bool = True) -> list[Any]:
+    """What `work` gives in each of so many forked processes that are one gloo group; what one raises is raised here."""
+    fork = multiprocessing.get_context("fork")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def main(rank: int, sender: Any) -> None:
+        try:
+            store = torch.distributed.FileStore(str(folder / "rendezvous"), size)
+            torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
+            answer = work(Share(rank, size, sync_batch_norm)), ""
+        except Exception as error:
+            answer = error, traceback.format_exc()
+        # Bytes: torch would have multiprocessing pass tensors through memory that ends with this process.
+        sender.send_bytes(pickle.dumps(answer))
+
+    pipes = [fork.Pipe(duplex=False) for _ in range(size)]
+    processes = [fork.Process(target=main, args=(rank, pipe[1])) for rank, pipe in enumerate(pipes)]
+    for process in processes:
+        process.start()
+    answers = [pickle.loads(receiver.recv_bytes()) for receiver, _ in pipes]
+    for process in processes:
+        process.join()
+    for answer, trace in answers:
+        if isinstance(answer, Exception):
+            raise answer from RuntimeError(trace)
+    return [answer for answer, _ in answers]
+
+
+@pytest.fixture
+def together(tmp_path: Path) -> Callable[..., list[Any]]:
+    """Runs a function of a `Share` in several processes that train together: `run_together` with a folder a call."""
+    calls: list[int] = []
+
+    def run(size: int, work: Callable[[Share], Any], **how: Any) -> list[Any]:
+        calls.append(size)
+        return run_together(size, tmp_path / f"group{len(calls)}", work, **how)
+
+    return run
 
 
 @pytest.fixture

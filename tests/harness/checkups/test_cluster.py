@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -161,8 +160,3 @@ def test_data_memory_and_disk() -> None:
     assert found["n1: data voc12"].found == "/data/voc12 is not a folder there"
     assert found["n1: disk"].found == "1.0 GB free (99% full) for temporary files"
     assert cluster.memory(replace(HERE, memory_free=-1)).state == "ok"
-
-
-def test_the_meeting_is_asked_once_for_all(tmp_path: Path) -> None:
-    assert Meeting(str(tmp_path), "t").is_url is False
-    assert Meeting("memory://x", "t").is_url is True

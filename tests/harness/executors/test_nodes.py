@@ -1,5 +1,6 @@
 """A cluster of three nodes, two with a (pretended) GPU: the same table as serial, also when a node dies in between."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,10 +14,15 @@ from harness.gathering import Finished, run_and_gather
 from harness.suite import load_suite
 from harness.workers import Workers
 from settings.errors import UserError
-from tests.harness.conftest import results_of
+from tests.harness.conftest import ONLY_CAM, results_of
 
 SHARED = ("resources.segmenter_fit={gpu: 0.5}", "resources.localizer_fit={gpu: 0.5, custom: {fast: 1}}")
 SMALL = {"object_store_memory": 80 << 20}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return run_and_gather(load_suite("smoke", ONLY_CAM), tmp_path_factory.mktemp("alone"), "serial")
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +38,11 @@ def cluster() -> Iterator[Any]:
         cluster.shutdown()
 
 
-def test_three_nodes_give_the_same_table(cluster: Any, smoke: Finished, tmp_path: Path) -> None:
+def test_three_nodes_give_the_same_table(cluster: Any, alone: Finished, tmp_path: Path) -> None:
     workers = Workers(address=cluster.address)
-    ended = run_and_gather(load_suite("smoke", SHARED), tmp_path / "store", workers)
+    ended = run_and_gather(load_suite("smoke", (*ONLY_CAM, *SHARED)), tmp_path / "store", workers)
     assert ended.exit_code == 0
-    assert results_of(ended) == results_of(smoke)
+    assert results_of(ended) == results_of(alone)
 
 
 def test_what_no_node_has_is_refused_before_any_work(cluster: Any, tmp_path: Path) -> None:
@@ -46,7 +52,8 @@ def test_what_no_node_has_is_refused_before_any_work(cluster: Any, tmp_path: Pat
     assert list(tmp_path.glob("store/*/*/done.json")) == []
 
 
-def test_a_node_that_dies_is_done_without(cluster: Any, smoke: Finished, tmp_path: Path) -> None:
+@pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, reason="takes a minute: `make chaos`")
+def test_a_node_that_dies_is_done_without(cluster: Any, alone: Finished, tmp_path: Path) -> None:
     node = cluster.add_node(num_cpus=1, **SMALL)
 
     def kill() -> None:
@@ -56,10 +63,12 @@ def test_a_node_that_dies_is_done_without(cluster: Any, smoke: Finished, tmp_pat
 
     thread = threading.Thread(target=kill)
     thread.start()
-    ended = run_and_gather(load_suite("smoke", SHARED), tmp_path / "store", Workers(address=cluster.address))
+    ended = run_and_gather(
+        load_suite("smoke", (*ONLY_CAM, *SHARED)), tmp_path / "store", Workers(address=cluster.address)
+    )
     thread.join()
     assert ended.exit_code == 0
-    assert results_of(ended) == results_of(smoke)
+    assert results_of(ended) == results_of(alone)
     log = latest_log(tmp_path / "store")
     assert log is not None
     assert {event["event"] for event in EventReader(log).new()} >= {"connected", "finished"}
