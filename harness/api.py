@@ -27,12 +27,12 @@ def run(
     `address`: of a Ray cluster that exists. Stages that fail are holes in the returned board, not exceptions. Raises
     UserError for what the user can mend.
     """
-    return run_and_gather(_suite(suite, overrides), Path(store), Workers(executor, slots, address))
+    return run_and_gather(_suite(suite, overrides), store, Workers(executor, slots, address))
 
 
 def plan(suite: str | Path | Suite, store: str | Path = STORE, overrides: Sequence[str] = ()) -> Estimate:
     """What a run would do and cost; nothing is run or written. Raises UserError for what a run would refuse."""
-    return estimate_suite(_suite(suite, overrides), Path(store))
+    return estimate_suite(_suite(suite, overrides), store)
 
 
 def _suite(suite: str | Path | Suite, overrides: Sequence[str]) -> Suite:

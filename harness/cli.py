@@ -29,8 +29,10 @@ app = typer.Typer(
 
 SuiteArgument = Annotated[str, typer.Argument(help="a ready suite's name, or a YAML file")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, over what the suite says")]
-StoreOption = Annotated[Path, typer.Option(help="where artefacts are kept")]
-DEFAULT_STORE = Path("runs")
+StoreOption = Annotated[
+    str, typer.Option(help="where artefacts are kept: a folder, or a URL such as s3://bucket/prefix")
+]
+DEFAULT_STORE = "runs"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """What the user may not have caused: exit code 1, as for a stage that failed."""
 app.add_typer(data_app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
@@ -43,6 +44,8 @@ class Costs:
 
     def __init__(self, store: Store) -> None:
         self._path = store.root / "costs.json"
+        with suppress(OSError):  # guesses are there too
+            store.pull(self._path.name)
         self._measured = _read(self._path)
 
     def seconds(self, stage: Stage) -> float:
@@ -62,12 +65,14 @@ class Costs:
     def learn(self, store: Store, stages: Mapping[Ref, Stage]) -> None:
         """Keep the median seconds a photo of each group of stages that are published now."""
         seen: dict[str, list[float]] = {}
+        store.prepare(ref for ref in stages if store.has(*ref))
         for stage in stages.values():
             if stage.photos and store.has(*stage.ref):
                 seen.setdefault(stage.group, []).append(store.record(*stage.ref)["seconds"] / stage.photos)
         if seen:
             self._measured |= {group: median(values) for group, values in seen.items()}
             write_json(self._path, self._measured)
+            store.push(self._path)
 
 
 def _guess(stage: Stage) -> float:

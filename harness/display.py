@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.costs import Costs
-from harness.events import EventLog, EventReader
+from harness.events import EventLog
 from harness.graph import Ref, Stage
 from harness.store import Store
 
@@ -95,7 +95,7 @@ class Display:
     """Reads a run's events in a thread of its own and shows them: live on a terminal, as plain lines elsewhere."""
 
     def __init__(self, log: EventLog, stages: Mapping[Ref, Stage], store: Store) -> None:
-        self._reader = EventReader(log.path)
+        self._reader = store.reader(log.path)
         self._state = State({stage.key: stage for stage in stages.values()}, Costs(store))
         self._console = Console(stderr=True)
         self._stop = threading.Event()

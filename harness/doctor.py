@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.checkups import Finding
+from harness.remote.urls import Location, is_url, mirror_folder
 
 __all__ = ["Finding", "diagnose", "diagnose_cluster", "is_fit", "to_text"]
 Check = Callable[[], Iterator[Finding]]
@@ -15,7 +16,7 @@ WIDTH = 120
 MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 
 
-def diagnose(store: Path, imports: bool = False) -> list[Finding]:
+def diagnose(store: Location, imports: bool = False) -> list[Finding]:
     """Look at everything; with `imports` also import torch, Ray and others (seconds), each in its own process.
 
     Nothing is written. A check that fails itself is a finding, so that one broken thing hides no other.
@@ -65,8 +66,10 @@ def _wrapped(head: str, text: str) -> list[str]:
     return textwrap.wrap(head + text, WIDTH, subsequent_indent=blank, break_long_words=False, break_on_hyphens=False)
 
 
-def _checks(store: Path, imports: bool) -> Mapping[str, Check]:
-    from harness.checkups import files, machine, software
+def _checks(store: Location, imports: bool) -> Mapping[str, Check]:
+    from harness.checkups import files, machine, remote, software
+
+    folder = mirror_folder(str(store)) if is_url(store) else Path(store)
 
     checks: dict[str, Check] = {
         "python": software.python,
@@ -75,11 +78,11 @@ def _checks(store: Path, imports: bool) -> Mapping[str, Check]:
         "hidden packages": software.shadows,
         "devices": machine.devices,
         "threads": machine.threads,
-        "disk": partial(machine.disk, store),
+        "disk": partial(machine.disk, folder),
         "shared memory": machine.shared_memory,
         "weights": files.weights,
         "data": files.data,
-        "store": partial(files.store_state, store),
+        "store": partial(remote.state, str(store)) if is_url(store) else partial(files.store_state, folder),
     }
     return checks if imports else {name: check for name, check in checks.items() if name != "imports"}
 

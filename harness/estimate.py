@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from harness.costs import Costs
 from harness.display import duration
 from harness.planning import make_plan
+from harness.remote.urls import Location, absolute
 from harness.running import missing_of
 from harness.sharing import Sharing, sharing
 from harness.store import Store
@@ -77,16 +77,19 @@ class Estimate:
         return "\n".join(filter(None, [*lines, self.sharing.to_text(), *self.notes]))
 
 
-def estimate(suite_name: str, overrides: Sequence[str], store_path: Path) -> Estimate:
+def estimate(suite_name: str, overrides: Sequence[str], location: Location) -> Estimate:
     """Plan a suite against a store (which need not exist); raises UserError as a run would."""
-    return estimate_suite(load_suite(suite_name, overrides), store_path)
+    return estimate_suite(load_suite(suite_name, overrides), location)
 
 
-def estimate_suite(suite: Suite, store_path: Path) -> Estimate:
+def estimate_suite(suite: Suite, location: Location) -> Estimate:
     """The same for a suite that is already read."""
-    store = Store(store_path.resolve())
+    store = Store.at(absolute(location))
     plan = make_plan(suite)
-    missing, costs = missing_of(plan, store), Costs(store)
+    try:
+        missing, costs = missing_of(plan, store), Costs(store)
+    except OSError as error:
+        raise store.unusable(error) from None
     groups: dict[str, list[float]] = {}
     for ref, stage in plan.graph.items():
         sums = groups.setdefault(stage.group, [0, 0, 0.0, 0.0])
@@ -96,4 +99,4 @@ def estimate_suite(suite: Suite, store_path: Path) -> Estimate:
             sums[2] += costs.seconds(stage) * stage.slots
             sums[3] += costs.bytes(stage) / 1e9
     estimates = (GroupEstimate(n, int(s[0]), int(s[1]), round(s[2], 2), round(s[3], 4)) for n, s in groups.items())
-    return Estimate(suite.name, str(store.root), tuple(estimates), sharing(plan, costs), plan.notes)
+    return Estimate(suite.name, store.name, tuple(estimates), sharing(plan, costs), plan.notes)

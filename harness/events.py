@@ -24,14 +24,10 @@ class EventLog:
     def write(self, event: str, **content: Any) -> None:
         """Append one event."""
         line = json.dumps({"v": VERSION, "t": round(time.time(), 3), "event": event, **content}) + "\n"
-        try:
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                os.write(descriptor, line.encode())
-            finally:
-                os.close(descriptor)
-        except OSError:
-            pass  # a full disk must not end a stage that could still be finished elsewhere
+        self._append(event, line)
+
+    def _append(self, event: str, line: str) -> None:
+        append(self.path, line)
 
     def ask_to_stop(self) -> None:
         """Ask every process of the run to end at the next place from where it can be continued."""
@@ -84,6 +80,18 @@ class EventReader:
                 continue
             if _is_event(event):
                 yield event
+
+
+def append(path: Path, line: str) -> None:
+    """Append a line to a file, whole; what the disk refuses is lost."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+    except OSError:
+        pass  # a full disk must not end a stage that could still be finished elsewhere
 
 
 def _is_event(event: Any) -> bool:

@@ -16,6 +16,7 @@ from harness.holes import reason_of
 from harness.lineage import stale_sources
 from harness.measured import diagnostics_of, write_curves
 from harness.planning import Plan
+from harness.remote.urls import Location
 from harness.running import ANYWHERE, Run, run_suite
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
@@ -87,7 +88,7 @@ class Finished:
 
 def run_and_gather(
     suite: Suite,
-    store: Path,
+    store: Location,
     workers: Workers | ExecutorName = ANYWHERE,
     folder: Path | None = None,
     shown: bool = False,
@@ -101,6 +102,8 @@ def run_and_gather(
         try:
             if not run.result.interrupted:
                 write_leaderboard(run, board, folder)
+                if folder.is_relative_to(run.store):
+                    Store.at(run.location).push(folder)
         except OSError as error:
             unwritten = error.strerror or str(error)
         return Finished(run, board, folder, unwritten)
@@ -118,7 +121,7 @@ def _check_writable(folder: Path | None) -> None:
 
 def gather(run: Run) -> Leaderboard:
     """The rows of a run in plan order; a row that could not be made is a hole with its reason."""
-    store = Store(run.store)
+    store = Store.at(run.location)
     rows = tuple(_row(store, run, ref) for ref in run.plan.rows)
     return Leaderboard(rows, tuple(tables(frame(rows))), diagnostics_of(run), run.plan.notes)
 
@@ -144,7 +147,7 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
         _write_pictures(run, board, partial)
         write_curves(run, partial)
         for name, refs in run.plan.unscored.items():
-            _copy_masks(Store(run.store), refs, partial / name)
+            _copy_masks(Store.at(run.location), refs, partial / name)
         state.unlink(missing_ok=True)
         _move_all(partial, folder)
         write_json(state, wanted)
@@ -212,7 +215,7 @@ def _write_counts(run: Run, folder: Path) -> None:
 
     Rows that were counted together (one sweep serves every policy) are written once, under the first of them.
     """
-    store = Store(run.store)
+    store = Store.at(run.location)
     kinds: dict[str, dict[tuple[Ref, ...], tuple[int, Ref]]] = {"score": {}, "sweep": {}}
     for position, ref in enumerate(run.plan.rows):
         counts = run.plan.graph[ref].inputs["counts"]
@@ -238,7 +241,7 @@ def _write_pictures(run: Run, board: Leaderboard, folder: Path) -> None:
     from results.noise_plot import plot_noise
     from results.plots import plot_table
 
-    store = Store(run.store)
+    store = Store.at(run.location)
     if any(row.miou is not None and is_ranked(row.policy) for row in board.rows):
         plot_table(frame(board.rows), folder / "table.png", folder / "table.svg")
         plot_noise(frame(board.rows), folder / "noise.png", folder / "noise.svg")

@@ -7,6 +7,8 @@ import os
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -19,7 +21,31 @@ TIMEOUT_S = float(os.environ.get("SEEDBED_LEASE_TIMEOUT", "30"))
 HEARTBEAT_S = min(5.0, TIMEOUT_S / 5)
 
 
-class Lease:
+class Lease(ABC):
+    """The right to work on a stage."""
+
+    @abstractmethod
+    def acquire(self) -> bool:
+        """Take the lease if it is free or its holder is dead; False when somebody else works on it."""
+
+    @abstractmethod
+    def is_held(self) -> bool:
+        """Whether this holder still has it."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Give it back."""
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class FileLease(Lease):
     """A file that names its holder and is touched while the holder lives."""
 
     def __init__(self, path: Path, timeout_s: float = TIMEOUT_S) -> None:
@@ -46,14 +72,6 @@ class Lease:
             with suppress(OSError):  # on a disk that has become read-only it dies with its holder
                 self._path.unlink(missing_ok=True)
 
-    def __enter__(self) -> Lease:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
     def _create(self) -> bool:
         partial = self._path.with_name(f".lease.{self._token}")
         try:
@@ -74,11 +92,8 @@ class Lease:
         return content if isinstance(content, dict) and isinstance(content.get("pid"), int) else {}
 
     def _is_abandoned(self) -> bool:
-        holder = self._read()
-        here = this_process()
-        # Where the kernel does not tell start times, only the heartbeat speaks.
-        on_this_machine = (holder.get("host"), holder.get("boot")) == (here["host"], here["boot"])
-        if holder.get("start") and on_this_machine and process_start(int(holder["pid"])) != holder["start"]:
+        # One that lives but is paused is as good as dead after a while: whoever waits for it goes on.
+        if has_died(self._read()):
             return True
         try:
             return time.time() - self._path.stat().st_mtime > self._timeout_s
@@ -101,6 +116,14 @@ class Lease:
                 return
             with suppress(OSError):
                 os.utime(self._path)
+
+
+def has_died(holder: Mapping[str, Any]) -> bool:
+    """Whether a holder was a process of this machine that has ended."""
+    here = this_process()
+    # Where the kernel does not tell start times, only the heartbeat speaks.
+    on_this_machine = (holder.get("host"), holder.get("boot")) == (here["host"], here["boot"])
+    return bool(holder.get("start") and on_this_machine and process_start(int(holder["pid"])) != holder["start"])
 
 
 @cache

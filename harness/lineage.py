@@ -31,6 +31,7 @@ class Lineage:
             if ref not in records:
                 records[ref] = store.record(*ref)
                 pending += [Ref(*other) for other in records[ref]["inputs"]]
+                store.prepare(pending)
         return cls(records)
 
     def ledger(self) -> list[LedgerEntry]:

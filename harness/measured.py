@@ -18,7 +18,7 @@ STEPS = {"localizer_fit": "localizer", "segmenter_fit": "segmenter"}
 
 def diagnostics_of(run: Run) -> tuple[Measured, ...]:
     """All measures in plan order; a stage that made none is a hole with its reason."""
-    store = Store(run.store)
+    store = Store.at(run.location)
     return tuple(record for ref in run.plan.diagnostics for record in _measured(store, run, ref))
 
 
@@ -48,7 +48,7 @@ def write_curves(run: Run, folder: Path) -> None:
 
 def _logged(run: Run) -> Iterator[dict[str, Any]]:
     """One record a fit, epoch and term; not of fits whose options a policy chose, nor of held-out ones."""
-    store = Store(run.store)
+    store = Store.at(run.location)
     for ref, stage in run.plan.graph.items():
         if ref.kind in STEPS and not (stage.runtime.get("held_out") or stage.runtime.get("chosen")):
             yield from _records(store, stage)

@@ -17,7 +17,6 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness.events import EventLog
 from harness.graph import Stage
 from harness.plugins import plugins_of
 from harness.stages import run_together
@@ -41,12 +40,17 @@ def run_rank(team: Team, rank: int) -> Report:
     """
     stage = Stage.from_json(team.stage)
     with TemporaryDirectory() as thrown_away, PeakMemory() as memory:
-        attempt = Attempt(stage.key, stage.kind, Path(thrown_away if rank else team.attempt))
+        attempt = Attempt(stage.key, stage.kind, Path(thrown_away))
         try:
+            store = Store.at(team.store)
+            if not rank:
+                attempt = store.joined(stage.kind, stage.key, Path(team.attempt))
             share = Share(rank, team.size, team.sync_batch_norm)
-            work = opened(stage, Store(Path(team.store)), EventLog(Path(team.log)), [stage.key], attempt, share)
+            work = opened(stage, store, store.log(Path(team.log)), [stage.key], attempt, share)
             with plugged_in(plugins_of([stage])), compute(stage), guarded(stage.kind, work.mask_folders()):
                 run_together([work])
+            if not rank:
+                store.hand_over(attempt)
         except Exception as error:  # as in `run_job`: whatever a component does wrong
             return _failed(rank, error)
     return Report(rank, record=attempt.record, peak_memory_bytes=memory.bytes, gpu=_gpu(team.device))

@@ -16,6 +16,7 @@ from harness.graph import Ref, Stage, missing_stages
 from harness.lease import this_process
 from harness.numerics import usable_cores
 from harness.planning import Plan, make_plan
+from harness.remote.urls import Location, absolute
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
 from harness.workers import ExecutorName, Workers
@@ -34,6 +35,9 @@ class Run:
     plan: Plan
     result: Result
     store: Path
+    """The folder; of a store behind a URL the local one in front of it."""
+    location: str
+    """What `Store.at` opens."""
     stages_run: int
     seconds: float
 
@@ -41,7 +45,7 @@ class Run:
 @contextmanager
 def run_suite(
     suite: Suite,
-    store_path: Path,
+    location: Location,
     workers: Workers | ExecutorName = ANYWHERE,
     display: Display | None = None,
 ) -> Iterator[Run]:
@@ -50,14 +54,14 @@ def run_suite(
     The run goes on, as its log tells, until the block ends: what it made is gathered there, and no `gc` takes it away.
     """
     start = time.perf_counter()
-    with run_plan(make_plan(suite), store_path, workers, display, start) as run:
+    with run_plan(make_plan(suite), location, workers, display, start) as run:
         yield run
 
 
 @contextmanager
 def run_plan(
     plan: Plan,
-    store_path: Path,
+    location: Location,
     workers: Workers | ExecutorName = ANYWHERE,
     display: Display | None = None,
     start: float | None = None,
@@ -65,7 +69,7 @@ def run_plan(
     """The same for a plan, which may ask for less than its suite; `start` is when planning began."""
     start = time.perf_counter() if start is None else start
     workers = Workers.of(workers)
-    store = Store(store_path.resolve()).create()
+    store = Store.at(absolute(location)).create()
     try:
         _set_damaged_targets_aside(plan, store)
         missing = missing_of(plan, store)
@@ -79,11 +83,12 @@ def run_plan(
     if log:
         with display(log, missing, store) if display else nullcontext():
             result = _execute(plan, missing, workers, store, log)
+        store.forget(missing)
         with suppress(OSError, Lost):  # they only make estimates better
             Costs(store).learn(store, missing)
     ran = sum(store.has(*ref) for ref in missing)
     try:
-        yield Run(plan, result, store.root, ran, time.perf_counter() - start)
+        yield Run(plan, result, store.root, store.location, ran, time.perf_counter() - start)
     finally:
         if log:
             log.write(
@@ -121,7 +126,9 @@ def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
 
 def missing_of(plan: Plan, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
     """The stages that are still to run; `lost` artefacts are wanted even where all that came of them exists."""
-    wanted = (*plan.targets, *(ref for ref in lost if ref in plan.graph))
+    lost = [ref for ref in lost if ref in plan.graph]
+    store.forget(lost)
+    wanted = (*plan.targets, *lost)
     return missing_stages(plan.graph, wanted, _Exists(store))
 
 
@@ -142,11 +149,11 @@ def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Sto
         log.write("connected", slots=executor.slots)
         executor.check(missing.values())
         seconds = Costs(store).seconds
-        result = drive(missing, executor, store.root, log, seconds)
+        result = drive(missing, executor, store.location, log, seconds)
         for _ in range(MAX_REPAIRS):
             if not result.lost or result.interrupted:
                 break
-            result = drive(missing_of(plan, store, result.lost.values()), executor, store.root, log, seconds)
+            result = drive(missing_of(plan, store, result.lost.values()), executor, store.location, log, seconds)
         return result
     finally:
         executor.close()
@@ -157,9 +164,11 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Work
     store.check_writable()
     folder = store.root / "events"
     folder.mkdir(exist_ok=True)
-    log = EventLog(folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}.jsonl")
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}.jsonl"
+    log = store.log(folder / name)
     for stage in missing.values():
         _write_stage(store, stage)
+    store.push(store.root / "stages", absent_only=True)
     groups = {stage.key: stage.group for stage in missing.values()}
     log.write(
         "run_started",
@@ -199,6 +208,7 @@ def described(store: Store, key: str) -> Stage | None:
 
 def read_stages(store: Store, beginning: str) -> list[Stage]:
     """The stages whose key or label begins so."""
+    store.pull("stages")
     paths = sorted((store.root / "stages").glob("*.json"))
     stages = [stage for path in paths if (stage := _read_stage(path))]
     return [stage for stage in stages if stage.key.startswith(beginning) or stage.label.startswith(beginning)]

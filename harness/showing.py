@@ -11,6 +11,7 @@ from harness.cells import Column, masks_column
 from harness.columns import KINDS, Refs, Subject
 from harness.gallery import outlines
 from harness.plugins import read_plugins
+from harness.remote.urls import Location
 from harness.scored import Scored
 from harness.sheet import Row, to_png
 from harness.store import Artefact, Lost, Store
@@ -32,7 +33,7 @@ Needs = Mapping[tuple[Scored, str], Mapping[str, Refs]]
 def show(
     name: str | Path,
     overrides: Sequence[str],
-    store_path: Path,
+    location: Location,
     wanted: Wanted,
     output: Path | None = None,
     with_outlines: bool = False,
@@ -45,15 +46,15 @@ def show(
     """
     if output is not None and output.suffix.lower() != ".png":
         raise UserError("--output", f"'{output}'", "a file that ends with .png")
-    suite = load_suite(name, overrides)
-    command = shlex.join(["seedbed", "run", str(name), *(f"--set={o}" for o in overrides), f"--store={store_path}"])
+    suite, store = load_suite(name, overrides), Store.at(location)
+    command = shlex.join(["seedbed", "run", str(name), *(f"--set={o}" for o in overrides), f"--store={store.name}"])
     with plugged_in(read_plugins(suite.plugins)):
         found = find(suite, wanted)
         base = outlines if with_outlines and not _dataset(found).photos_are_ours else None
-        png = _draw(found, wanted.columns, Shelf(Store(store_path), f"run `{command}` first"), base)
+        png = _draw(found, wanted.columns, Shelf(store, f"run `{command}` first"), base)
     free = base is not None or _dataset(found).photos_are_ours
     # Pictures of others' photos begin with `photos-`: the repository ignores such files.
-    path = output or store_path / "leaderboards" / suite.folder_name / ("sheet.png" if free else "photos-sheet.png")
+    path = output or store.root / "leaderboards" / suite.folder_name / ("sheet.png" if free else "photos-sheet.png")
     _write(path, png)
     return path
 
@@ -73,14 +74,14 @@ class Shelf:
             if not all(self.store.has(*ref) for refs in roles.values() for ref in refs)
         ]
         if absent:
-            raise UserError(self.store.root, ", ".join(absent), "what a run leaves there", self.mend)
+            raise UserError(self.store.name, ", ".join(absent), "what a run leaves there", self.mend)
 
     def take(self, roles: Mapping[str, Refs]) -> dict[str, list[Artefact]]:
         """The artefacts, by role; raises UserError for one that is damaged."""
         try:
             return {role: [self.store.open(*ref) for ref in refs] for role, refs in roles.items()}
         except Lost as error:
-            raise UserError(self.store.root, str(error), "an artefact as it was published", self.mend) from None
+            raise UserError(self.store.name, str(error), "an artefact as it was published", self.mend) from None
 
 
 def _draw(found: Found, names: Sequence[str], shelf: Shelf, base: Callable[[Image], Image] | None) -> bytes:

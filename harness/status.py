@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.display import duration
-from harness.events import EventReader, latest_log
 from harness.graph import Ref
 from harness.lease import process_start, this_process
 from harness.pace import pace_of
+from harness.remote.urls import Location, absolute
 from harness.running import described
 from harness.store import Lost, Store
 from settings.errors import UserError
@@ -22,15 +22,17 @@ SILENT_S = 60
 WATCH_S = 2.0
 
 
-def status_of(store_path: Path) -> str:
+def status_of(location: Location) -> str:
     """The latest run on a store: stages done, running and failed, and whether it still goes on."""
-    log = latest_log(store_path)
+    store = Store.at(location)
+    log = store.latest_log()
     if log is None:
-        raise UserError(store_path, "no run", "a store that a suite was run on", "see --store")
-    events = list(EventReader(log).new())
+        raise UserError(store.name, "no run", "a store that a suite was run on", "see --store")
+    events = list(store.reader(log).new())
     first = next((event for event in events if event["event"] == "run_started"), None)
     if first is None or not {"suite", "executor", "groups"} <= first.keys():
         raise UserError(log, "no beginning of a run", "an event log")
+    store.pull("stages")
     groups: dict[str, str] = first["groups"]
     state = dict.fromkeys(groups, "to do")
     for event in events:
@@ -40,29 +42,28 @@ def status_of(store_path: Path) -> str:
     ending = _ending(events)
     lines = [f"{first['suite']} · {first['executor']} · {ending}"]
     if ending.startswith("running"):
-        lines += _going_on(store_path, events)
+        lines += _going_on(store, events)
     for group in dict.fromkeys(groups.values()):
         members = [state[key] for key in groups if groups[key] == group]
         counts = {name: members.count(name) for name in ("done", "running", "failed", "to do")}
         lines.append(f"  {group}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
     failed = [(key, e.get("reason")) for e in events if e["event"] == "failed" for key in e.get("stages", ())]
-    failures = [f"  failed: {_label(store_path, key)} ({key[:12]}): {reason}" for key, reason in failed]
+    failures = [f"  failed: {_label(store, key)} ({key[:12]}): {reason}" for key, reason in failed]
     return "\n".join(lines + failures)
 
 
-def watch(store_path: Path, show: Callable[[str], None], interval_s: float = WATCH_S) -> None:
+def watch(location: Location, show: Callable[[str], None], interval_s: float = WATCH_S) -> None:
     """Show the status again and again, until the run has ended or its driver has died."""
     while True:
-        text = status_of(store_path)
+        text = status_of(location)
         show(text)
         if " · running" not in text.splitlines()[0]:
             return
         time.sleep(interval_s)
 
 
-def _going_on(store_path: Path, events: list[dict[str, Any]]) -> list[str]:
+def _going_on(store: Store, events: list[dict[str, Any]]) -> list[str]:
     """How busy it is, and what runs; nothing for a log that does not tell, or stages that cannot be read."""
-    store = Store(store_path)
     stages = {key: stage for key in events[0]["groups"] if (stage := described(store, key))}
     try:
         pace = pace_of(events, stages, store, time.time())
@@ -71,31 +72,32 @@ def _going_on(store_path: Path, events: list[dict[str, Any]]) -> list[str]:
     return [f"  {line}" for line in (pace.to_text(), *pace.running)]
 
 
-def log_of(store_path: Path, stage: str) -> str:
+def log_of(location: Location, stage: str) -> str:
     """A failed stage's traceback, or a training stage's losses; raises UserError when the store knows no such stage."""
-    for path in sorted((store_path / "failures").glob("*.json")):
+    store = Store.at(location)
+    store.pull("failures", anew=True)
+    for path in sorted((store.root / "failures").glob("*.json")):
         failure = _failure(path)
         if path.stem.startswith(stage) or failure["label"].startswith(stage):
             return f"{failure['label']} ({path.stem[:12]})\n{failure['reason']}\n\n{failure['traceback']}"
-    store = Store(store_path)
     for ref, record in _published(store):
         if ref.key.startswith(stage) or str(record.get("label")).startswith(stage):
             return _success(store, ref, record)
-    raise UserError("stage", f"'{stage}'", f"the key or label of a stage in {store_path}", "see seedbed status")
+    raise UserError("stage", f"'{stage}'", f"the key or label of a stage in {store.name}", "see seedbed status")
 
 
-def run_one(store_path: Path, prefix: str, debug: bool) -> str:
+def run_one(location: Location, prefix: str, debug: bool) -> str:
     """Run one stage here and now; with `debug` its errors come through."""
     from harness.running import read_stages
     from harness.worker import Job, run_job, run_openly
 
-    found = read_stages(Store(store_path), prefix)
+    found = read_stages(Store.at(location), prefix)
     if len(found) != 1:
         raise UserError(
             "stage", f"'{prefix}', which fits {len(found)} stages", "the beginning of one stage's key or label"
         )
     (stage,) = found
-    store = Store(store_path.resolve())
+    store = Store.at(absolute(location))
     absent = [str(ref) for ref in stage.needs() if not store.has(*ref)]
     if absent:
         raise UserError("stage", f"missing inputs {', '.join(absent[:3])}", "published inputs", "run the suite first")
@@ -105,7 +107,7 @@ def run_one(store_path: Path, prefix: str, debug: bool) -> str:
     if debug:
         run_openly(stage, store)
         return f"{stage.label}: ran in {duration(time.perf_counter() - start)}; nothing was published"
-    (outcome,) = run_job(Job((stage,), store.root, log))
+    (outcome,) = run_job(Job((stage,), store.location, log))
     return f"{stage.label}: {outcome.status} {outcome.reason}".rstrip()
 
 
@@ -125,9 +127,9 @@ def _failure(path: Path) -> dict[str, str]:
         return {"label": "a stage", "reason": f"damaged: {path} ({error})", "traceback": ""}
 
 
-def _label(store_path: Path, key: str) -> str:
+def _label(store: Store, key: str) -> str:
     try:
-        return str(json.loads((store_path / "stages" / f"{key}.json").read_text(encoding="utf-8"))["label"])
+        return str(json.loads((store.root / "stages" / f"{key}.json").read_text(encoding="utf-8"))["label"])
     except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return "a stage"
 
@@ -146,9 +148,10 @@ def _ending(events: list[dict[str, Any]]) -> str:
 
 
 def _published(store: Store) -> list[tuple[Ref, Any]]:
-    kinds = [path.name for path in store.root.iterdir() if path.is_dir()]
+    refs = [Ref(kind, key) for kind in store.kinds() for key in store.keys(kind)]
+    store.prepare(refs)
     found = []
-    for ref in [Ref(kind, key) for kind in sorted(kinds) for key in store.keys(kind)]:
+    for ref in refs:
         with suppress(Lost, OSError):  # told by `seedbed store verify`
             found.append((ref, store.record(*ref)))
     return found

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,8 +20,9 @@ from tempfile import TemporaryFile
 from typing import Any
 from uuid import uuid4
 
+from harness.events import EventLog, EventReader, latest_log
 from harness.graph import Ref
-from harness.lease import Lease
+from harness.lease import FileLease, Lease
 from settings.errors import UserError
 from settings.hashing import HashCache, shared_cache
 
@@ -84,6 +85,27 @@ class Store:
         self.root = root
         self._hashes = hashes or shared_cache()
 
+    @staticmethod
+    def at(location: str | Path) -> Store:
+        """The store in a folder, or behind a URL that fsspec opens (`s3://bucket/prefix`)."""
+        from harness.remote.urls import is_url
+
+        if not is_url(location):
+            return Store(Path(location))
+        from harness.remote.mirror import mirror_at
+
+        return mirror_at(str(location))
+
+    @property
+    def location(self) -> str:
+        """What `at` takes to open it elsewhere: for workers, never shown."""
+        return str(self.root)
+
+    @property
+    def name(self) -> str:
+        """The location as it may be shown."""
+        return str(self.root)
+
     def create(self) -> Store:
         """Make the folder and its marker; raises UserError for a folder of something else, or one of another format."""
         marker = self.root / "seedbed-store.json"
@@ -116,6 +138,12 @@ class Store:
         """Whether the artefact is published (nothing is opened or verified)."""
         return self._done(kind, key).exists()
 
+    def forget(self, refs: Iterable[Ref]) -> None:
+        """Whatever is remembered of these artefacts may have changed; a folder is asked each time anyway."""
+
+    def prepare(self, refs: Iterable[Ref]) -> None:
+        """The records of all these will be asked for; a folder needs no preparation."""
+
     def record(self, kind: str, key: str) -> Mapping[str, Any]:
         """The record of a published artefact; raises Absent when it is not there, Damaged when it cannot be read."""
         try:
@@ -140,6 +168,10 @@ class Store:
             raise self._damaged(kind, key)
         return artefact
 
+    def recheck(self, kind: str, key: str) -> None:
+        """Whether the files that a stage has just read are still those; raises as `open` does."""
+        self.open(kind, key)
+
     def attempt(self, kind: str, key: str) -> Attempt:
         """A new, empty folder to fill for this key."""
         folder = self._folder(kind, key) / f"attempt-{uuid4().hex[:12]}"
@@ -153,23 +185,21 @@ class Store:
         """
         if not attempt.folder.is_dir():
             raise FileNotFoundError(2, "removed while it was filled", str(attempt.folder))
-        files = {str(path.relative_to(attempt.folder)): path for path in _files(attempt.folder)}
-        digests = {name: _sha256_synced(path) for name, path in sorted(files.items())}
-        for name, path in files.items():
-            self._hashes.remember(path, digests[name])
-        record = {
-            **attempt.record,
-            "kind": attempt.kind,
-            "key": attempt.key,
-            "attempt": attempt.folder.name,
-            "files": digests,
-            "bytes": sum(path.stat().st_size for path in files.values()),
-            "finished": datetime.now(UTC).isoformat(),
-        }
+        record = self._record_of(attempt)
         won = create_json(self._done(attempt.kind, attempt.key), record)
         if not won:
             self.discard(attempt)
         return won
+
+    def joined(self, kind: str, key: str, folder: Path) -> Attempt:
+        """An attempt that another process, perhaps on another machine, has begun in that folder."""
+        return Attempt(key, kind, folder)
+
+    def hand_over(self, attempt: Attempt) -> None:
+        """Who has filled it leaves it to the process that began it; in a shared folder it is there anyway."""
+
+    def take_over(self, attempt: Attempt) -> None:
+        """What another process has put into it comes here; in a shared folder it is there anyway."""
 
     def discard(self, attempt: Attempt) -> None:
         """Remove an attempt's files."""
@@ -177,7 +207,7 @@ class Store:
 
     def lease(self, kind: str, key: str) -> Lease:
         """The lease that keeps two processes off one stage (not yet taken)."""
-        return Lease(self._folder(kind, key) / "lease.json")
+        return FileLease(self._folder(kind, key) / "lease.json")
 
     def checkpoint_folder(self, kind: str, key: str) -> Path:
         """Where a training stage keeps its checkpoints until it is published."""
@@ -195,6 +225,13 @@ class Store:
         """Where a failed stage's reason and traceback are kept, until it succeeds."""
         return self.root / "failures" / f"{key}.json"
 
+    def write_failure(self, key: str, content: object) -> None:
+        """Keep a failed stage's reason and traceback."""
+        path = self.failure_path(key)
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, content)
+        self.push(path)
+
     def set_aside(self, kind: str, key: str) -> Path:
         """Move an artefact out of the way, so that it is made again; returns where it lies now."""
         target = self.root / "damaged" / f"{kind}-{key}-{time.time_ns()}"
@@ -210,6 +247,44 @@ class Store:
     def keys(self, kind: str) -> Iterator[str]:
         """The published keys of one kind."""
         return (path.parent.name for path in sorted((self.root / kind).glob("*/done.json")))
+
+    def kinds(self) -> list[str]:
+        """Folders that may hold artefacts."""
+        return sorted(path.name for path in self.root.iterdir() if path.is_dir())
+
+    def push(self, path: Path, absent_only: bool = False) -> None:
+        """Show others a file or folder of the store's root; in a shared folder they see it anyway."""
+
+    def pull(self, name: str, anew: bool = False) -> None:
+        """See what others show below the root; in a shared folder it is there anyway."""
+
+    def log(self, path: Path) -> EventLog:
+        """Where a process writes events of the run whose log that is."""
+        return EventLog(path)
+
+    def reader(self, path: Path) -> EventReader:
+        """Reads the events of a run."""
+        return EventReader(path)
+
+    def latest_log(self) -> Path | None:
+        """The newest run's log."""
+        return latest_log(self.root)
+
+    def _record_of(self, attempt: Attempt) -> dict[str, Any]:
+        """Hash every file, and write it to disk for good."""
+        files = {str(path.relative_to(attempt.folder)): path for path in _files(attempt.folder)}
+        digests = {name: _sha256_synced(path) for name, path in sorted(files.items())}
+        for name, path in files.items():
+            self._hashes.remember(path, digests[name])
+        return {
+            **attempt.record,
+            "kind": attempt.kind,
+            "key": attempt.key,
+            "attempt": attempt.folder.name,
+            "files": digests,
+            "bytes": sum(path.stat().st_size for path in files.values()),
+            "finished": datetime.now(UTC).isoformat(),
+        }
 
     def _damaged(self, kind: str, key: str) -> Damaged:
         self.set_aside(kind, key)

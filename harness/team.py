@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.context import Work
 from harness.graph import Ref, Stage
+from harness.remote.urls import absolute
 from harness.store import Lost
 from methods.base import Stopped
 
@@ -23,6 +24,7 @@ class Team:
 
     stage: Mapping[str, Any]
     store: str
+    """What `Store.at` opens."""
     log: str
     attempt: str
     """The folder that the first process fills; those of the others are thrown away."""
@@ -33,9 +35,9 @@ class Team:
     def of(cls, work: Work, log: Path) -> Team:
         """The team of a stage that is about to be run."""
         numerics = work.identity["numerics"]
-        folder, root = str(work.attempt.folder.resolve()), str(work.store.root.resolve())
+        folder, location = str(work.attempt.folder.resolve()), absolute(work.store.location)
         stage = work.stage
-        return cls(stage.to_json(), root, str(log.resolve()), folder, stage.processes, numerics["sync_batch_norm"])
+        return cls(stage.to_json(), location, str(log.resolve()), folder, stage.processes, numerics["sync_batch_norm"])
 
     @property
     def threads(self) -> int:
@@ -97,6 +99,7 @@ def train_together(work: Work, log: Path, launch: Launch) -> int:
     team = Team.of(work, log)
     reports = launch(team)
     check(reports, team.size)
+    work.store.take_over(work.attempt)
     work.attempt.record.update({**reports[0].record, "gpus": len({report.gpu for report in reports if report.gpu})})
     return sum(report.peak_memory_bytes for report in reports)
 

@@ -25,7 +25,7 @@ from harness.plugins import DATA, named_components, plugins_of
 from harness.processes import in_processes
 from harness.provenance import modules_imported_by, sources_of
 from harness.stages import run_together
-from harness.store import Attempt, Lost, Store, write_json
+from harness.store import Attempt, Lost, Store
 from harness.team import Launch, RankDied, RankFailed, train_together
 from methods.base import Stopped
 from methods.sharing import ALONE, Share
@@ -70,7 +70,8 @@ class Job:
     """Stages that run in one process, one after the other or as a bundle, and where."""
 
     stages: tuple[Stage, ...]
-    store: Path
+    store: str | Path
+    """A folder or a URL: what `Store.at` opens."""
     log: Path
     wants: Wants = field(default_factory=lambda: {"threads": 1})
     """What the job holds while it runs."""
@@ -95,7 +96,8 @@ def run_job(job: Job, launch: Launch = in_processes) -> list[Outcome]:
 
     `launch` starts the processes of a stage that several train together.
     """
-    store, log = Store(job.store), EventLog(job.log)
+    store = Store.at(job.store)
+    log = store.log(job.log)
     return [outcome for part in job.parts() for outcome in _run_part(job, part, store, log, launch)]
 
 
@@ -107,17 +109,18 @@ def _run_part(job: Job, stages: Sequence[Stage], store: Store, log: EventLog, la
     with ExitStack() as stack:
         for stage in stages:
             lease = store.lease(*stage.ref)
+            stack.callback(lease.release)
             try:
                 mine_or_done = store.has(*stage.ref) or lease.acquire()
+                # Looked at again: somebody may have published between the look and the lease.
+                is_done = mine_or_done and store.has(*stage.ref)
             except OSError as error:  # a full disk has no room for a lease either
                 outcomes += _ended((), (stage,), store, log, "failed", reason_of(error), traceback.format_exc())
                 continue
             if not mine_or_done:
                 outcomes.append(Outcome(stage.ref, "busy"))
                 continue
-            stack.callback(lease.release)
-            # Looked at again: somebody may have published between the look and the lease.
-            if store.has(*stage.ref):
+            if is_done:
                 outcomes.append(Outcome(stage.ref, "done"))
             else:
                 mine[stage] = lease
@@ -177,7 +180,7 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog, l
 def _check_inputs(works: Sequence[Work], store: Store) -> None:
     """Raise Lost where an input changed while the stage read it; the hashes of what did not are remembered."""
     for ref in dict.fromkeys(ref for work in works for ref in work.stage.needs()):
-        store.open(*ref)
+        store.recheck(*ref)
 
 
 def _lost_meanwhile(works: Sequence[Work], store: Store) -> Lost | None:
@@ -295,8 +298,7 @@ def _ended(
         content = {"label": stage.label, "reason": reason, "traceback": trace, "stage": stage.to_json()}
         if trace:
             with suppress(OSError):  # on a full disk the reason still reaches the table
-                store.failure_path(stage.key).parent.mkdir(exist_ok=True)
-                write_json(store.failure_path(stage.key), content)
+                store.write_failure(stage.key, content)
     log.write(status, stages=[stage.key for stage in stages], reason=reason)
     return [Outcome(stage.ref, status, reason=reason) for stage in stages]
 

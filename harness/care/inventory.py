@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.graph import Ref
-from harness.lease import Lease
+from harness.lease import FileLease
 from harness.store import Store
 
 KEY = re.compile(r"[0-9a-f]{64}")
@@ -24,7 +24,7 @@ PARTIAL_FOLDER = ".partial-"
 Part = Literal["artefact", "attempt", "checkpoint", "lease", "partial", "other"]
 
 
-class LeaseProbe(Lease):
+class LeaseProbe(FileLease):
     """Looks at a lease without taking or changing it; one whose content is damaged lives by its heartbeat alone."""
 
     def is_alive(self) -> bool:

@@ -58,7 +58,7 @@ def judge(probed: Sequence[Probed], here: Answer, question: Question) -> Iterato
     mend = "" if alive else "start Ray on a node: `ray start`"
     yield Finding("cluster", "ok" if alive else "error", found, mend)
     if question.meeting.driver_trouble:
-        found = f"{question.meeting.store} {question.meeting.driver_trouble}: no node was asked for it"
+        found = f"{_place(question)} {question.meeting.driver_trouble}: no node was asked for it"
         yield Finding("driver: store", "error", found, "mend its rights, or use another --store")
     for each in probed:
         name = each.node.host if hosts[each.node.host] == 1 else f"{each.node.host}/{each.node.id[:6]}"
@@ -148,7 +148,7 @@ def clock(offset_s: float, error_s: float) -> Finding:
 def store(answer: Answer, is_seen: bool, question: Question) -> Finding:
     """Whether it is the same folder there as here, both ways; one behind a URL was opened there."""
     is_url = question.meeting.is_url
-    place = "the store's URL" if is_url else question.meeting.store
+    place = _place(question)
     trouble = answer.store_trouble or ("" if is_seen else "is another folder there: what it wrote is not seen here")
     if trouble:
         mend = "its package and credentials there" if is_url else "mount it there at the same path"
@@ -184,6 +184,11 @@ def disk(answer: Answer) -> Finding:
     mend = "free space there, or start Ray there with --temp-dir on another disk" if full > RAY_FULL else ""
     found = f"{answer.temporary_free / 1e9:.1f} GB free ({full:.0%} full) for temporary files"
     return Finding("disk", "warning" if mend else "ok", found, mend)
+
+
+def _place(question: Question) -> str:
+    """The store, without what a URL may hold of secrets."""
+    return "the store's URL" if question.meeting.is_url else question.meeting.store
 
 
 def _minor(version: str) -> list[str]:

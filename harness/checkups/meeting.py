@@ -42,9 +42,9 @@ class Meeting:
         return bool(URL.match(self.store))
 
     def begin(self) -> Meeting:
-        """On the driver: write its file. What cannot be written is told by `driver_trouble`."""
+        """On the driver: write its file, or open the URL. What fails is told by `driver_trouble`."""
         if self.is_url:
-            return self
+            return replace(self, driver_trouble=opened(self.store))
         try:
             self.folder.mkdir(parents=True)
             (self.folder / "driver").write_text(self.token, encoding="utf-8")
@@ -90,15 +90,10 @@ def meeting_in(store: str) -> Meeting:
 
 
 def opened(url: str) -> str:
-    """Why a store behind a URL cannot be opened from this process, or nothing; the URL may hold secrets: not shown."""
-    import fsspec
+    """Why a store behind a URL cannot be opened from this process, or nothing."""
+    from harness.checkups.remote import state
 
-    try:
-        system, path = fsspec.url_to_fs(url)
-        system.exists(path)
-    except Exception as error:  # whatever a file system, or the lack of its package, raises
-        return f"cannot be opened there ({type(error).__name__})"
-    return ""
+    return next((f"cannot be opened ({finding.found})" for finding in state(url) if finding.state != "ok"), "")
 
 
 def _soon(is_so: Callable[[], bool]) -> bool:

@@ -85,7 +85,7 @@ def audit(
         str | None,
         typer.Option(help="measure the filter against a CSV file,query_class,true_class,kind; 'known': by the source"),
     ] = None,
-    store: Annotated[Path, typer.Option(help="where artefacts are kept")] = Path("runs"),
+    store: Annotated[str, typer.Option(help="where artefacts are kept: a folder, or a URL")] = "runs",
     output: Annotated[Path, typer.Option(help="the PNG of hits beside their twins")] = Path("audit.png"),
     limit: Annotated[int, typer.Option(min=1, help="how many drops of one reason are shown")] = 10,
 ) -> None:

@@ -11,7 +11,7 @@ import typer
 def show(
     suite: Annotated[str, typer.Argument(help="a ready suite's name, or a YAML file")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="key.path=value, over what the suite says")] = None,
-    store: Annotated[Path, typer.Option(help="where artefacts are kept")] = Path("runs"),
+    store: Annotated[str, typer.Option(help="where artefacts are kept: a folder, or a URL")] = "runs",
     photos: Annotated[str, typer.Option(help="ids, separated by commas; default: spread over the split")] = "",
     count: Annotated[
         int | None, typer.Option(min=1, max=100, help="how many photos, where none are named; default: the suite's")

@@ -15,13 +15,14 @@ from settings.errors import UserError
 
 if TYPE_CHECKING:
     from harness.care.waste import Waste
+    from harness.remote.mirror import Mirror
     from harness.store import Store
 
 store_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="What a store holds, and its care.")
-StoreOption = Annotated[Path, typer.Option(help="where artefacts are kept")]
+StoreOption = Annotated[str, typer.Option(help="where artefacts are kept: a folder, or a URL")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, over what the suites say")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="tell what would go, remove nothing")]
-DEFAULT_STORE = Path("runs")
+DEFAULT_STORE = "runs"
 
 
 @store_app.callback()
@@ -37,10 +38,15 @@ def du(
     as_json: Annotated[bool, typer.Option("--json", help="print nothing but JSON")] = False,
 ) -> None:
     """Bytes and artefacts by kind, and what lies beside them."""
-    from harness.care.upkeep import usage
+    from harness.care import upkeep
 
     with _told(store):
-        used = usage(_opened(store))
+        if mirror := _mirrored(store):
+            from harness.remote import upkeep as remotely
+
+            used = remotely.usage(mirror)
+        else:
+            used = upkeep.usage(_opened(store))
     typer.echo(json.dumps(used.to_json(), indent=1) if as_json else used.to_text())
 
 
@@ -49,6 +55,8 @@ def verify(store: StoreOption = DEFAULT_STORE) -> None:
     """Hash every artefact anew; damaged ones are set aside, to be made again. Exit code 1 where one was damaged."""
     from harness.care.upkeep import verify
 
+    if mirror := _mirrored(store):
+        _verify_remotely(mirror)
     opened = _opened(store)
     with _told(store), _meter("verified", "MB") as progress:
         looked_at, damaged = verify(opened, lambda done, total: progress(done / 1e6, total / 1e6))
@@ -84,6 +92,9 @@ def rm(
     """Remove artefacts; the next run that needs them makes them again."""
     from harness.care.waste import chosen
 
+    if mirror := _mirrored(store):
+        _remove_remotely(mirror, names, dry_run)
+        return
     opened = _opened(store)
     with _told(store):
         _remove(opened, chosen(opened, names), dry_run)
@@ -114,11 +125,14 @@ def import_(
     """Take over an archive's artefacts that are not there yet, each verified. Exit code 1 where one was refused."""
     from harness.care.archive import check_archive
     from harness.care.importing import Importer
+    from harness.remote.urls import is_url
     from harness.store import Store
 
+    if is_url(store):
+        _opened(store)
     check_archive(archive)
     with _told(store), _meter("imported", "artefacts") as progress:
-        outcome = Importer(Store(store.resolve()), progress).read(archive)
+        outcome = Importer(Store(Path(store).resolve()), progress).read(archive)
     for name, reason in outcome.refused.items():
         typer.echo(f"refused: {name}: {reason}")
     for ref in outcome.busy:
@@ -146,17 +160,60 @@ def _remove(store: Store, wastes: list[Waste], dry_run: bool) -> None:
     typer.echo(f"{total} {'would be freed; nothing was removed' if dry_run else 'freed'}{held}")
 
 
-def _opened(path: Path) -> Store:
-    """A store that is there."""
+def _verify_remotely(mirror: Mirror) -> None:
+    from harness.remote.upkeep import verify
+
+    with _told(mirror.name), _meter("verified", "artefacts") as progress:
+        looked_at, damaged = verify(mirror, progress)
+    for ref in damaged:
+        typer.echo(f"damaged: {ref.kind}/{ref.key} (set aside under {mirror.name}/damaged)")
+    mend = "; run its suite again to make them anew" if damaged else ""
+    typer.echo(f"{looked_at} artefacts, {len(damaged)} damaged{mend}")
+    raise typer.Exit(1 if damaged else 0)
+
+
+def _remove_remotely(mirror: Mirror, names: list[str], dry_run: bool) -> None:
+    from harness.remote.upkeep import chosen, remove
+
+    with _told(mirror.name):
+        refs = chosen(mirror, names)
+        held = 0 if dry_run else sum(not remove(mirror, ref) for ref in refs)
+    stay = f"; {held} are taken by a running stage and stay" if held else ""
+    verb = "would be removed; nothing was" if dry_run else "removed"
+    typer.echo(f"{len(refs) - held} artefacts {verb}{stay}")
+
+
+def _mirrored(location: str) -> Mirror | None:
+    """A store behind a URL, which must be there; None for a folder."""
+    from harness.remote.urls import is_url
+
+    if not is_url(location):
+        return None
+    from harness.remote.mirror import mirror_at
+
+    mirror = mirror_at(location)
+    with _told(mirror.name):
+        if not mirror.exists():
+            raise UserError(mirror.name, "no store", "a URL that a suite was run on", "see --store")
+    return mirror
+
+
+def _opened(location: str) -> Store:
+    """A store in a folder, which must be there."""
+    from harness.remote.urls import is_url, shown
     from harness.store import Store
 
+    if is_url(location):
+        mend = "for gc, remove suites' artefacts by `seedbed store rm`, or all with the bucket's own tools"
+        raise UserError(shown(location), "a URL", "a folder: on a URL work du, verify and rm only", mend)
+    path = Path(location)
     if not (path / "seedbed-store.json").is_file():
         raise UserError(path, "no store", "a folder that a suite was run on", "see --store")
     return Store(path.resolve()).create()
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _told(path: str | Path) -> Iterator[None]:
     """What the file system refuses becomes one line."""
     try:
         yield

@@ -88,7 +88,7 @@ class Result:
 def drive(
     stages: Mapping[Ref, Stage],
     executor: Executor,
-    store: Path,
+    store: str | Path,
     log: EventLog,
     seconds: Callable[[Stage], float] = lambda stage: stage.photos + 1.0,
 ) -> Result:
@@ -116,7 +116,7 @@ class _Loop:
         self,
         stages: Mapping[Ref, Stage],
         executor: Executor,
-        store: Path,
+        store: str | Path,
         log: EventLog,
         seconds: Callable[[Stage], float],
     ) -> None:

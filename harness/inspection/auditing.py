@@ -17,6 +17,7 @@ from harness.graph import Ref
 from harness.holes import reason_of
 from harness.planning import Plan
 from harness.plugins import read_plugins
+from harness.remote.urls import Location
 from harness.running import Display, run_plan
 from harness.source import Source
 from harness.store import Store
@@ -94,7 +95,7 @@ class Audited:
 
 def audit_suite(
     suite: Suite,
-    store: Path,
+    store: Location,
     settings: Sequence[str] = (),
     truth: Path | None = None,
     with_truth: bool = False,
@@ -130,7 +131,7 @@ def audit_suite(
 
 
 def _keep_lists(
-    suite: Suite, blueprint: Blueprint, sources: Sequence[Source], store: Path, display: Display | None
+    suite: Suite, blueprint: Blueprint, sources: Sequence[Source], store: Location, display: Display | None
 ) -> dict[str, frozenset[str]]:
     """What each setting's filter keeps; runs the stages for it that are missing."""
     filters: dict[str, Ref] = {source.name: ref for source in sources if (ref := blueprint.filter(source))}
@@ -138,7 +139,7 @@ def _keep_lists(
         return {}
     plan = Plan(suite, blueprint.graph, (), (), tuple(filters.values()), {})
     with run_plan(plan, store, "serial", display) as run:
-        opened = Store(run.store)
+        opened = Store.at(run.location)
         for name, ref in filters.items():
             if not opened.has(*ref):
                 reason = reason_of(run, plan.graph[ref])

@@ -12,7 +12,7 @@ import pytest
 
 from harness.context import Work
 from harness.graph import Stage
-from harness.lease import Lease, process_start, this_process
+from harness.lease import FileLease, process_start, this_process
 from harness.store import Absent, Damaged, Store, create_json
 from harness.worker import _publish
 from settings.errors import UserError
@@ -110,7 +110,7 @@ def test_create_json_is_exclusive_and_leaves_nothing_beside(tmp_path: Path) -> N
 
 
 def test_a_lease_has_one_holder(tmp_path: Path) -> None:
-    first, second = Lease(tmp_path / "lease.json"), Lease(tmp_path / "lease.json")
+    first, second = FileLease(tmp_path / "lease.json"), FileLease(tmp_path / "lease.json")
     assert first.acquire()
     assert not second.acquire()
     first.release()
@@ -123,7 +123,7 @@ def test_a_dead_holder_on_this_machine_is_replaced_at_once(tmp_path: Path) -> No
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     holder = {**this_process(), "pid": int(dead.stdout), "start": "1", "token": "theirs"}
     (tmp_path / "lease.json").write_text(json.dumps(holder))
-    lease = Lease(tmp_path / "lease.json")
+    lease = FileLease(tmp_path / "lease.json")
     assert lease.acquire()
     lease.release()
 
@@ -131,21 +131,21 @@ def test_a_dead_holder_on_this_machine_is_replaced_at_once(tmp_path: Path) -> No
 def test_a_reused_process_number_is_not_the_holder(tmp_path: Path) -> None:
     holder = {**this_process(), "start": "1", "token": "theirs"}
     (tmp_path / "lease.json").write_text(json.dumps(holder))
-    assert Lease(tmp_path / "lease.json").acquire()
+    assert FileLease(tmp_path / "lease.json").acquire()
 
 
 def test_a_holder_elsewhere_lives_as_long_as_its_heartbeat(tmp_path: Path) -> None:
     path = tmp_path / "lease.json"
     path.write_text(json.dumps({**this_process(), "host": "elsewhere", "token": "theirs"}))
-    assert not Lease(path, timeout_s=30).acquire()
+    assert not FileLease(path, timeout_s=30).acquire()
     os.utime(path, (time.time() - 31, time.time() - 31))
-    evictor = Lease(path, timeout_s=30)
+    evictor = FileLease(path, timeout_s=30)
     assert evictor.acquire()
     assert evictor.is_held()
 
 
 def test_a_holder_that_was_evicted_notices(tmp_path: Path) -> None:
-    paused, other = Lease(tmp_path / "lease.json"), Lease(tmp_path / "lease.json", timeout_s=0)
+    paused, other = FileLease(tmp_path / "lease.json"), FileLease(tmp_path / "lease.json", timeout_s=0)
     assert paused.acquire()
     (tmp_path / "lease.json").write_text(json.dumps({**this_process(), "host": "elsewhere", "token": "old"}))
     os.utime(tmp_path / "lease.json", (1, 1))
@@ -163,9 +163,9 @@ def test_process_start_tells_processes_apart() -> None:
 def test_a_holder_that_is_paused_here_loses_its_lease_after_the_timeout(tmp_path: Path) -> None:
     path = tmp_path / "lease.json"
     path.write_text(json.dumps({**this_process(), "token": "paused"}))
-    assert not Lease(path).acquire(), "its last sign is fresh"
+    assert not FileLease(path).acquire(), "its last sign is fresh"
     os.utime(path, (1, 1))
-    other = Lease(path)
+    other = FileLease(path)
     assert other.acquire()
     other.release()
 

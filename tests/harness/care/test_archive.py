@@ -276,7 +276,7 @@ def test_a_read_only_store_is_one_line(source: Store, target: Store, tmp_path: P
         raise OSError(errno.EROFS, "Read-only file system")
 
     path = archive_of(source, tmp_path / "all.tar")
-    monkeypatch.setattr("harness.lease.Lease.acquire", refuse)
+    monkeypatch.setattr("harness.lease.FileLease.acquire", refuse)
     with pytest.raises(UserError, match="found Read-only file system; expected a writable store with room"):
         Importer(target).read(path)
 

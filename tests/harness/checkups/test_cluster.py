@@ -140,10 +140,14 @@ def test_room_in_the_store(free: int, state: str) -> None:
 
 def test_a_store_behind_a_url_is_told_to_be_opened_and_never_shown() -> None:
     question = replace(QUESTION, meeting=Meeting("s3://key:secret@bucket/runs", "t"))
-    for trouble in ("", "cannot be opened there (ImportError)"):
+    for trouble in ("", "cannot be opened (no s3fs)"):
         found = findings_of(Probed(node(), replace(HERE, store_trouble=trouble)), question=question)["n1: store"]
         assert found.state == ("error" if trouble else "ok")
-        assert "secret" not in found.found + found.mend and "opened there" in found.found
+        assert "secret" not in found.found + found.mend
+        assert found.found == f"the store's URL {trouble or 'was opened there'}"
+    question = replace(question, meeting=replace(question.meeting, driver_trouble="cannot be opened"))
+    told = findings_of(Probed(node(), HERE), question=question)["driver: store"]
+    assert told.found == "the store's URL cannot be opened: no node was asked for it"
 
 
 def test_a_store_that_the_driver_cannot_write_is_asked_of_no_node() -> None:

@@ -73,5 +73,9 @@ def test_a_url_is_opened(tmp_path: Path) -> None:
     assert meeting.visit("n1") == "" and meeting.has_seen("n1")
     meeting.end()
     assert list(tmp_path.iterdir()) == [], "nothing is written through a URL"
-    assert opened("nosuch://key:secret@place") == "cannot be opened there (ValueError)"
-    assert Meeting("nosuch://place", "t").visit("n1") == "cannot be opened there (ValueError)"
+    told = opened("nosuch://key:secret@place/runs")
+    assert told.startswith("cannot be opened (nosuch://***@place/runs: ") and "secret" not in told
+    assert (
+        meeting_in("nosuch://place/runs").begin().driver_trouble.startswith("cannot be opened (nosuch://place/runs: ")
+    )
+    assert Meeting("nosuch://place/runs", "t").visit("n1").startswith("cannot be opened (nosuch://place/runs: ")
