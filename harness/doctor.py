@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.checkups import Finding
 from harness.remote.urls import Location, is_url, mirror_folder
 
-__all__ = ["Finding", "diagnose", "is_fit", "to_text"]
+__all__ = ["Finding", "diagnose", "diagnose_cluster", "is_fit", "to_text"]
 Check = Callable[[], Iterator[Finding]]
 WIDTH = 120
 MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
@@ -22,6 +22,27 @@ def diagnose(store: Location, imports: bool = False) -> list[Finding]:
     Nothing is written. A check that fails itself is a finding, so that one broken thing hides no other.
     """
     return [finding for name, check in _checks(store, imports).items() for finding in _safely(name, check)]
+
+
+def diagnose_cluster(address: str, store: str) -> list[Finding]:
+    """Ask every node of a Ray cluster, and judge it against this process: what would fail or differ there.
+
+    Driver and nodes each write a file into the store, and take it away again. Raises UserError where no cluster
+    answers.
+    """
+    from harness.checkups import cluster, files, software
+    from harness.checkups.meeting import meeting_in
+    from harness.checkups.probe import Question, answer
+    from harness.executors.probing import probe_nodes
+    from harness.provenance import OURS
+
+    names = tuple(name for name, _, _ in software.requirements())
+    meeting = meeting_in(store).begin()
+    try:
+        question = Question(OURS, names, files.roots(), meeting)
+        return list(cluster.judge(probe_nodes(address, question), answer(question), question))
+    finally:
+        meeting.end()
 
 
 def is_fit(findings: Sequence[Finding]) -> bool:

@@ -50,6 +50,14 @@ def data() -> Iterator[Finding]:
         yield _folder("SEEDBED_REAL_DATA", real, "set it to the folder that holds the real photos, or unset it")
 
 
+def roots() -> dict[str, str]:
+    """The same folders by name, absolute; none of a configuration that cannot be read."""
+    configured = _roots_in(config_file()) or []
+    real = os.environ.get("SEEDBED_REAL_DATA", "")
+    named = [(f"data {name}", root) for name, root in configured] + ([("SEEDBED_REAL_DATA", real)] if real else [])
+    return {name: str(Path(root).expanduser().resolve()) for name, root in named}
+
+
 def store_state(path: Path) -> Iterator[Finding]:
     """Whether a run could use the store, and what killed or damaged things lie in it."""
     marker = path / "seedbed-store.json"
@@ -84,14 +92,20 @@ def _contents(path: Path) -> Iterator[Finding]:
 
 
 def _configured(path: Path) -> Iterator[Finding]:
-    try:
-        roots = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]
-        items = [(str(name), str(root)) for name, root in roots.items()]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+    items = _roots_in(path)
+    if items is None:
         yield Finding("data", "error", f"{path}: no readable entry 'data'", "write 'data: {voc12: PATH}', or remove it")
-        return
-    for name, root in items:
+    for name, root in items or []:
         yield _folder(f"data {name}", root, f"correct it in {path}")
+
+
+def _roots_in(path: Path) -> list[tuple[str, str]] | None:
+    """(data set, folder) as a configuration names them; None for one that cannot be read."""
+    try:
+        named = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]
+        return [(str(name), str(root)) for name, root in named.items()]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _folder(name: str, root: str, mend: str) -> Finding:

@@ -36,7 +36,7 @@ def python() -> Iterator[Finding]:
 def packages() -> Iterator[Finding]:
     """Each package that Seedbed needs against the lower bound of its metadata; all that are right in one line."""
     right, absent_extras = [], []
-    for name, least, optional in _requirements():
+    for name, least, optional in requirements():
         found = _version(name)
         if found and _numbers(found) >= _numbers(least):
             right.append(f"{name} {found}")
@@ -84,7 +84,7 @@ def _hiding(folder: Path) -> list[Path]:
     return modules + [folder / name for name in OURS if (folder / name / "__init__.py").is_file()]
 
 
-def _requirements() -> list[tuple[str, str, bool]]:
+def requirements() -> list[tuple[str, str, bool]]:
     """(package, lower bound, whether it is optional), without what only developers need."""
     try:
         matches = [REQUIREMENT.match(text) for text in requires("seedbed") or ()]
