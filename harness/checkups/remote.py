@@ -13,7 +13,7 @@ def state(url: str) -> Iterator[Finding]:
     """Whether its package is there, its server answers, and a run has made it. Nothing is written."""
     from harness.remote.mirror import mirror_at
 
-    mend = "see README, several nodes"
+    mend = "see docs/workers.md"
     try:
         found = "a store" if mirror_at(url).exists() else "nothing yet: the first run makes it"
     except UserError as error:
