@@ -20,6 +20,8 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
 SECONDS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
 Wants = Mapping[str, float]
 """How much of what: `threads`, `gpus`, `memory` (bytes), and custom resources by their names."""
+ROUNDED = 0.15
+"""0.33 and 0.17 mean a third and a sixth."""
 RESERVED = ("threads", "gpus", "memory")
 
 
@@ -67,7 +69,7 @@ def _share(gpus: float) -> float:
     """Whole GPUs or 1/k: other shares leave rests that nothing fits into."""
     if gpus >= 1 and gpus == round(gpus):
         return gpus
-    if gpus > 0 and abs(1 / gpus - round(1 / gpus)) < 0.01:
+    if gpus > 0 and abs(1 / gpus - round(1 / gpus)) < ROUNDED:
         return 1 / round(1 / gpus)
     if gpus == 0:
         return 0.0
