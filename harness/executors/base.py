@@ -24,6 +24,9 @@ BUSY_WAIT_S = 1.0
 MAX_TRIES = 3
 """How often a stage is begun again after its worker died or its time was up."""
 MAX_HALVINGS = 1
+LOOK_S = 5.0
+STUCK_S = 600.0
+"""How long stages wait for a node that has what they ask for: a cluster that grows may need minutes to start one."""
 WINDOW = 8
 """One job in so many slots waits at the executor, not in the queue."""
 HALVED = frozenset({"features", "segment"})
@@ -128,9 +131,10 @@ class _Loop:
         for ref, needs in self.waiting_for.items():
             for need in needs:
                 self.dependants[need].append(ref)
-        self.room = dict(executor.capacity())
-        # A few jobs more than the slots hold hide the way to a worker and back.
-        self.room["threads"] += max(1, executor.slots // WINDOW)
+        self.capacity = _with_window(executor.capacity())
+        self.room = dict(self.capacity)
+        self.looked = self.busy = time.monotonic()
+        """When the capacity was asked for, and when a job was last under way."""
         self.tries: dict[Ref, int] = {}
         self.whole: set[Ref] = set()
         """What a part of a GPU was too little for."""
@@ -146,9 +150,10 @@ class _Loop:
     def run(self) -> None:
         while self.running or ((self.queue or self.later) and not self.stopping):
             self._wake()
+            self._look_around()
             self._submit()
             if not self.running:
-                time.sleep(0.1)
+                self._wait_for_room()
             for outcome in self.executor.wait():
                 self._take(outcome)
         self.result.interrupted = self.stopping
@@ -160,8 +165,31 @@ class _Loop:
             self.queue.push(ref)
         self.later = [entry for entry in self.later if entry not in due]
 
+    def _look_around(self) -> None:
+        """Nodes come and go."""
+        if time.monotonic() - self.looked < LOOK_S:
+            return
+        before, self.capacity = self.capacity, _with_window(self.executor.capacity())
+        for name in {*before, *self.capacity}:
+            change = self.capacity.get(name, 0.0) - before.get(name, 0.0)
+            self.room[name] = self.room.get(name, 0.0) + change
+        self.looked = time.monotonic()
+
+    def _wait_for_room(self) -> None:
+        """Nothing runs: somebody else holds what is left, or no node has what it asks for; not for ever."""
+        time.sleep(0.1)
+        if self.later or not self.queue:
+            self.busy = time.monotonic()
+        elif time.monotonic() - self.busy > STUCK_S:
+            for ref in list(self.queue):
+                wants = ", ".join(f"{value:g} {name}" for name, value in self._wants(self.stages[ref]).items())
+                self.result.failures[ref] = f"no node had {wants} for {STUCK_S:g} s"
+                self.queue.drop(ref)
+                self._block_after(ref)
+
     def _submit(self) -> None:
         while not self.stopping and (taken := self.queue.take(self.room, self.executor.slots)):
+            self.busy = time.monotonic()
             wants = most(map(self._wants, taken))
             held = _Held(wants, {stage.ref for stage in taken})
             self.running |= dict.fromkeys(held.open, held)
@@ -183,7 +211,7 @@ class _Loop:
             self.room[name] += sign * value
 
     def _take(self, outcome: Outcome) -> None:
-        ref = outcome.ref
+        ref, self.busy = outcome.ref, time.monotonic()
         held = self.running.pop(ref)
         held.open.discard(ref)
         if not held.open:
@@ -194,7 +222,7 @@ class _Loop:
             self.later.append((time.monotonic() + BUSY_WAIT_S, ref))
         elif outcome.status in ("worker_died", "timed_out") and self.tries.get(ref, 0) < MAX_TRIES:
             self.tries[ref] = self.tries.get(ref, 0) + 1
-            self._again(ref, outcome.reason)
+            self._again(ref, outcome.reason, suspect=True)
         elif outcome.status == "out_of_memory" and self._has_more_memory(ref):
             self._again(ref, outcome.reason)
         elif outcome.status == "input_lost":
@@ -211,9 +239,9 @@ class _Loop:
             if not self.waiting_for[dependant] and dependant not in self.result.blocked:
                 self.queue.push(dependant)
 
-    def _again(self, ref: Ref, reason: str) -> None:
+    def _again(self, ref: Ref, reason: str, suspect: bool = False) -> None:
         self.log.write("retried", stages=[ref.key], reason=reason)
-        self.queue.push(ref)
+        self.queue.push(ref, suspect)
 
     def _has_more_memory(self, ref: Ref) -> bool:
         """Give a stage more room on a GPU: a whole one, then half the batch where that cannot change the outcome."""
@@ -231,6 +259,11 @@ class _Loop:
             if ref not in self.result.blocked:
                 self.result.blocked[ref] = root
                 pending += self.dependants[ref]
+
+
+def _with_window(capacity: Wants) -> dict[str, float]:
+    """A few jobs more than the slots hold hide the way to a worker and back."""
+    return {**capacity, "threads": capacity["threads"] + max(1, int(capacity["threads"]) // WINDOW)}
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from harness.demand import Wants
 from harness.graph import Ref, Stage
 
-Room = dict[str, float]
 JOIN_S = 1.0
 """Cheap stages are joined into a job of about this length: each then costs its driver little."""
 EPSILON = 1e-6
@@ -28,11 +27,6 @@ def remaining_way(
 def fits(wants: Wants, room: Mapping[str, float]) -> bool:
     """Whether all that is wanted is there."""
     return all(room.get(name, 0.0) >= value - EPSILON for name, value in wants.items())
-
-
-def _is_alone(stage: Stage) -> bool:
-    """Whether a stage is never joined: its time is limited, or it is a team of processes."""
-    return bool(stage.demand.timeout_s) or stage.processes > 1
 
 
 @dataclass
@@ -65,20 +59,32 @@ class ReadyQueue:
         self._lines: dict[tuple[tuple[str, float], ...], _Line] = {}
         self._line_of: dict[Ref, _Line] = {}
         self._bundles: dict[str, set[Ref]] = {}
+        self._suspects: set[Ref] = set()
 
     def __len__(self) -> int:
         return len(self._line_of)
 
-    def push(self, ref: Ref) -> None:
-        """A stage that may run now."""
+    def __iter__(self) -> Iterator[Ref]:
+        return iter(self._line_of)
+
+    def push(self, ref: Ref, suspect: bool = False) -> None:
+        """A stage that may run now; a suspect, which may have killed its worker, takes nobody with it again."""
+        if suspect:
+            self._suspects.add(ref)
         stage = self._stages[ref]
         wants = self._wants(stage)
         line = self._lines.setdefault(tuple(sorted(wants.items())), _Line(wants))
         heapq.heappush(line.heap, (-self._way[ref], self._order[ref], ref))
         line.seconds += self._seconds(stage)
         self._line_of[ref] = line
-        if stage.bundle:
+        if stage.bundle and not suspect:
             self._bundles.setdefault(stage.bundle, set()).add(ref)
+
+    def drop(self, ref: Ref) -> None:
+        """A stage that will not run after all."""
+        line = self._line_of.pop(ref)
+        line.seconds -= self._seconds(self._stages[ref])
+        self._bundles.get(self._stages[ref].bundle, set()).discard(ref)
 
     def take(self, room: Mapping[str, float], slots: int) -> tuple[Stage, ...]:
         """The next job's stages; none where nothing fits."""
@@ -89,9 +95,9 @@ class ReadyQueue:
         share = min(self._join_s, line.seconds / max(slots, 1))
         taken = self._first(line)
         spent = sum(map(self._seconds, taken))
-        while not _is_alone(taken[0]) and (following := self._peek(line)) is not None:
+        while not self._is_alone(taken[0]) and (following := self._peek(line)) is not None:
             cost = self._seconds(following)
-            if spent + cost > share or _is_alone(following):
+            if spent + cost > share or self._is_alone(following):
                 break
             mates = self._first(line)
             taken += mates
@@ -118,13 +124,13 @@ class ReadyQueue:
     def _first(self, line: _Line) -> tuple[Stage, ...]:
         """Take the first stage out, with those of its bundle that are ready too."""
         first = self._stages[line.heap[0][2]]
-        refs = self._bundles.get(first.bundle, set()) if first.bundle else {first.ref}
+        is_bundled = first.bundle and first.ref not in self._suspects
+        refs = self._bundles.get(first.bundle, set()) if is_bundled else {first.ref}
         mates = sorted((self._stages[ref] for ref in refs if self._line_of[ref] is line), key=lambda mate: mate.label)
         for mate in mates:
-            del self._line_of[mate.ref]
-            line.seconds -= self._seconds(mate)
-            self._bundles.get(mate.bundle, set()).discard(mate.ref)
+            self.drop(mate.ref)
         return tuple(mates)
 
-    def __iter__(self) -> Iterator[Ref]:
-        return iter(self._line_of)
+    def _is_alone(self, stage: Stage) -> bool:
+        """Whether a stage is never joined: its time is limited, it is a team of processes, or a suspect."""
+        return bool(stage.demand.timeout_s) or stage.processes > 1 or stage.ref in self._suspects

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import ray
@@ -30,10 +31,10 @@ class Ray(Executor):
 
     def __init__(self, slots: int | None = None, address: str | None = None, packages: Packages = "installed") -> None:
         connect(address, slots, packages)
-        nodes: list[dict[str, float]] = [node["Resources"] for node in _ray.nodes() if node["Alive"]]
-        self._widest = int(max(node.get("CPU", 0) for node in nodes))
-        self._whole: dict[str, float] = _ray.cluster_resources()
-        self.slots = int(self._whole.get("CPU", 0)) if address is None or slots is None else slots
+        self._most = math.inf if address is None or slots is None else slots
+        """Of a cluster that exists, what this run may take."""
+        self._widest = self.slots = 1
+        self.capacity()
         # Ray retries nothing: the driver's loop decides what is begun again.
         self._run: Any = ray.remote(max_retries=0, num_returns=1)(_run_on_worker)
         self._train: Any = ray.remote(max_retries=0, num_returns=1)(run_training_job)
@@ -42,14 +43,17 @@ class Ray(Executor):
         """Until when teams may take; other jobs watch their time themselves."""
 
     def capacity(self) -> Wants:
-        """What the cluster has; a `slots` given for a cluster that exists is the most that this run takes of it."""
-        custom = {name: value for name, value in self._whole.items() if name not in ("CPU", "GPU", "memory")}
-        gpus, memory = self._whole.get("GPU", 0.0), self._whole.get("memory", 0.0)
-        return {**custom, "threads": self.slots, "gpus": gpus, "memory": memory}
+        """What the cluster has now."""
+        nodes: list[dict[str, float]] = [node["Resources"] for node in _ray.nodes() if node["Alive"]]
+        whole = {name: sum(node.get(name, 0.0) for node in nodes) for name in {*chain(*nodes)}}
+        custom = {name: value for name, value in whole.items() if name not in ("CPU", "GPU", "memory")}
+        self.slots = max(1, int(min(whole.get("CPU", 0.0), self._most)))
+        self._widest = int(max((node.get("CPU", 0.0) for node in nodes), default=0))
+        return {**custom, "threads": self.slots, "gpus": whole.get("GPU", 0.0), "memory": whole.get("memory", 0.0)}
 
     def widest(self) -> int:
         """The cores of the largest node."""
-        return min(self.slots, self._widest)
+        return max(1, min(self.slots, self._widest))
 
     def submit(self, job: Job) -> None:
         """Hand the job to Ray."""

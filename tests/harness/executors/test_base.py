@@ -14,7 +14,7 @@ from harness.executors.base import Executor, Result, drive
 from harness.gathering import Finished, run_and_gather
 from harness.graph import Ref, Stage, missing_stages
 from harness.suite import load_suite
-from harness.worker import Status
+from harness.worker import Outcome, Status
 from harness.workers import Workers
 from settings.errors import UserError
 from tests.harness.conftest import results_of
@@ -214,6 +214,39 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         driven(graph_of({"a": "", "b": ""}), Pretended(twice), tmp_path)
+
+
+def test_what_may_have_killed_a_worker_takes_nobody_with_it_again(tmp_path: Path) -> None:
+    class KilledByA(Pretended):
+        def wait(self) -> list[Outcome]:
+            job = self.jobs.pop()
+            status: Status = "worker_died" if any(stage.label == "a" for stage in job.stages) else "done"
+            return [Outcome(stage.ref, status) for stage in job.stages]
+
+    executor = KilledByA(slots=1)
+    executor.join_s = 1.0
+    graph = graph_of(dict.fromkeys("abc", ""))
+    result = drive(graph, executor, tmp_path, EventLog(tmp_path / "log.jsonl"), lambda stage: 0.1)
+    assert names(graph, result.failures) == {"a"}
+    assert [len(job.stages) for job in executor.submitted] == [3, 1, 1, 1, 1, 1]
+
+
+def test_nodes_that_join_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.executors.base.LOOK_S", 0.0)
+    executor = Pretended(slots=1)
+    done = executor.wait
+    executor.wait = lambda: (setattr(executor, "slots", 3), done())[1]  # type: ignore[method-assign]
+    driven(graph_of(dict.fromkeys("abcdefgh", "")), executor, tmp_path)
+    assert executor.most_at_once == 4
+
+
+def test_what_no_node_has_any_more_fails_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.executors.base.STUCK_S", 0.3)
+    graph = graph_of({"a": ""}, demand=Demand(gpus=1.0)) | graph_of({"b": ""})
+    result = driven(graph, Pretended(gpus=0.0), tmp_path)
+    assert {graph[ref].label: reason for ref, reason in result.failures.items()} == {
+        "a": "no node had 1 threads, 1 gpus for 0.3 s"
+    }
 
 
 def test_a_long_chain_is_blocked_without_end_of_the_stack(tmp_path: Path) -> None:
