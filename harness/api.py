@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.estimate import Estimate, estimate_suite
+from harness.executors import ExecutorName
 from harness.gathering import Finished, run_and_gather
 from harness.suite import Suite, load_suite
-from harness.workers import ExecutorName, Workers
+from harness.workers import Workers
 
 STORE = "runs"
 

@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 
 from harness.care.inventory import PARTIAL_FOLDER
 from harness.display import Display, duration
+from harness.executors import ExecutorName
 from harness.graph import Ref, Stage
 from harness.holes import reason_of
 from harness.lineage import stale_sources
@@ -20,7 +21,7 @@ from harness.remote.urls import Location
 from harness.running import ANYWHERE, Run, run_suite
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
-from harness.workers import ExecutorName, Workers
+from harness.workers import Workers
 from results.diagnostics import Measured, table, write_csv
 from results.per_image import read_table, stacked, write_table
 from results.protocols import protocol

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.costs import Costs
 from harness.events import EventLog
+from harness.executors import ExecutorName
 from harness.executors.base import Result, drive
 from harness.graph import Ref, Stage, missing_stages
 from harness.lease import this_process
@@ -19,7 +20,7 @@ from harness.planning import Plan, make_plan
 from harness.remote.urls import Location, absolute
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
-from harness.workers import ExecutorName, Workers
+from harness.workers import Workers
 from settings.errors import UserError, counted
 
 ANYWHERE = Workers()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from harness.executors import ExecutorName, Packages
 from harness.numerics import usable_cores
 from settings.errors import UserError
 
 if TYPE_CHECKING:
     from harness.executors.base import Executor
-
-ExecutorName = Literal["serial", "ray"]
-Packages = Literal["installed", "pinned"]
-"""What other nodes run on: what is installed there, or this machine's versions, which Ray installs there first."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any
 
 import ray
 
+from harness.executors import Packages
 from harness.numerics import usable_cores
 from harness.provenance import OURS, ROOT
-from harness.workers import Packages
 from settings.errors import UserError
 
 OBJECT_STORE_BYTES = 80 << 20

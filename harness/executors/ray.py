@@ -11,12 +11,12 @@ from typing import Any
 import ray
 
 from harness.demand import Wants
+from harness.executors import Packages
 from harness.executors.base import Executor
 from harness.executors.child import run_within_time, timed_out
 from harness.executors.cluster import connect, disconnect
 from harness.executors.training import run_training_job
 from harness.worker import Job, Outcome
-from harness.workers import Packages
 
 _ray: Any = ray  # parts of it have no types
 POLL_S = 1.0

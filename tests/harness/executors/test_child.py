@@ -9,6 +9,7 @@ import pytest
 
 from harness.demand import Demand
 from harness.events import EventReader, latest_log
+from harness.executors import ExecutorName
 from harness.executors.child import Child
 from harness.gathering import run_and_gather
 from harness.graph import Stage
@@ -16,7 +17,7 @@ from harness.lease import process_start
 from harness.store import Store
 from harness.suite import load_suite
 from harness.worker import Job
-from harness.workers import ExecutorName, Workers
+from harness.workers import Workers
 
 STUCK = """
 import ctypes
