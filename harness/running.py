@@ -148,7 +148,7 @@ def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Sto
     executor = workers.make()
     try:
         log.write("connected", slots=executor.slots)
-        executor.check(missing.values())
+        executor.check(missing.values(), store.location)
         seconds = Costs(store).seconds
         result = drive(missing, executor, store.location, log, seconds)
         for _ in range(MAX_REPAIRS):

@@ -52,8 +52,8 @@ class Executor(ABC):
         """The most threads that one job can have; one that asks for more is given these."""
         return self.slots
 
-    def check(self, stages: Iterable[Stage]) -> None:
-        """Raise UserError for a stage that asks for more than there is: it would wait for ever."""
+    def check(self, stages: Iterable[Stage], store: str) -> None:
+        """Raise UserError for a stage that asks for more than there is, and for a store that workers cannot reach."""
         capacity = self.capacity()
         for stage in stages:
             for name, value in stage.wants().items():

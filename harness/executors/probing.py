@@ -9,6 +9,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.checkups.cluster import Node, Probed
+from harness.checkups.meeting import Meeting, meeting_in
 from harness.checkups.probe import Question, answer, clock
 from harness.executors.cluster import connect, disconnect
 
@@ -29,6 +30,31 @@ def probe_nodes(address: str, question: Question, timeout_s: float = TIMEOUT_S) 
         return [_taken(node, told.get(node.id), question, timeout_s) for node in _nodes()]
     finally:
         disconnect()
+
+
+def strangers_to(store: str) -> dict[str, str]:
+    """Of the cluster that this process is connected to: nodes to which a store is no store, and why."""
+    meeting = meeting_in(store).begin()
+    try:
+        if meeting.driver_trouble:
+            return {"this machine": meeting.driver_trouble}
+        alive = [node for node in _nodes() if node.is_alive]
+        asked = {_on(node, _visit).remote(meeting, node.id): node for node in alive if node.cpus}
+        ended, _ = ray.wait(list(asked), num_returns=len(asked), timeout=TIMEOUT_S)
+        return {asked[reference].host: trouble for reference in ended if (trouble := _trouble(reference))}
+    finally:
+        meeting.end()
+
+
+def _visit(meeting: Meeting, node: str) -> str:
+    return meeting.visit(node)
+
+
+def _trouble(reference: Any) -> str:
+    try:
+        return str(ray.get(reference))
+    except ray.exceptions.RayError as error:
+        return _reason(error)
 
 
 def _asked(question: Question, timeout_s: float) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -15,8 +16,11 @@ from harness.executors import Packages
 from harness.executors.base import Executor
 from harness.executors.child import run_within_time, timed_out
 from harness.executors.cluster import connect, disconnect
+from harness.executors.probing import strangers_to
 from harness.executors.training import run_training_job
+from harness.graph import Stage
 from harness.worker import Job, Outcome
+from settings.errors import UserError
 
 _ray: Any = ray  # parts of it have no types
 POLL_S = 1.0
@@ -31,6 +35,7 @@ class Ray(Executor):
 
     def __init__(self, slots: int | None = None, address: str | None = None, packages: Packages = "installed") -> None:
         connect(address, slots, packages)
+        self._is_own = address is None
         self._most = math.inf if address is None or slots is None else slots
         """Of a cluster that exists, what this run may take."""
         self._widest = self.slots = 1
@@ -54,6 +59,14 @@ class Ray(Executor):
     def widest(self) -> int:
         """The cores of the largest node."""
         return max(1, min(self.slots, self._widest))
+
+    def check(self, stages: Iterable[Stage], store: str) -> None:
+        """The same; and each node of a cluster that exists must find the store."""
+        super().check(stages, store)
+        if not self._is_own and (strangers := strangers_to(store)):
+            host, trouble = next(iter(strangers.items()))
+            mend = "a folder that all nodes have at the same path, or a URL; see seedbed doctor --cluster"
+            raise UserError("--store", f"on {host}: it {trouble}", "a store that every node reaches", mend)
 
     def submit(self, job: Job) -> None:
         """Hand the job to Ray."""

@@ -156,8 +156,8 @@ def test_more_than_there_is_is_refused() -> None:
     (stage,) = graph_of({"a": ""}, demand=Demand(gpus=2.0)).values()
     executor = Pretended(gpus=1.0)
     with pytest.raises(UserError, match=r"resources\.kind: found 2 gpus for a; expected at most the 1"):
-        executor.check([stage])
-    Pretended().check([stage])
+        executor.check([stage], "runs")
+    Pretended().check([stage], "runs")
 
 
 def test_cheap_stages_are_joined_up_to_a_second_and_a_slots_share(tmp_path: Path) -> None:

@@ -52,6 +52,15 @@ def test_what_no_node_has_is_refused_before_any_work(cluster: Any, tmp_path: Pat
     assert list(tmp_path.glob("store/*/*/done.json")) == []
 
 
+def test_a_store_that_nodes_do_not_see_is_refused_before_any_work(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.checkups.meeting.Meeting.begin", lambda meeting: meeting)  # as if on another disk
+    with pytest.raises(UserError, match=r"--store: found on .*: it is another folder there: what the driver wrote"):
+        run_and_gather(load_suite("smoke", ONLY_CAM), tmp_path / "store", Workers(address=cluster.address))
+    assert list(tmp_path.glob("store/*/*/done.json")) == []
+
+
 @pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, reason="takes a minute: `make chaos`")
 def test_a_node_that_dies_is_done_without(cluster: Any, alone: Finished, tmp_path: Path) -> None:
     node = cluster.add_node(num_cpus=1, **SMALL)
