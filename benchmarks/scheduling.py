@@ -4,7 +4,7 @@ Aims: makespan at most 1.10 of the lower bound max(critical path, work / slots),
 stage, memory that does not grow. The stages are those of `recorded_stages.csv.gz` (written by `--record SUITE --store
 STORE` from the records of a finished run), as often as it takes; on real Ray their times are divided, so that the whole
 takes two minutes. Writes scheduling.png beside this file.
-Run: python -m benchmarks.scheduling [--stages 10000] [--ray-stages 10000] [--slots 64 512]
+Run: python -m benchmarks.scheduling [--stages 10000] [--ray-stages 10000] [--slots 16 64 512]
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def measure(name: str, stages: Mapping[Ref, Stage], executor: Any, folder: Path)
 
 def plot(found: Sequence[Measured], path: Path) -> None:
     """The share of busy slots over the run's time, a curve each."""
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
     for one in found:
         ratio = one.makespan_s / one.bound_s
         times = [t / one.makespan_s for t, _ in one.busy]
@@ -196,7 +196,7 @@ def plot(found: Sequence[Measured], path: Path) -> None:
         axes.step(times, [100 * n / one.slots for _, n in one.busy], where="post", label=label, linewidth=0.8)
     axes.set(xlabel="time, of the makespan", ylabel="busy slots (%)", ylim=(0, 105), xlim=(0, 1))
     axes.set_title(f"{found[0].stages:,} stages with recorded times")
-    axes.legend(loc="lower left")
+    figure.legend(loc="outside lower center", fontsize="small")
     figure.savefig(path, dpi=120)
 
 
@@ -205,7 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stages", type=int, default=10_000)
     parser.add_argument("--ray-stages", type=int, default=10_000, help="0: no real Ray")
-    parser.add_argument("--slots", type=int, nargs="*", default=[64, 512])
+    parser.add_argument("--slots", type=int, nargs="*", default=[16, 64, 512])
     parser.add_argument("--record", metavar="SUITE")
     parser.add_argument("--set", action="append", default=[], help="of the suite that is recorded")
     parser.add_argument("--store", type=Path, default=Path("runs"))

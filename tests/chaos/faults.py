@@ -117,16 +117,19 @@ class Corrupt(Fault):
         if not published:
             return ""
         done = scene.rng.choice(published)
-        with suppress(OSError, ValueError):
+        other = done.with_name(".other")
+        try:
             record = json.loads(done.read_text())
             path = done.parent / record["attempt"] / scene.rng.choice(sorted(record["files"]))
             content = bytearray(path.read_bytes())
             content[scene.rng.randrange(len(content))] ^= 0xFF
-            other = path.with_name(".other")
             other.write_bytes(content)
             other.replace(path)
             return f"{record['kind']} corrupted"
-        return ""
+        except (OSError, ValueError):  # the disk is full, or the run has set it aside
+            return ""
+        finally:
+            other.unlink(missing_ok=True)
 
 
 class DeleteAttempt(Fault):
