@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from shutil import copytree, ignore_patterns
@@ -101,9 +101,18 @@ def _show_token() -> None:
 
 def _check_answers(address: str) -> None:
     """Ray itself looks for a minute for a server that is not there, and then ends the program."""
+    place = _last_started() if address == "auto" else address.removeprefix("ray://")
     with _told(address):
-        if matched := re.fullmatch(r"(?P<host>[^/]+):(?P<port>\d+)", address.removeprefix("ray://")):
+        if matched := re.fullmatch(r"(?P<host>[^/]+):(?P<port>\d+)", place):
             socket.create_connection((matched["host"], int(matched["port"])), CONNECT_S).close()
+
+
+def _last_started() -> str:
+    """What Ray takes for `auto`: the variable, else the cluster that was last started here; empty where neither is."""
+    with suppress(OSError):
+        folder = Path(os.environ.get("RAY_TMPDIR", "/tmp"))
+        return os.environ.get("RAY_ADDRESS") or (folder / "ray" / "ray_current_cluster").read_text().strip()
+    return ""
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from harness.suite import load_suite
 from harness.worker import Outcome, Status
 from harness.workers import Workers
 from settings.errors import UserError
-from tests.harness.conftest import results_of
+from tests.harness.conftest import ONLY_CAM, results_of
 from tests.harness.executors.pretended import Pretended, graph_of
 
 
@@ -258,8 +258,13 @@ def test_a_long_chain_is_blocked_without_end_of_the_stack(tmp_path: Path) -> Non
     assert len(result.blocked) == 2999
 
 
-@pytest.mark.parametrize("slots", [1, 4])
-def test_ray_gives_the_same_table_as_serial(slots: int, smoke: Finished, tmp_path: Path) -> None:
-    by_ray = run_and_gather(load_suite("smoke"), tmp_path / "store", Workers("ray", slots))
+def test_ray_gives_the_same_table_as_serial(smoke: Finished, tmp_path: Path) -> None:
+    by_ray = run_and_gather(load_suite("smoke"), tmp_path / "store", Workers("ray", 4))
     assert by_ray.board.holes == 0
     assert results_of(by_ray) == results_of(smoke)
+
+
+def test_ray_with_one_slot_does_too(tmp_path: Path) -> None:
+    suite = load_suite("smoke", ONLY_CAM)
+    alone, by_ray = (run_and_gather(suite, tmp_path / name, Workers(name, 1)) for name in ("serial", "ray"))
+    assert results_of(by_ray) == results_of(alone)

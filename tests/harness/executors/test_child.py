@@ -47,7 +47,10 @@ resources: {label: {timeout: 5 s}}
 """
 
 
-@pytest.mark.parametrize("executor", ["serial", "ray"])
+IN_CHAOS = pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, reason="takes half a minute: `make chaos`")
+
+
+@pytest.mark.parametrize("executor", ["serial", pytest.param("ray", marks=IN_CHAOS)])
 def test_a_stage_that_hangs_is_ended_and_begun_again(executor: ExecutorName, tmp_path: Path) -> None:
     (tmp_path / "stuck.py").write_text(STUCK.replace("{folder}", str(tmp_path)))
     (tmp_path / "mine.yaml").write_text(SUITE)
