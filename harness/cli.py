@@ -168,7 +168,7 @@ def main() -> None:
     except UserError as error:
         _end(str(error), 2)
     except UsageError as error:
-        _end(" ".join(error.format_message().split()) + "; see seedbed --help", 2)
+        _end(" ".join(error.format_message().split()).rstrip(".") + "; see seedbed --help", 2)
     except (typer.Abort, KeyboardInterrupt):
         _end("stopped at once; run the same command again to continue", 130)
     except BrokenPipeError:

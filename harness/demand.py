@@ -55,11 +55,21 @@ def most(wants: Iterable[Wants]) -> Wants:
     return together
 
 
+def told(name: str, amount: float) -> str:
+    """An amount for people: `1 GPU`, `8 GiB of memory`, `2 of fast_disk`."""
+    if name == "memory":
+        return f"{amount / UNITS['GiB']:.3g} GiB of memory"
+    if name in RESERVED:
+        noun = {"threads": "thread", "gpus": "GPU"}[name]
+        return f"{amount:.3g} {noun}{'s' * (amount != 1)}"
+    return f"{amount:.3g} of {name}"
+
+
 def _amount(units: Mapping[str, int], example: str) -> Any:
     def read(value: Any) -> Any:
         matched = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
         if isinstance(value, bool) or not matched or matched[2] not in units:
-            raise ValueError(f"a number and its unit, such as {example}")
+            raise ValueError(f"a number and its unit ({', '.join(filter(None, units))}), such as {example}")
         return float(matched[1]) * units[matched[2]]
 
     return BeforeValidator(read)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.checkups import Finding
+from harness.executors.token import show_token
 from harness.remote.urls import Location, is_url, mirror_folder
 
 __all__ = ["Finding", "diagnose", "diagnose_cluster", "is_fit", "to_text"]
@@ -30,6 +31,7 @@ def diagnose_cluster(address: str, store: str) -> list[Finding]:
     Driver and nodes each write a file into the store, and take it away again. Raises UserError where no cluster
     answers.
     """
+    show_token()
     from harness.checkups import cluster, files, software
     from harness.checkups.meeting import meeting_in
     from harness.checkups.probe import Question, answer

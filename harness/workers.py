@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.executors import ExecutorName, Packages
+from harness.executors.token import show_token
 from harness.numerics import usable_cores
 from settings.errors import UserError
 
@@ -50,6 +51,8 @@ class Workers:
             from harness.executors.serial import Serial
 
             return Serial()
+        if self.address:
+            show_token()
         from harness.executors.ray import Ray
 
         return Ray(self.slots, self.address, self.packages)

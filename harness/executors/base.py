@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from harness.demand import Wants, most
+from harness.demand import Wants, most, told
 from harness.events import EventLog
 from harness.executors.queue import JOIN_S, ReadyQueue, remaining_way
 from harness.graph import Ref, Stage
@@ -58,9 +58,9 @@ class Executor(ABC):
         for stage in stages:
             for name, value in stage.wants().items():
                 if name != "threads" and value > (room := capacity.get(name, self.unnamed)):
-                    place, found = f"resources.{stage.kind}", f"{value:g} {name} for {stage.label}"
+                    place, found = f"resources.{stage.kind}", f"{told(name, value)} for {stage.label}"
                     mend = "ask for less, or give the --address of a cluster that has more"
-                    raise UserError(place, found, f"at most the {room:g} that are there", mend)
+                    raise UserError(place, found, f"at most the {told(name, room)} that are there", mend)
 
     @abstractmethod
     def submit(self, job: Job) -> None:
@@ -182,7 +182,7 @@ class _Loop:
             self.busy = time.monotonic()
         elif time.monotonic() - self.busy > STUCK_S:
             for ref in list(self.queue):
-                wants = ", ".join(f"{value:g} {name}" for name, value in self._wants(self.stages[ref]).items())
+                wants = ", ".join(told(*one) for one in self._wants(self.stages[ref]).items())
                 self.result.failures[ref] = f"no node had {wants} for {STUCK_S:g} s"
                 self.queue.drop(ref)
                 self._block_after(ref)

@@ -26,7 +26,6 @@ OBJECT_STORE_BYTES = 80 << 20
 FORWARDED = ("SEEDBED_", "AWS_", "FSSPEC_")
 """Beginnings of the environment variables that workers on other nodes are given."""
 CONNECT_S = 10.0
-TOKEN = Path("~/.ray/auth_token")
 
 
 def connect(
@@ -57,7 +56,6 @@ def connect(
             **quiet,
         )
         return
-    _show_token()
     _check_answers(address)
     with TemporaryDirectory() as folder, _told(address):
         ray.init(address=address, runtime_env=_sent(variables, packages, Path(folder)), **quiet)
@@ -93,12 +91,6 @@ def pinned() -> Iterator[str]:
                 continue
 
 
-def _show_token() -> None:
-    """Where this user has Ray's token, show it: without, an explicit address fails after 20 s and does not say why."""
-    if "RAY_AUTH_MODE" not in os.environ and TOKEN.expanduser().is_file():
-        os.environ["RAY_AUTH_MODE"] = "token"
-
-
 def _check_answers(address: str) -> None:
     """Ray itself looks for a minute for a server that is not there, and then ends the program."""
     place = _last_started() if address == "auto" else address.removeprefix("ray://")
@@ -121,6 +113,6 @@ def _told(address: str) -> Iterator[None]:
         yield
     except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())[:300]
-        mend = "`ray start --head` begins one; RAY_AUTH_MODE=token and its token where it asks for one"
+        mend = "is it up? one with a token wants RAY_AUTH_MODE=token and the same ~/.ray/auth_token"
         found = f"'{address}', where no cluster answers ({reason})"
         raise UserError("--address", found, "a Ray cluster", mend) from None

@@ -155,7 +155,7 @@ def test_a_wide_stage_is_not_kept_waiting_by_narrow_ones(tmp_path: Path) -> None
 def test_more_than_there_is_is_refused() -> None:
     (stage,) = graph_of({"a": ""}, demand=Demand(gpus=2.0)).values()
     executor = Pretended(gpus=1.0)
-    with pytest.raises(UserError, match=r"resources\.kind: found 2 gpus for a; expected at most the 1"):
+    with pytest.raises(UserError, match=r"resources\.kind: found 2 GPUs for a; expected at most the 1 GPU that"):
         executor.check([stage], "runs")
     Pretended().check([stage], "runs")
 
@@ -245,7 +245,7 @@ def test_what_no_node_has_any_more_fails_after_a_while(tmp_path: Path, monkeypat
     graph = graph_of({"a": ""}, demand=Demand(gpus=1.0)) | graph_of({"b": ""})
     result = driven(graph, Pretended(gpus=0.0), tmp_path)
     assert {graph[ref].label: reason for ref, reason in result.failures.items()} == {
-        "a": "no node had 1 threads, 1 gpus for 0.3 s"
+        "a": "no node had 1 thread, 1 GPU for 0.3 s"
     }
 
 

@@ -47,7 +47,7 @@ def test_three_nodes_give_the_same_table(cluster: Any, alone: Finished, tmp_path
 
 def test_what_no_node_has_is_refused_before_any_work(cluster: Any, tmp_path: Path) -> None:
     suite = load_suite("smoke", ["resources.localizer_fit={custom: {faster: 1}}"])
-    with pytest.raises(UserError, match=r"resources\.localizer_fit: found 1 faster for .*; expected at most the 0"):
+    with pytest.raises(UserError, match=r"resources\.localizer_fit: found 1 of faster for .*; expected at most the 0"):
         run_and_gather(suite, tmp_path / "store", Workers(address=cluster.address))
     assert list(tmp_path.glob("store/*/*/done.json")) == []
 
