@@ -62,7 +62,10 @@ def main() -> None:
             alone = [start(options.suite, options.set, store, "--executor", "serial") for store in stores[1:]]
             by_two = timed(alone, began)
         ratios.append(by_two / (2 * by_ray))
-        print(f"Ray {by_ray:.0f} s (first stage after {first:.1f} s), two alone {by_two:.0f} s: {ratios[-1]:.3f}", flush=True)
+        print(
+            f"Ray {by_ray:.0f} s (first stage after {first:.1f} s), two alone {by_two:.0f} s: {ratios[-1]:.3f}",
+            flush=True,
+        )
     print(f"Ray's speed-up is {median(ratios):.3f} of that of two independent processes (aim 0.87)")
 
 
