@@ -27,7 +27,7 @@ RESERVED = ("threads", "gpus", "memory")
 
 @dataclass(frozen=True)
 class Demand:
-    """What a stage asks for; `gpus` None: one for each of its processes that computes on a GPU, else none."""
+    """What each process of a stage asks for; `gpus` None: one where it computes on a GPU, else none."""
 
     gpus: float | None = None
     memory_bytes: int = 0
@@ -40,10 +40,14 @@ class Demand:
         """What `dataclasses.asdict` made of one."""
         return cls(**{**content, "custom": tuple((str(name), float(value)) for name, value in content["custom"])})
 
-    def wants(self, threads: int, on_gpu: int) -> Wants:
-        """All of it, for so many threads and processes on a GPU; resources of which nothing is asked are left out."""
-        gpus = float(on_gpu) if self.gpus is None else self.gpus * max(on_gpu, 1)
-        asked = {"threads": float(threads), "gpus": gpus, "memory": float(self.memory_bytes), **dict(self.custom)}
+    def gpus_on(self, device: str) -> float:
+        """GPUs of one process."""
+        return float(device == "cuda") if self.gpus is None else self.gpus
+
+    def wants(self, threads: int, processes: int, device: str) -> Wants:
+        """All that so many threads and processes ask for together; what is not asked for is left out."""
+        each = {"gpus": self.gpus_on(device), "memory": float(self.memory_bytes), **dict(self.custom)}
+        asked = {"threads": float(threads), **{name: processes * value for name, value in each.items()}}
         return {name: value for name, value in asked.items() if value}
 
 

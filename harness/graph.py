@@ -77,7 +77,7 @@ class Stage:
 
     def wants(self) -> Wants:
         """What must be free so that it can run."""
-        return self.demand.wants(self.slots, self.processes if self.device == "cuda" else 0)
+        return self.demand.wants(self.slots, self.processes, self.device)
 
     def needs(self) -> Iterator[Ref]:
         """All inputs."""

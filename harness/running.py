@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.costs import Costs
 from harness.events import EventLog
 from harness.executors import ExecutorName
-from harness.executors.base import Result, drive
+from harness.executors.base import Result, check_teams, drive
 from harness.graph import Ref, Stage, missing_stages
 from harness.lease import this_process
 from harness.numerics import usable_cores
@@ -21,7 +21,7 @@ from harness.remote.urls import Location, absolute
 from harness.store import Lost, Store, write_json
 from harness.suite import Suite
 from harness.workers import Workers
-from settings.errors import UserError, counted
+from settings.errors import UserError
 
 ANYWHERE = Workers()
 MAX_REPAIRS = 10
@@ -76,7 +76,7 @@ def run_plan(
         missing = missing_of(plan, store)
         if workers.address is None:  # a cluster's nodes have their own
             _check_device(missing)
-            _check_room(missing, workers.slots or usable_cores())
+            check_teams(missing.values(), workers.slots or usable_cores())
         log = _open_log(store, plan, missing, workers) if missing else None
     except OSError as error:
         raise store.unusable(error) from None
@@ -105,16 +105,6 @@ def _check_device(missing: dict[Ref, Stage]) -> None:
         if not torch.cuda.is_available():
             found = "cuda, and torch finds no GPU that it can use"
             raise UserError("compute.device", found, "cpu, or a GPU", "see seedbed doctor")
-
-
-def _check_room(missing: dict[Ref, Stage], slots: int) -> None:
-    """Raise UserError where the processes that train one stage together want more threads than there are slots."""
-    for stage in missing.values():
-        if stage.processes > 1 and stage.slots > slots:
-            found = f"{stage.processes} processes of {counted(stage.threads, 'thread')} for {counted(slots, 'slot')}"
-            raise UserError(
-                "compute.train_processes", found, f"at most {slots} threads together", "more --slots, or fewer"
-            )
 
 
 def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:

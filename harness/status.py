@@ -20,6 +20,8 @@ from settings.errors import UserError
 
 SILENT_S = 60
 WATCH_S = 2.0
+AGAIN = dict.fromkeys(("retried", "stopped", "worker_died", "out_of_memory", "input_lost"), "to do")
+"""Events after which a stage is neither done nor failed; what is given up has an event of its own."""
 
 
 def status_of(location: Location) -> str:
@@ -37,7 +39,7 @@ def status_of(location: Location) -> str:
     state = dict.fromkeys(groups, "to do")
     for event in events:
         for key in state.keys() & set(event.get("stages", ())):
-            known = {"started": "running", "finished": "done", "progress": state[key], "retried": "to do"}
+            known = {"started": "running", "finished": "done", "progress": state[key]} | AGAIN
             state[key] = known.get(event["event"], "failed")
     ending = _ending(events)
     lines = [f"{first['suite']} · {first['executor']} · {ending}"]

@@ -18,7 +18,7 @@ from harness.events import EventLog
 from harness.executors.queue import JOIN_S, ReadyQueue, remaining_way
 from harness.graph import Ref, Stage
 from harness.worker import Job, Outcome
-from settings.errors import UserError
+from settings.errors import UserError, counted
 
 BUSY_WAIT_S = 1.0
 MAX_TRIES = 3
@@ -73,6 +73,15 @@ class Executor(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back what was started."""
+
+
+def check_teams(stages: Iterable[Stage], slots: int) -> None:
+    """Raise UserError where the processes that train one stage together want more threads than there are slots."""
+    for stage in stages:
+        if stage.processes > 1 and stage.slots > slots:
+            found = f"{stage.processes} processes of {counted(stage.threads, 'thread')} for {counted(slots, 'slot')}"
+            expected = f"at most {slots} threads together"
+            raise UserError("compute.train_processes", found, expected, "more --slots, or fewer")
 
 
 @dataclass
@@ -183,9 +192,8 @@ class _Loop:
         elif time.monotonic() - self.busy > STUCK_S:
             for ref in list(self.queue):
                 wants = ", ".join(told(*one) for one in self._wants(self.stages[ref]).items())
-                self.result.failures[ref] = f"no node had {wants} for {STUCK_S:g} s"
                 self.queue.drop(ref)
-                self._block_after(ref)
+                self._give_up(ref, f"no node had {wants} for {STUCK_S:g} s")
 
     def _submit(self) -> None:
         while not self.stopping and (taken := self.queue.take(self.room, self.executor.slots)):
@@ -228,10 +236,12 @@ class _Loop:
         elif outcome.status == "input_lost":
             self.result.lost[ref] = outcome.lost or ref
             self._block_after(ref)
-        elif outcome.status != "stopped":
+        elif outcome.status == "failed":  # its worker has put it on record
             self.result.failures[ref] = outcome.reason
             self.result.users |= {ref} if outcome.is_users else set()
             self._block_after(ref)
+        elif outcome.status != "stopped":
+            self._give_up(ref, outcome.reason)
 
     def _free_dependants(self, ref: Ref) -> None:
         for dependant in self.dependants[ref]:
@@ -242,6 +252,12 @@ class _Loop:
     def _again(self, ref: Ref, reason: str, suspect: bool = False) -> None:
         self.log.write("retried", stages=[ref.key], reason=reason)
         self.queue.push(ref, suspect)
+
+    def _give_up(self, ref: Ref, reason: str) -> None:
+        """A failure that no worker could put on record."""
+        self.log.write("failed", stages=[ref.key], reason=reason)
+        self.result.failures[ref] = reason
+        self._block_after(ref)
 
     def _has_more_memory(self, ref: Ref) -> bool:
         """Give a stage more room on a GPU: a whole one, then half the batch where that cannot change the outcome."""

@@ -13,7 +13,7 @@ import ray
 
 from harness.demand import Wants
 from harness.executors import Packages
-from harness.executors.base import Executor
+from harness.executors.base import Executor, check_teams
 from harness.executors.child import run_within_time, timed_out
 from harness.executors.cluster import connect, disconnect
 from harness.executors.probing import strangers_to
@@ -62,7 +62,9 @@ class Ray(Executor):
 
     def check(self, stages: Iterable[Stage], store: str) -> None:
         """The same; and each node of a cluster that exists must find the store."""
+        stages = list(stages)
         super().check(stages, store)
+        check_teams(stages, self.slots)
         if not self._is_own and (strangers := strangers_to(store)):
             host, trouble = next(iter(strangers.items()))
             mend = "a folder that all nodes have at the same path, or a URL; see seedbed doctor --cluster"

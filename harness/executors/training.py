@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import ray
 
+from harness.graph import Stage
 from harness.rank import PATIENCE, run_rank
 from harness.team import Report, Team
 from harness.worker import Job, Outcome, run_job
@@ -42,7 +43,9 @@ def by_trainer(team: Team) -> Sequence[Report]:
     # It greets, and tells of every worker; what the stage has to tell is in Seedbed's own log.
     logging.getLogger("ray.train").setLevel(logging.CRITICAL)
     has_gpus = team.device == "cuda" and ray.cluster_resources().get("GPU", 0) >= team.size  # type: ignore[no-untyped-call]
-    bundle = {"CPU": float(team.threads), **({"GPU": 1.0} if has_gpus else {})}
+    demand = Stage.from_json(team.stage).demand
+    asked = {"memory": float(demand.memory_bytes)} if demand.memory_bytes else {}
+    bundle = {"CPU": float(team.threads), **({"GPU": 1.0} if has_gpus else {}), **asked, **dict(demand.custom)}
     with TemporaryDirectory(prefix="seedbed-team-") as storage:
         trainer = TorchTrainer(
             cast(Any, _train),  # it may return something, whatever Ray's annotation says

@@ -70,6 +70,8 @@ def test_a_stage_wants_a_gpu_for_each_process_where_it_computes_on_one() -> None
     assert Stage("segment", {}, demand=Demand(gpus=0.5)).wants() == {"threads": 1, "gpus": 0.5}
     assert Stage("segment", {"numerics": {"device": "cuda"}}, demand=Demand(gpus=0.0)).wants() == {"threads": 1}
     assert Stage.from_json(team.to_json()) == team
+    asking = Stage("segmenter_fit", {}, processes=2, demand=Demand(memory_bytes=5, custom=(("fast", 1.0),)))
+    assert asking.wants() == {"threads": 2, "memory": 10, "fast": 2}, "each process asks"
 
 
 def test_jobs_want_the_most_of_each() -> None:

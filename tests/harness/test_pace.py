@@ -64,6 +64,11 @@ def test_status_of_a_running_suite(tmp_path: Path) -> None:
     assert running == "  fit"
 
 
+def test_a_stage_that_stopped_is_to_do_again(tmp_path: Path) -> None:
+    started(tmp_path).write("stopped", stages=[FIT.key], reason="after epoch 1")
+    assert "  fit: 1 to do" in status.status_of(tmp_path).splitlines()
+
+
 def test_a_log_without_slots_is_still_told(tmp_path: Path) -> None:
     (tmp_path / "events").mkdir()
     log = EventLog(tmp_path / "events" / "one.jsonl")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.demand import Demand
-from harness.events import EventLog
+from harness.events import EventLog, EventReader
 from harness.executors.base import Executor, Result, drive
 from harness.gathering import Finished, run_and_gather
 from harness.graph import Ref, Stage, missing_stages
@@ -72,6 +72,13 @@ def test_a_stage_whose_worker_died_is_begun_again_but_not_for_ever(tmp_path: Pat
     executor = Pretended(lambda stage, nth: "worker_died" if stage.label == "a" else "done")
     assert len(driven(graph_of(DIAMOND), executor, tmp_path).failures) == 1
     assert executor.order.count("a") == 4
+
+
+def test_what_no_worker_could_put_on_record_the_driver_does(tmp_path: Path) -> None:
+    graph = graph_of({"a": ""})
+    driven(graph, Pretended(lambda stage, nth: "timed_out"), tmp_path)
+    events = [event["event"] for event in EventReader(tmp_path / "log.jsonl").new()]
+    assert events == ["retried"] * 3 + ["failed"]
 
 
 def test_a_stage_that_somebody_else_holds_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
