@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from harness.gathering import run_and_gather
-from harness.planning import make_plan
-from harness.suite import Suite, load_suite
+from harness.reports.leaderboard import run_and_gather
+from harness.stages.planning import make_plan
+from harness.suites.suite import Suite, load_suite
 
 STAGES, REPETITIONS, TARGET_S = 1000, 5, 2.0
 SEEDS = 3
@@ -24,11 +24,11 @@ TINY = [
 ]
 AGAIN = """
 import sys
-import harness.gathering, harness.suite
+import harness.reports.leaderboard, harness.suites.suite
 from time import perf_counter
-suite = harness.suite.load_suite("smoke", sys.argv[2:])
+suite = harness.suites.suite.load_suite("smoke", sys.argv[2:])
 start = perf_counter()
-finished = harness.gathering.run_and_gather(suite, __import__("pathlib").Path(sys.argv[1]), "ray")
+finished = harness.reports.leaderboard.run_and_gather(suite, __import__("pathlib").Path(sys.argv[1]), "ray")
 seconds = perf_counter() - start
 assert finished.run.stages_run == 0 and not {"torch", "ray"} & set(sys.modules)
 print(seconds)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from harness.context import Context
+from harness.stages.work import Context
 from methods.base import BackboneOptions, FeatureRequest
 from methods.features import StoredFeatures, compute, write_shard
 from methods.localizers.coattention import CoAttention, CoAttentionOptions

@@ -13,7 +13,7 @@ from time import perf_counter
 import torch
 import yaml
 
-from harness.suite import load_suite
+from harness.suites.suite import load_suite
 from methods.base import FeatureBank, PseudoLabelled
 from methods.features import Computed, StoredFeatures, compute, write_shard
 from methods.networks.backbones import build

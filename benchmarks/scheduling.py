@@ -25,15 +25,15 @@ from typing import Any
 import matplotlib.pyplot as plt
 import ray
 
-from harness.events import EventLog
-from harness.executors.base import Executor, drive
-from harness.executors.queue import remaining_way
-from harness.executors.ray import Ray
-from harness.graph import Ref, Stage
-from harness.planning import make_plan
-from harness.store import Store
-from harness.suite import load_suite
-from harness.worker import Job, Outcome, resident_bytes
+from harness.execution.driver import Executor, drive
+from harness.execution.queue import remaining_way
+from harness.execution.ray import Ray
+from harness.execution.worker import Job, Outcome, resident_bytes
+from harness.stages.graph import Ref, Stage
+from harness.stages.planning import make_plan
+from harness.store.events import EventLog
+from harness.store.store import Store
+from harness.suites.suite import load_suite
 
 FOLDER = Path(__file__).parent
 RECORDED = FOLDER / "recorded_stages.csv.gz"

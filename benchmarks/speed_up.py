@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from harness.events import EventReader, latest_log
+from harness.store.events import EventReader, latest_log
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -27,7 +27,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 def start(suite: str, overrides: Sequence[str], store: Path, *how: str) -> subprocess.Popen[bytes]:
     """A run as a process."""
     options = [part for override in overrides for part in ("--set", override)]
-    command = [sys.executable, "-m", "harness.cli", "run", suite, "--store", str(store), *options, *how]
+    command = [sys.executable, "-m", "harness.commands.main", "run", suite, "--store", str(store), *options, *how]
     return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.estimate import Estimate, estimate_suite
-from harness.executors import ExecutorName
-from harness.gathering import Finished, run_and_gather
-from harness.suite import Suite, load_suite
-from harness.workers import Workers
+from harness.execution import ExecutorName
+from harness.execution.workers import Workers
+from harness.reports.estimate import Estimate, estimate_suite
+from harness.reports.leaderboard import Finished, run_and_gather
+from harness.suites.suite import Suite, load_suite
 
 STORE = "runs"
 

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 if TYPE_CHECKING:
-    from harness.gathering import Finished
+    from harness.reports.leaderboard import Finished
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
@@ -54,7 +54,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> "Finished":
     """One undisturbed smoke run, which many tests look at and none may change."""
-    from harness.gathering import run_and_gather
-    from harness.suite import load_suite
+    from harness.reports.leaderboard import run_and_gather
+    from harness.suites.suite import load_suite
 
     return run_and_gather(load_suite("smoke"), tmp_path_factory.mktemp("smoke") / "store", "serial")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from harness.checkups import Finding, State
 from harness.checkups.machine import RAY_FULL, STORE_ERROR, STORE_WARNING
 from harness.checkups.probe import Answer, Question
-from harness.lease import TIMEOUT_S
-from harness.provenance import PACKAGES
+from harness.stages.provenance import PACKAGES
+from harness.store.lease import TIMEOUT_S
 
 CLOCK_WARNING_S = 1.0
 MEMORY_WARNING = 2 * 10**9

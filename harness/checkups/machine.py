@@ -25,7 +25,7 @@ CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 def devices() -> Iterator[Finding]:
     """What `device: auto` means here, and whether the installed torch can use it."""
-    from harness.numerics import cpu_class, resolve_device
+    from harness.stages.numerics import cpu_class, resolve_device
 
     yield Finding("cpu", "ok", f"class {cpu_class()}")
     if resolve_device("auto") != "cuda":
@@ -39,7 +39,7 @@ def devices() -> Iterator[Finding]:
 
 def threads() -> Iterator[Finding]:
     """Cores that this process may use, and settings that make threads tread on each other."""
-    from harness.numerics import usable_cores
+    from harness.stages.numerics import usable_cores
 
     cores = usable_cores()
     quota = _cpu_quota()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.checkups import Finding
-from harness.remote.urls import shown
+from harness.store.backends.urls import shown
 from settings.errors import UserError
 
 
 def state(url: str) -> Iterator[Finding]:
     """Whether its package is there, its server answers, and a run has made it. Nothing is written."""
-    from harness.remote.mirror import mirror_at
+    from harness.store.backends.mirror import mirror_at
 
     mend = "see docs/workers.md"
     try:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 
 from harness.checkups import Finding
-from harness.provenance import OURS, ROOT
+from harness.stages.provenance import OURS, ROOT
 
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w,.-]*\])?\s*>=\s*(?P<least>[\d.]+)(?P<extra>.*extra\s*==.*)?")
 IMPORTED = ("numpy", "pyarrow", "torch", "torchvision", "timm", "segmentation_models_pytorch", "ray")

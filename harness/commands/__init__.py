@@ -1,1 +1,1 @@
-"""Groups of verbs, thin, that `harness.cli` puts together."""
+"""Groups of verbs, thin, that `harness.commands.main` puts together."""

@@ -68,8 +68,8 @@ def show(
     photos: Annotated[int, typer.Option(min=1, max=300, help="how many photos, spread over the splits")] = 30,
 ) -> None:
     """Write a contact sheet: photos with their masks over them."""
-    from harness.inspection.contact_sheet import cells, chosen, write_sheet
     from harness.inspection.inspecting import open_dataset
+    from harness.pictures.contact_sheet import cells, chosen, write_sheet
 
     dataset = open_dataset(name, set_ or [])
     write_sheet(output, dataset, cells(dataset, watched(chosen(dataset, photos))))
@@ -95,10 +95,10 @@ def audit(
     keeps, and how well. Writes each hit beside its twin.
     """
 
-    from harness.display import Display
-    from harness.inspection.audit_sheet import write_audit_sheet
     from harness.inspection.auditing import audit_suite
-    from harness.suite import load_suite
+    from harness.pictures.audit_sheet import write_audit_sheet
+    from harness.reports.display import Display
+    from harness.suites.suite import load_suite
 
     given = None if truth in (None, "known") else Path(str(truth))
     found = audit_suite(load_suite(suite, set_ or []), store, setting or (), given, truth is not None, Display)

@@ -21,7 +21,7 @@ def doctor(
     ] = None,
 ) -> None:
     """What keeps Seedbed from running here, each finding with its mend. Exit code 1 where something is missing."""
-    from harness.doctor import diagnose, diagnose_cluster, is_fit, to_text
+    from harness.checkups.doctor import diagnose, diagnose_cluster, is_fit, to_text
 
     if address and not cluster:
         raise UserError("--address", f"'{address}' without --cluster", "both, or neither")

@@ -35,8 +35,8 @@ def show(
 
     It shows what a finished run left in the store, and runs nothing.
     """
-    from harness.showing import show
-    from harness.wanted import Wanted
+    from harness.pictures.show import show
+    from harness.pictures.wanted import Wanted
 
     wanted = Wanted(_names(photos), count, split, _names(recipes), setting, rng_seed, _names(columns), map_class)
     typer.echo(f"wrote {show(suite, set_ or [], store, wanted, output, outlines)}")

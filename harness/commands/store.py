@@ -14,9 +14,9 @@ import typer
 from settings.errors import UserError
 
 if TYPE_CHECKING:
-    from harness.care.waste import Waste
-    from harness.remote.mirror import Mirror
-    from harness.store import Store
+    from harness.store.backends.mirror import Mirror
+    from harness.store.care.waste import Waste
+    from harness.store.store import Store
 
 store_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="What a store holds, and its care.")
 StoreOption = Annotated[str, typer.Option(help="where artefacts are kept: a folder, or a URL")]
@@ -38,11 +38,11 @@ def du(
     as_json: Annotated[bool, typer.Option("--json", help="print nothing but JSON")] = False,
 ) -> None:
     """Bytes and artefacts by kind, and what lies beside them."""
-    from harness.care import upkeep
+    from harness.store.care import upkeep
 
     with _told(store):
         if mirror := _mirrored(store):
-            from harness.remote import upkeep as remotely
+            from harness.store.care import remote as remotely
 
             used = remotely.usage(mirror)
         else:
@@ -53,7 +53,7 @@ def du(
 @store_app.command()
 def verify(store: StoreOption = DEFAULT_STORE) -> None:
     """Hash every artefact anew; damaged ones are set aside, to be made again. Exit code 1 where one was damaged."""
-    from harness.care.upkeep import verify
+    from harness.store.care.upkeep import verify
 
     if mirror := _mirrored(store):
         _verify_remotely(mirror)
@@ -76,7 +76,7 @@ def gc(
     dry_run: DryRunOption = False,
 ) -> None:
     """Remove what these suites do not need, and what killed runs left. Running stages and their inputs stay."""
-    from harness.care.waste import needed_by, waste_of
+    from harness.store.care.waste import needed_by, waste_of
 
     opened = _opened(store)
     with _told(store):
@@ -90,7 +90,7 @@ def rm(
     dry_run: DryRunOption = False,
 ) -> None:
     """Remove artefacts; the next run that needs them makes them again."""
-    from harness.care.waste import chosen
+    from harness.store.care.waste import chosen
 
     if mirror := _mirrored(store):
         _remove_remotely(mirror, names, dry_run)
@@ -108,8 +108,8 @@ def export(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write artefacts into an archive: those of some suites and all they come from, or every one."""
-    from harness.care.archive import export
-    from harness.care.waste import published
+    from harness.store.care.archive import export
+    from harness.store.care.waste import published
 
     opened = _opened(store)
     with _told(archive), _meter("exported", "artefacts") as progress:
@@ -123,10 +123,10 @@ def import_(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Take over an archive's artefacts that are not there yet, each verified. Exit code 1 where one was refused."""
-    from harness.care.archive import check_archive
-    from harness.care.importing import Importer
-    from harness.remote.urls import is_url
-    from harness.store import Store
+    from harness.store.backends.urls import is_url
+    from harness.store.care.archive import check_archive
+    from harness.store.care.importing import Importer
+    from harness.store.store import Store
 
     if is_url(store):
         _opened(store)
@@ -143,7 +143,7 @@ def import_(
 
 def _remove(store: Store, wastes: list[Waste], dry_run: bool) -> None:
     """Remove and tell, one line for each kind of thing."""
-    from harness.care.waste import remove
+    from harness.store.care.waste import remove
 
     freed: dict[str, list[int]] = {}
     passed_over = 0
@@ -161,7 +161,7 @@ def _remove(store: Store, wastes: list[Waste], dry_run: bool) -> None:
 
 
 def _verify_remotely(mirror: Mirror) -> None:
-    from harness.remote.upkeep import verify
+    from harness.store.care.remote import verify
 
     with _told(mirror.name), _meter("verified", "artefacts") as progress:
         looked_at, damaged = verify(mirror, progress)
@@ -173,7 +173,7 @@ def _verify_remotely(mirror: Mirror) -> None:
 
 
 def _remove_remotely(mirror: Mirror, names: list[str], dry_run: bool) -> None:
-    from harness.remote.upkeep import chosen, remove
+    from harness.store.care.remote import chosen, remove
 
     with _told(mirror.name):
         refs = chosen(mirror, names)
@@ -185,11 +185,11 @@ def _remove_remotely(mirror: Mirror, names: list[str], dry_run: bool) -> None:
 
 def _mirrored(location: str) -> Mirror | None:
     """A store behind a URL, which must be there; None for a folder."""
-    from harness.remote.urls import is_url
+    from harness.store.backends.urls import is_url
 
     if not is_url(location):
         return None
-    from harness.remote.mirror import mirror_at
+    from harness.store.backends.mirror import mirror_at
 
     mirror = mirror_at(location)
     with _told(mirror.name):
@@ -200,8 +200,8 @@ def _mirrored(location: str) -> Mirror | None:
 
 def _opened(location: str) -> Store:
     """A store in a folder, which must be there."""
-    from harness.remote.urls import is_url, shown
-    from harness.store import Store
+    from harness.store.backends.urls import is_url, shown
+    from harness.store.store import Store
 
     if is_url(location):
         mend = "for gc, remove suites' artefacts by `seedbed store rm`, or all with the bucket's own tools"
@@ -237,6 +237,6 @@ def _meter(verb: str, unit: str) -> Iterator[Callable[[float, float], None]]:
 
 
 def _size(count: float) -> str:
-    from harness.care.upkeep import readable
+    from harness.store.care.upkeep import readable
 
     return readable(count)

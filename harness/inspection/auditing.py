@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.blueprint import Blueprint
-from harness.filtering import read_kept
-from harness.graph import Ref
-from harness.holes import reason_of
-from harness.planning import Plan
-from harness.plugins import read_plugins
-from harness.remote.urls import Location
-from harness.running import Display, run_plan
-from harness.source import Source
-from harness.store import Store
-from harness.suite import Suite
+from harness.execution.running import Display, run_plan
+from harness.reports.holes import reason_of
+from harness.stages.blueprint import Blueprint
+from harness.stages.filters import read_kept
+from harness.stages.graph import Ref
+from harness.stages.planning import Plan
+from harness.stages.plugins import read_plugins
+from harness.stages.source import Source
+from harness.store.backends.urls import Location
+from harness.store.store import Store
+from harness.suites.suite import Suite
 from results.metrics.filter_quality import FilterQuality, filter_quality
 from settings.errors import UserError, unknown_name
 from settings.extra import truth_of

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from harness.reading import expand_variables, override
+from harness.suites.reading import expand_variables, override
 from settings.components import validated_options
 from settings.config import existing_folder
 from settings.dataset import Dataset

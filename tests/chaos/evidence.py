@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from harness.care.inventory import slots
-from harness.care.upkeep import verify
-from harness.care.waste import needed_by, remove, waste_of
-from harness.events import EventReader
-from harness.store import Store
+from harness.store.care.inventory import slots
+from harness.store.care.upkeep import verify
+from harness.store.care.waste import needed_by, remove, waste_of
+from harness.store.events import EventReader
+from harness.store.store import Store
 from results.parquet import read_table
 
 MEASURED = ("seconds", "gpu_seconds", "peak_memory_bytes")
@@ -56,7 +56,7 @@ def flaws(store: Store) -> list[str]:
     ended = Counter(key for event in _events(store, "finished") for key in event["stages"])
     # What was found damaged is made once more.
     ended -= Counter(path.name.split("-")[1] for path in store.root.glob("damaged/*-*-*"))
-    with patch("harness.care.inventory.PARTIAL_S", 0):
+    with patch("harness.store.care.inventory.PARTIAL_S", 0):
         for waste in waste_of(store, needed_by(store, ["smoke"])):
             remove(store, waste)
     return [

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.events import EventReader, latest_log
+from harness.store.events import EventReader, latest_log
 from tests.chaos.runs import Run
 
 LEASE_TIMEOUT_S = 3.0

@@ -12,7 +12,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from harness.events import EventReader
+from harness.store.events import EventReader
 from tests.chaos.runs import SEEDBED, Run
 
 POLL_S = 0.01

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SEEDBED = ("-m", "harness.cli")
+SEEDBED = ("-m", "harness.commands.main")
 SERIAL = ("--executor", "serial")
 
 

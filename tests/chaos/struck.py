@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from harness.cli import main
+from harness.commands.main import main
 
 
 def strike_before(operation: str, place: str, nth: int) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.gathering import Finished
-from harness.store import Store
+from harness.reports.leaderboard import Finished
+from harness.store.store import Store
 from tests.chaos.evidence import differences, flaws
 from tests.chaos.faults import FAULTS, LEASE_TIMEOUT_S, Fault, KillWorker, Scene, wait_for
 from tests.chaos.runs import Run

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.gathering import Finished
-from harness.store import Store
+from harness.reports.leaderboard import Finished
+from harness.store.store import Store
 from tests.chaos import rounds
 from tests.chaos.evidence import differences, flaws, lost_jobs
 from tests.chaos.moments import Moment, drawn

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from harness import cli
+from harness.commands import main as cli
 from settings.errors import UserError
 
 CASES = int(os.environ.get("SEEDBED_FUZZ_CASES", "120"))

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import results
-from harness.care.archive import export
-from harness.care.importing import Importer
-from harness.care.inventory import slots
-from harness.care.waste import published
-from harness.events import EventLog
-from harness.graph import Ref
-from harness.store import Lost, Store
+from harness.stages.graph import Ref
+from harness.store.care.archive import export
+from harness.store.care.importing import Importer
+from harness.store.care.inventory import slots
+from harness.store.care.waste import published
+from harness.store.events import EventLog
+from harness.store.store import Lost, Store
 from methods.base import LocalizationMaps
 from methods.localization import read_maps, write_maps
 from results.rows import Row, read_rows, write_rows

@@ -1,6 +1,6 @@
 """What tests of whole runs share."""
 
-from harness.gathering import Finished
+from harness.reports.leaderboard import Finished
 
 ONLY_CAM = (
     "recipes={cam: {localizer: {name: cam, hidden: 16, training: {epochs: 2, batch: 8}}, labeler: threshold}}",

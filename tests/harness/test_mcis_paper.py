@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.planning import make_plan
-from harness.suite import load_suite
+from harness.stages.planning import make_plan
+from harness.suites.suite import load_suite
 from settings.errors import UserError
 
 SCENES = ("dataset={name: scenes, classes: 2, size: 48, train: 12, dev: 4, val: 4}", "recipes.mcis.cue=scenes")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from harness.conversion.maps import import_maps
-from harness.gathering import Finished, run_and_gather
-from harness.store import Store
-from harness.suite import Recipe, load_suite
+from harness.reports.leaderboard import Finished, run_and_gather
+from harness.store.store import Store
+from harness.suites.suite import Recipe, load_suite
 from methods.localization import read_maps
 from results.rows import Row
 from settings.errors import UserError

@@ -12,11 +12,11 @@ from PIL import Image
 
 import harness
 import results
-from harness.data import dataset_of
-from harness.gathering import Finished, gather, run_and_gather
-from harness.graph import Stage
-from harness.store import Store
-from harness.suite import load_suite
+from harness.reports.leaderboard import Finished, gather, run_and_gather
+from harness.stages.graph import Stage
+from harness.store.store import Store
+from harness.suites.data import dataset_of
+from harness.suites.suite import load_suite
 from results.rows import IDENTITY, Row
 from settings.errors import UserError
 from settings.records import UNKNOWN
@@ -248,7 +248,7 @@ def test_fine_tuning_in_mixed_precision_goes_the_same_way_on_a_board_of_its_own(
 
 
 def test_artefacts_made_by_other_sources_are_named(smoke: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.lineage.sources_of", lambda module: "changed" if module.endswith("cam") else "")
+    monkeypatch.setattr("harness.stages.lineage.sources_of", lambda module: "changed" if module.endswith("cam") else "")
     stale = {row.recipe: row.stale for row in gather(smoke.run).rows}
     assert "methods.localizers.cam" in stale["cam"]
     assert "methods.localizers.cam" not in stale["all-background"]

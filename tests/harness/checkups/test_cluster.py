@@ -9,7 +9,7 @@ from harness.checkups import Finding, cluster
 from harness.checkups.cluster import Node, Probed, judge
 from harness.checkups.meeting import Meeting
 from harness.checkups.probe import Answer, Question
-from harness.lease import TIMEOUT_S
+from harness.store.lease import TIMEOUT_S
 
 QUESTION = Question(("harness",), ("torch", "rich"), {"data voc12": "/data/voc12"}, Meeting("/shared/runs", "t"))
 HERE = Answer(

@@ -9,9 +9,9 @@ from PIL import Image
 
 from harness.commands import data as cli_data
 from harness.commands.data import data_app, watched
-from harness.inspection.contact_sheet import chosen
 from harness.inspection.findings import Finding, describe, find, to_lines
 from harness.inspection.inspecting import gather_facts, open_dataset, places_of
+from harness.pictures.contact_sheet import chosen
 from settings.datasets.scenes import Scenes, ScenesOptions
 from settings.errors import UserError
 from settings.masks import PALETTE, read_mask, write_mask
@@ -59,7 +59,7 @@ def files(tmp_path: Path) -> Files:
 
 
 def run(*arguments: object) -> int:
-    """As harness.cli calls it: the exit code, or the UserError that the command line prints."""
+    """As harness.commands.main calls it: the exit code, or the UserError that the command line prints."""
     app = typer.Typer()
     app.add_typer(data_app)
     return int(app(["data", *map(str, arguments)], standalone_mode=False) or 0)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from harness.parts import files_identity
+from harness.suites.recipes import files_identity
 from methods.localizers.folder import Folder, FolderOptions
 from settings.components import validated_options
 from settings.errors import UserError

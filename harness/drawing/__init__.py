@@ -1,0 +1,1 @@
+"""What is drawn over photos, and sheets of such pictures."""

@@ -1,0 +1,118 @@
+"""To a Ray cluster and back: a fresh one on this machine, or one that exists, with our code on every node."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from shutil import copytree, ignore_patterns
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import ray
+
+from harness.execution import Packages
+from harness.stages.numerics import usable_cores
+from harness.stages.provenance import OURS, ROOT
+from settings.errors import UserError
+
+OBJECT_STORE_BYTES = 80 << 20
+"""Jobs and outcomes are small: artefacts travel through the store. This is close to the least that Ray takes."""
+FORWARDED = ("SEEDBED_", "AWS_", "FSSPEC_")
+"""Beginnings of the environment variables that workers on other nodes are given."""
+CONNECT_S = 10.0
+
+
+def connect(
+    address: str | None = None,
+    slots: int | None = None,
+    packages: Packages = "installed",
+    declared: dict[str, float] | None = None,
+) -> None:
+    """Join the cluster at `address` (`auto`, `host:port`, `ray://…`); without one, start one that ends with this run.
+
+    The fresh one has `slots` CPUs (all usable cores) and the `declared` custom resources, on this machine alone.
+    Raises UserError where no cluster answers.
+    """
+    # Stages name their GPU themselves: the variable that Ray would set changes inside a reused worker.
+    variables = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        ray.init(
+            address="local",
+            num_cpus=slots or usable_cores(),
+            resources=declared or None,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            runtime_env={"env_vars": variables},
+            # No idle workers; and workers as brisk as a serial run, where Ray would make them yield to everything else.
+            _system_config={"prestart_worker_first_driver": False, "worker_niceness": 0, "event_stats": False},
+            **quiet,
+        )
+        return
+    _check_answers(address)
+    with TemporaryDirectory() as folder, _told(address):
+        ray.init(address=address, runtime_env=_sent(variables, packages, Path(folder)), **quiet)
+
+
+def disconnect() -> None:
+    """Leave the cluster; a fresh one ends."""
+    ray.shutdown()
+
+
+def _sent(variables: dict[str, str], packages: Packages, folder: Path) -> dict[str, Any]:
+    """The runtime environment of workers elsewhere: our packages as they are here, and the variables that they need.
+
+    Ours alone travel, copied into `folder`, not the working directory: no run, photo or test can come along by mistake.
+    """
+    for name in OURS:
+        copytree(ROOT / name, folder / name, ignore=ignore_patterns("leaderboards", "__pycache__"))
+    forwarded = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
+    content: dict[str, Any] = {"env_vars": {**forwarded, **variables}, "working_dir": str(folder)}
+    if packages == "pinned":
+        content["pip"] = list(pinned())
+    return content
+
+
+def pinned() -> Iterator[str]:
+    """`name==version` of what Seedbed itself depends on, as installed here; a cluster's Ray is its own."""
+    for requirement in requires("seedbed") or ():
+        name = re.split(r"[^\w.-]", requirement)[0]
+        if "extra ==" not in requirement and name != "ray":
+            try:
+                yield f"{name}=={version(name).partition('+')[0]}"
+            except PackageNotFoundError:
+                continue
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself looks for a minute for a server that is not there, and then ends the program."""
+    place = _last_started() if address == "auto" else address.removeprefix("ray://")
+    with _told(address):
+        if matched := re.fullmatch(r"(?P<host>[^/]+):(?P<port>\d+)", place):
+            socket.create_connection((matched["host"], int(matched["port"])), CONNECT_S).close()
+
+
+def _last_started() -> str:
+    """What Ray takes for `auto`: the variable, else the cluster that was last started here; empty where neither is."""
+    with suppress(OSError):
+        folder = Path(os.environ.get("RAY_TMPDIR", "/tmp"))
+        return os.environ.get("RAY_ADDRESS") or (folder / "ray" / "ray_current_cluster").read_text().strip()
+    return ""
+
+
+@contextmanager
+def _told(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = " ".join(str(error).split())[:300]
+        mend = "is it up? one with a token wants RAY_AUTH_MODE=token and the same ~/.ray/auth_token"
+        found = f"'{address}', where no cluster answers ({reason})"
+        raise UserError("--address", found, "a Ray cluster", mend) from None

@@ -1,0 +1,136 @@
+"""The stages that could run now: which of them go next, as one job, into the room that is free."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from harness.stages.graph import Ref, Stage
+from harness.suites.resources import Wants
+
+JOIN_S = 1.0
+"""Cheap stages are joined into a job of about this length: each then costs its driver little."""
+EPSILON = 1e-6
+
+
+def remaining_way(
+    stages: Mapping[Ref, Stage], dependants: Mapping[Ref, Iterable[Ref]], seconds: Callable[[Stage], float]
+) -> dict[Ref, float]:
+    """For each stage the seconds of the longest chain from it to the end; `stages` come after their inputs."""
+    way: dict[Ref, float] = {}
+    for ref in reversed(list(stages)):
+        way[ref] = seconds(stages[ref]) + max((way[dependant] for dependant in dependants[ref]), default=0.0)
+    return way
+
+
+def fits(wants: Wants, room: Mapping[str, float]) -> bool:
+    """Whether all that is wanted is there."""
+    return all(room.get(name, 0.0) >= value - EPSILON for name, value in wants.items())
+
+
+@dataclass
+class _Line:
+    """Stages that want the same, those with the longest way first."""
+
+    wants: Wants
+    heap: list[tuple[float, int, Ref]] = field(default_factory=list)
+    seconds: float = 0.0
+    """Of all that wait in this line."""
+
+
+class ReadyQueue:
+    """Takes ready stages and gives jobs: the longest way first, bundles whole, and cheap stages joined.
+
+    What does not fit is passed over only by stages that want nothing of what it lacks; so a wide stage is not
+    kept waiting for ever by narrow ones, and a busy GPU does not keep the cores idle.
+    """
+
+    def __init__(
+        self,
+        stages: Mapping[Ref, Stage],
+        way: Mapping[Ref, float],
+        seconds: Callable[[Stage], float],
+        wants: Callable[[Stage], Wants],
+        join_s: float = JOIN_S,
+    ) -> None:
+        self._stages, self._way, self._seconds, self._wants, self._join_s = stages, way, seconds, wants, join_s
+        self._order = {ref: number for number, ref in enumerate(stages)}
+        self._lines: dict[tuple[tuple[str, float], ...], _Line] = {}
+        self._line_of: dict[Ref, _Line] = {}
+        self._bundles: dict[str, set[Ref]] = {}
+        self._suspects: set[Ref] = set()
+
+    def __len__(self) -> int:
+        return len(self._line_of)
+
+    def __iter__(self) -> Iterator[Ref]:
+        return iter(self._line_of)
+
+    def push(self, ref: Ref, suspect: bool = False) -> None:
+        """A stage that may run now; a suspect, which may have killed its worker, takes nobody with it again."""
+        if suspect:
+            self._suspects.add(ref)
+        stage = self._stages[ref]
+        wants = self._wants(stage)
+        line = self._lines.setdefault(tuple(sorted(wants.items())), _Line(wants))
+        heapq.heappush(line.heap, (-self._way[ref], self._order[ref], ref))
+        line.seconds += self._seconds(stage)
+        self._line_of[ref] = line
+        if stage.bundle and not suspect:
+            self._bundles.setdefault(stage.bundle, set()).add(ref)
+
+    def drop(self, ref: Ref) -> None:
+        """A stage that will not run after all."""
+        line = self._line_of.pop(ref)
+        line.seconds -= self._seconds(self._stages[ref])
+        self._bundles.get(self._stages[ref].bundle, set()).discard(ref)
+
+    def take(self, room: Mapping[str, float], slots: int) -> tuple[Stage, ...]:
+        """The next job's stages; none where nothing fits."""
+        line = self._next_line(room)
+        if line is None:
+            return ()
+        # Whoever joins more than a slot's share leaves other slots without work.
+        share = min(self._join_s, line.seconds / max(slots, 1))
+        taken = self._first(line)
+        spent = sum(map(self._seconds, taken))
+        while not self._is_alone(taken[0]) and (following := self._peek(line)) is not None:
+            cost = self._seconds(following)
+            if spent + cost > share or self._is_alone(following):
+                break
+            mates = self._first(line)
+            taken += mates
+            spent += sum(map(self._seconds, mates))
+        return taken
+
+    def _next_line(self, room: Mapping[str, float]) -> _Line | None:
+        """Of the lines that fit, the one whose first stage has the longest way."""
+        left = dict(room)
+        lines = [line for line in self._lines.values() if self._peek(line) is not None]
+        for line in sorted(lines, key=lambda line: line.heap[0][:2]):
+            if fits(line.wants, left):
+                return line
+            for name, value in line.wants.items():
+                if left.get(name, 0.0) < value - EPSILON:
+                    left[name] = 0.0
+        return None
+
+    def _peek(self, line: _Line) -> Stage | None:
+        while line.heap and self._line_of.get(line.heap[0][2]) is not line:
+            heapq.heappop(line.heap)
+        return self._stages[line.heap[0][2]] if line.heap else None
+
+    def _first(self, line: _Line) -> tuple[Stage, ...]:
+        """Take the first stage out, with those of its bundle that are ready too."""
+        first = self._stages[line.heap[0][2]]
+        is_bundled = first.bundle and first.ref not in self._suspects
+        refs = self._bundles.get(first.bundle, set()) if is_bundled else {first.ref}
+        mates = sorted((self._stages[ref] for ref in refs if self._line_of[ref] is line), key=lambda mate: mate.label)
+        for mate in mates:
+            self.drop(mate.ref)
+        return tuple(mates)
+
+    def _is_alone(self, stage: Stage) -> bool:
+        """Whether a stage is never joined: its time is limited, it is a team of processes, or a suspect."""
+        return bool(stage.demand.timeout_s) or stage.processes > 1 or stage.ref in self._suspects

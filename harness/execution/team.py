@@ -1,0 +1,123 @@
+"""A stage that several processes train together: what each is told, what it reports, and what is made of the reports.
+
+The job's own process is none of them: it holds the lease, has a launcher start the team, and publishes what the first
+process wrote. A launcher is `harness.execution.processes.in_processes` (this machine), or Ray Train's under the Ray
+executor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.stages.graph import Ref, Stage
+from harness.stages.work import Work
+from harness.store.backends.urls import absolute
+from harness.store.store import Lost
+from methods.base import Stopped
+
+
+@dataclass(frozen=True)
+class Team:
+    """What every process of a team is told, in plain types."""
+
+    stage: Mapping[str, Any]
+    store: str
+    """What `Store.at` opens."""
+    log: str
+    attempt: str
+    """The folder that the first process fills; those of the others are thrown away."""
+    size: int
+    sync_batch_norm: bool
+
+    @classmethod
+    def of(cls, work: Work, log: Path) -> Team:
+        """The team of a stage that is about to be run."""
+        numerics = work.identity["numerics"]
+        folder, location = str(work.attempt.folder.resolve()), absolute(work.store.location)
+        stage = work.stage
+        return cls(stage.to_json(), location, str(log.resolve()), folder, stage.processes, numerics["sync_batch_norm"])
+
+    @property
+    def threads(self) -> int:
+        """Compute threads of each process."""
+        return Stage.from_json(self.stage).threads
+
+    @property
+    def device(self) -> str:
+        """The kind of device that the stage was planned for."""
+        device: str = self.stage["identity"]["numerics"]["device"]
+        return device
+
+
+@dataclass(frozen=True)
+class Report:
+    """How one process ended; without a reason all went well."""
+
+    rank: int
+    reason: str = ""
+    trace: str = ""
+    is_users: bool = False
+    lost: Sequence[str] = ()
+    """(kind, key) of an input that was found damaged."""
+    follows: bool = False
+    """It failed because another process was gone: that one knows the reason."""
+    stopped: bool = False
+    """It was asked to stop and kept what it needs to go on."""
+    died: bool = False
+    """It ended without a word."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """What the stage wants kept beside its files."""
+    peak_memory_bytes: int = 0
+    gpu: str = ""
+    """What identifies the GPU that it had, if any."""
+
+
+Launch = Callable[[Team], Sequence[Report]]
+"""Starts a team's processes, waits until all have ended, and returns their reports; none of them is left running."""
+
+
+class RankFailed(RuntimeError):
+    """The stage failed in one of its processes, whose reason this is."""
+
+    def __init__(self, report: Report, size: int) -> None:
+        super().__init__(report.reason)
+        self.is_users = report.is_users
+        self.trace = f"process {report.rank + 1} of {size}:\n{report.trace}"
+
+
+class RankDied(RuntimeError):
+    """One of the processes ended without a word (it was killed): the stage is begun again, as after any such death."""
+
+
+def train_together(work: Work, log: Path, launch: Launch) -> int:
+    """Have a team run the stage into the attempt; returns the bytes of memory that its processes held together.
+
+    Raises Lost, Stopped, RankFailed or RankDied.
+    """
+    team = Team.of(work, log)
+    reports = launch(team)
+    check(reports, team.size)
+    work.store.take_over(work.attempt)
+    work.attempt.record.update({**reports[0].record, "gpus": len({report.gpu for report in reports if report.gpu})})
+    return sum(report.peak_memory_bytes for report in reports)
+
+
+def check(reports: Sequence[Report], size: int) -> None:
+    """Raise for the process that began a team's failure, if any did."""
+    failed = [report for report in reports if report.reason]
+    # Who merely lost another process comes last: that one's own reason, or its silence, is what happened.
+    for report in sorted(failed, key=lambda report: (report.follows, report.died, report.rank)):
+        if report.stopped:
+            raise Stopped(report.reason)
+        if report.lost:
+            raise Lost(Ref(*report.lost), report.reason)
+        if report.died:
+            raise RankDied(f"process {report.rank + 1} of {size} ended: {report.reason}")
+        if report.follows:
+            raise RankDied(f"one of {size} processes is gone, as process {report.rank + 1} found: {report.reason}")
+        raise RankFailed(report, size)
+    if len(reports) < size:
+        raise RankDied(f"{size - len(reports)} of {size} processes gave no report")

@@ -1,0 +1,1 @@
+"""What a run tells: its leaderboard, its progress, what it would cost."""

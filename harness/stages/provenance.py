@@ -1,0 +1,120 @@
+"""Where results come from: commit, packages, hardware, and the sources that a component consists of."""
+
+from __future__ import annotations
+
+import ast
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from harness.stages.numerics import cpu_class
+from settings.discovery import REGISTRIES
+
+ROOT = Path(__file__).parent.parent.parent
+OURS = ("harness", "methods", "settings", "results")
+PACKAGES = ("seedbed", "torch", "torchvision", "timm", "segmentation-models-pytorch", "ray", "numpy", "pillow")
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """Commit and dirty flag (where this is a checkout), package versions, Python and CPU."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "cpu": cpu_class(),
+        "cores": os.cpu_count(),
+    }
+
+
+@cache
+def sources_of(module: str) -> str:
+    """sha256 over the texts of a module and of all modules that it imports, directly or not.
+
+    Of these, ours count, and those of the module's own package, where it comes from another distribution.
+    """
+    files = _closure(module)
+    texts = {path.relative_to(root).as_posix(): path.read_bytes() for path, root in files.items()}
+    return sha256(b"\0".join(name.encode() + b"\0" + text for name, text in sorted(texts.items()))).hexdigest()
+
+
+def modules_imported_by(tree: ast.Module) -> list[str]:
+    """The modules of ours that a file imports itself."""
+    return sorted({name for name in _names(tree, "") if name.split(".")[0] in OURS and _file_of(name, ROOT)})
+
+
+def _closure(module: str) -> dict[Path, Path]:
+    """The files by path, each with the folder that its package lies in."""
+    top = module.split(".")[0]
+    roots = dict.fromkeys(OURS, ROOT) | {top: _root_of(top)}
+    found: dict[Path, Path] = {}
+    pending = [module]
+    while pending:
+        name = pending.pop()
+        root = roots.get(name.split(".")[0])
+        path = root and _file_of(name, root)
+        if root and path and path not in found:
+            found[path] = root
+            pending += _imports(path, name if path.name == "__init__.py" else name.rpartition(".")[0])
+    return found
+
+
+def _root_of(top: str) -> Path | None:
+    """The folder that a top-level package or module lies in; None for all that offers no component."""
+    if top in OURS:
+        return ROOT
+    offering = {point.module.split(".")[0] for registry in REGISTRIES.values() for point in registry.points().values()}
+    spec = find_spec(top) if top in offering else None
+    places = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec else []
+    return Path(places[0]).parent if places else None
+
+
+@cache
+def _imports(path: Path, package: str) -> tuple[str, ...]:
+    return tuple(_names(ast.parse(path.read_text(encoding="utf-8")), package))
+
+
+def _names(tree: ast.AST, package: str) -> Iterator[str]:
+    """All names that might be modules, relative ones resolved within the package that the file belongs to."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def _file_of(module: str, root: Path) -> Path | None:
+    """The file of a module below a folder; None for names that are no modules."""
+    base = root.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _git(*arguments: str) -> str:
+    if not (ROOT / ".git").exists():
+        return ""
+    try:
+        result = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return result.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,1 @@
+"""The content-addressed store: layout, leases, events, backends and care."""

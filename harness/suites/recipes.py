@@ -1,0 +1,172 @@
+"""A recipe's components as objects, with their options checked and what of them belongs into keys."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from harness.suites.suite import Recipe, Suite
+from methods.base import Cue, Labeler, Localizer, Part, Refiner, Segmenter, TrainingMode
+from methods.segmenting import variants_of
+from results.rows import CEILING
+from settings.components import Component, validated_options
+from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REFINERS, SEGMENTERS, Registry
+from settings.errors import Impossible, UserError
+from settings.hashing import shared_cache
+from settings.options import Options
+from settings.records import Photo, fingerprint
+
+REGISTRIES = {"localizer": LOCALIZERS, "cue": CUES, "labeler": LABELERS, "segmenter": SEGMENTERS}
+"""The parts of a recipe, by role."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components of one recipe."""
+
+    localizer: Localizer | None
+    refiners: tuple[Refiner, ...]
+    cue: Cue | None
+    labeler: Labeler | None
+    segmenter: Segmenter | None
+    reveal: int | Literal["all"] | None
+    training_mode: TrainingMode
+    names: Mapping[str, str]
+    """Of the components, by role."""
+    refiner_names: tuple[str, ...] = ()
+    variants: tuple[Segmenter, ...] = ()
+    """The segmenter in every way that the suite runs it, itself the first; none without a segmenter."""
+
+    @property
+    def is_trained(self) -> bool:
+        """False for a control that learns from nothing."""
+        return bool(self.localizer and self.localizer.trained) or bool(self.segmenter and self.segmenter.trained)
+
+    @property
+    def follows_setting(self) -> bool:
+        """Whether it may come out otherwise under another setting; true masks do not, nor does what learns nothing."""
+        return self.reveal is None and bool(self.is_trained or self.supervision)
+
+    @property
+    def supervision(self) -> str:
+        """What the whole recipe uses: `I`, `I+S`, …; empty for a control that uses nothing."""
+        if self.reveal is not None:
+            return CEILING
+        parts: tuple[Part | None, ...] = (self.localizer, *self.refiners, self.cue, self.labeler, self.segmenter)
+        letters = {letter for part in parts if part for letter in part.supervision.split("+") if letter}
+        return "+".join(sorted(letters))
+
+    def identity(self, role: str, fit: bool = False, variant: Segmenter | None = None) -> dict[str, Any]:
+        """What of a component belongs into keys: its name, version and options (of a fit: those that it reads)."""
+        part: Part = variant or getattr(self, role)
+        return identity_of(role, self.names[role], part, left_out_of(part, fit))
+
+    def refiner_identity(self, step: int, fit: bool = False) -> dict[str, Any]:
+        """The same of a refiner, by its place in the chain."""
+        part = self.refiners[step]
+        return identity_of("refiner", self.refiner_names[step], part, left_out_of(part, fit))
+
+    def places(self, role: str) -> dict[str, Any]:
+        """The options that say where a component's files lie, as a stage needs them and its key does not."""
+        part: Part = getattr(self, role)
+        return part.options.model_dump(mode="json", include=set(part.place_options))
+
+
+def left_out_of(part: Part, fit: bool) -> frozenset[str]:
+    """The options that are in no key, or (of a fit) not read by it."""
+    return part.place_options | (part.apply_options if fit else frozenset())
+
+
+class _Versioned(Protocol):
+    version: ClassVar[int]
+    options: Options
+
+
+def identity_of(role: str, name: str, part: _Versioned, left_out: Collection[str] = ()) -> dict[str, Any]:
+    """What of a component belongs into keys."""
+    options = part.options.model_dump(mode="json", exclude=set(left_out))
+    return {"role": role, "name": name, "version": part.version, "options": options}
+
+
+def files_identity(part: Part, photos: Sequence[Photo]) -> dict[str, str]:
+    """What identifies the files of other programs that a component reads for these photos; empty where it has none.
+
+    Raises UserError for a file that is missing or cannot be read.
+    """
+    contents = [(photo.id, [_content_of(path) for path in part.files(photo)]) for photo in photos]
+    return {"files": fingerprint(contents)} if any(files for _, files in contents) else {}
+
+
+def _content_of(path: Path) -> str:
+    try:
+        return shared_cache().sha256(path)
+    except OSError as error:
+        raise UserError(path, f"no readable file ({error.strerror})", "a file for every photo") from None
+
+
+def parts_of(name: str, recipe: Recipe, suite: Suite) -> Parts:
+    """Load and check the components of a recipe; raises UserError that names recipe and option."""
+    where = f"recipes.{name}"
+    roles = {role: component for role in REGISTRIES if (component := getattr(recipe, role)) is not None}
+    built = {role: build_component(role, component, f"{where}.{role}") for role, component in roles.items()}
+    variants = variants_of(built["segmenter"], suite.segment, suite.backbone, name) if "segmenter" in built else ()
+    built |= {"segmenter": variants[0]} if variants else {}
+    mode = recipe.training_mode or suite.training_mode
+    parts = Parts(
+        **{role: built.get(role) for role in REGISTRIES},
+        refiners=tuple(build_component("refiner", one, f"{where}.refiners") for one in recipe.refiners),
+        refiner_names=tuple(one.name for one in recipe.refiners),
+        reveal=recipe.reveal,
+        training_mode=mode,
+        names={role: component.name for role, component in roles.items()},
+        variants=variants,
+    )
+    _check_inputs(parts, where)
+    _check_possible(parts, where)
+    return parts
+
+
+def _check_inputs(parts: Parts, where: str) -> None:
+    """A labeler gets what it needs, and nothing lies idle."""
+    labeler = parts.labeler
+    if labeler is None:
+        return
+    for role, needed in (("localizer", labeler.needs_maps), ("cue", labeler.needs_cue)):
+        reader = f"labeler '{parts.names['labeler']}'"
+        if needed and getattr(parts, role) is None:
+            raise UserError(f"{where}.{role}", "nothing", f"a {role}, since {reader} needs one")
+        if not needed and getattr(parts, role) is not None:
+            raise UserError(f"{where}.{role}", f"'{parts.names[role]}'", f"none, since {reader} does not read it")
+
+
+def _check_possible(parts: Parts, where: str) -> None:
+    """Impossible for parts that are right by themselves and do not go together, or not on this machine."""
+    for part in (parts.localizer, parts.segmenter):
+        if part is not None and parts.training_mode not in part.modes:
+            expected = f"one of {', '.join(part.modes)} for this recipe"
+            raise Impossible(f"{where}.training_mode", f"'{parts.training_mode}'", expected)
+    if parts.labeler and parts.labeler.needs_background and not _has_background(parts):
+        expected = f"a localizer or refiner that gives one to labeler '{parts.names['labeler']}', which reads it"
+        raise Impossible(f"{where}.labeler", "no background map", expected, "such as refiners: [affinity]")
+    for role in REGISTRIES:
+        if part := getattr(parts, role):
+            part.check_installed(f"{where}.{role}")
+    for refiner in parts.refiners:
+        refiner.check_installed(f"{where}.refiners")
+
+
+def _has_background(parts: Parts) -> bool:
+    """Whether the maps that reach the labeler have a background map beside them."""
+    given = [parts.localizer.gives_background] if parts.localizer else []
+    given += [refiner.gives_background for refiner in parts.refiners if refiner.gives_background is not None]
+    return given[-1] if given else False
+
+
+def build_component(role: str, component: Component | Mapping[str, Any], where: str) -> Any:
+    """The component object of a role, from its name and options."""
+    content = component.model_dump() if isinstance(component, Component) else component
+    registry: Registry = {**REGISTRIES, "refiner": REFINERS, "classifier": CLASSIFIERS}[role]
+    kind = registry.load(content["name"], where)
+    return kind(validated_options(kind.options_model, content["options"], where))

@@ -1,0 +1,261 @@
+"""YAML → Suite: dataset × settings × recipes × rng seeds, checked; unknown names are answered with the nearest one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+
+from harness.stages.graph import KINDS
+from harness.suites.combining import Combine, RecipeName, with_combinations
+from harness.suites.reading import expand_variables, override, read_with_includes
+from harness.suites.resources import Demand, Resources
+from methods.base import BackboneOptions, TrainingMode
+from methods.references import REFERENCES, reference
+from methods.segmenting import Inference
+from settings.components import Component, option_error
+from settings.errors import UserError, unknown_name
+from settings.options import Options
+from settings.records import fingerprint
+
+SUITES = Path(__file__).parent.parent.parent / "settings" / "suites"
+ScoredStage = Literal["maps", "pseudo_labels", "segmentation"]
+Diagnostic = Literal["classifier", "maps", "cue"]
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds) or min(seeds, default=-1) < 0:
+        raise ValueError("distinct rng seeds that are not negative, at least one")
+    return seeds
+
+
+RngSeeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class Recipe(Options):
+    """One method from photos to segmentation, by the names of its parts."""
+
+    localizer: Component | None = None
+    refiners: tuple[Component, ...] = Field((), description="maps → better maps, one after the other")
+    cue: Component | None = Field(None, description="where objects are at all, for labelers that use it")
+    labeler: Component | None = None
+    reveal: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
+        None, description="instead of a labeler: true masks, of so many dev photos or of all of train and dev"
+    )
+    segmenter: Component | None = Field(None, description="instead of the suite's; `none`: no stage 2")
+    training_mode: TrainingMode | None = Field(None, description="instead of the suite's")
+    rng_seeds: RngSeeds | None = Field(None, description="instead of those of suite and setting")
+
+    @model_validator(mode="after")
+    def _one_source_of_labels(self) -> Recipe:
+        if (self.labeler is None) == (self.reveal is None):
+            raise ValueError("a labeler, or true masks that are revealed, and not both")
+        if self.refiners and self.localizer is None:
+            raise ValueError("a localizer, whose maps the refiners refine")
+        if self.reveal is not None and (self.localizer or self.cue):
+            raise ValueError("a segmenter and nothing else beside revealed true masks")
+        return self
+
+
+class Compute(Options):
+    """What may change numbers in their last digits, and is therefore part of every key."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: int = Field(1, ge=1, le=256, description="compute threads of a stage, whichever executor runs it")
+    training_threads: int = Field(1, ge=1, le=256, description="the same for stages that train")
+    train_processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="processes that train one stage together, each with training_threads, on its own GPU",
+    )
+    sync_batch_norm: bool = Field(
+        True, description="batch norm over the whole batch, as one process has it; false: each process by itself"
+    )
+
+
+class Suite(Options):
+    """One leaderboard: what is run and how it is scored."""
+
+    name: str = Field(pattern=r"^[\w][\w.-]*$")
+    description: str = ""
+    overrides: tuple[str, ...] = Field((), description="what --set changed; load_suite fills it in")
+    plugins: tuple[str, ...] = Field((), description="Python files with components, relative to the suite's own file")
+    dataset: Component
+    settings: dict[RecipeName, Component] = Field(
+        {"clean": Component(name="clean")}, min_length=1, description="by the name that rows show; or a list"
+    )
+    recipes: dict[RecipeName, Recipe] = Field(default_factory=dict)
+    combine: Combine | None = Field(None, description="every localizer × refiner chain × labeler as a recipe")
+    segmenter: Component | None = Field(None, description="stage 2 of every recipe that names none")
+    segment: tuple[Inference, ...] = Field(
+        (Inference(),),
+        min_length=1,
+        description="variants of stage 2, a row each of one trained network: what each changes of the segmenter's own "
+        "`inference` ({}: nothing); pictures show the first",
+    )
+    references: tuple[str, ...] = ()
+    rng_seeds: RngSeeds = (0,)
+    rng_seeds_of: dict[str, RngSeeds] = Field(
+        default_factory=dict, description="other rng seeds for a setting, by its name in `settings`"
+    )
+    recipes_of: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="the only recipes that stand under a setting, by its name in `settings`"
+    )
+    training_mode: TrainingMode = "frozen"
+    backbone: BackboneOptions = BackboneOptions()
+    policies: dict[Literal["fixed", "oracle"], ScoredStage] = Field(
+        {"fixed": "segmentation", "oracle": "maps"}, description="policy → the last stage that is scored under it"
+    )
+    report: Literal["official", "dev"] = Field(
+        "official", description="dev: score everything on dev's masks instead, to choose options that are then declared"
+    )
+    diagnostics: tuple[Diagnostic, ...] = Field(
+        (),
+        description="on dev: the classifier's mAP (of a fit of its own, without a fifth of dev), the maps' flatness; "
+        "on dev and train: the cue's foreground IoU",
+    )
+    compute: Compute = Compute()
+    resources: dict[str, Resources] = Field(
+        default_factory=dict, description="what stages ask of the machine, by kind; `all`: of each kind not named"
+    )
+    gallery: int = Field(
+        0, ge=0, le=100, description="photos in the picture of photo, map, pseudo label, prediction, truth"
+    )
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _by_name(cls, content: Any) -> Any:
+        """A list of settings, each under its own name; and under each label its own name, where none is given."""
+        if isinstance(content, (list, tuple)):
+            named = [Component.model_validate(one) for one in content]
+            if len({one.name for one in named}) < len(named):
+                raise ValueError("each setting once; a mapping names each: {web: …, filtered: {name: web, …}}")
+            return {one.name: one for one in named}
+        if isinstance(content, Mapping):
+            return {
+                label: {"name": label, **one} if isinstance(one, Mapping) else one for label, one in content.items()
+            }
+        return content
+
+    def seeds_of(self, recipe: str, setting: str) -> tuple[int, ...]:
+        """The rng seeds of a recipe's lines under a setting."""
+        own = self.recipes[recipe].rng_seeds if recipe in self.recipes else None
+        return own or self.rng_seeds_of.get(setting, self.rng_seeds)
+
+    def stands_under(self, recipe: str, setting: str) -> bool:
+        """Whether a setting has a line of this recipe."""
+        return setting not in self.recipes_of or recipe in self.recipes_of[setting]
+
+    def demand_of(self, kind: str) -> Demand:
+        """What the stages of a kind ask of the machine that runs them."""
+        resources = self.resources.get(kind, self.resources.get("all"))
+        return resources.demand() if resources else Demand()
+
+    @property
+    def folder_name(self) -> str:
+        """Where its leaderboard goes: a run with overrides does not overwrite the plain suite's."""
+        return f"{self.name}-{fingerprint(self.overrides)[:8]}" if self.overrides else self.name
+
+    def all_recipes(self) -> dict[str, Recipe]:
+        """The suite's recipes and its references, by name, each with its segmenter."""
+        references = {name: Recipe.model_validate(reference(name)) for name in self.references}
+        return {name: self._with_segmenter(recipe) for name, recipe in {**self.recipes, **references}.items()}
+
+    def _with_segmenter(self, recipe: Recipe) -> Recipe:
+        segmenter = recipe.segmenter or self.segmenter
+        is_none = segmenter is not None and segmenter.name == "none"
+        return recipe.model_copy(update={"segmenter": None if is_none else segmenter})
+
+
+def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite:
+    """Read a ready suite by name, or a YAML file; `overrides` are `key.path=value` with YAML values.
+
+    Raises UserError for an unknown suite, unreadable YAML, unknown keys (with the nearest name) and wrong types.
+    """
+    path = _find(name_or_path)
+    content = read_with_includes(path, _find)
+    before = [assignment for assignment in overrides if re.match(r"combine[.=]|recipes=", assignment)]
+    for assignment in before:
+        override(content, assignment)
+    content = with_combinations(content, partial(_place, path=path, overrides=overrides))
+    for assignment in overrides:
+        if assignment not in before:
+            override(content, assignment)
+    content = expand_variables(content, path.name)
+    content.setdefault("name", path.stem)
+    content["overrides"] = tuple(overrides)
+    return _validated(content, path)
+
+
+def ready_suites() -> list[str]:
+    """The names of the suites that come with Seedbed."""
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+def _find(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError(path, "no such file", "a suite in YAML")
+        return path
+    if str(name_or_path) not in ready_suites():
+        raise unknown_name("suite", "suite", str(name_or_path), ready_suites())
+    return SUITES / f"{name_or_path}.yaml"
+
+
+def _validated(content: dict[str, Any], path: Path) -> Suite:
+    place = partial(_place, path=path, overrides=content["overrides"])
+    _take_away(content)
+    try:
+        suite = Suite.model_validate(content)
+    except ValidationError as error:
+        raise option_error(error, Suite, place) from None
+    for key in ("rng_seeds_of", "recipes_of"):
+        for label in getattr(suite, key):
+            if label not in suite.settings:
+                raise unknown_name(place(key), "setting", label, suite.settings)
+    for name in suite.references:
+        if reference(name) is None:
+            raise unknown_name(place("references"), "reference", name, REFERENCES)
+    for kind in suite.resources:
+        if kind not in (*KINDS, "all"):
+            raise unknown_name(place("resources"), "kind of stage", kind, (*KINDS, "all"))
+    for label, names in suite.recipes_of.items():
+        for name in names:
+            if name not in suite.all_recipes():
+                raise unknown_name(place(f"recipes_of.{label}"), "recipe", name, suite.all_recipes())
+    if not suite.all_recipes():
+        raise UserError(place("recipes"), "nothing", "at least one recipe or reference")
+    return suite
+
+
+def _take_away(content: dict[str, Any]) -> None:
+    """`null` takes a recipe or setting of an included suite away, and what is said of it elsewhere."""
+    gone: dict[str, set[str]] = {}
+    for part in ("recipes", "settings"):
+        named = content.get(part)
+        if isinstance(named, Mapping):
+            gone[part] = {name for name, one in named.items() if one is None}
+            content[part] = {name: one for name, one in named.items() if one is not None}
+    for key in ("rng_seeds_of", "recipes_of"):
+        if isinstance(content.get(key), Mapping):
+            content[key] = {k: v for k, v in content[key].items() if k not in gone.get("settings", ())}
+    if isinstance(content.get("recipes_of"), Mapping):
+        content["recipes_of"] = {
+            label: [name for name in names if name not in gone.get("recipes", ())] if isinstance(names, list) else names
+            for label, names in content["recipes_of"].items()
+        }
+
+
+def _place(key: str, path: Path, overrides: Sequence[str]) -> str:
+    """Where a value was given: the override that set it or what it lies in, as it was typed; else a key of the file."""
+    for assignment in reversed(overrides):
+        if f"{key}.".startswith(f"{assignment.partition('=')[0]}."):
+            return f"--set {assignment}"
+    return f"{path.name}.{key}"

@@ -1,0 +1,83 @@
+"""A cluster of three nodes, two with a (pretended) GPU: the same table as serial, also when a node dies in between."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.execution.workers import Workers
+from harness.reports.leaderboard import Finished, run_and_gather
+from harness.store.events import EventReader, latest_log
+from harness.suites.suite import load_suite
+from settings.errors import UserError
+from tests.harness.conftest import ONLY_CAM, results_of
+
+SHARED = ("resources.segmenter_fit={gpu: 0.5}", "resources.localizer_fit={gpu: 0.5, custom: {fast: 1}}")
+SMALL = {"object_store_memory": 80 << 20}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return run_and_gather(load_suite("smoke", ONLY_CAM), tmp_path_factory.mktemp("alone"), "serial")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **SMALL})
+    cluster.add_node(num_cpus=1, num_gpus=1, resources={"fast": 1}, **SMALL)
+    cluster.add_node(num_cpus=1, num_gpus=1, **SMALL)
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def test_three_nodes_give_the_same_table(cluster: Any, alone: Finished, tmp_path: Path) -> None:
+    workers = Workers(address=cluster.address)
+    ended = run_and_gather(load_suite("smoke", (*ONLY_CAM, *SHARED)), tmp_path / "store", workers)
+    assert ended.exit_code == 0
+    assert results_of(ended) == results_of(alone)
+
+
+def test_what_no_node_has_is_refused_before_any_work(cluster: Any, tmp_path: Path) -> None:
+    suite = load_suite("smoke", ["resources.localizer_fit={custom: {faster: 1}}"])
+    with pytest.raises(UserError, match=r"resources\.localizer_fit: found 1 of faster for .*; expected at most the 0"):
+        run_and_gather(suite, tmp_path / "store", Workers(address=cluster.address))
+    assert list(tmp_path.glob("store/*/*/done.json")) == []
+
+
+def test_a_store_that_nodes_do_not_see_is_refused_before_any_work(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.checkups.meeting.Meeting.begin", lambda meeting: meeting)  # as if on another disk
+    with pytest.raises(UserError, match=r"--store: found on .*: it is another folder there: what the driver wrote"):
+        run_and_gather(load_suite("smoke", ONLY_CAM), tmp_path / "store", Workers(address=cluster.address))
+    assert list(tmp_path.glob("store/*/*/done.json")) == []
+
+
+@pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, reason="takes a minute: `make chaos`")
+def test_a_node_that_dies_is_done_without(cluster: Any, alone: Finished, tmp_path: Path) -> None:
+    node = cluster.add_node(num_cpus=1, **SMALL)
+
+    def kill() -> None:
+        while not list(tmp_path.glob("store/*/*/done.json")):
+            time.sleep(0.05)
+        cluster.remove_node(node, allow_graceful=False)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    ended = run_and_gather(
+        load_suite("smoke", (*ONLY_CAM, *SHARED)), tmp_path / "store", Workers(address=cluster.address)
+    )
+    thread.join()
+    assert ended.exit_code == 0
+    assert results_of(ended) == results_of(alone)
+    log = latest_log(tmp_path / "store")
+    assert log is not None
+    assert {event["event"] for event in EventReader(log).new()} >= {"connected", "finished"}

@@ -1,0 +1,66 @@
+"""A run goes on until what it made is gathered: until then nobody takes that away."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.execution.running import run_suite
+from harness.execution.worker import Job, run_job
+from harness.reports.leaderboard import Finished
+from harness.reports.status import status_of
+from harness.stages.graph import Ref
+from harness.store.care.waste import waste_of
+from harness.store.events import latest_log
+from harness.store.store import Store
+from harness.suites.suite import load_suite
+from settings.errors import UserError
+
+
+@pytest.fixture
+def store(smoke: Finished, tmp_path: Path) -> Store:
+    """Of a finished suite that lacks one row: all else is older than the run that makes it."""
+    store = Store(shutil.copytree(smoke.run.store, tmp_path / "store"))
+    store.remove(*smoke.run.plan.rows[0])
+    return store
+
+
+def waste(store: Store) -> set[Ref]:
+    return {waste.ref for waste in waste_of(store, set()) if waste.ref}
+
+
+def test_gc_takes_nothing_from_a_run_that_is_being_gathered(store: Store) -> None:
+    with run_suite(load_suite("smoke"), store.root, "serial") as run:
+        assert run.stages_run == 1
+        log = latest_log(store.root)
+        assert log is not None
+        os.utime(log, (1, 1))  # a large leaderboard is gathered in silence
+        assert waste(store) == set()
+    assert waste(store) == set(run.plan.graph)
+    assert "finished" in status_of(store.root)
+
+
+def test_a_run_whose_gathering_breaks_off_has_ended(store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), run_suite(load_suite("smoke"), store.root, "serial") as run:
+        raise KeyboardInterrupt
+    assert waste(store) == set(run.plan.graph)
+
+
+def test_a_gpu_that_is_not_there_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    suite = load_suite("smoke", ["compute.device=cuda"])
+    with pytest.raises(UserError, match=r"compute\.device: found cuda"), run_suite(suite, tmp_path / "store", "serial"):
+        pass
+    assert {path.name for path in (tmp_path / "store").iterdir()} == {"seedbed-store.json"}
+
+
+def test_a_machine_that_computes_otherwise_is_told(
+    tmp_path: Path, smoke: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.execution.worker.cpu_class", lambda: "abacus")
+    stage = next(stage for stage in smoke.run.plan.graph.values() if stage.kind == "features")
+    store = Store(tmp_path / "store").create()
+    (outcome,) = run_job(Job((stage,), store.root, store.root / "log.jsonl"))
+    assert (outcome.status, outcome.is_users) == ("failed", True)
+    assert "found a CPU with abacus; expected one with" in outcome.reason

@@ -1,0 +1,139 @@
+"""What is told about a run: events, the state of the display, estimates, provenance, pictures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.drawing.overlays import outlines, with_mask
+from harness.execution.costs import Costs
+from harness.reports.display import State, duration
+from harness.stages.graph import Stage
+from harness.stages.numerics import cpu_class, resolve_device
+from harness.stages.provenance import provenance, sources_of
+from harness.store.events import EventLog, EventReader
+from harness.store.store import Store
+
+
+def test_events_come_back_in_order_and_only_whole(tmp_path: Path) -> None:
+    log, reader = EventLog(tmp_path / "log.jsonl"), EventReader(tmp_path / "log.jsonl")
+    assert list(reader.new()) == []
+    log.write("started", stages=["a"])
+    with log.path.open("a") as file:
+        file.write('{"v": 1, "t": 0.0, "event": "half')
+    assert [event["event"] for event in reader.new()] == ["started"]
+    with log.path.open("a") as file:
+        file.write('"}\nno json\n{"v": 99, "event": "of another version"}\n')
+    assert [event["event"] for event in reader.new()] == ["half"]
+
+
+def test_progress_is_throttled_but_its_end_is_told(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "log.jsonl")
+    for done in range(1, 101):
+        log.progress(["a"], done, 100, "photos", {"loss": 0.123456789})
+    events = list(EventReader(log.path).new())
+    assert [event["done"] for event in events] == [1, 100]
+    assert events[0]["values"] == {"loss": 0.1235}
+
+
+def test_the_display_follows_a_stage_from_start_to_end(tmp_path: Path) -> None:
+    stage = Stage("features", {}, label="val 0", group="features", photos=10)
+    state = State({stage.key: stage}, Costs(Store(tmp_path)))
+    full = state.seconds_left()
+    state.take({"event": "started", "stages": [stage.key], "t": 0.0})
+    assert state.lines() == ["val 0"]
+    progress = {"done": 5, "total": 10, "unit": "photos", "values": {"loss": 0.5}}
+    state.take({"event": "progress", "stages": [stage.key], "t": 2.0, **progress})
+    assert state.lines() == ["val 0: 5/10 photos · 2.5 photos/s · loss 0.5"]
+    assert state.seconds_left() == pytest.approx(full / 2)
+    state.take({"event": "finished", "stages": [stage.key], "t": 4.0})
+    assert state.lines() == [] and state.finished == {stage.key}
+    assert state.seconds_left() == 0
+
+
+def test_costs_are_learnt_from_what_ran(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store").create()
+    stages = [Stage("label", {"n": n}, group="mine", photos=10) for n in range(3)]
+    for stage, seconds in zip(stages, (1.0, 2.0, 9.0), strict=True):
+        attempt = store.attempt(*stage.ref)
+        attempt.record["seconds"] = seconds
+        store.publish(attempt)
+    Costs(store).learn(store, {stage.ref: stage for stage in stages})
+    assert Costs(store).seconds(stages[0]) == pytest.approx(2.0 + 0.02)
+
+
+def test_bytes_of_features_are_those_of_float16_maps(tmp_path: Path) -> None:
+    backbone = {"size": 320, "output_stride": 16}
+    stage = Stage("features", {"level": 4, "scale": 1.0, "backbone": backbone}, photos=64)
+    assert Costs(Store(tmp_path)).bytes(stage) == 64 * 320 * 20 * 20 * 2
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(8.2, "8 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")])
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_sources_cover_what_a_component_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {"__init__": "", "a": "from methods.b import x", "b": "x = 1", "c": "y = 1"}.items():
+        (tmp_path / "methods").mkdir(exist_ok=True)
+        (tmp_path / "methods" / f"{name}.py").write_text(text)
+    monkeypatch.setattr("harness.stages.provenance.ROOT", tmp_path)
+
+    def sources() -> str:
+        sources_of.cache_clear()
+        return sources_of("methods.a")
+
+    before = sources()
+    (tmp_path / "methods" / "c.py").write_text("y = 2")
+    assert sources() == before
+    (tmp_path / "methods" / "b.py").write_text("x = 2")
+    from harness.stages import provenance as module
+
+    module._imports.cache_clear()
+    assert sources() != before
+    sources_of.cache_clear()
+
+
+def test_provenance_is_plain_json() -> None:
+    content = json.loads(json.dumps(provenance()))
+    assert content["packages"]["torch"]
+    assert content["cpu"] == cpu_class()
+
+
+def test_a_device_is_taken_as_asked() -> None:
+    assert resolve_device("cpu") == "cpu"
+    assert resolve_device("cuda") == "cuda"
+
+
+def test_a_mask_is_drawn_over_its_photo_and_background_is_the_photo() -> None:
+    image_HWC = np.full((2, 2, 3), 100, np.uint8)
+    drawn_HWC = with_mask(image_HWC, np.array([[0, 1], [255, 0]], np.uint8))
+    assert (drawn_HWC[0, 0] == 100).all() and (drawn_HWC[1, 1] == 100).all()
+    # 35 % of the photo, 65 % of the colour: VOC's first colour is (128, 0, 0), unknown is white.
+    assert drawn_HWC[0, 1].tolist() == [118, 35, 35]
+    assert drawn_HWC[1, 0].tolist() == [200, 200, 200]
+
+
+@pytest.mark.parametrize("name", ["harness", "methods", "settings", "results"])
+def test_a_file_that_hides_a_package_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("")
+    other = "settings" if name != "settings" else "results"
+    run = subprocess.run([sys.executable, "-c", f"import {other}"], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 1
+    assert f"{name}.py hides Seedbed's package '{name}'" in run.stderr
+
+
+def test_outlines_keep_the_size_and_little_of_the_photo() -> None:
+    rng = np.random.default_rng(0)
+    image_HWC = np.zeros((200, 300, 3), np.uint8)
+    image_HWC[50:150, 100:200] = 255
+    image_HWC[10:20, 10:290] += rng.integers(0, 20, (10, 280, 3), np.uint8)
+    drawn_HWC = outlines(image_HWC)
+    assert drawn_HWC.shape == image_HWC.shape
+    grey_HW = drawn_HWC[..., 0].astype(int)
+    # Ink lies on the edge of the square, and neither inside nor far outside of it.
+    assert grey_HW[100, 95:106].min() < 120
+    assert grey_HW[100, 140:160].min() == grey_HW[180:, :50].min() == 235
