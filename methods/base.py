@@ -132,7 +132,7 @@ class LocalizationMaps:
     background_HW: NDArray[np.float32] | None = None
 
 
-class Part(ABC):  # noqa: B024 - abstract by what its subclasses declare
+class Component(ABC):  # noqa: B024 - abstract by what its subclasses declare
     """What all kinds of component have in common: checked options, a version, and what they take from elsewhere."""
 
     options_model: ClassVar[type[Options]] = Options
@@ -163,7 +163,7 @@ class Part(ABC):  # noqa: B024 - abstract by what its subclasses declare
         """Raise Impossible, naming `where`, for an optional package that it needs and that is not installed."""
 
 
-class Localizer(Part):
+class Localizer(Component):
     """Photos with image-level labels → localization maps (the field's "seeds")."""
 
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
@@ -234,7 +234,7 @@ class Localized:
     maps: Callable[[str], LocalizationMaps]
 
 
-class Refiner(Part):
+class Refiner(Component):
     """Localization maps → localization maps that follow the photo better. Features are those of the frozen backbone."""
 
     trained: ClassVar[bool] = False
@@ -266,7 +266,7 @@ class Refiner(Part):
         """One record a photo, of the same classes, in the order of `photos`."""
 
 
-class Cue(Part):
+class Cue(Component):
     """Photos → where they show objects at all, without saying which (saliency). Features are the frozen backbone's."""
 
     reads_masks: ClassVar[bool] = False
@@ -302,7 +302,7 @@ class Cue(Part):
         raise NotImplementedError
 
 
-class Labeler(Part):
+class Labeler(Component):
     """Localization maps → pseudo labels."""
 
     needs_maps: ClassVar[bool] = True
@@ -334,7 +334,7 @@ class Labeler(Part):
         """The pseudo label at photo size, uint8 (H, W), 255 where undecided; None is what is not needed."""
 
 
-class Classifier(Part):
+class Classifier(Component):
     """Photos with image-level labels → how likely extra photos show each class; web filters judge by that."""
 
     @property
@@ -370,7 +370,7 @@ class PseudoLabelled:
     pseudo_label: Callable[[str], Mask]
 
 
-class Segmenter(Part):
+class Segmenter(Component):
     """Pseudo labels → a segmentation network, run on photos without labels (stage 2)."""
 
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")

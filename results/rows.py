@@ -19,8 +19,8 @@ ADDED: Mapping[int, Mapping[str, Any]] = {3: {"train_processes": 1, "batch_norm"
 """By version: the columns that it added, and what they are in the rows of the versions before, which stay readable."""
 OLDEST = 2
 
-Stage: TypeAlias = Literal["maps", "refined", "pseudo_labels", "segmentation"]
-STAGES: tuple[str, ...] = get_args(Stage)
+ScoredStage: TypeAlias = Literal["maps", "refined", "pseudo_labels", "segmentation"]
+STAGES: tuple[str, ...] = get_args(ScoredStage)
 IDENTITY = ("dataset", "split", "recipe", "setting", "training_mode", "rng_seed", "stage", "variant", "policy")
 """The columns that are together unique."""
 CEILING = "M"
@@ -38,7 +38,7 @@ class Row:
     training_mode: str
     """`frozen` or `fine-tuned`; empty for a control that trains nothing, which stands on every board."""
     rng_seed: int
-    stage: Stage
+    stage: ScoredStage
     variant: str = ""
     """`ss`, `ms+flip` or `ms+flip+crf` for segmentation, empty elsewhere."""
     policy: str = "fixed"
@@ -129,7 +129,7 @@ _KINDS: dict[Any, tuple[pa.DataType, str]] = {
     float | None: (_REAL, "float64"),
     list[str]: (pa.list_(_TEXT), "object"),
     list[float | None]: (pa.list_(_REAL), "object"),
-    Stage: (_TEXT, "str"),
+    ScoredStage: (_TEXT, "str"),
     Literal["ok", "failed"]: (_TEXT, "str"),
 }
 COLUMNS = tuple(f.name for f in fields(Row))

@@ -24,7 +24,7 @@ EXPECTED = {
 """pydantic's types of error, and what users should have written."""
 
 
-class Component(Options):
+class ComponentSpec(Options):
     """A component and its options; in YAML a bare name, or `{name: …, option: value, …}`."""
 
     name: str = Field(min_length=1)
@@ -40,7 +40,7 @@ class Component(Options):
         return content
 
 
-def built(registry: Registry, component: Component, where: str) -> Any:
+def built(registry: Registry, component: ComponentSpec, where: str) -> Any:
     """The component object; raises UserError for an unknown name (with the nearest one) and for options it has not."""
     kind = registry.load(component.name, where)
     return kind(validated_options(kind.options_model, component.options, where))

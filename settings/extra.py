@@ -10,7 +10,7 @@ from pydantic import Field
 
 from settings.aliases import Aliases
 from settings.audit import Audit, AuditOptions, audit
-from settings.components import Component, built, validated_options
+from settings.components import ComponentSpec, built, validated_options
 from settings.discovery import SETTINGS, SOURCES
 from settings.errors import UserError
 from settings.noise import NoiseOptions, with_noise
@@ -24,7 +24,7 @@ from settings.truth import read_truth
 class ExtraOptions(Options):
     """Where extra photos come from, and what becomes of them."""
 
-    source: Component = Field(description="class_folders, folder, scenes: see settings/sources")
+    source: ComponentSpec = Field(description="class_folders, folder, scenes: see settings/sources")
     aliases: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="further names of classes, beside those of settings/aliases.yaml"
     )
@@ -81,7 +81,7 @@ def _rate(known: float | None, made: float) -> float | None:
     return 1 - (1 - known) * (1 - made)
 
 
-def truth_of(setting: Component, space: LabelSpace, csv: Path | None) -> Mapping[str, tuple[int, ...]] | None:
+def truth_of(setting: ComponentSpec, space: LabelSpace, csv: Path | None) -> Mapping[str, tuple[int, ...]] | None:
     """What the extra photos of a setting really show, by photo id; None where neither file nor source knows.
 
     For `seedbed data audit --truth` alone: it is asked after a filter has decided. Raises UserError for an odd file.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from settings.audit import Audit
-from settings.components import Component
+from settings.components import ComponentSpec
 from settings.dataset import Dataset
 from settings.options import Options
 from settings.records import LabelSpace, Photo, WeakSet
@@ -38,8 +38,8 @@ class Target:
 class Filtering:
     """Which extra photos stay is decided by a run: a classifier's probabilities, and a filter's view of them."""
 
-    classifier: Component
-    filter: Component
+    classifier: ComponentSpec
+    filter: ComponentSpec
 
 
 @dataclass(frozen=True)

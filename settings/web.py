@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from settings.components import Component
+from settings.components import ComponentSpec
 from settings.extra import ExtraOptions, offer_with_extra
 from settings.setting import Filtering, Offer, Setting, Target
 from settings.source import Kind
@@ -13,8 +13,10 @@ from settings.source import Kind
 class WebOptions(ExtraOptions):
     """As for every extra source; and who decides which photos show what they were found under."""
 
-    filter: Component = Field(Component(name="none"), description="none, classifier, small_loss: see settings/filters")
-    classifier: Component = Field(Component(name="logistic"), description="gives the filter its probabilities")
+    filter: ComponentSpec = Field(
+        ComponentSpec(name="none"), description="none, classifier, small_loss: see settings/filters"
+    )
+    classifier: ComponentSpec = Field(ComponentSpec(name="logistic"), description="gives the filter its probabilities")
 
 
 class Web(Setting):

@@ -96,7 +96,7 @@ def run(
         for note in outcome.board.notes:
             print(note)
     print(f"\n{outcome.summary()}", file=sys.stderr)
-    for line in outcome.users_errors():
+    for line in outcome.user_errors():
         print(f"seedbed: {line}", file=sys.stderr)
     raise typer.Exit(outcome.exit_code)
 

@@ -89,7 +89,7 @@ class Result:
     """How a run ended: why stages failed, and which could not run because of that."""
 
     failures: dict[Ref, str] = field(default_factory=dict)
-    users: set[Ref] = field(default_factory=set)
+    user_errors: set[Ref] = field(default_factory=set)
     """Those of the failures that the user can mend."""
     blocked: dict[Ref, Ref] = field(default_factory=dict)
     lost: dict[Ref, Ref] = field(default_factory=dict)
@@ -238,7 +238,7 @@ class _Loop:
             self._block_after(ref)
         elif outcome.status == "failed":  # its worker has put it on record
             self.result.failures[ref] = outcome.reason
-            self.result.users |= {ref} if outcome.is_users else set()
+            self.result.user_errors |= {ref} if outcome.is_users else set()
             self._block_after(ref)
         elif outcome.status != "stopped":
             self._give_up(ref, outcome.reason)

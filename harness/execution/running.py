@@ -35,7 +35,7 @@ class Run:
 
     plan: Plan
     result: Result
-    store: Path
+    store_folder: Path
     """The folder; of a store behind a URL the local one in front of it."""
     location: str
     """What `Store.at` opens."""

@@ -52,7 +52,7 @@ class Kind(NamedTuple):
 
 def _needs_maps(scored: Scored, subject: Subject) -> Mapping[str, Refs]:
     line = scored.line
-    shards = subject.shards_in(line.source) if line.parts.localizer else []
+    shards = subject.shards_in(line.source) if line.components.localizer else []
     return {"maps": tuple(line.maps(shard) for shard in shards)} if shards else {}
 
 
@@ -64,13 +64,13 @@ def _draw_maps(scored: Scored, subject: Subject, inputs: Inputs) -> list[Column]
 def _needs_refined(scored: Scored, subject: Subject) -> Mapping[str, Refs]:
     """The maps after each refiner, a role a step."""
     line = scored.line
-    shards = subject.shards_in(line.source) if line.parts.refiners else []
-    steps = range(1, len(line.parts.refiners) + 1) if shards else ()
+    shards = subject.shards_in(line.source) if line.components.refiners else []
+    steps = range(1, len(line.components.refiners) + 1) if shards else ()
     return {str(step): tuple(line.refined(shard, step) for shard in shards) for step in steps}
 
 
 def _draw_refined(scored: Scored, subject: Subject, inputs: Inputs) -> list[Column]:
-    names = scored.line.parts.refiner_names
+    names = scored.line.components.refiner_names
     found = {step: stored_maps(artefacts, subject.ids) for step, artefacts in inputs.items()}
     heads = {step: f"{scored.line.recipe}\nafter {names[int(step) - 1]}" for step in found}
     return [maps_column(heads[step], by_id.get, subject.class_id) for step, by_id in found.items()]
@@ -78,7 +78,7 @@ def _draw_refined(scored: Scored, subject: Subject, inputs: Inputs) -> list[Colu
 
 def _needs_views(scored: Scored, subject: Subject) -> Mapping[str, Refs]:
     """What the maps were made of: weights and stored features; nothing for a localizer that has no other kinds."""
-    localizer = scored.line.parts.localizer
+    localizer = scored.line.components.localizer
     if localizer is None or type(localizer).views is Localizer.views:
         return {}
     graph = scored.line.blueprint.graph
@@ -95,7 +95,7 @@ def _draw_views(scored: Scored, subject: Subject, inputs: Inputs) -> list[Column
 
 def _needs_pseudo_labels(scored: Scored, subject: Subject) -> Mapping[str, Refs]:
     line = scored.line
-    shards = subject.shards_in(line.source) if line.parts.labeler else []
+    shards = subject.shards_in(line.source) if line.components.labeler else []
     return {"masks": tuple(line.pseudo_labels(shard, None) for shard in shards)} if shards else {}
 
 
@@ -103,7 +103,7 @@ def _needs_prediction(scored: Scored, subject: Subject) -> Mapping[str, Refs]:
     """Predictions of the split that reports segmentation, else those that the gallery asked for."""
     line = scored.line
     val = line.blueprint.val
-    if line.parts.segmenter is None or line.blueprint.suite.policies.get("fixed") != "segmentation":
+    if line.components.segmenter is None or line.blueprint.suite.policies.get("fixed") != "segmentation":
         return {}
     if subject.split == val.name:
         shards = subject.shards_in(val)

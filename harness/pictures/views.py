@@ -27,7 +27,7 @@ def views(
 
     from methods.features import StoredFeatures
 
-    localizer, offer = line.parts.localizer, line.source.offer
+    localizer, offer = line.components.localizer, line.source.offer
     assert localizer is not None and offer is not None
     weak = offer.weak
     for artefact in inputs.get("weak_set", ()):

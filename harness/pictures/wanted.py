@@ -12,8 +12,8 @@ from harness.stages.gallery import spread
 from harness.stages.lines import Line
 from harness.stages.scored import Scored
 from harness.stages.source import Source
-from harness.suites.recipes import parts_of
-from harness.suites.skipping import Skipped, possible_parts
+from harness.suites.recipes import components_of
+from harness.suites.skipping import Skipped, possible_recipes
 from harness.suites.suite import Suite
 from settings.dataset import Dataset
 from settings.errors import UserError, unknown_name
@@ -70,9 +70,9 @@ def _lines(suite: Suite, blueprint: Blueprint, source: Source, wanted: Wanted) -
     """Of the named recipes, else of all that are possible and no references; each with its own first rng seed."""
     recipes = suite.all_recipes()
     if wanted.recipes:
-        parts = {name: parts_of(name, one("--recipes", "recipe", name, recipes), suite) for name in wanted.recipes}
+        parts = {name: components_of(name, one("--recipes", "recipe", name, recipes), suite) for name in wanted.recipes}
     else:
-        possible = possible_parts(suite, Skipped())
+        possible = possible_recipes(suite, Skipped())
         shown = {name: part for name, part in possible.items() if suite.stands_under(name, source.name)}
         parts = {name: part for name, part in shown.items() if name in suite.recipes} or shown
     seeds = {name: suite.seeds_of(name, source.name) for name in parts}

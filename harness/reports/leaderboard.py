@@ -67,14 +67,14 @@ class Finished:
         if self.run.result.interrupted:
             return 130
         failures = self.run.result.failures
-        if failures and set(failures) == self.run.result.users:
+        if failures and set(failures) == self.run.result.user_errors:
             return 2
         return 1 if failures or self.board.holes or self.unwritten else 0
 
-    def users_errors(self) -> list[str]:
+    def user_errors(self) -> list[str]:
         """What the user can mend, each line once."""
         result = self.run.result
-        return list(dict.fromkeys(result.failures[ref] for ref in result.failures if ref in result.users))
+        return list(dict.fromkeys(result.failures[ref] for ref in result.failures if ref in result.user_errors))
 
     def summary(self) -> str:
         """One line: stages, time, holes, where the results lie."""
@@ -98,12 +98,12 @@ def run_and_gather(
     _check_writable(folder)
     with run_suite(suite, store, workers, Display if shown else None) as run:
         board = gather(run)
-        folder = folder or run.store / "leaderboards" / suite.folder_name
+        folder = folder or run.store_folder / "leaderboards" / suite.folder_name
         unwritten = ""
         try:
             if not run.result.interrupted:
                 write_leaderboard(run, board, folder)
-                if folder.is_relative_to(run.store):
+                if folder.is_relative_to(run.store_folder):
                     Store.at(run.location).push(folder)
         except OSError as error:
             unwritten = error.strerror or str(error)

@@ -15,7 +15,7 @@ from harness.suites.data import dataset_of, offer_of
 from harness.suites.recipes import identity_of
 from harness.suites.suite import Suite
 from methods.base import NAMED_WEIGHTS, BackboneOptions, Classifier, FeatureRequest
-from settings.components import Component, built
+from settings.components import ComponentSpec, built
 from settings.dataset import Dataset
 from settings.discovery import CLASSIFIERS, FILTERS
 from settings.errors import UserError, counted
@@ -82,7 +82,7 @@ class Blueprint:
         self._sources: dict[str, Source] = {}
         self.memo: dict[Any, Any] = {}
 
-    def source(self, label: str, setting: Component) -> Source:
+    def source(self, label: str, setting: ComponentSpec) -> Source:
         """The photos of a setting; its `weak_set` stage writes down what methods see."""
         if label not in self._sources:
             offer = offer_of(self.suite.dataset, setting)

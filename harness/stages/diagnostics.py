@@ -37,19 +37,19 @@ class Diagnostics:
 
     def _classify(self) -> Ref | None:
         """The classifier of the fit that left the held-out photos out, on these photos."""
-        line, localizer, photos = self.line, self.line.parts.localizer, self.line.held_out()
+        line, localizer, photos = self.line, self.line.components.localizer, self.line.held_out()
         if localizer is None or not localizer.trained or type(localizer).scores_NK is Localizer.scores_NK or not photos:
             return None
         fit = line.localizer_fit(held_out=True)
         # What only `apply` reads changes no score.
-        identity = {"component": line.parts.identity("localizer", fit=True), "rng_seed": line.rng_seed}
+        identity = {"component": line.components.identity("localizer", fit=True), "rng_seed": line.rng_seed}
         inputs = {"weights": (fit,), "features": self._features(fit, photos)}
         return self._add("examine", "classifier", identity, inputs, photos)
 
     def _features(self, fit: Ref, photos: Sequence[Photo]) -> tuple[Ref, ...]:
         line, source = self.line, self.line.source
-        assert line.parts.localizer is not None
-        requests = line.parts.localizer.fit_features()
+        assert line.components.localizer is not None
+        requests = line.components.localizer.fit_features()
         if line.mode == "frozen":
             return line.blueprint.features(source, requests, None, source.shards_of(p.id for p in photos))
         # Nobody else asks for features of this backbone: those of the held-out photos are enough.
@@ -58,7 +58,7 @@ class Diagnostics:
 
     def _diagnose(self) -> Ref | None:
         """The stored maps and the views of photos with masks, from what the maps were made of."""
-        line, localizer, photos = self.line, self.line.parts.localizer, self._photos_with_masks()
+        line, localizer, photos = self.line, self.line.components.localizer, self._photos_with_masks()
         if localizer is None or not photos:
             return None
         maps = tuple(line.maps(shard) for shard in line.source.shards_of(p.id for p in photos))
@@ -69,7 +69,7 @@ class Diagnostics:
         }
         dataset = line.blueprint.dataset
         identity = {
-            "component": line.parts.identity("localizer"),
+            "component": line.components.identity("localizer"),
             "dataset": dataset.identity(),
             "masks": self.line.blueprint.mask_contents(tuple(photo.id for photo in photos)),
             "purpose": "score",
@@ -80,7 +80,7 @@ class Diagnostics:
 
     def _examine_cue(self) -> Ref | None:
         """The cue of the photos of dev and train against their masks."""
-        line, cue, dataset = self.line, self.line.parts.cue, self.line.blueprint.dataset
+        line, cue, dataset = self.line, self.line.components.cue, self.line.blueprint.dataset
         masked = {p for split in ("dev", "train") for p in dataset.splits[split] if dataset.has_mask(p)}
         photos = tuple(photo for photo in line.source.photos if photo.id in masked)
         if cue is None or not photos:
@@ -116,7 +116,7 @@ class Diagnostics:
             "diagnostic": diagnostic,
         }
         labels = fingerprint([(photo.id, photo.labels) for photo in photos])
-        places = {"places": line.parts.places("localizer")} if "component" in identity else {}
+        places = {"places": line.components.places("localizer")} if "component" in identity else {}
         return line.blueprint.add(
             kind,
             {**identity, "labels": labels, "version": VERSION},

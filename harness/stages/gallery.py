@@ -35,7 +35,7 @@ class Pictures:
         """
         line, suite = self.scored.line, self.scored.line.blueprint.suite
         if (
-            not (line.parts.localizer and line.parts.labeler)
+            not (line.components.localizer and line.components.labeler)
             or line.rng_seed != suite.seeds_of(line.recipe, line.source.name)[0]
         ):
             return ()
@@ -81,7 +81,7 @@ class Pictures:
     def _predictions_of(self, shards: Sequence[int]) -> tuple[Ref, ...]:
         """The segmentation of whole shards, since the photos that are picked by score are not known yet."""
         line = self.scored.line
-        if line.parts.segmenter is None or self._last != "segmentation":
+        if line.components.segmenter is None or self._last != "segmentation":
             return ()
         source = line.source
         return tuple(line.segment(source, source.shards[shard], [shard], None) for shard in shards)
@@ -115,7 +115,7 @@ class Pictures:
     def _drawn(self, shards: Sequence[int]) -> dict[str, tuple[Ref, ...]]:
         """What the columns show, by role."""
         line, predictions = self.scored.line, self._predictions_of(shards)
-        refined = {"refined": tuple(line.final_maps(shard) for shard in shards)} if line.parts.refiners else {}
+        refined = {"refined": tuple(line.final_maps(shard) for shard in shards)} if line.components.refiners else {}
         return {
             "maps": tuple(line.maps(shard) for shard in shards),
             **refined,

@@ -24,12 +24,12 @@ class Line(MappedLine):
     @once
     def cue(self, shard: int) -> Ref:
         """Saliency maps of a shard; a simulated cue reads true masks through the gate."""
-        cue, dataset = self.parts.cue, self.blueprint.dataset
+        cue, dataset = self.components.cue, self.blueprint.dataset
         assert cue is not None
         photos = self.source.shards[shard]
-        identity = {"component": self.parts.identity("cue"), "photos": self.source.content(shard)}
+        identity = {"component": self.components.identity("cue"), "photos": self.source.content(shard)}
         if cue.reads_masks:
-            _check_simulation(dataset, self.parts.names["cue"])
+            _check_simulation(dataset, self.components.names["cue"])
             identity |= {"masks": self.blueprint.mask_contents(tuple(photo.id for photo in photos))}
         inputs: dict[str, tuple[Ref, ...]] = {"weights": (self.cue_fit(),)} if cue.trained else {}
         if requests := cue.apply_features():
@@ -39,28 +39,28 @@ class Line(MappedLine):
             {**identity, **files_identity(cue, photos)},
             threads=self.blueprint.suite.compute.threads if inputs else None,
             inputs=inputs,
-            runtime={**self.source.of(photos), "places": self.parts.places("cue")},
-            label=f"{self.parts.names['cue']} · {self.source.name} · saliency {shard}",
-            group=f"{self.parts.names['cue']} · saliency",
+            runtime={**self.source.of(photos), "places": self.components.places("cue")},
+            label=f"{self.components.names['cue']} · {self.source.name} · saliency {shard}",
+            group=f"{self.components.names['cue']} · saliency",
             photos=len(photos),
         )
 
     @once
     def cue_fit(self) -> Ref:
         """Training the cue on all photos of the setting."""
-        cue, every = self.parts.cue, range(len(self.source.shards))
+        cue, every = self.components.cue, range(len(self.source.shards))
         assert cue is not None
         inputs = {
             "weak_set": (self.blueprint.weak_set(self.source),),
             "features": self.blueprint.features(self.source, cue.fit_features(), None, every),
         }
-        name = self.parts.names["cue"]
-        return self.fit_stage("cue_fit", self.parts.identity("cue", fit=True), inputs, self.group(f"{name} fit"))
+        name = self.components.names["cue"]
+        return self.fit_stage("cue_fit", self.components.identity("cue", fit=True), inputs, self.group(f"{name} fit"))
 
     @once
     def pseudo_labels(self, shard: int, choice: Ref | None) -> Ref:
         """Pseudo labels of a shard, at the declared threshold or at one that a policy chose."""
-        labeler = self.parts.labeler
+        labeler = self.components.labeler
         assert labeler is not None
         photos = self.source.shards[shard]
         inputs = {"maps": (self.final_maps(shard),)} if labeler.needs_maps else {}
@@ -69,13 +69,13 @@ class Line(MappedLine):
         if choice is not None:
             inputs["select"] = (choice,)
         labels = [(photo.id, photo.labels) for photo in photos]
-        identity = {"component": self.parts.identity("labeler"), "photos": self.source.content(shard)}
+        identity = {"component": self.components.identity("labeler"), "photos": self.source.content(shard)}
         identity |= {} if labeler.needs_maps else {"labels": fingerprint(labels)}
         return self.blueprint.add(
             "label",
             {**identity, **files_identity(labeler, photos)},
             inputs=inputs,
-            runtime={**self.source.of(photos), "places": self.parts.places("labeler")},
+            runtime={**self.source.of(photos), "places": self.components.places("labeler")},
             label=self.label_of(f"pseudo labels {shard}"),
             group=self.group("pseudo labels"),
             photos=len(photos),
@@ -84,9 +84,9 @@ class Line(MappedLine):
     @once
     def revealed(self) -> tuple[Ref, ...]:
         """True masks in place of pseudo labels, for a ceiling; none for any other recipe."""
-        if self.parts.reveal is None:
+        if self.components.reveal is None:
             return ()
-        chosen = set(revealed_ids(self.blueprint.dataset, self.parts.reveal, self.rng_seed))
+        chosen = set(revealed_ids(self.blueprint.dataset, self.components.reveal, self.rng_seed))
         shards = ([photo for photo in shard if photo.id in chosen] for shard in self.source.shards)
         return tuple(self._reveal(photos) for photos in shards if photos)
 
@@ -111,7 +111,7 @@ class Line(MappedLine):
         variant: Segmenter | None = None,
     ) -> Ref:
         """Segmenting photos that lie in some shards of a source, in the first of the suite's variants or another."""
-        blueprint, segmenter = self.blueprint, variant or self.parts.segmenter
+        blueprint, segmenter = self.blueprint, variant or self.components.segmenter
         assert segmenter is not None
         step = of_variant("segmentation", variant_of(segmenter))
         inputs: dict[str, tuple[Ref, ...]] = {}
@@ -123,7 +123,7 @@ class Line(MappedLine):
             inputs["features"] = blueprint.features(source, requests, backbone, shards)
         return blueprint.add(
             "segment",
-            {"component": self.parts.identity("segmenter", variant=segmenter), "photos": contents(photos)},
+            {"component": self.components.identity("segmenter", variant=segmenter), "photos": contents(photos)},
             threads=blueprint.suite.compute.threads,
             inputs=inputs,
             runtime={**source.of(photos), "classes": list(blueprint.dataset.label_space.names)},
@@ -135,7 +135,7 @@ class Line(MappedLine):
     @once
     def segmenter_fit(self, choice: Ref | None) -> Ref:
         """Training stage 2 on the pseudo labels of the whole setting."""
-        blueprint, segmenter = self.blueprint, self.parts.segmenter
+        blueprint, segmenter = self.blueprint, self.components.segmenter
         assert segmenter is not None
         shards = self.source.stage_2
         inputs = {
@@ -146,7 +146,7 @@ class Line(MappedLine):
             inputs["features"] = blueprint.features(self.source, segmenter.fit_features(), None, shards)
         return self.fit_stage(
             "segmenter_fit",
-            self.parts.identity("segmenter", fit=True),
+            self.components.identity("segmenter", fit=True),
             inputs,
             self.group("segmenter fit"),
             chosen=choice is not None,
@@ -160,9 +160,9 @@ def of_variant(step: str, variant: str) -> str:
 
 def impossible(line: Line) -> str:
     """Why a recipe cannot be run under a setting that others can be run under; empty where it can."""
-    cue, takes_extra = line.parts.cue, line.source.trusts_extra and line.parts.segmenter
+    cue, takes_extra = line.components.cue, line.source.trusts_extra and line.components.segmenter
     if cue is not None and cue.reads_masks and takes_extra:
-        return f"cue {line.parts.names['cue']} simulates saliency from true masks, which extra photos do not have"
+        return f"cue {line.components.names['cue']} simulates saliency from true masks, which extra photos do not have"
     return ""
 
 

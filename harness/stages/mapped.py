@@ -10,7 +10,7 @@ from harness.stages.blueprint import Blueprint
 from harness.stages.graph import Ref
 from harness.stages.held_out import held_out_ids
 from harness.stages.source import Source, once
-from harness.suites.recipes import Parts, files_identity
+from harness.suites.recipes import RecipeComponents, files_identity
 from harness.suites.suite import Compute
 from methods.base import TrainingMode
 from methods.sharing import least_items, too_few
@@ -25,14 +25,14 @@ class MappedLine:
     blueprint: Blueprint
     source: Source
     recipe: str
-    parts: Parts
+    components: RecipeComponents
     rng_seed: int
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def mode(self) -> TrainingMode:
         """Frozen or fine-tuned."""
-        return self.parts.training_mode
+        return self.components.training_mode
 
     def group(self, step: str) -> str:
         """How a display calls the stages of a step."""
@@ -51,7 +51,7 @@ class MappedLine:
     @once
     def localizer_fit(self, held_out: bool = False) -> Ref:
         """Training the localizer; `held_out`: without the photos that its classifier is measured on."""
-        blueprint, localizer = self.blueprint, self.parts.localizer
+        blueprint, localizer = self.blueprint, self.components.localizer
         assert localizer is not None
         inputs: dict[str, tuple[Ref, ...]] = {"weak_set": (blueprint.weak_set(self.source),)}
         if self.mode == "frozen":
@@ -60,7 +60,7 @@ class MappedLine:
         group = self.group("held-out localizer fit" if held_out else "localizer fit")
         left_out = self.held_out() if held_out else ()
         return self.fit_stage(
-            "localizer_fit", self.parts.identity("localizer", fit=True), inputs, group, left_out, held_out=held_out
+            "localizer_fit", self.components.identity("localizer", fit=True), inputs, group, left_out, held_out=held_out
         )
 
     def fit_stage(
@@ -99,7 +99,7 @@ class MappedLine:
 
     def _weight_files(self, role: str) -> dict[str, list[str]]:
         """What a component's training begins with, by content."""
-        files = getattr(self.parts, role).weight_files()
+        files = getattr(self.components, role).weight_files()
         return {"weight_files": [shared_cache().sha256(path) for path in files]} if files else {}
 
     def backbone_after(self, fit: Ref | None) -> Ref | None:
@@ -109,11 +109,11 @@ class MappedLine:
     @once
     def maps(self, shard: int) -> Ref:
         """Localization maps of a shard of the setting's photos."""
-        blueprint, localizer = self.blueprint, self.parts.localizer
+        blueprint, localizer = self.blueprint, self.components.localizer
         assert localizer is not None
         photos = self.source.shards[shard]
         labels = fingerprint([(photo.id, photo.labels) for photo in photos])
-        identity: dict[str, Any] = {"component": self.parts.identity("localizer"), "labels": labels}
+        identity: dict[str, Any] = {"component": self.components.identity("localizer"), "labels": labels}
         fit = self.localizer_fit() if localizer.trained else None
         inputs: dict[str, tuple[Ref, ...]] = {"weights": (fit,)} if fit else {}
         if features := self._maps_features(shard, fit):
@@ -128,7 +128,7 @@ class MappedLine:
             {**identity, **files_identity(localizer, photos)},
             threads=blueprint.suite.compute.threads,
             inputs=inputs,
-            runtime={**self.source.of(photos), "places": self.parts.places("localizer")},
+            runtime={**self.source.of(photos), "places": self.components.places("localizer")},
             label=self.label_of(f"maps {shard}"),
             group=self.group("maps"),
             photos=len(photos),
@@ -136,7 +136,7 @@ class MappedLine:
 
     def final_maps(self, shard: int) -> Ref:
         """The maps after all refiners; the localizer's own where there is none."""
-        return self.refined(shard, len(self.parts.refiners))
+        return self.refined(shard, len(self.components.refiners))
 
     @once
     def refined(self, shard: int, steps: int) -> Ref:
@@ -144,7 +144,7 @@ class MappedLine:
         if steps == 0:
             return self.maps(shard)
         blueprint, photos = self.blueprint, self.source.shards[shard]
-        refiner, name = self.parts.refiners[steps - 1], self.parts.refiner_names[steps - 1]
+        refiner, name = self.components.refiners[steps - 1], self.components.refiner_names[steps - 1]
         inputs: dict[str, tuple[Ref, ...]] = {"maps": (self.refined(shard, steps - 1),)}
         if refiner.trained:
             inputs["weights"] = (self.refiner_fit(steps),)
@@ -152,7 +152,7 @@ class MappedLine:
             inputs["features"] = blueprint.features(self.source, requests, None, [shard])
         return blueprint.add(
             "refiner_apply",
-            {"component": self.parts.refiner_identity(steps - 1), "photos": self.source.content(shard)},
+            {"component": self.components.refiner_identity(steps - 1), "photos": self.source.content(shard)},
             threads=blueprint.suite.compute.threads,
             inputs=inputs,
             runtime=self.source.of(photos),
@@ -164,18 +164,22 @@ class MappedLine:
     @once
     def refiner_fit(self, steps: int) -> Ref:
         """Training the refiner that comes after `steps - 1` others, on the maps of all photos that stage 2 may see."""
-        refiner, name, shards = self.parts.refiners[steps - 1], self.parts.refiner_names[steps - 1], self.source.stage_2
+        refiner, name, shards = (
+            self.components.refiners[steps - 1],
+            self.components.refiner_names[steps - 1],
+            self.source.stage_2,
+        )
         inputs = {
             "weak_set": (self.blueprint.weak_set(self.source),),
             "maps": tuple(self.refined(shard, steps - 1) for shard in shards),
             "features": self.blueprint.features(self.source, refiner.fit_features(), None, shards),
         }
-        identity = self.parts.refiner_identity(steps - 1, fit=True)
+        identity = self.components.refiner_identity(steps - 1, fit=True)
         return self.fit_stage("refiner_fit", identity, inputs, self.group(f"{name} fit"))
 
     def _maps_features(self, shard: int, fit: Ref | None) -> tuple[Ref, ...]:
         """What a localizer reads of a shard's own photos, and of all photos as references."""
-        localizer, backbone = self.parts.localizer, self.backbone_after(fit)
+        localizer, backbone = self.components.localizer, self.backbone_after(fit)
         assert localizer is not None
         own = self.blueprint.features(self.source, localizer.apply_features(), backbone, [shard])
         every = range(len(self.source.shards))

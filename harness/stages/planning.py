@@ -12,8 +12,8 @@ from harness.stages.graph import Ref, Stage
 from harness.stages.lines import Line, impossible
 from harness.stages.plugins import with_plugins
 from harness.stages.scored import Scored
-from harness.suites.recipes import Parts
-from harness.suites.skipping import Skipped, possible_parts
+from harness.suites.recipes import RecipeComponents
+from harness.suites.skipping import Skipped, possible_recipes
 from harness.suites.suite import Compute, Suite
 
 
@@ -47,7 +47,7 @@ def make_plan(suite: Suite) -> Plan:
     diagnostics: dict[Ref, None] = {}
     unscored: dict[str, tuple[Ref, ...]] = {}
     skipped = Skipped()
-    parts = _with_masks_revealed(possible_parts(suite, skipped), blueprint, skipped)
+    parts = _with_masks_revealed(possible_recipes(suite, skipped), blueprint, skipped)
     for line in _lines(suite, blueprint, parts):
         if reason := impossible(line):
             skipped.add(line.recipe, reason, line.source.name)
@@ -78,7 +78,9 @@ def _training_notes(compute: Compute) -> tuple[str, ...]:
     return (f"each network is trained by {compute.train_processes} processes, batch norm {norm}",)
 
 
-def _with_masks_revealed(parts: Mapping[str, Parts], blueprint: Blueprint, skipped: Skipped) -> dict[str, Parts]:
+def _with_masks_revealed(
+    parts: Mapping[str, RecipeComponents], blueprint: Blueprint, skipped: Skipped
+) -> dict[str, RecipeComponents]:
     """The recipes less those that masks would have to be revealed to, where there are none."""
     dataset = blueprint.dataset
     if any(map(dataset.has_mask, dataset.training_ids)):
@@ -89,7 +91,7 @@ def _with_masks_revealed(parts: Mapping[str, Parts], blueprint: Blueprint, skipp
     return {name: each for name, each in parts.items() if each.reveal is None}
 
 
-def _lines(suite: Suite, blueprint: Blueprint, parts: Mapping[str, Parts]) -> Iterator[Line]:
+def _lines(suite: Suite, blueprint: Blueprint, parts: Mapping[str, RecipeComponents]) -> Iterator[Line]:
     """The recipes of every setting with every rng seed; what no setting changes stands under the first alone."""
     for position, (label, setting) in enumerate(suite.settings.items()):
         source = blueprint.source(label, setting)

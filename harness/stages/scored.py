@@ -33,26 +33,26 @@ class Scored:
             if threshold is not None and self.reported_shards():
                 rows.append(self._maps_row(policy, threshold))
             # The revealed masks of a ceiling are not scored against themselves.
-            if self.line.parts.labeler and last in ("pseudo_labels", "segmentation") and self.reported_shards():
+            if self.line.components.labeler and last in ("pseudo_labels", "segmentation") and self.reported_shards():
                 rows.append(self._row("pseudo_labels", policy, self.scores(policy)))
             if last == "segmentation" and self._val_shards():
-                for one in self.line.parts.variants:
+                for one in self.line.components.variants:
                     rows.append(self._row("segmentation", policy, self._val_scores(policy, one), variant_of(one)))
         return rows
 
     @property
     def _declared_threshold(self) -> float | None:
         """What turns maps into masks that can be scored, where the recipe has it."""
-        labeler = self.line.parts.labeler
-        return labeler.declared_threshold if labeler and self.line.parts.localizer else None
+        labeler = self.line.components.labeler
+        return labeler.declared_threshold if labeler and self.line.components.localizer else None
 
     def unscored(self) -> dict[str, tuple[Ref, ...]]:
         """What a data set without true masks is run for instead: its pseudo labels, its predictions."""
         wanted: dict[str, tuple[Ref, ...]] = {}
-        if self.line.parts.labeler and not self.reported_shards():
+        if self.line.components.labeler and not self.reported_shards():
             every = range(len(self.line.source.shards))
             wanted["pseudo_labels"] = tuple(self.line.pseudo_labels(shard, None) for shard in every)
-        if self.line.parts.segmenter and not self._val_shards():
+        if self.line.components.segmenter and not self._val_shards():
             val = self.line.blueprint.val
             parts = enumerate(val.shards)
             wanted["predictions"] = tuple(self.line.segment(val, photos, [shard], None) for shard, photos in parts)
@@ -172,7 +172,7 @@ class Scored:
     @property
     def _scored_maps(self) -> str:
         """The maps that are scored are those that the labeler reads; a recipe without refiners scores the others."""
-        return "refined" if self.line.parts.refiners else "maps"
+        return "refined" if self.line.components.refiners else "maps"
 
     def _row(
         self,
@@ -189,13 +189,13 @@ class Scored:
             "split": getattr(self.line.blueprint.reported, "segmentation" if stage == "segmentation" else "maps"),
             "recipe": self.line.recipe,
             "setting": source.name,
-            "training_mode": self.line.mode if self.line.parts.is_trained else "",
+            "training_mode": self.line.mode if self.line.components.is_trained else "",
             "rng_seed": self.line.rng_seed,
             "stage": stage,
             "variant": variant,
             "policy": policy,
             "classes": list(dataset.label_space.mask_names),
-            "supervision": self.line.parts.supervision,
+            "supervision": self.line.components.supervision,
             "extra_in_stage_2": source.trusts_extra,
             "protocol": PROTOCOL,
         }

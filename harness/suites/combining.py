@@ -13,12 +13,12 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from harness.suites.reading import merged
-from settings.components import Component, option_error
+from settings.components import ComponentSpec, option_error
 from settings.errors import UserError, unknown_name
 from settings.options import Options
 
 RecipeName = Annotated[str, Field(pattern=r"^\w[\w+.-]*$")]
-Chain = tuple[Component, ...]
+Chain = tuple[ComponentSpec, ...]
 UNNAMED = "none"
 """The refiner chain that is left out of names."""
 MOST = 10_000
@@ -28,16 +28,16 @@ MOST = 10_000
 class Labelling(Options):
     """What follows the maps in a combination: the rest of a recipe."""
 
-    labeler: Component
-    cue: Component | None = None
-    segmenter: Component | None = None
+    labeler: ComponentSpec
+    cue: ComponentSpec | None = None
+    segmenter: ComponentSpec | None = None
     rng_seeds: tuple[int, ...] | None = None
 
 
 class Combine(Options):
     """The parts that are combined, by the names that the recipes are made of; `null` takes an included one away."""
 
-    localizers: dict[RecipeName, Component | None] = Field(min_length=1)
+    localizers: dict[RecipeName, ComponentSpec | None] = Field(min_length=1)
     refiners: dict[RecipeName, Chain | None] = Field({UNNAMED: ()}, min_length=1)
     refiners_of: dict[RecipeName, dict[RecipeName, Chain]] = Field(
         default_factory=dict, description="other chains of some of these names for one localizer, by its name"
@@ -56,7 +56,7 @@ class Combine(Options):
             if localizer is not None and refiners is not None and labelling is not None:
                 yield name, {"localizer": _written(localizer), **_chain(refiners), **_rest(labelling)}
 
-    def _triples(self) -> Iterator[tuple[str, tuple[Component | None, Chain | None, Labelling | None]]]:
+    def _triples(self) -> Iterator[tuple[str, tuple[ComponentSpec | None, Chain | None, Labelling | None]]]:
         """All of them by name, also those that lack a part which was taken away."""
         first = next(iter(self.labelers))
         parts = product(self.localizers.items(), self.refiners.items(), self.labelers.items())
@@ -128,14 +128,14 @@ def _is_change(recipe: Any) -> bool:
     return any(isinstance(part, Mapping) and part and "name" not in part for part in parts)
 
 
-def _written(component: Component) -> dict[str, Any]:
+def _written(component: ComponentSpec) -> dict[str, Any]:
     return {"name": component.name, **component.options}
 
 
-def _chain(refiners: tuple[Component, ...]) -> dict[str, Any]:
+def _chain(refiners: tuple[ComponentSpec, ...]) -> dict[str, Any]:
     return {"refiners": [_written(one) for one in refiners]} if refiners else {}
 
 
 def _rest(labelling: Labelling) -> dict[str, Any]:
     parts = {role: getattr(labelling, role) for role in Labelling.model_fields}
-    return {role: _written(part) if isinstance(part, Component) else part for role, part in parts.items() if part}
+    return {role: _written(part) if isinstance(part, ComponentSpec) else part for role, part in parts.items() if part}

@@ -7,27 +7,27 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from settings.components import Component, validated_options
+from settings.components import ComponentSpec, validated_options
 from settings.dataset import Dataset
 from settings.discovery import DATASETS, SETTINGS
 from settings.setting import Offer, Setting, Target
 
 
-def dataset_of(component: Component | Mapping[str, Any]) -> Dataset:
+def dataset_of(component: ComponentSpec | Mapping[str, Any]) -> Dataset:
     """The data set that a suite or a stage names; raises UserError for unknown names and options."""
     content = _content(component)
     return _open_dataset(DATASETS.load(content["name"], "dataset"), _canonical(content["options"]))
 
 
-def offer_of(dataset: Component | Mapping[str, Any], setting: Component | Mapping[str, Any]) -> Offer:
+def offer_of(dataset: ComponentSpec | Mapping[str, Any], setting: ComponentSpec | Mapping[str, Any]) -> Offer:
     """The photos and labels that methods see under a setting, before any filter."""
     content = _content(setting)
     kind = SETTINGS.load(content["name"], "settings")
     return _open_offer(dataset_of(dataset), kind, f"settings.{content['name']}", _canonical(content["options"]))
 
 
-def _content(component: Component | Mapping[str, Any]) -> Mapping[str, Any]:
-    return component.model_dump() if isinstance(component, Component) else component
+def _content(component: ComponentSpec | Mapping[str, Any]) -> Mapping[str, Any]:
+    return component.model_dump() if isinstance(component, ComponentSpec) else component
 
 
 def _canonical(options: Mapping[str, Any]) -> str:

@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from harness.suites.suite import Recipe, Suite
-from methods.base import Cue, Labeler, Localizer, Part, Refiner, Segmenter, TrainingMode
+from methods.base import Component, Cue, Labeler, Localizer, Refiner, Segmenter, TrainingMode
 from methods.segmenting import variants_of
 from results.rows import CEILING
-from settings.components import Component, validated_options
+from settings.components import ComponentSpec, validated_options
 from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REFINERS, SEGMENTERS, Registry
 from settings.errors import Impossible, UserError
 from settings.hashing import shared_cache
 from settings.options import Options
 from settings.records import Photo, fingerprint
 
-REGISTRIES = {"localizer": LOCALIZERS, "cue": CUES, "labeler": LABELERS, "segmenter": SEGMENTERS}
+ROLES = {"localizer": LOCALIZERS, "cue": CUES, "labeler": LABELERS, "segmenter": SEGMENTERS}
 """The parts of a recipe, by role."""
 
 
 @dataclass(frozen=True)
-class Parts:
+class RecipeComponents:
     """The components of one recipe."""
 
     localizer: Localizer | None
@@ -54,13 +54,13 @@ class Parts:
         """What the whole recipe uses: `I`, `I+S`, …; empty for a control that uses nothing."""
         if self.reveal is not None:
             return CEILING
-        parts: tuple[Part | None, ...] = (self.localizer, *self.refiners, self.cue, self.labeler, self.segmenter)
+        parts: tuple[Component | None, ...] = (self.localizer, *self.refiners, self.cue, self.labeler, self.segmenter)
         letters = {letter for part in parts if part for letter in part.supervision.split("+") if letter}
         return "+".join(sorted(letters))
 
     def identity(self, role: str, fit: bool = False, variant: Segmenter | None = None) -> dict[str, Any]:
         """What of a component belongs into keys: its name, version and options (of a fit: those that it reads)."""
-        part: Part = variant or getattr(self, role)
+        part: Component = variant or getattr(self, role)
         return identity_of(role, self.names[role], part, left_out_of(part, fit))
 
     def refiner_identity(self, step: int, fit: bool = False) -> dict[str, Any]:
@@ -70,11 +70,11 @@ class Parts:
 
     def places(self, role: str) -> dict[str, Any]:
         """The options that say where a component's files lie, as a stage needs them and its key does not."""
-        part: Part = getattr(self, role)
+        part: Component = getattr(self, role)
         return part.options.model_dump(mode="json", include=set(part.place_options))
 
 
-def left_out_of(part: Part, fit: bool) -> frozenset[str]:
+def left_out_of(part: Component, fit: bool) -> frozenset[str]:
     """The options that are in no key, or (of a fit) not read by it."""
     return part.place_options | (part.apply_options if fit else frozenset())
 
@@ -90,7 +90,7 @@ def identity_of(role: str, name: str, part: _Versioned, left_out: Collection[str
     return {"role": role, "name": name, "version": part.version, "options": options}
 
 
-def files_identity(part: Part, photos: Sequence[Photo]) -> dict[str, str]:
+def files_identity(part: Component, photos: Sequence[Photo]) -> dict[str, str]:
     """What identifies the files of other programs that a component reads for these photos; empty where it has none.
 
     Raises UserError for a file that is missing or cannot be read.
@@ -106,16 +106,16 @@ def _content_of(path: Path) -> str:
         raise UserError(path, f"no readable file ({error.strerror})", "a file for every photo") from None
 
 
-def parts_of(name: str, recipe: Recipe, suite: Suite) -> Parts:
+def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:
     """Load and check the components of a recipe; raises UserError that names recipe and option."""
     where = f"recipes.{name}"
-    roles = {role: component for role in REGISTRIES if (component := getattr(recipe, role)) is not None}
+    roles = {role: component for role in ROLES if (component := getattr(recipe, role)) is not None}
     built = {role: build_component(role, component, f"{where}.{role}") for role, component in roles.items()}
     variants = variants_of(built["segmenter"], suite.segment, suite.backbone, name) if "segmenter" in built else ()
     built |= {"segmenter": variants[0]} if variants else {}
     mode = recipe.training_mode or suite.training_mode
-    parts = Parts(
-        **{role: built.get(role) for role in REGISTRIES},
+    parts = RecipeComponents(
+        **{role: built.get(role) for role in ROLES},
         refiners=tuple(build_component("refiner", one, f"{where}.refiners") for one in recipe.refiners),
         refiner_names=tuple(one.name for one in recipe.refiners),
         reveal=recipe.reveal,
@@ -128,7 +128,7 @@ def parts_of(name: str, recipe: Recipe, suite: Suite) -> Parts:
     return parts
 
 
-def _check_inputs(parts: Parts, where: str) -> None:
+def _check_inputs(parts: RecipeComponents, where: str) -> None:
     """A labeler gets what it needs, and nothing lies idle."""
     labeler = parts.labeler
     if labeler is None:
@@ -141,7 +141,7 @@ def _check_inputs(parts: Parts, where: str) -> None:
             raise UserError(f"{where}.{role}", f"'{parts.names[role]}'", f"none, since {reader} does not read it")
 
 
-def _check_possible(parts: Parts, where: str) -> None:
+def _check_possible(parts: RecipeComponents, where: str) -> None:
     """Impossible for parts that are right by themselves and do not go together, or not on this machine."""
     for part in (parts.localizer, parts.segmenter):
         if part is not None and parts.training_mode not in part.modes:
@@ -150,23 +150,23 @@ def _check_possible(parts: Parts, where: str) -> None:
     if parts.labeler and parts.labeler.needs_background and not _has_background(parts):
         expected = f"a localizer or refiner that gives one to labeler '{parts.names['labeler']}', which reads it"
         raise Impossible(f"{where}.labeler", "no background map", expected, "such as refiners: [affinity]")
-    for role in REGISTRIES:
+    for role in ROLES:
         if part := getattr(parts, role):
             part.check_installed(f"{where}.{role}")
     for refiner in parts.refiners:
         refiner.check_installed(f"{where}.refiners")
 
 
-def _has_background(parts: Parts) -> bool:
+def _has_background(parts: RecipeComponents) -> bool:
     """Whether the maps that reach the labeler have a background map beside them."""
     given = [parts.localizer.gives_background] if parts.localizer else []
     given += [refiner.gives_background for refiner in parts.refiners if refiner.gives_background is not None]
     return given[-1] if given else False
 
 
-def build_component(role: str, component: Component | Mapping[str, Any], where: str) -> Any:
+def build_component(role: str, component: ComponentSpec | Mapping[str, Any], where: str) -> Any:
     """The component object of a role, from its name and options."""
-    content = component.model_dump() if isinstance(component, Component) else component
-    registry: Registry = {**REGISTRIES, "refiner": REFINERS, "classifier": CLASSIFIERS}[role]
+    content = component.model_dump() if isinstance(component, ComponentSpec) else component
+    registry: Registry = {**ROLES, "refiner": REFINERS, "classifier": CLASSIFIERS}[role]
     kind = registry.load(content["name"], where)
     return kind(validated_options(kind.options_model, content["options"], where))

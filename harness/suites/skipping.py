@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from harness.suites.recipes import Parts, parts_of
+from harness.suites.recipes import RecipeComponents, components_of
 from harness.suites.suite import Suite
 from settings.errors import Impossible
 
@@ -28,17 +28,17 @@ class Skipped:
         )
 
 
-def possible_parts(suite: Suite, skipped: Skipped) -> dict[str, Parts]:
+def possible_recipes(suite: Suite, skipped: Skipped) -> dict[str, RecipeComponents]:
     """The parts of every recipe, by name, less those of `combine:` that cannot be.
 
     Raises UserError for a recipe that was written out and cannot be, and where none is left.
     """
-    found: dict[str, Parts] = {}
+    found: dict[str, RecipeComponents] = {}
     combined = suite.combine.names if suite.combine else frozenset()
     last: Impossible | None = None
     for name, recipe in suite.all_recipes().items():
         try:
-            found[name] = parts_of(name, recipe, suite)
+            found[name] = components_of(name, recipe, suite)
         except Impossible as error:
             if name not in combined:
                 raise

@@ -17,13 +17,13 @@ from harness.suites.resources import Demand, Resources
 from methods.base import BackboneOptions, TrainingMode
 from methods.references import REFERENCES, reference
 from methods.segmenting import Inference
-from settings.components import Component, option_error
+from settings.components import ComponentSpec, option_error
 from settings.errors import UserError, unknown_name
 from settings.options import Options
 from settings.records import fingerprint
 
 SUITES = Path(__file__).parent.parent.parent / "settings" / "suites"
-ScoredStage = Literal["maps", "pseudo_labels", "segmentation"]
+LastStage = Literal["maps", "pseudo_labels", "segmentation"]
 Diagnostic = Literal["classifier", "maps", "cue"]
 
 
@@ -39,14 +39,14 @@ RngSeeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_disti
 class Recipe(Options):
     """One method from photos to segmentation, by the names of its parts."""
 
-    localizer: Component | None = None
-    refiners: tuple[Component, ...] = Field((), description="maps → better maps, one after the other")
-    cue: Component | None = Field(None, description="where objects are at all, for labelers that use it")
-    labeler: Component | None = None
+    localizer: ComponentSpec | None = None
+    refiners: tuple[ComponentSpec, ...] = Field((), description="maps → better maps, one after the other")
+    cue: ComponentSpec | None = Field(None, description="where objects are at all, for labelers that use it")
+    labeler: ComponentSpec | None = None
     reveal: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
         None, description="instead of a labeler: true masks, of so many dev photos or of all of train and dev"
     )
-    segmenter: Component | None = Field(None, description="instead of the suite's; `none`: no stage 2")
+    segmenter: ComponentSpec | None = Field(None, description="instead of the suite's; `none`: no stage 2")
     training_mode: TrainingMode | None = Field(None, description="instead of the suite's")
     rng_seeds: RngSeeds | None = Field(None, description="instead of those of suite and setting")
 
@@ -86,13 +86,13 @@ class Suite(Options):
     description: str = ""
     overrides: tuple[str, ...] = Field((), description="what --set changed; load_suite fills it in")
     plugins: tuple[str, ...] = Field((), description="Python files with components, relative to the suite's own file")
-    dataset: Component
-    settings: dict[RecipeName, Component] = Field(
-        {"clean": Component(name="clean")}, min_length=1, description="by the name that rows show; or a list"
+    dataset: ComponentSpec
+    settings: dict[RecipeName, ComponentSpec] = Field(
+        {"clean": ComponentSpec(name="clean")}, min_length=1, description="by the name that rows show; or a list"
     )
     recipes: dict[RecipeName, Recipe] = Field(default_factory=dict)
     combine: Combine | None = Field(None, description="every localizer × refiner chain × labeler as a recipe")
-    segmenter: Component | None = Field(None, description="stage 2 of every recipe that names none")
+    segmenter: ComponentSpec | None = Field(None, description="stage 2 of every recipe that names none")
     segment: tuple[Inference, ...] = Field(
         (Inference(),),
         min_length=1,
@@ -109,7 +109,7 @@ class Suite(Options):
     )
     training_mode: TrainingMode = "frozen"
     backbone: BackboneOptions = BackboneOptions()
-    policies: dict[Literal["fixed", "oracle"], ScoredStage] = Field(
+    policies: dict[Literal["fixed", "oracle"], LastStage] = Field(
         {"fixed": "segmentation", "oracle": "maps"}, description="policy → the last stage that is scored under it"
     )
     report: Literal["official", "dev"] = Field(
@@ -133,7 +133,7 @@ class Suite(Options):
     def _by_name(cls, content: Any) -> Any:
         """A list of settings, each under its own name; and under each label its own name, where none is given."""
         if isinstance(content, (list, tuple)):
-            named = [Component.model_validate(one) for one in content]
+            named = [ComponentSpec.model_validate(one) for one in content]
             if len({one.name for one in named}) < len(named):
                 raise ValueError("each setting once; a mapping names each: {web: …, filtered: {name: web, …}}")
             return {one.name: one for one in named}

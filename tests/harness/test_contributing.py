@@ -28,7 +28,7 @@ def test_the_localizer_of_the_text_gets_its_row_in_the_table(smoke: Finished, tm
     command, *arguments = block("sh").split()
     assert command == "seedbed"
     # What the other recipes of the suite need is done already.
-    shutil.copytree(smoke.run.store, tmp_path / "runs")
+    shutil.copytree(smoke.run.store_folder, tmp_path / "runs")
     seedbed = [sys.executable, "-m", "harness.commands.main", *arguments, "--executor", "serial", "--set", "gallery=0"]
     shown = subprocess.run(seedbed, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     assert re.search(rf"│ {NAME}[^│]*│ clean +│ +0\.\d+ │ +0\.\d+ │ +0\.\d+ │", shown), shown

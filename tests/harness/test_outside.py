@@ -18,7 +18,7 @@ from settings.masks import read_mask, write_mask
 
 def stages(finished: Finished, kind: str, recipe: str = "cam · clean") -> list[Any]:
     """The artefacts of one kind of stage."""
-    graph, store = finished.run.plan.graph, Store(finished.run.store)
+    graph, store = finished.run.plan.graph, Store(finished.run.store_folder)
     return [store.open(*s.ref) for s in graph.values() if s.kind == kind and s.label.startswith(recipe)]
 
 

@@ -51,7 +51,7 @@ def masks_behind(smoke: Finished, row_stage: str, recipe: str) -> list[tuple[np.
 
     Unknown pixels of a pseudo label count as background.
     """
-    store, dataset = Store(smoke.run.store), dataset_of(smoke.run.plan.suite.dataset)
+    store, dataset = Store(smoke.run.store_folder), dataset_of(smoke.run.plan.suite.dataset)
     pairs = []
     for ref in smoke.run.plan.rows:
         stage = smoke.run.plan.graph[ref]
@@ -134,14 +134,14 @@ def test_the_ledger_says_who_saw_which_pixels(smoke: Finished) -> None:
 
 
 def test_no_stage_of_a_method_read_a_mask(smoke: Finished) -> None:
-    store = Store(smoke.run.store)
+    store = Store(smoke.run.store_folder)
     for ref, stage in smoke.run.plan.graph.items():
         read = {entry["kind"] for entry in store.record(*ref).get("ledger", ())}
         assert read == ({"mask"} if stage.kind in MAY_READ_MASKS else read - {"mask"})
 
 
 def test_results_load_gives_the_same_rows(smoke: Finished) -> None:
-    frame = results.load(smoke.run.store)
+    frame = results.load(smoke.run.store_folder)
     assert len(frame) == len(smoke.board.rows)
     assert not frame.duplicated(list(IDENTITY)).any()
     assert sorted(frame["miou"]) == sorted(row.miou for row in smoke.board.rows)
@@ -164,7 +164,7 @@ def test_the_leaderboard_folder_is_complete(smoke: Finished) -> None:
 def test_a_finished_suite_runs_nothing_and_imports_neither_torch_nor_ray(smoke: Finished) -> None:
     code = (
         "import sys, harness\n"
-        f"done = harness.run('smoke', store={str(smoke.run.store)!r})\n"
+        f"done = harness.run('smoke', store={str(smoke.run.store_folder)!r})\n"
         "print(done.run.stages_run, sorted({'torch', 'ray', 'timm'} & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -172,9 +172,9 @@ def test_a_finished_suite_runs_nothing_and_imports_neither_torch_nor_ray(smoke: 
 
 
 def test_plan_of_a_finished_suite_has_nothing_to_do(smoke: Finished) -> None:
-    estimate = harness.plan("smoke", store=smoke.run.store).to_json()
+    estimate = harness.plan("smoke", store=smoke.run.store_folder).to_json()
     assert (estimate["to_do"], estimate["stages"]) == (0, len(smoke.run.plan.graph))
-    fresh = harness.plan("smoke", store=smoke.run.store / "nowhere").to_json()
+    fresh = harness.plan("smoke", store=smoke.run.store_folder / "nowhere").to_json()
     assert fresh["to_do"] == fresh["stages"]
     assert fresh["seconds"] > 0
 
@@ -194,7 +194,7 @@ def test_a_damaged_artefact_is_made_again(tmp_path: Path) -> None:
 
 def test_a_damaged_row_is_made_again(smoke: Finished, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    shutil.copytree(smoke.run.store, store)
+    shutil.copytree(smoke.run.store_folder, store)
     rows = sorted(store.glob("row/*/*/rows.parquet"))
     rows[0].write_bytes(b"no parquet")
     again = run_and_gather(load_suite("smoke"), store, "serial")
@@ -205,7 +205,7 @@ def test_a_damaged_row_is_made_again(smoke: Finished, tmp_path: Path) -> None:
 def test_what_lies_deep_behind_a_row_is_made_again_when_the_row_asks_for_it(smoke: Finished, tmp_path: Path) -> None:
     """A row reads the records of all its ancestors; here one is gone although everything made of it is there."""
     store = tmp_path / "store"
-    shutil.copytree(smoke.run.store, store)
+    shutil.copytree(smoke.run.store_folder, store)
     shutil.rmtree(store / "weak_set")
     shutil.rmtree(store / "row")
     again = run_and_gather(load_suite("smoke"), store, "serial")
@@ -223,7 +223,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(tmp_path: 
 
 def test_a_run_with_overrides_leaves_the_plain_leaderboard_alone(smoke: Finished, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    shutil.copytree(smoke.run.store, store)
+    shutil.copytree(smoke.run.store_folder, store)
     changed = load_suite("smoke", ["recipes.cam.labeler.threshold=0.5", "gallery=0"])
     other = run_and_gather(changed, store, "serial")
     assert other.folder != store / "leaderboards" / "smoke"
@@ -234,7 +234,7 @@ def test_a_run_with_overrides_leaves_the_plain_leaderboard_alone(smoke: Finished
 
 def test_training_losses_are_kept(smoke: Finished) -> None:
     (fit,) = stages_of(smoke, "localizer_fit", "cam")
-    log = json.loads(Store(smoke.run.store).open(*fit.ref).path("log.json").read_text())
+    log = json.loads(Store(smoke.run.store_folder).open(*fit.ref).path("log.json").read_text())
     assert [row["epoch"] for row in log] == [0, 1]
     assert log[1]["classification"] < log[0]["classification"]
 

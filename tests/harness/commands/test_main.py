@@ -86,7 +86,7 @@ def test_plan_prints_nothing_but_json(command, tmp_path: Path) -> None:
 
 
 def test_a_finished_suite_prints_its_table_again(command, smoke: Finished) -> None:
-    ended = command("run", "smoke", "--store", smoke.run.store)
+    ended = command("run", "smoke", "--store", smoke.run.store_folder)
     assert ended.code == 0
     row = next(row for row in smoke.board.rows if row.stage == "segmentation" and row.recipe == "cam")
     assert f"{row.miou:.3f}" in ended.out
@@ -133,7 +133,7 @@ def test_a_damaged_photo_in_a_run_is_one_line_and_exit_code_2(command, tmp_path:
 
 
 def test_status_tells_how_the_run_ended(command, smoke: Finished) -> None:
-    ended = command("status", "--store", smoke.run.store)
+    ended = command("status", "--store", smoke.run.store_folder)
     assert ended.code == 0
     assert "finished" in ended.out and "0 failed" in ended.out
     assert "rows: 14 done" in ended.out
@@ -160,6 +160,6 @@ def test_status_tells_a_killed_run_from_a_stopped_and_a_living_one(
 
 def test_one_stage_runs_in_this_process(command, smoke: Finished) -> None:
     fit, *_ = (stage for stage in smoke.run.plan.graph.values() if stage.kind == "localizer_fit")
-    ended = command("stage", fit.key[:16], "--store", smoke.run.store, "--debug")
+    ended = command("stage", fit.key[:16], "--store", smoke.run.store_folder, "--debug")
     assert ended.code == 0
     assert "nothing was published" in ended.out

@@ -56,7 +56,7 @@ def test_a_stage_that_hangs_is_ended_and_begun_again(executor: ExecutorName, tmp
     (tmp_path / "mine.yaml").write_text(SUITE)
     finished = run_and_gather(load_suite(tmp_path / "mine.yaml"), tmp_path / "store", Workers(executor, slots=2))
     assert finished.exit_code == 0
-    log = latest_log(finished.run.store)
+    log = latest_log(finished.run.store_folder)
     assert log is not None
     reasons = [event["reason"] for event in EventReader(log).new() if event["event"] == "retried"]
     # Once; a machine that is busy with something else may need longer for the second try too.

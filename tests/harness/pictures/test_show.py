@@ -45,12 +45,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 
 
 def shown(smoke: Finished, tmp_path: Path, **wanted: Any) -> Path:
-    return show("smoke", [], smoke.run.store, Wanted(**wanted), tmp_path / "sheet.png")
+    return show("smoke", [], smoke.run.store_folder, Wanted(**wanted), tmp_path / "sheet.png")
 
 
 def mask_of(smoke: Finished, kind: str, label: str, photo_id: str) -> np.ndarray:
     """A stored mask, found by nothing but the label of its stage."""
-    store = Store(smoke.run.store)
+    store = Store(smoke.run.store_folder)
     records = [store.open(kind, key) for key in store.keys(kind) if store.record(kind, key)["label"].startswith(label)]
     (path,) = (found.path(f"{photo_id}.png") for found in records if f"{photo_id}.png" in found.record["files"])
     return np.asarray(Image.open(path))
@@ -87,7 +87,7 @@ def test_recipes_stand_side_by_side_with_what_the_store_holds_of_them(
 def test_maps_of_one_class_are_shown_alone(smoke: Finished, tmp_path: Path, drawn: dict[str, Any]) -> None:
     ids = tuple(dataset_of(smoke.run.plan.suite.dataset).splits["dev"])
     shown(smoke, tmp_path, photos=ids, columns=("maps",), map_class="wasp", recipes=("cam",))
-    store = Store(smoke.run.store)
+    store = Store(smoke.run.store_folder)
     artefacts = [store.open("localizer_apply", key) for key in store.keys("localizer_apply")]
     records = [
         record
@@ -159,17 +159,17 @@ def test_other_kinds_of_map_are_made_from_stored_weights_and_features(
 def test_the_sheet_goes_into_the_leaderboards_folder_and_nothing_is_run(
     smoke: Finished, drawn: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = sorted(smoke.run.store.glob("*/*/done.json"))
-    folder = smoke.run.store / "leaderboards" / "smoke"
-    ended = seedbed(monkeypatch, capsys, "show", "smoke", "--store", smoke.run.store, "--recipes", "cam")
+    before = sorted(smoke.run.store_folder.glob("*/*/done.json"))
+    folder = smoke.run.store_folder / "leaderboards" / "smoke"
+    ended = seedbed(monkeypatch, capsys, "show", "smoke", "--store", smoke.run.store_folder, "--recipes", "cam")
     assert (ended.code, ended.out) == (0, f"wrote {folder / 'sheet.png'}\n")
     monkeypatch.setattr(Scenes, "photos_are_ours", False)
-    ended = seedbed(monkeypatch, capsys, "show", "smoke", "--store", smoke.run.store, "--recipes", "cam")
+    ended = seedbed(monkeypatch, capsys, "show", "smoke", "--store", smoke.run.store_folder, "--recipes", "cam")
     assert ended.out == f"wrote {folder / 'photos-sheet.png'}\n"
     for name in ("sheet.png", "photos-sheet.png"):
         assert (folder / name).read_bytes() == b"png"
         (folder / name).unlink()
-    assert sorted(smoke.run.store.glob("*/*/done.json")) == before
+    assert sorted(smoke.run.store_folder.glob("*/*/done.json")) == before
 
 
 def test_what_is_missing_is_named_in_one_line_and_no_store_is_made(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_outlines_stand_for_photos_that_are_not_ours(
         (True, None if ours else outlines, "sheet.png"),
         (False, None, "sheet.png" if ours else "photos-sheet.png"),
     ):
-        path = show("smoke", [], smoke.run.store, Wanted(recipes=("cam",)), with_outlines=asked)
+        path = show("smoke", [], smoke.run.store_folder, Wanted(recipes=("cam",)), with_outlines=asked)
         path.unlink()
         assert (drawn["base"], path.name) == (base, name)
 
@@ -241,7 +241,7 @@ def test_a_recipe_with_rng_seeds_of_its_own_is_shown_with_its_first(
     smoke: Finished, tmp_path: Path, drawn: dict[str, Any]
 ) -> None:
     other = ("rng_seeds=[7]", "recipes.cam.rng_seeds=[0]")
-    show("smoke", other, smoke.run.store, Wanted(recipes=("cam",)), tmp_path / "sheet.png")
+    show("smoke", other, smoke.run.store_folder, Wanted(recipes=("cam",)), tmp_path / "sheet.png")
     assert drawn["title"].endswith("rng seed 0")
     with pytest.raises(UserError, match="--rng-seed: found 7; expected one of 0"):
-        show("smoke", other, smoke.run.store, Wanted(recipes=("cam",), rng_seed=7))
+        show("smoke", other, smoke.run.store_folder, Wanted(recipes=("cam",), rng_seed=7))

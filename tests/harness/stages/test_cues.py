@@ -53,7 +53,7 @@ def test_it_trains_once_on_all_photos_and_on_no_label(finished: Finished) -> Non
 
 @pytest.mark.parametrize("split", ["dev", "train"])
 def test_its_iou_is_that_of_the_stored_maps(finished: Finished, split: str) -> None:
-    dataset, store = dataset_of(finished.run.plan.suite.dataset), Store(finished.run.store)
+    dataset, store = dataset_of(finished.run.plan.suite.dataset), Store(finished.run.store_folder)
     both = either = 0
     for ref, stage in finished.run.plan.graph.items():
         for photo_id in stage.runtime["ids"] if stage.kind == "cue" else ():

@@ -30,7 +30,7 @@ def naive_miou(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 def test_the_sheet_by_score_shows_the_best_the_median_and_the_worst(smoke: Finished) -> None:
     """The scores come from the pseudo labels' own PNGs; scenes have no unknown pixel."""
-    store, dataset = Store(smoke.run.store), dataset_of(smoke.run.plan.suite.dataset)
+    store, dataset = Store(smoke.run.store_folder), dataset_of(smoke.run.plan.suite.dataset)
     stages = [smoke.run.plan.graph[ref] for ref in smoke.run.plan.pictures]
     (stage,) = (s for s in stages if s.label == "cam · clean · gallery by score")
     scores = {}
@@ -97,7 +97,7 @@ def test_others_photos_are_drawn_as_outlines_and_for_the_users_eyes(
 ) -> None:
     """The stage again, on scenes that are somebody else's."""
     store = tmp_path / "store"
-    shutil.copytree(smoke.run.store, store)
+    shutil.copytree(smoke.run.store_folder, store)
     shutil.rmtree(store / "gallery")
     monkeypatch.setattr(Scenes, "photos_are_ours", False)
     suite = load_suite("smoke")

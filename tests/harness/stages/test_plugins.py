@@ -170,7 +170,7 @@ def test_one_stage_runs_alone_in_a_fresh_process_without_the_file(write: Callabl
         "stage",
         label.key,
         "--store",
-        str(run.run.store),
+        str(run.run.store_folder),
         "--debug",
     ]
     shown = subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY).stdout
@@ -179,7 +179,7 @@ def test_one_stage_runs_alone_in_a_fresh_process_without_the_file(write: Callabl
 
 def test_another_text_than_the_one_in_the_key_does_not_run(write: Callable[..., Path], tmp_path: Path) -> None:
     run = finished(write())
-    (label,) = read_stages(Store(run.run.store), stages(run.run.plan, "label")[0].key)
+    (label,) = read_stages(Store(run.run.store_folder), stages(run.run.plan, "label")[0].key)
     (carried,) = label.runtime["plugins"]
     forged = replace(label, runtime={**label.runtime, "plugins": [{**carried, "text": PAINTED + "import os\n"}]})
     assert forged.key == label.key
@@ -295,7 +295,7 @@ def test_a_component_that_fails_later_shows_its_own_lines(write: Callable[..., P
         write(painted=PAINTED.replace("return np.full", "raise ValueError('a bad day')  # here\n        np"))
     )
     assert run.exit_code == 1
-    (failure,) = (run.run.store / "failures").glob("*.json")
+    (failure,) = (run.run.store_folder / "failures").glob("*.json")
     assert "# here" in json.loads(failure.read_text())["traceback"]
 
 
@@ -314,7 +314,7 @@ from harness.reports.leaderboard import run_and_gather
 from harness.suites.suite import load_suite
 done = run_and_gather(load_suite(sys.argv[1]), Path(sys.argv[2]), "serial")
 (row,) = done.board.rows
-(record,) = done.run.store.glob("label/*/done.json")
+(record,) = done.run.store_folder.glob("label/*/done.json")
 sources = list(json.loads(record.read_text())["sources"])
 print(json.dumps([done.run.stages_run, row.reason, sources, list(row.stale)]))
 """

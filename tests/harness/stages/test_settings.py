@@ -127,7 +127,7 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 
 def weak_sets(finished: Finished) -> dict[str, dict]:
-    store = Store(finished.run.store)
+    store = Store(finished.run.store_folder)
     found = stages(finished.run.plan, "weak_set")
     return {stage.label: dict(offered.read(store.open(*stage.ref))) for stage in found}
 
@@ -162,7 +162,7 @@ def test_rows_tell_of_extra_photos(filtered: Finished) -> None:
 
 
 def test_the_quality_of_a_filter_is_what_counting_by_hand_says(filtered: Finished) -> None:
-    audits = {a.setting: a for a in audit_suite(filtered.run.plan.suite, filtered.run.store, with_truth=True)}
+    audits = {a.setting: a for a in audit_suite(filtered.run.plan.suite, filtered.run.store_folder, with_truth=True)}
     space = LabelSpace(filtered.run.plan.graph[filtered.run.plan.rows[0]].identity["row"]["classes"][1:])
     truth = Scenes(ScenesOptions(photos_per_class=70, size=32)).truth("web", space, Aliases())
     kept = {photo["id"] for photo in weak_sets(filtered)["filtered"]["photos"]}
@@ -180,7 +180,7 @@ def test_an_audit_tells_balance_drops_and_quality(filtered: Finished) -> None:
     def told(audited: Audited) -> str:
         return "\n".join(audited.lines(limit=3))
 
-    web, with_filter = audit_suite(filtered.run.plan.suite, filtered.run.store, with_truth=True)
+    web, with_filter = audit_suite(filtered.run.plan.suite, filtered.run.store_folder, with_truth=True)
     assert "70 declared" in told(web) and "kept by the filter" not in told(web)
     assert "kept by the filter" in told(with_filter) and "noise found" in told(with_filter)
 
@@ -218,7 +218,7 @@ def test_a_filter_that_leaves_a_class_without_a_photo_ends_the_stage_with_the_re
 
 def test_a_keep_list_is_plain_json(filtered: Finished) -> None:
     (stage,) = stages(filtered.run.plan, "filter")
-    content = json.loads(Store(filtered.run.store).open(*stage.ref).path("kept.json").read_text())
+    content = json.loads(Store(filtered.run.store_folder).open(*stage.ref).path("kept.json").read_text())
     assert set(content) == {"kept", "per_class"}
     assert sum(counts["kept"] for counts in content["per_class"].values()) == len(content["kept"])
 
@@ -227,7 +227,7 @@ def test_probabilities_are_of_the_extra_photos_in_their_order(filtered: Finished
     from safetensors.numpy import load_file
 
     (stage,) = stages(filtered.run.plan, "classify")
-    path = Store(filtered.run.store).open(*stage.ref).path("probabilities.safetensors")
+    path = Store(filtered.run.store_folder).open(*stage.ref).path("probabilities.safetensors")
     probabilities_NK = load_file(path)["probabilities_NK"]
     assert probabilities_NK.shape == (140, 2)
     assert np.isfinite(probabilities_NK).all()

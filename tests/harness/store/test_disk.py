@@ -62,7 +62,7 @@ def test_a_read_only_store_is_one_line_before_any_work(tmp_path: Path) -> None:
 
 def test_a_finished_suite_on_a_read_only_disk_shows_its_table(smoke: Finished, tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "size=64m"):
-        shutil.copytree(smoke.run.store, tmp_path / "disk" / "store")
+        shutil.copytree(smoke.run.store_folder, tmp_path / "disk" / "store")
         remount(tmp_path / "disk", "ro")
         again = run_and_gather(load_suite("smoke"), tmp_path / "disk" / "store", "serial")
         assert (again.exit_code, again.run.stages_run) == (0, 0)
@@ -93,7 +93,7 @@ def test_a_leaderboard_that_finds_no_room_leaves_the_old_one_whole(
     smoke: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "store"
-    shutil.copytree(smoke.run.store, store)
+    shutil.copytree(smoke.run.store_folder, store)
     folder = store / "leaderboards" / "smoke"
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "state.json"}
     (folder / "state.json").unlink()
@@ -125,7 +125,7 @@ def test_a_json_file_that_finds_no_room_leaves_nothing(tmp_path: Path, monkeypat
 def test_every_kind_of_artefact_that_rots_is_made_again(smoke: Finished, tmp_path: Path) -> None:
     """All rows are gone and all that they come from is damaged: each artefact is found out when it is opened."""
     store = tmp_path / "store"
-    shutil.copytree(smoke.run.store, store)
+    shutil.copytree(smoke.run.store_folder, store)
     shutil.rmtree(store / "row")
     damages = [lambda c: c[: len(c) // 2], lambda c: b"", lambda c: c[:-1] + b"?", lambda c: b"\xff" * 8 + c[8:]]
     kinds = set()
@@ -148,8 +148,8 @@ def test_training_begins_anew_from_a_damaged_checkpoint(
     """A fit that broke off behind its last epoch leaves a checkpoint; damaged, it counts for nothing."""
     suite, store = load_suite("smoke", ["gallery=0", "references=[]", "policies={fixed: maps}"]), tmp_path / "store"
     for kind in ("weak_set", "features"):
-        shutil.copytree(smoke.run.store / kind, store / kind)
-    shutil.copyfile(smoke.run.store / "seedbed-store.json", store / "seedbed-store.json")
+        shutil.copytree(smoke.run.store_folder / kind, store / kind)
+    shutil.copyfile(smoke.run.store_folder / "seedbed-store.json", store / "seedbed-store.json")
     fit = Cam.fit
 
     def broken(*arguments: object) -> None:

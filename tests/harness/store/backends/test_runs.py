@@ -54,7 +54,7 @@ def test_another_machine_finds_all_done_and_the_same_table(another: str, smoke: 
     assert results_of(finished) == [in_a_folder[row.identity] for row in finished.board.rows]
     assert len(finished.board.rows) == 6
     assert (finished.folder / "table.md").is_file()
-    assert not list(finished.run.store.glob("features/*")), "what no row needs stays where it is"
+    assert not list(finished.run.store_folder.glob("features/*")), "what no row needs stays where it is"
 
 
 def test_the_leaderboard_is_at_the_remote_too(url: str) -> None:

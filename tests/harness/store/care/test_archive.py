@@ -89,7 +89,7 @@ def test_the_same_artefacts_make_the_same_archive(source: Store, tmp_path: Path)
 
 
 def test_a_suite_is_finished_where_its_archive_came_to(smoke: Finished, target: Store, tmp_path: Path) -> None:
-    source = Store(shutil.copytree(smoke.run.store, tmp_path / "copy"))
+    source = Store(shutil.copytree(smoke.run.store_folder, tmp_path / "copy"))
     fill(source, "f")
     refs = published(source, ["smoke"])
     assert export(source, refs, tmp_path / "smoke.tar.zst") == len(smoke.run.plan.graph)

@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def finished(smoke: Finished, tmp_path: Path) -> Store:
     """A copy of the smoke run's store."""
-    return Store(shutil.copytree(smoke.run.store, tmp_path / "copy"))
+    return Store(shutil.copytree(smoke.run.store_folder, tmp_path / "copy"))
 
 
 def key_of(text: str) -> str:
