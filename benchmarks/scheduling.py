@@ -29,9 +29,10 @@ from harness.execution.driver import Executor, drive
 from harness.execution.queue import remaining_way
 from harness.execution.ray import Ray
 from harness.execution.worker import Job, Outcome, resident_bytes
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
 from harness.stages.planning import make_plan
 from harness.store.events import EventLog
+from harness.store.layout import Ref
 from harness.store.store import Store
 from harness.suites.suite import load_suite
 

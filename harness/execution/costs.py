@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
+from harness.store.layout import Ref
 from harness.store.store import Store, write_json
 from methods.segmenting import Inference
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from harness.execution.queue import JOIN_S, ReadyQueue, remaining_way
 from harness.execution.worker import Job, Outcome
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
 from harness.store.events import EventLog
+from harness.store.layout import Ref
 from harness.suites.resources import Wants, most, told
 from settings.errors import UserError, counted
 

@@ -6,7 +6,8 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
+from harness.store.layout import Ref
 from harness.suites.resources import Wants
 
 JOIN_S = 1.0

@@ -13,11 +13,12 @@ from harness.execution import ExecutorName
 from harness.execution.costs import Costs
 from harness.execution.driver import Result, check_teams, drive
 from harness.execution.workers import Workers
-from harness.stages.graph import Ref, Stage, missing_stages
+from harness.stages.graph import Stage, missing_stages
 from harness.stages.numerics import usable_cores
 from harness.stages.planning import Plan, make_plan
 from harness.store.backends.urls import Location, absolute
 from harness.store.events import EventLog
+from harness.store.layout import Ref
 from harness.store.lease import this_process
 from harness.store.store import Lost, Store, write_json
 from harness.suites.suite import Suite

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
 from harness.stages.work import Work
 from harness.store.backends.urls import absolute
+from harness.store.layout import Ref
 from harness.store.store import Lost
 from methods.base import Stopped
 

@@ -20,12 +20,13 @@ from typing import Any, Literal
 from harness.execution.processes import in_processes
 from harness.execution.team import Launch, RankDied, RankFailed, train_together
 from harness.stages.families import run_together
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
 from harness.stages.numerics import cpu_class
 from harness.stages.plugins import DATA, named_components, plugins_of
 from harness.stages.provenance import modules_imported_by, sources_of
 from harness.stages.work import Context, Work
 from harness.store.events import EventLog
+from harness.store.layout import Ref
 from harness.store.lease import Lease
 from harness.store.store import Attempt, Lost, Store
 from harness.suites.resources import Wants

@@ -15,11 +15,11 @@ from harness.execution.running import Display, run_plan
 from harness.reports.holes import reason_of
 from harness.stages.blueprint import Blueprint
 from harness.stages.filters import read_kept
-from harness.stages.graph import Ref
 from harness.stages.planning import Plan
 from harness.stages.plugins import read_plugins
 from harness.stages.source import Source
 from harness.store.backends.urls import Location
+from harness.store.layout import Ref
 from harness.store.store import Store
 from harness.suites.suite import Suite
 from results.metrics.filter_quality import FilterQuality, filter_quality

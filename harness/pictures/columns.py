@@ -12,10 +12,10 @@ from typing import NamedTuple
 from harness.drawing.cells import Column, maps_column, masks_column, stored_maps
 from harness.pictures.views import views
 from harness.stages.gallery import Pictures
-from harness.stages.graph import Ref
 from harness.stages.scored import Scored
 from harness.stages.source import Source
 from harness.stages.stored import MaskFolders
+from harness.store.layout import Ref
 from harness.store.store import Artefact
 from methods.base import Localizer
 from settings.records import Photo

@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.execution.costs import Costs
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
 from harness.store.events import EventLog
+from harness.store.layout import Ref
 from harness.store.store import Store
 
 ENDED = ("finished", "failed", "input_lost", "retried", "stopped", "out_of_memory")

@@ -15,11 +15,12 @@ from harness.execution.workers import Workers
 from harness.reports.display import Display, duration
 from harness.reports.holes import reason_of
 from harness.reports.measured import diagnostics_of, write_curves
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
 from harness.stages.lineage import stale_sources
 from harness.stages.planning import Plan
 from harness.store.backends.urls import Location
 from harness.store.care.inventory import PARTIAL_FOLDER
+from harness.store.layout import Ref
 from harness.store.store import Lost, Store, write_json
 from harness.suites.suite import Suite
 from results.diagnostics import Measured, table, write_csv

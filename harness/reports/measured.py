@@ -9,7 +9,8 @@ from typing import Any
 
 from harness.execution.running import Run
 from harness.reports.holes import reason_of
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
+from harness.store.layout import Ref
 from harness.store.store import Lost, Store
 from results.diagnostics import Measured
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from harness.execution.costs import Costs
 from harness.reports.display import duration
-from harness.stages.graph import Ref, missing_stages
+from harness.stages.graph import missing_stages
 from harness.stages.planning import Plan
+from harness.store.layout import Ref
 from harness.store.store import Lost, Store
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from harness.execution.running import described
 from harness.reports.display import duration
 from harness.reports.pace import pace_of
-from harness.stages.graph import Ref
 from harness.store.backends.urls import Location, absolute
+from harness.store.layout import Ref
 from harness.store.lease import process_start, this_process
 from harness.store.store import Lost, Store
 from settings.errors import UserError

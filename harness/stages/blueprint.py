@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
 from harness.stages.numerics import numerics
 from harness.stages.plugins import pinned
 from harness.stages.source import Source, once
 from harness.stages.weak_set import check_every_class_is_taught
+from harness.store.layout import Ref
 from harness.suites.data import dataset_of, offer_of
 from harness.suites.recipes import identity_of
 from harness.suites.suite import Suite

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.stages.gallery import spread
-from harness.stages.graph import Ref
 from harness.stages.lines import Line
 from harness.stages.source import Source
+from harness.store.layout import Ref
 from harness.suites.suite import Diagnostic
 from methods.base import Localizer
 from settings.records import Photo, fingerprint

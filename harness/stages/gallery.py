@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.stages.graph import Ref
 from harness.stages.scored import Scored
+from harness.store.layout import Ref
 from settings.records import Photo
 
 VERSION = 4

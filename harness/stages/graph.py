@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
+from harness.store.layout import Ref
 from harness.suites.resources import Demand, Wants
 from settings.records import fingerprint
 
@@ -17,16 +18,6 @@ KINDS = (
     *("examine", "diagnose", "examine_cue"),
 )
 """All kinds of stage."""
-
-
-class Ref(NamedTuple):
-    """Where an artefact is found: its kind and its key."""
-
-    kind: str
-    key: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}/{self.key[:12]}"
 
 
 @dataclass(frozen=True)

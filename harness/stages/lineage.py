@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.stages.graph import Ref
 from harness.stages.provenance import provenance, sources_of
 from harness.stages.work import Work
+from harness.store.layout import Ref
 from settings.supervision import LedgerEntry
 
 

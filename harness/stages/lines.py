@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.stages.graph import Ref
 from harness.stages.mapped import MappedLine
 from harness.stages.revealing import revealed_ids
 from harness.stages.source import Source, contents, once
+from harness.store.layout import Ref
 from harness.suites.recipes import files_identity
 from methods.base import Segmenter
 from methods.segmenting import SINGLE_SCALE, variant_of

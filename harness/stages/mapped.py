@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.stages.blueprint import Blueprint
-from harness.stages.graph import Ref
 from harness.stages.held_out import held_out_ids
 from harness.stages.source import Source, once
+from harness.store.layout import Ref
 from harness.suites.recipes import RecipeComponents, files_identity
 from harness.suites.suite import Compute
 from methods.base import TrainingMode

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from harness.stages.blueprint import Blueprint
 from harness.stages.diagnostics import Diagnostics
 from harness.stages.gallery import Pictures
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
 from harness.stages.lines import Line, impossible
 from harness.stages.plugins import with_plugins
 from harness.stages.scored import Scored
+from harness.store.layout import Ref
 from harness.suites.recipes import RecipeComponents
 from harness.suites.skipping import Skipped, possible_recipes
 from harness.suites.suite import Compute, Suite

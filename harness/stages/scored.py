@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.stages.graph import Ref
 from harness.stages.lines import Line, of_variant
 from harness.stages.source import once
+from harness.store.layout import Ref
 from methods.base import Segmenter
 from methods.segmenting import variant_of
 

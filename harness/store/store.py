@@ -20,8 +20,8 @@ from tempfile import TemporaryFile
 from typing import Any
 from uuid import uuid4
 
-from harness.stages.graph import Ref
 from harness.store.events import EventLog, EventReader, latest_log
+from harness.store.layout import Ref
 from harness.store.lease import FileLease, Lease
 from settings.errors import UserError
 from settings.hashing import HashCache, shared_cache

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import results
-from harness.stages.graph import Ref
 from harness.store.care.archive import export
 from harness.store.care.importing import Importer
 from harness.store.care.inventory import slots
 from harness.store.care.waste import published
 from harness.store.events import EventLog
+from harness.store.layout import Ref
 from harness.store.store import Lost, Store
 from methods.base import LocalizationMaps
 from methods.localization import read_maps, write_maps

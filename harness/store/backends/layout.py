@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from harness.stages.graph import Ref
+from harness.store.layout import Ref
 from harness.store.store import REQUIRED
 
 FORMAT = "remote-1"

@@ -17,7 +17,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.stages.graph import Ref
 from harness.store import store
 from harness.store.backends.claims import ClaimLease
 from harness.store.backends.copying import pull_file, pull_folder, push
@@ -27,6 +26,7 @@ from harness.store.backends.published import Published
 from harness.store.backends.remote import Remote, RemoteError
 from harness.store.backends.urls import mirror_folder, shown
 from harness.store.events import EventLog, EventReader
+from harness.store.layout import Ref
 from harness.store.lease import Lease
 from harness.store.store import Artefact, Attempt, Lost, Store, write_json
 from settings.errors import UserError

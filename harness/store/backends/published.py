@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from harness.stages.graph import Ref
 from harness.store.backends.layout import done_at, files_at, is_record, plain
 from harness.store.backends.remote import Remote
+from harness.store.layout import Ref
 from harness.store.store import Absent, Damaged, Lost
 
 LISTING_S = 1.0

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from harness.stages.graph import Ref
+from harness.store.layout import Ref
 from harness.store.store import Artefact, Lost, Store
 from settings.errors import UserError
 

@@ -13,7 +13,6 @@ from typing import IO
 
 import pyarrow as pa
 
-from harness.stages.graph import Ref
 from harness.store.care.archive import CHUNK, RECORD, Progress, reading
 from harness.store.care.members import (
     MAX_RECORD,
@@ -25,6 +24,7 @@ from harness.store.care.members import (
     read_record,
     shown,
 )
+from harness.store.layout import Ref
 from harness.store.store import Attempt, Store
 from settings.errors import UserError
 

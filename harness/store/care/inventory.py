@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.stages.graph import Ref
+from harness.store.layout import Ref
 from harness.store.lease import FileLease
 from harness.store.store import Store
 

@@ -11,9 +11,9 @@ from typing import IO, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.stages.graph import Ref
 from harness.store.care.archive import FORMAT, INDEX
 from harness.store.care.inventory import NOT_KINDS
+from harness.store.layout import Ref
 from settings.errors import UserError
 
 MAX_RECORD = 64 << 20

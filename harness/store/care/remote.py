@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.stages.graph import Ref
 from harness.store.backends.mirror import Mirror
 from harness.store.care.upkeep import Amount, Progress, Usage
+from harness.store.layout import Ref
 from harness.store.store import Absent, Lost
 from settings.errors import UserError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.reports.status import SILENT_S, lives
-from harness.stages.graph import Ref
 from harness.store.events import EventReader
+from harness.store.layout import Ref
 from harness.store.store import Store
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.stages.graph import Ref
 from harness.store.care.inventory import NOT_KINDS, Slot, entries, size_of, slots
+from harness.store.layout import Ref
 from harness.store.store import Absent, Damaged, Store
 from settings.hashing import HashCache, cache_folder
 

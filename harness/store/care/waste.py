@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.stages.graph import Ref
 from harness.store.care.inventory import Slot, entries, is_old, size_of, slots, stale_partials
 from harness.store.care.underway import needed_by_runs
+from harness.store.layout import Ref
 from harness.store.store import Store
 from settings.errors import UserError, unknown_name
 

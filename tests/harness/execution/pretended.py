@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from harness.execution.driver import Executor
 from harness.execution.worker import Job, Outcome, Status
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
+from harness.store.layout import Ref
 from harness.suites.resources import Wants
 
 

@@ -12,8 +12,9 @@ from harness.execution.driver import Executor, Result, drive
 from harness.execution.worker import Outcome, Status
 from harness.execution.workers import Workers
 from harness.reports.leaderboard import Finished, run_and_gather
-from harness.stages.graph import Ref, Stage, missing_stages
+from harness.stages.graph import Stage, missing_stages
 from harness.store.events import EventLog, EventReader
+from harness.store.layout import Ref
 from harness.suites.resources import Demand
 from harness.suites.suite import load_suite
 from settings.errors import UserError

@@ -19,10 +19,11 @@ from harness.execution.serial import Serial
 from harness.execution.team import RankDied, RankFailed, Report, check
 from harness.execution.worker import Job, Outcome, run_job
 from harness.execution.workers import Workers
-from harness.stages.graph import Ref, Stage, missing_stages
+from harness.stages.graph import Stage, missing_stages
 from harness.stages.lineage import Lineage
 from harness.stages.planning import Plan, make_plan
 from harness.store.events import EventLog
+from harness.store.layout import Ref
 from harness.store.lease import process_start
 from harness.store.store import Lost, Store
 from harness.suites.suite import load_suite

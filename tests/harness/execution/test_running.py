@@ -10,9 +10,9 @@ from harness.execution.running import run_suite
 from harness.execution.worker import Job, run_job
 from harness.reports.leaderboard import Finished
 from harness.reports.status import status_of
-from harness.stages.graph import Ref
 from harness.store.care.waste import waste_of
 from harness.store.events import latest_log
+from harness.store.layout import Ref
 from harness.store.store import Store
 from harness.suites.suite import load_suite
 from settings.errors import UserError

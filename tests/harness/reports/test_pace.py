@@ -9,8 +9,9 @@ import pytest
 from harness.execution.running import _write_stage
 from harness.reports import status
 from harness.reports.pace import Pace, pace_of
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
 from harness.store.events import EventLog
+from harness.store.layout import Ref
 from harness.store.lease import this_process
 from harness.store.store import Store
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from harness.execution.worker import _publish
-from harness.stages.graph import Ref, Stage
+from harness.stages.graph import Stage
 from harness.stages.work import Work
 from harness.store.backends import claims
 from harness.store.backends.mirror import Mirror
 from harness.store.backends.remote import Remote
+from harness.store.layout import Ref
 from harness.store.store import Absent, Artefact, Damaged, Store
 from settings.errors import UserError
 

@@ -11,10 +11,10 @@ from harness.commands.main import main
 from harness.execution.running import run_plan
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.reports.status import log_of, run_one, status_of
-from harness.stages.graph import Ref
 from harness.stages.planning import make_plan
 from harness.store.backends import mirror
 from harness.store.backends.remote import Remote
+from harness.store.layout import Ref
 from harness.store.store import Store
 from harness.suites.suite import load_suite
 from settings.errors import UserError

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 
 from harness.commands.store import store_app
 from harness.reports.leaderboard import Finished, run_and_gather
-from harness.stages.graph import Ref
 from harness.store.care.archive import export
 from harness.store.care.importing import Imported, Importer
 from harness.store.care.inventory import slots
 from harness.store.care.upkeep import verify
 from harness.store.care.waste import published
+from harness.store.layout import Ref
 from harness.store.lease import this_process
 from harness.store.store import Attempt, Store
 from harness.suites.suite import load_suite

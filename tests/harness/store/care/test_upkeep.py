@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from harness.commands.store import store_app
 from harness.reports.leaderboard import Finished
-from harness.stages.graph import Ref
 from harness.stages.planning import make_plan
 from harness.store.care.inventory import KEY, slots
 from harness.store.care.upkeep import readable, usage, verify
 from harness.store.care.waste import Waste, chosen, needed_by, remove, waste_of
 from harness.store.events import EventLog
+from harness.store.layout import Ref
 from harness.store.lease import this_process
 from harness.store.store import Store
 from harness.suites.suite import load_suite
