@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def examine(work: Work) -> None:
     scores with these options has no measure.
     """
     photos, space = work.photos(), work.weak_set.label_space
-    scores_NK = work.component("localizer").scores_NK(photos, work.weights(), work.bank(), work.context)
+    scores_NK = work.component("localizer").scores_NK(photos, work.surroundings())
     if scores_NK is None:
         _write(work, {})
         return
@@ -51,13 +52,13 @@ def diagnose(work: Work) -> None:
     from methods.localization import read_maps
 
     localizer, photos, weak = work.component("localizer"), work.photos(), work.weak_set
-    weights, bank, gate = work.weights(), work.bank(), work.gate("score")
+    gate, surroundings = work.gate("score"), replace(work.surroundings(), weak=weak)
     shards = (read_maps(shard.path("maps.safetensors")) for shard in work.inputs["maps"])
     final = {record.photo_id: record for shard in shards for record in shard}
     found: dict[str, list[Flatness]] = defaultdict(list)
     for done, photo in enumerate(photos, 1):
         truth_HW = gate.mask("dev", photo.id)
-        views = localizer.views(photo, weak, weights, bank, work.context)
+        views = localizer.views(photo, surroundings)
         for name, maps in {"maps": final[photo.id], **views}.items():
             found[name] += _by_label(maps, truth_HW)
         work.progress(done)
@@ -66,7 +67,8 @@ def diagnose(work: Work) -> None:
         for name, values in found.items()
         for where, value in mean_flatness(values)._asdict().items()
     }
-    own = localizer.measures(photos, WeakSet(photos, weak.label_space), weights, bank, work.context)
+    measured = replace(surroundings, weak=WeakSet(photos, weak.label_space))
+    own = localizer.measures(photos, measured)
     _write(work, {**measures, **own})
     work.write_ledger(gate.entries())
 

@@ -58,9 +58,9 @@ def features(works: Sequence[Work]) -> None:
     requests = [_request(work) for work in works]
     fitted = part_of(first.weights("backbone"), "backbone") if first.inputs.get("backbone") else None
     levels = sorted({request.level for request in requests})
-    backbone = build(first.backbone, levels, fitted).for_inference().to(first.context.device)
-    context = first.context
-    computed = compute(backbone, first.photos(), requests, context.device, first.progress, context.batch(BATCH))
+    backbone = build(first.backbone, levels, fitted).for_inference().to(first.device)
+    together = first.surroundings().batch(BATCH)
+    computed = compute(backbone, first.photos(), requests, first.device, first.progress, together)
     for work, request in zip(works, requests, strict=True):
         path = work.attempt.path("features.safetensors")
         write_shard(path, request, computed.shard, computed.features[request])
@@ -69,8 +69,7 @@ def features(works: Sequence[Work]) -> None:
 def localizer_fit(work: Work) -> None:
     """Weak set (and stored features) → a localizer's weights."""
     localizer = work.component("localizer")
-    bank = work.bank() if work.identity["training_mode"] == "frozen" else None
-    _write_fit(work, localizer.fit(work.weak_set, bank, work.backbone, work.context))
+    _write_fit(work, localizer.fit(work.weak_set, work.surroundings(_trains_backbone(work))))
 
 
 def localizer_apply(work: Work) -> None:
@@ -78,8 +77,7 @@ def localizer_apply(work: Work) -> None:
     from methods.localization import write_maps
 
     localizer = work.component("localizer")
-    weights = work.weights()
-    records = localizer.apply(work.photos(), work.weak_set, weights, work.bank(), work.context)
+    records = localizer.apply(work.photos(), replace(work.surroundings(), weak=work.weak_set))
     write_maps(work.attempt.path("maps.safetensors"), _counted(work, records))
 
 
@@ -89,7 +87,7 @@ def refiner_fit(work: Work) -> None:
     maps = MapShards(work.inputs["maps"])
     known = tuple(photo for photo in weak.photos if photo.id in maps)
     data = Localized(replace(weak, photos=known), maps.of)
-    _write_fit(work, refiner.fit(data, work.bank(), work.backbone, work.context))
+    _write_fit(work, refiner.fit(data, work.surroundings()))
 
 
 def refiner_apply(work: Work) -> None:
@@ -97,7 +95,7 @@ def refiner_apply(work: Work) -> None:
     from methods.localization import write_maps
 
     refiner, maps = work.component("refiner"), MapShards(work.inputs["maps"])
-    records = refiner.apply(work.photos(), maps.of, work.weights(), work.bank(), work.context)
+    records = refiner.apply(work.photos(), maps.of, work.surroundings())
     write_maps(work.attempt.path("maps.safetensors"), _counted(work, records))
 
 
@@ -119,7 +117,7 @@ def label(work: Work) -> None:
 def cue_fit(work: Work) -> None:
     """Stored features of the setting's photos, without their labels → a cue's weights."""
     photos = [photo.without_labels() for photo in work.weak_set.photos]
-    _write_fit(work, work.component("cue").fit(photos, work.bank(), work.backbone, work.context))
+    _write_fit(work, work.component("cue").fit(photos, work.surroundings()))
 
 
 def cue(work: Work) -> None:
@@ -129,7 +127,7 @@ def cue(work: Work) -> None:
         gate = work.gate("simulate")
         maps = (part.simulate(photo.id, gate.mask_of(photo.id)) for photo in photos)
     else:
-        maps = part.apply(photos, work.weights(), work.bank(), work.context)
+        maps = part.apply(photos, work.surroundings())
     for done, (photo, map_HW) in enumerate(zip(photos, maps, strict=True), 1):
         write_saliency(work.attempt.path(f"{photo.id}.png"), map_HW)
         work.progress(done)
@@ -147,7 +145,6 @@ def reveal(work: Work) -> None:
 def segmenter_fit(work: Work) -> None:
     """Pseudo labels (and stored features) → a segmentation network's weights."""
     segmenter = work.component("segmenter")
-    bank = work.bank() if work.identity["training_mode"] == "frozen" else None
     weak = work.weak_set
     masks = MaskFolders(work.inputs["pseudo_labels"])
     pool = [p for p in weak.photos if p.source == "target" or work.identity.get("extra_in_stage_2")]
@@ -155,18 +152,14 @@ def segmenter_fit(work: Work) -> None:
     # Stage 2 has the same budget for every method: with fewer masks than photos, each comes more often.
     photos = tuple(islice(cycle(labelled), max(len(labelled), len(pool))))
     data = PseudoLabelled(photos, weak.label_space, masks.read)
-    _write_fit(work, segmenter.fit(data, bank, work.backbone, work.context))
+    _write_fit(work, segmenter.fit(data, work.surroundings(_trains_backbone(work))))
 
 
 def segment(work: Work) -> None:
     """A segmentation network over photos without labels → predictions."""
-    from settings.records import LabelSpace
-
     segmenter = work.component("segmenter")
-    weights = work.weights()
     photos = [photo.without_labels() for photo in work.photos()]
-    space = LabelSpace(tuple(work.stage.runtime["classes"]))
-    predictions = segmenter.apply(photos, space, weights, work.bank(), work.backbone, work.context)
+    predictions = segmenter.apply(photos, work.surroundings())
     _write_masks(work, zip([photo.id for photo in photos], predictions, strict=True))
 
 
@@ -214,6 +207,11 @@ def _gallery_rows(work: Work) -> list[Row]:
 
 def _request(work: Work) -> FeatureRequest:
     return FeatureRequest(work.identity["scale"], work.identity["flip"], work.identity["level"])
+
+
+def _trains_backbone(work: Work) -> bool:
+    """Whether a localizer or segmenter trains the backbone along, instead of reading stored features."""
+    return bool(work.identity["training_mode"] == "fine_tuned")
 
 
 def _write_fit(work: Work, fit: Fit) -> None:

@@ -20,10 +20,10 @@ PROBABILITIES, KEPT = "probabilities.safetensors", "kept.json"
 
 def classify(work: Work) -> None:
     """Frozen features of all photos of a setting → class probabilities of the extra ones, in id order."""
-    weak, extra = work.offer.weak, work.offer.extra
-    target = [photo for photo in weak.photos if photo.source == "target"]
+    extra = work.offer.extra
+    target = [photo for photo in work.offer.weak.photos if photo.source == "target"]
     classifier = work.component("classifier")
-    probabilities_NK = classifier.out_of_fold(target, extra, weak.label_space.foreground, work.bank(), work.context)
+    probabilities_NK = classifier.out_of_fold(target, extra, work.surroundings())
     save_file({"probabilities_NK": np.ascontiguousarray(probabilities_NK)}, work.attempt.path(PROBABILITIES))
 
 

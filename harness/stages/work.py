@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from harness.stages.graph import Stage
 from harness.stages.held_out import held_out_ids, without
@@ -13,7 +13,7 @@ from harness.stages.weak_set import kept_of
 from harness.store.store import Artefact, Attempt, Store
 from harness.suites.data import dataset_of, offer_of
 from harness.suites.recipes import build_component
-from methods.base import BackboneOptions
+from methods.base import BackboneOptions, Report, Surroundings
 from methods.sharing import ALONE, Share
 from settings.dataset import Dataset
 from settings.records import Photo, WeakSet
@@ -25,34 +25,6 @@ if TYPE_CHECKING:
 
     from methods.features import StoredFeatures
 
-Progress = Callable[[int, int, str, Mapping[str, float]], None]
-
-
-@dataclass(frozen=True)
-class Context:
-    """The StageContext that methods receive."""
-
-    device: str
-    precision: Literal["float32", "bfloat16"]
-    rng_seed: int
-    checkpoint_folder: Path
-    report: Progress = field(repr=False)
-    stop_asked: Callable[[], bool] = field(default=lambda: False, repr=False)
-    halvings: int = 0
-    share: Share = ALONE
-
-    def progress(self, done: int, total: int, unit: str, **values: float) -> None:
-        """Report that `done` of `total` units are finished."""
-        self.report(done, total, unit, values)
-
-    def is_stopping(self) -> bool:
-        """Whether the run is asked to stop."""
-        return self.stop_asked()
-
-    def batch(self, photos: int) -> int:
-        """How many photos go through a network at once: `photos`, or less where a GPU had too little memory."""
-        return max(1, photos >> self.halvings)
-
 
 @dataclass(frozen=True)
 class Work:
@@ -61,8 +33,12 @@ class Work:
     stage: Stage
     inputs: Mapping[str, tuple[Artefact, ...]]
     attempt: Attempt
-    context: Context
     store: Store
+    checkpoint_folder: Path
+    report: Report = field(repr=False)
+    stop_asked: Callable[[], bool] = field(repr=False)
+    share: Share = ALONE
+    halvings: int = 0
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -98,6 +74,37 @@ class Work:
     def backbone(self) -> BackboneOptions:
         """The suite's backbone."""
         return BackboneOptions.model_validate(self.stage.runtime["backbone"])
+
+    @property
+    def numerics(self) -> Mapping[str, Any]:
+        """Device and precision, where they decide the outcome."""
+        numerics: Mapping[str, Any] = self.identity.get("numerics", {})
+        return numerics
+
+    @property
+    def device(self) -> str:
+        """Where the stage computes: `cpu` or `cuda`."""
+        return str(self.numerics.get("device", "cpu"))
+
+    def surroundings(self, trains_backbone: bool = False) -> Surroundings:
+        """What a component is handed: weights and features among the inputs, the machine, and who listens.
+
+        A fit that trains the backbone along gets no features.
+        """
+        return Surroundings(
+            label_space=self.dataset.label_space,
+            backbone=self.backbone,
+            weights=self.weights(),
+            bank=None if trains_backbone else self.bank(),
+            device=self.device,
+            precision=self.numerics.get("precision", "float32"),
+            rng_seed=self.identity.get("rng_seed", 0),
+            checkpoint_folder=self.checkpoint_folder,
+            share=self.share,
+            report=self.report,
+            stop_asked=self.stop_asked,
+            halvings=self.halvings,
+        )
 
     def component(self, role: str) -> Any:
         """The stage's component, with the options of its key and those that say where its files lie."""
@@ -136,4 +143,4 @@ class Work:
 
     def progress(self, done: int, total: int | None = None) -> None:
         """Photos done."""
-        self.context.progress(done, total or self.stage.photos, "photos")
+        self.report(done, total or self.stage.photos, "photos", {})
