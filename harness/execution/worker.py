@@ -24,7 +24,7 @@ from harness.stages.graph import Stage
 from harness.stages.numerics import cpu_class
 from harness.stages.plugins import DATA, named_components, plugins_of
 from harness.stages.provenance import modules_imported_by, sources_of
-from harness.stages.work import Context, Work
+from harness.stages.work import Work
 from harness.store.events import EventLog
 from harness.store.layout import Ref
 from harness.store.lease import Lease
@@ -224,10 +224,13 @@ def run_openly(stage: Stage, store: Store) -> None:
     log = EventLog(store.root / "events" / "single.jsonl")
     work = opened(stage, store, log, [stage.key], store.attempt(*stage.ref))
     try:
-        with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), compute(stage):
-            context = replace(work.context, checkpoint_folder=Path(checkpoints))
-            with guarded(stage.kind, work.mask_folders()):
-                run_together([replace(work, context=context)])
+        with (
+            TemporaryDirectory() as checkpoints,
+            plugged_in(plugins_of([stage])),
+            compute(stage),
+            guarded(stage.kind, work.mask_folders()),
+        ):
+            run_together([replace(work, checkpoint_folder=Path(checkpoints))])
     finally:
         store.discard(work.attempt)
 
@@ -246,20 +249,13 @@ def opened(
     Raises Lost for an input that cannot be used.
     """
     inputs = {role: tuple(store.open(*ref) for ref in refs) for role, refs in stage.inputs.items()}
-    numerics = stage.identity.get("numerics", {})
-    context = Context(
-        device=numerics.get("device", "cpu"),
-        precision=numerics.get("precision", "float32"),
-        rng_seed=stage.identity.get("rng_seed", 0),
-        checkpoint_folder=store.checkpoint_folder(*stage.ref),
-        report=lambda done, total, unit, values: (
-            log.progress(keys, done, total, unit, values) if share.is_first else None
-        ),
-        share=share,
-        stop_asked=log.is_stopping,
-        halvings=halvings,
-    )
-    return Work(stage, inputs, attempt, context, store)
+
+    def report(done: int, total: int, unit: str, values: Mapping[str, float]) -> None:
+        if share.is_first:
+            log.progress(keys, done, total, unit, values)
+
+    checkpoints = store.checkpoint_folder(*stage.ref)
+    return Work(stage, inputs, attempt, store, checkpoints, report, log.is_stopping, share, halvings)
 
 
 def _record(work: Work, seconds: float, peak_memory: int) -> dict[str, Any]:
@@ -271,7 +267,7 @@ def _record(work: Work, seconds: float, peak_memory: int) -> dict[str, Any]:
         "inputs": [list(ref) for ref in dict.fromkeys(stage.needs())],
         "seconds": round(seconds, 4),
         "photos": stage.photos,
-        "device": work.context.device,
+        "device": work.device,
         "peak_memory_bytes": peak_memory,
         "sources": {name: sources_of(name) for name in source_modules(stage)},
     }
