@@ -10,6 +10,7 @@ from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.source import once
+from harness.stages.weak_set import plan_weak_set
 from harness.stages.work import Work
 from harness.store.layout import MaskFiles, Ref
 from harness.suites.recipes import ComponentIdentity, files_identity
@@ -109,7 +110,10 @@ def _plan_fit(line: Line) -> Ref:
     """Training the cue on all photos of the setting."""
     cue, source = line.components.cue, line.source
     assert cue is not None
-    inputs = {"features": plan_features(line.blueprint, source, cue.fit_features(), source.every_shard)}
+    inputs = {
+        "weak_set": (plan_weak_set(line.blueprint, source),),
+        "features": plan_features(line.blueprint, source, cue.fit_features(), source.every_shard),
+    }
     identity = line.components.identity("cue", fit=True)
     return plan_fit(line, CueFit(), cue, identity, inputs, f"{line.components.names['cue']} fit")
 

@@ -75,7 +75,7 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
         identity = stage.identity
         assert isinstance(identity, FeaturesIdentity)
         stride = min(2 ** (identity.level + 1), identity.backbone["output_stride"])
-        side = round(identity.backbone["size"] * identity.scale) // stride
+        side: int = round(identity.backbone["size"] * identity.scale) // stride
         return BYTES_A_VALUE * CHANNELS_OF_LEVEL[identity.level] * side * side * stage.photos
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from harness.stages.kind import DataRuntime, Identity, StageKind
 from harness.stages.line import Line
-from harness.stages.weak_set import plan_weak_set, seen_by
+from harness.stages.weak_set import seen_by
 from harness.stages.work import Work
 from harness.store.layout import FitFiles, Ref
 from harness.suites.recipes import ComponentIdentity
@@ -120,7 +120,7 @@ def plan_fit(
         FitRuntime(place=line.source.place, recipe=line.recipe, held_out=held_out, chosen=chosen),
         threads=compute.training_threads,
         processes=compute.train_processes,
-        inputs={"weak_set": (plan_weak_set(line.blueprint, line.source),), **inputs},
+        inputs=inputs,
         label=line.label(step),
         group=line.group(step),
         photos=photos,

@@ -21,7 +21,8 @@ from harness.store.layout import CountFiles, GalleryFiles, MapFiles, MaskFiles, 
 from settings.records import Photo
 
 if TYPE_CHECKING:
-    from harness.drawing.sheet import Column, Row
+    from harness.drawing.cells import Column
+    from harness.drawing.sheet import Row
 
 __all__ = ["Gallery", "GalleryRuntime", "drawn_photos", "drawn_predictions", "plan_sheets"]
 
@@ -65,13 +66,14 @@ class Gallery(StageKind[GalleryIdentity, GalleryRuntime]):
 
     def run(self, work: Work[GalleryIdentity, GalleryRuntime]) -> None:
         """Draw the sheet; where photos are not ours, once over them, for the user, and once over their outlines."""
+        from harness.drawing.cells import masks_column
         from harness.drawing.overlays import outlines
         from harness.drawing.sheet import to_png
 
         rows = _rows(work)
         gate = work.gate("show")
         columns = _columns(work, {row.photo.id for row in rows})
-        columns.append(_masks_column("truth", partial(gate.mask, work.runtime.split)))
+        columns.append(masks_column("truth", partial(gate.mask, work.runtime.split)))
         files, space, title = work.files(GalleryFiles), work.dataset.label_space, work.runtime.title
         if work.dataset.photos_are_ours:
             files.gallery.write_bytes(to_png(rows, columns, space, title))
@@ -83,7 +85,7 @@ class Gallery(StageKind[GalleryIdentity, GalleryRuntime]):
 
 def _columns(work: Work[GalleryIdentity, GalleryRuntime], ids: Collection[str]) -> list[Column]:
     """A column for each kind of artefact among the inputs, in the order in which they come about."""
-    from harness.drawing.sheet import maps_column
+    from harness.drawing.cells import maps_column, masks_column
 
     columns = []
     for role, head in (("maps", "localization maps"), ("refined", "refined")):
@@ -91,14 +93,8 @@ def _columns(work: Work[GalleryIdentity, GalleryRuntime], ids: Collection[str]) 
             columns.append(maps_column(head, maps_of_photos(work.read(role, MapFiles), ids).get))
     for role, head in (("pseudo_labels", "pseudo label"), ("masks", "prediction")):
         if role in work.inputs:
-            columns.append(_masks_column(head, StoredMasks(work.read(role, MaskFiles)).mask))
+            columns.append(masks_column(head, StoredMasks(work.read(role, MaskFiles)).mask))
     return columns
-
-
-def _masks_column(head: str, find: Any) -> Column:
-    from harness.drawing.sheet import masks_column
-
-    return masks_column(head, find)
 
 
 def _rows(work: Work[GalleryIdentity, GalleryRuntime]) -> list[Row]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -174,7 +174,11 @@ def kinds() -> Mapping[str, AnyKind]:
     folder = import_module(__package__)
     for module in pkgutil.iter_modules(folder.__path__):
         import_module(f"{__package__}.{module.name}")
-    return {kind.name: kind() for kind in sorted(_concrete(StageKind), key=lambda kind: kind.name)}
+    found = {}
+    for kind in _subclasses(StageKind):
+        if kind.__module__.startswith(f"{__package__}.") and "name" in vars(kind):
+            found[kind.name] = kind()
+    return dict(sorted(found.items()))
 
 
 def kind_of(name: str) -> AnyKind:
@@ -182,11 +186,10 @@ def kind_of(name: str) -> AnyKind:
     return kinds()[name]
 
 
-def _concrete(parent: type[AnyKind]) -> Iterable[type[AnyKind]]:
+def _subclasses(parent: Any) -> Iterable[Any]:
     for kind in parent.__subclasses__():
-        if kind.__module__.startswith(f"{__package__}.") and "name" in vars(kind):
-            yield kind
-        yield from _concrete(kind)
+        yield kind
+        yield from _subclasses(kind)
 
 
 def plain(value: object) -> Any:
@@ -214,9 +217,10 @@ Parsed = TypeVar("Parsed")
 
 def parsed(model: type[Parsed], content: Mapping[str, Any]) -> Parsed:
     """The dataclass that `plain` made the content of; raises ValueError where the content does not fit it."""
-    return _adapter(model).validate_python(content)
+    found: Parsed = _adapter(cast("Any", model)).validate_python(content)
+    return found
 
 
 @cache
-def _adapter(model: type[Any]) -> TypeAdapter[Any]:
+def _adapter(model: Any) -> TypeAdapter[Any]:
     return TypeAdapter(model)

@@ -74,7 +74,7 @@ def plan_localizer_fit(line: Line, held_out: bool = False) -> Ref:
     """Training the localizer; `held_out`: without the photos that its classifier is measured on."""
     localizer = line.components.localizer
     assert localizer is not None
-    inputs: dict[str, tuple[Ref, ...]] = {}
+    inputs: dict[str, tuple[Ref, ...]] = {"weak_set": (plan_weak_set(line.blueprint, line.source),)}
     if line.mode == "frozen":
         inputs["features"] = plan_features(
             line.blueprint, line.source, localizer.fit_features(), line.source.every_shard

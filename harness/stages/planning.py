@@ -18,6 +18,7 @@ from harness.store.layout import Ref
 from harness.suites.recipes import RecipeComponents
 from harness.suites.skipping import Skipped, possible_recipes
 from harness.suites.suite import Compute, Suite
+from settings.errors import unknown_name
 
 __all__ = ["Plan", "make_plan"]
 
@@ -48,6 +49,7 @@ class Plan:
 @with_plugins
 def make_plan(suite: Suite) -> Plan:
     """Resolve names, check options and data, and lay out every stage; raises UserError for what a run would refuse."""
+    _check_resources(suite)
     blueprint = Blueprint(suite)
     rows: list[Ref] = []
     pictures: list[Ref] = []
@@ -72,6 +74,14 @@ def make_plan(suite: Suite) -> Plan:
     return Plan(
         suite, blueprint.graph, tuple(rows), tuple(pictures), tuple(diagnostics), unscored, tuple(others), notes
     )
+
+
+def _check_resources(suite: Suite) -> None:
+    """What a suite says under `resources:` is said of kinds of stage that there are."""
+    known = (*kinds(), "all")
+    for name in suite.resources:
+        if name not in known:
+            raise unknown_name("resources", "kind of stage", name, known)
 
 
 def _training_notes(compute: Compute) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from harness.stages.line import Line
 from harness.stages.localizer import plan_maps
 from harness.stages.source import once
 from harness.stages.stored import StoredMaps
+from harness.stages.weak_set import plan_weak_set
 from harness.stages.work import Work
 from harness.store.layout import MapFiles, Ref
 from harness.suites.recipes import ComponentIdentity
@@ -104,6 +105,7 @@ def _plan_fit(line: Line, steps: int) -> Ref:
         line.source.taught,
     )
     inputs = {
+        "weak_set": (plan_weak_set(line.blueprint, line.source),),
         "maps": tuple(plan_refined(line, shard, steps - 1) for shard in shards),
         "features": plan_features(line.blueprint, line.source, refiner.fit_features(), shards),
     }

@@ -14,6 +14,7 @@ from harness.stages.labels import plan_pseudo_labels, plan_revealed
 from harness.stages.line import Line
 from harness.stages.source import Source, contents, once
 from harness.stages.stored import StoredMasks
+from harness.stages.weak_set import plan_weak_set
 from harness.stages.work import Work
 from harness.store.layout import MaskFiles, Ref
 from harness.suites.recipes import ComponentIdentity
@@ -140,9 +141,9 @@ def _plan_fit(line: Line, choice: Ref | None) -> Ref:
     """Training the segmentation network on the pseudo labels of the whole setting."""
     segmenter, shards = line.components.segmenter, line.source.taught
     assert segmenter is not None
+    inputs: dict[str, tuple[Ref, ...]] = {"weak_set": (plan_weak_set(line.blueprint, line.source),)}
     revealed = plan_revealed(line)
-    pseudo_labels = revealed or tuple(plan_pseudo_labels(line, shard, choice) for shard in shards)
-    inputs = {"pseudo_labels": pseudo_labels}
+    inputs["pseudo_labels"] = revealed or tuple(plan_pseudo_labels(line, shard, choice) for shard in shards)
     if line.mode == "frozen":
         inputs["features"] = plan_features(line.blueprint, line.source, segmenter.fit_features(), shards)
     return plan_fit(

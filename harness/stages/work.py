@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from methods.base import Weights
     from methods.features import StoredFeatures
 
-__all__ = ["Process", "Work", "weights_in"]
+__all__ = ["AnyWork", "Process", "Work", "weights_in"]
 
 Progress = Callable[[int, int, str, Mapping[str, float]], None]
 SomeIdentity = TypeVar("SomeIdentity", bound=Identity, covariant=True)
@@ -174,6 +174,9 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
     def _data(self) -> DataRuntime:
         assert isinstance(self.stage.runtime, DataRuntime)
         return self.stage.runtime
+
+
+AnyWork = Work[Any, Any]
 
 
 def weights_in(fits: Iterable[FitFiles]) -> Weights:
