@@ -75,7 +75,7 @@ def plan_of(*overrides: str) -> Plan:
 
 
 def fit_of(plan: Plan, kind: str = "localizer_fit") -> Stage:
-    (fit,) = [stage for stage in plan.graph.values() if stage.kind == kind and stage.label.startswith("cam")]
+    (fit,) = [stage for stage in plan.graph.values() if stage.kind.name == kind and stage.label.startswith("cam")]
     return fit
 
 
@@ -220,7 +220,7 @@ def test_who_began_a_failure_is_who_is_told_of() -> None:
 
 
 def test_one_process_goes_without_saying_in_keys() -> None:
-    numerics = fit_of(plan_of()).identity["numerics"]
+    numerics = fit_of(plan_of()).identity.numerics
     assert set(numerics) <= {"device", "precision", "memory_format", "cpu", "threads"}
     assert list(plan_of().graph) == list(plan_of("compute.sync_batch_norm=false").graph)
 
