@@ -16,9 +16,9 @@ from harness.suites.data import dataset_of, offer_of
 from harness.suites.recipes import identity_of
 from harness.suites.suite import Suite
 from methods.base import NAMED_WEIGHTS, BackboneOptions, Classifier, FeatureRequest
-from settings.components import ComponentSpec, built
+from settings.components import ComponentSpec, build_component, normalised
 from settings.dataset import Dataset
-from settings.discovery import CLASSIFIERS, FILTERS
+from settings.discovery import DATASETS, SETTINGS
 from settings.errors import UserError, counted
 from settings.filter import Filter
 from settings.hashing import shared_cache
@@ -69,9 +69,11 @@ class Blueprint:
 
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
-        self.dataset = dataset_of(suite.dataset)
+        # As it was meant here: a stage may run where relative paths and `~` lead elsewhere.
+        dataset = normalised(DATASETS, suite.dataset, "dataset")
+        self.dataset = dataset_of(dataset)
         self.graph: dict[Ref, Stage] = {}
-        self.runtime = {"dataset": suite.dataset.model_dump(), "backbone": suite.backbone.model_dump()}
+        self.runtime = {"dataset": dataset.model_dump(), "backbone": suite.backbone.model_dump()}
         self.reported = REPORTED[suite.report]
         for split in ("train", self.reported.maps, self.reported.segmentation):
             if not self.dataset.splits[split]:
@@ -86,9 +88,10 @@ class Blueprint:
     def source(self, label: str, setting: ComponentSpec) -> Source:
         """The photos of a setting; its `weak_set` stage writes down what methods see."""
         if label not in self._sources:
-            offer = offer_of(self.suite.dataset, setting)
+            meant = normalised(SETTINGS, setting, f"settings.{setting.name}")
+            offer = offer_of(self.runtime["dataset"], meant)
             check_every_class_is_taught(offer.weak, f"{self.dataset.name}, setting {label}")
-            runtime = {**self.runtime, "setting": setting.model_dump(mode="json"), "setting_label": label}
+            runtime = {**self.runtime, "setting": meant.model_dump(mode="json"), "setting_label": label}
             self._sources[label] = Source(label, offer.weak.photos, runtime, offer)
         return self._sources[label]
 
@@ -132,12 +135,12 @@ class Blueprint:
         if source.offer.filtering is None:
             return None
         part = source.offer.filtering.filter
-        built_: Filter = built(FILTERS, part, f"settings.{source.name}.filter")
+        built: Filter = build_component("filter", part, f"settings.{source.name}.filter")
         labels = fingerprint([(photo.id, photo.labels) for photo in source.offer.extra])
         return self.add(
             "filter",
-            {"component": identity_of("filter", part.name, built_), "labels": labels},
-            inputs={"probabilities": (self._classify(source),)} if built_.needs_probabilities else {},
+            {"component": identity_of("filter", part.name, built), "labels": labels},
+            inputs={"probabilities": (self._classify(source),)} if built.needs_probabilities else {},
             runtime=source.runtime,
             label=f"{source.name} · filter",
             group="web filters",
@@ -150,7 +153,7 @@ class Blueprint:
         assert source.offer is not None
         assert source.offer.filtering is not None
         part = source.offer.filtering.classifier
-        classifier: Classifier = built(CLASSIFIERS, part, f"settings.{source.name}.classifier")
+        classifier: Classifier = build_component("classifier", part, f"settings.{source.name}.classifier")
         labels = fingerprint([(photo.id, photo.labels) for photo in source.photos])
         every = range(len(source.shards))
         return self.add(

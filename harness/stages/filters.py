@@ -10,8 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from harness.stages.work import Work
 from harness.store.store import Artefact
-from settings.components import ComponentSpec, built
-from settings.discovery import FILTERS
+from settings.components import build_component
 from settings.filter import Filter
 from settings.records import Photo, WeakSet
 
@@ -30,8 +29,7 @@ def classify(work: Work) -> None:
 def filter_(work: Work) -> None:
     """Probabilities and query labels → the keep-list, and how many of each class it keeps and drops."""
     extra, space = work.offer.extra, work.offer.weak.label_space
-    content = work.identity["component"]
-    part: Filter = built(FILTERS, ComponentSpec(name=content["name"], options=content["options"]), "filter")
+    part: Filter = build_component("filter", work.identity["component"], "filter")
     found = [load_file(artefact.path(PROBABILITIES)) for artefact in work.inputs.get("probabilities", ())]
     keep_N = part.keep(found[0]["probabilities_NK"] if found else None, WeakSet(extra, space).labels_NK())
     kept = [photo.id for photo, keep in zip(extra, keep_N, strict=True) if keep]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from harness.stages.graph import Stage
 from harness.suites.suite import Suite
-from settings.discovery import REGISTRIES, Registry
+from settings.discovery import REGISTRIES, Registry, registry_of
 from settings.errors import UserError
 from settings.plugins import Plugin, plugged_in
 
@@ -74,11 +74,13 @@ def plugins_of(stages: Iterable[Stage]) -> tuple[Plugin, ...]:
 
 def named_components(stage: Stage) -> dict[str, tuple[Registry, str]]:
     """What a stage loads by name, of `component`, `setting` and `dataset`: the registry and the name."""
-    found = {role: (REGISTRIES[f"{role}s"], stage.runtime[role]["name"]) for role in DATA if role in stage.runtime}
-    if source := stage.runtime.get("setting", {}).get("options", {}).get("source"):
-        found["source"] = (REGISTRIES["sources"], source["name"])
+    found = {role: (registry_of(role), stage.runtime[role]["name"]) for role in DATA if role in stage.runtime}
+    source = stage.runtime.get("setting", {}).get("options", {}).get("source")
+    # Planning wrote components out; anything else is some plug-in's own option of that name.
+    if isinstance(source, Mapping) and "name" in source:
+        found["source"] = (registry_of("source"), source["name"])
     if component := stage.identity.get("component"):
-        found["component"] = (REGISTRIES[f"{component['role']}s"], component["name"])
+        found["component"] = (registry_of(component["role"]), component["name"])
     return found
 
 

@@ -74,7 +74,7 @@ class Scored:
             "purpose": purpose,
             **what,
         }
-        runtime = {"dataset": self.line.blueprint.suite.dataset.model_dump(), "split": split, "ids": list(ids)}
+        runtime = {"dataset": self.line.blueprint.runtime["dataset"], "split": split, "ids": list(ids)}
         return self.line.blueprint.add(
             kind,
             identity,

@@ -12,9 +12,9 @@ from harness.stages.held_out import held_out_ids, without
 from harness.stages.weak_set import kept_of
 from harness.store.store import Artefact, Attempt, Store
 from harness.suites.data import dataset_of, offer_of
-from harness.suites.recipes import build_component
 from methods.base import BackboneOptions
 from methods.sharing import ALONE, Share
+from settings.components import build_component
 from settings.dataset import Dataset
 from settings.records import Photo, WeakSet
 from settings.setting import Offer

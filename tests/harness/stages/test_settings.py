@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.commands import main as cli
 from harness.inspection.auditing import Audited, audit_suite
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.stages import weak_set as offered
@@ -63,6 +64,31 @@ def test_extra_photos_enter_stage_2_where_they_are_trusted(setting: str, enters:
     sources = {photo_id.partition(".")[0] for photo_id in labelled if "." in photo_id}
     assert bool(sources) == enters
     assert len(labelled) == 32 + 140 * enters
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "{name: web, source: scenes}",
+        "{source: scenes}",
+        "{source: {name: scenes}, filter: none}",
+        "{name: web, options: {source: {name: scenes, options: {}}, filter: {name: none}}}",
+    ],
+)
+def test_keys_do_not_depend_on_how_a_component_among_options_was_written(setting: str) -> None:
+    plan = make_plan(suite(f"{{clean: {{}}, web: {setting}}}"))
+    assert set(plan.graph) == set(make_plan(suite("{clean: {}, web: {name: web, source: {name: scenes}}}")).graph)
+    carried = {json.dumps(stage.runtime["setting"]["options"]["source"]) for stage in stages(plan, "weak_set", "web")}
+    assert carried == {'{"name": "scenes", "options": {}}'}
+
+
+def test_a_bare_name_among_options_at_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    given = ["--set", "settings={clean: {}, web: {name: web, source: scenes}}"]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr("sys.argv", ["seedbed", "plan", "smoke", "--store", str(tmp_path / "store"), *given])
+        cli.main()
+    assert ended.value.code == 0
+    assert "setting web: 100 extra photos; not in stage 2" in capsys.readouterr().out
 
 
 def test_controls_and_ceilings_stand_once_whatever_the_settings() -> None:
