@@ -91,11 +91,16 @@ class MappedLine:
             threads=compute.training_threads,
             processes=compute.train_processes,
             inputs=inputs,
-            runtime={**self.source.runtime, "recipe": self.recipe, **told},
+            runtime={**self.source.runtime, "recipe": self.recipe, **self._places(component["role"]), **told},
             label=self.label_of(group.rsplit(" · ", 1)[-1]),
             group=group,
             photos=photos,
         )
+
+    def _places(self, role: str) -> dict[str, Any]:
+        """Where the files lie that a component's training begins with."""
+        places = self.components.places(role) if role != "refiner" else {}
+        return {"places": places} if places else {}
 
     def _weight_files(self, role: str) -> dict[str, list[str]]:
         """What a component's training begins with, by content."""

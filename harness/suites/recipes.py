@@ -70,7 +70,7 @@ class RecipeComponents:
     def places(self, role: str) -> dict[str, Any]:
         """The options that say where a component's files lie, as a stage needs them and its key does not."""
         part: Component = getattr(self, role)
-        return part.options.model_dump(mode="json", include=set(part.place_options))
+        return part.places()
 
 
 def left_out_of(part: Component, fit: bool) -> frozenset[str]:

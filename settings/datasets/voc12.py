@@ -21,7 +21,7 @@ from settings.hashing import content_of
 from settings.images import photo_size, read_photo
 from settings.lists import read_ids
 from settings.masks import read_mask
-from settings.options import Options
+from settings.options import AbsolutePath, Options
 from settings.records import UNKNOWN, LabelSpace, Mask, Photo
 
 CLASSES = (
@@ -36,7 +36,9 @@ COUNTS = {"train": 1464, "val": 1449, "trainaug": 10582}
 class Voc12Options(Options):
     """Where the data lie and which part of them is used."""
 
-    root: Path | None = Field(None, description="the folder that holds VOCdevkit/; else the user's configuration")
+    root: AbsolutePath | None = Field(
+        None, description="the folder that holds VOCdevkit/; else the user's configuration"
+    )
     subset: str = Field("", max_length=64, pattern=r"^[\w.-]*$", description="what rows call a subset of VOC 2012")
     classes: tuple[str, ...] = Field((), description="only these; other classes' pixels become 255")
 
