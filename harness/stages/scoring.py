@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from typing import Any
 
 from harness.stages import weak_set as offered
 from harness.stages.lineage import Lineage
 from harness.stages.work import Work
+from results.evaluation import evaluation_fingerprint, mask_digest
 from results.metrics.counts import Counts, Coverage, count, coverage, fill_void
 from results.metrics.miou import mean_iou, nullable, precision_recall
 from results.metrics.sweep import Sweep, threshold_sweep
@@ -28,7 +28,7 @@ from results.protocols import protocol
 from results.rows import Row, write_rows
 from results.selection import policy
 from settings.masks import read_mask
-from settings.records import Mask, fingerprint
+from settings.records import Mask
 from settings.supervision import LedgerEntry
 
 
@@ -113,7 +113,7 @@ def _over_truth(work: Work, measure: Callable[[str, Mask], Any]) -> Iterator[tup
     split = work.stage.runtime["split"]
     for done, photo_id in enumerate(work.stage.runtime["ids"], 1):
         truth_HW = gate.mask(split, photo_id)
-        digests[photo_id] = sha256(repr(truth_HW.shape).encode() + truth_HW.tobytes()).hexdigest()
+        digests[photo_id] = mask_digest(truth_HW)
         yield photo_id, measure(photo_id, truth_HW)
         work.progress(done)
     work.attempt.path("truth.json").write_text(json.dumps(digests), encoding="utf-8")
@@ -156,8 +156,8 @@ def _coverage(work: Work) -> Coverage:
 
 
 def _evaluation_fingerprint(work: Work) -> str:
-    """sha256 of the scored ids, their masks and the class list."""
+    """What the row was scored on, from the digests that lie beside the counts of each shard."""
     digests: dict[str, str] = {}
     for artefact in work.inputs["counts"]:
         digests |= json.loads(artefact.path("truth.json").read_text(encoding="utf-8"))
-    return fingerprint([work.identity["row"]["classes"], sorted(digests.items())])
+    return evaluation_fingerprint(work.identity["row"]["classes"], digests)
