@@ -51,10 +51,7 @@ class FolderOptions(Options):
 
 
 class Folder(Dataset):
-    """A folder of photos; those of train may lack masks.
-
-    `left_out` holds, by split, the listed photos that no label makes useful for training.
-    """
+    """A folder of photos; those of train may lack masks. Photos of train and dev without a label are left out."""
 
     options_model = FolderOptions
 

@@ -47,6 +47,7 @@ class Voc12(Dataset):
     """VOC 2012; photos whose labels are all outside `classes` are left out."""
 
     options_model = Voc12Options
+    download = "voc12"
 
     def __init__(self, options: Voc12Options) -> None:
         self._folder = _voc_folder(options.root or data_root("voc12"))
@@ -57,8 +58,10 @@ class Voc12(Dataset):
         _check_counts(self._folder, lists, options.subset)
         _check_disjoint(self._folder, lists)
         dev = sorted(set(lists.pop("trainaug")) - set(lists["train"]))
-        found = {name: self._labelled(ids) for name, ids in {**lists, "dev": dev}.items()}
+        listed = {**lists, "dev": dev}
+        found = {name: self._labelled(ids) for name, ids in listed.items()}
         self.splits = {name: tuple(labels_of) for name, labels_of in found.items()}
+        self.left_out = {name: tuple(sorted(set(ids) - set(found[name]))) for name, ids in listed.items()}
         self._labels = {photo_id: labels for labels_of in found.values() for photo_id, labels in labels_of.items()}
 
     def photo(self, photo_id: str) -> Photo:
