@@ -26,7 +26,7 @@ from results.per_image import (
 )
 from results.protocols import protocol
 from results.rows import Row, write_rows
-from results.selection import policy
+from results.selection import chooser
 from settings.masks import read_mask
 from settings.records import Mask
 from settings.supervision import LedgerEntry
@@ -70,7 +70,7 @@ def select(work: Work) -> None:
     table = joined([read_table(artefact.path("counts.parquet")) for artefact in work.inputs["sweeps"]])
     total = total_sweep(table, work.identity["classes"], work.identity["steps"])
     declared = work.identity["declared"]
-    chosen = policy(work.identity["policy"]).threshold(total, 0.0 if declared is None else declared)
+    chosen = chooser(work.identity["policy"]).threshold(total, 0.0 if declared is None else declared)
     entry = LedgerEntry("mask", work.stage.runtime["split"], "choose", work.stage.kind, image_ids(table))
     work.write_ledger((entry,))
     content = {"threshold": chosen, "policy": work.identity["policy"], "curve": total.curve().tolist()}
