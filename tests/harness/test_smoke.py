@@ -18,7 +18,9 @@ from harness.store.store import Store
 from harness.suites.data import dataset_of
 from harness.suites.suite import load_suite
 from results.rows import IDENTITY, Row
+from results.scoring import score_folder
 from settings.errors import UserError
+from settings.masks import write_mask
 from settings.records import UNKNOWN
 from tests.harness.conftest import ONLY_CAM, results_of
 
@@ -94,6 +96,25 @@ def test_rows_equal_naive_scoring_of_the_pngs(smoke: Finished, recipe: str, stag
     pairs = masks_behind(smoke, stage, recipe)
     assert len(pairs) == photos
     assert row_of(smoke, recipe, stage).miou == pytest.approx(naive_miou(pairs, 3), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "split"), [("cam", "segmentation", "val"), ("cam+saliency", "pseudo_labels", "train")]
+)
+def test_a_folder_of_the_same_masks_has_the_score_and_the_fingerprint_of_the_row(
+    smoke: Finished, tmp_path: Path, recipe: str, stage: str, split: str
+) -> None:
+    dataset = dataset_of(smoke.run.plan.suite.dataset)
+    pairs = masks_behind(smoke, stage, recipe)
+    for name in ("predictions", "truth"):
+        (tmp_path / name).mkdir()
+    for photo_id, (mask, truth) in zip(dataset.splits[split], pairs, strict=True):
+        write_mask(tmp_path / "predictions" / f"{photo_id}.png", mask)
+        write_mask(tmp_path / "truth" / f"{photo_id}.png", truth)
+    (tmp_path / "classes.txt").write_text("\n".join(dataset.label_space.names))
+    score = score_folder(tmp_path / "predictions", tmp_path / "truth", names=tmp_path / "classes.txt")
+    row = row_of(smoke, recipe, stage)
+    assert (score.fingerprint, score.miou) == (row.evaluation_fingerprint, row.miou)
 
 
 def test_the_floor_is_the_share_of_background(smoke: Finished) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.commands import main as cli
 from harness.inspection.auditing import Audited, audit_suite
 from harness.reports.leaderboard import Finished, run_and_gather
-from harness.stages import weak_set as offered
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan
+from harness.store.layout import WeakSetFiles
 from harness.store.store import Store
 from harness.suites.suite import Suite, load_suite
 from settings.aliases import Aliases
@@ -65,6 +66,31 @@ def test_extra_photos_enter_stage_2_where_they_are_trusted(setting: str, enters:
     assert len(labelled) == 32 + 140 * enters
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "{name: web, source: scenes}",
+        "{source: scenes}",
+        "{source: {name: scenes}, filter: none}",
+        "{name: web, options: {source: {name: scenes, options: {}}, filter: {name: none}}}",
+    ],
+)
+def test_keys_do_not_depend_on_how_a_component_among_options_was_written(setting: str) -> None:
+    plan = make_plan(suite(f"{{clean: {{}}, web: {setting}}}"))
+    assert set(plan.graph) == set(make_plan(suite("{clean: {}, web: {name: web, source: {name: scenes}}}")).graph)
+    carried = {json.dumps(stage.runtime["setting"]["options"]["source"]) for stage in stages(plan, "weak_set", "web")}
+    assert carried == {'{"name": "scenes", "options": {}}'}
+
+
+def test_a_bare_name_among_options_at_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    given = ["--set", "settings={clean: {}, web: {name: web, source: scenes}}"]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr("sys.argv", ["seedbed", "plan", "smoke", "--store", str(tmp_path / "store"), *given])
+        cli.main()
+    assert ended.value.code == 0
+    assert "setting web: 100 extra photos; not in stage 2" in capsys.readouterr().out
+
+
 def test_controls_and_ceilings_stand_once_whatever_the_settings() -> None:
     plan = make_plan(suite(f"{{clean: {{}}, web: {WEB}}}", "references=[all-background, full-supervision]"))
     rows = [stage.identity.row for stage in stages(plan, "row")]
@@ -85,7 +111,7 @@ def test_a_recipe_has_rng_seeds_of_its_own() -> None:
         suite("{clean: {}}", "rng_seeds=[0, 1]", "rng_seeds_of={clean: [2]}", "recipes.cam.rng_seeds=[4, 3]")
     )
     rows = [stage.identity.row for stage in stages(plan, "row")]
-    assert {(r["recipe"], r["rng_seed"]) for r in rows} == {("cam", 4), ("cam", 3), ("all-background", 2)}
+    assert {(r.recipe, r.rng_seed) for r in rows} == {("cam", 4), ("cam", 3), ("all-background", 2)}
     with pytest.raises(UserError, match="distinct rng seeds"):
         suite("{clean: {}}", "recipes.cam.rng_seeds=[1, 1]")
 
@@ -129,7 +155,10 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def weak_sets(finished: Finished) -> dict[str, dict]:
     store = Store(finished.run.store_folder)
     found = stages(finished.run.plan, "weak_set")
-    return {stage.label: dict(offered.read(store.open(*stage.ref))) for stage in found}
+    return {
+        stage.label: json.loads(WeakSetFiles(store.open(*stage.ref).folder).photos.read_text(encoding="utf-8"))
+        for stage in found
+    }
 
 
 def test_what_the_filter_drops_is_trained_on_by_nobody(filtered: Finished) -> None:
