@@ -7,9 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CODE = ("harness", "methods", "results", "settings", "benchmarks", "tests")
-PAGES = [
-    str(page.relative_to(ROOT)) for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"))
-]
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/*.md"))]
 CITATION = re.compile(r"docs/methods\.md\s+§(\d+)")
 HEADING = re.compile(r"^## (\d+)\. ", re.MULTILINE)
 FOLDERS = "harness|methods|results|settings|benchmarks|tests|docs|deploy"
