@@ -13,8 +13,9 @@ from harness.stages.weak_set import kept_of
 from harness.store.store import Artefact, Attempt, Store
 from harness.suites.data import dataset_of, offer_of
 from harness.suites.recipes import build_component
-from methods.base import BackboneOptions, Report, Surroundings
+from methods.base import BackboneOptions, Surroundings
 from methods.sharing import ALONE, Share
+from methods.surroundings import Report
 from settings.dataset import Dataset
 from settings.records import Photo, WeakSet
 from settings.setting import Offer
