@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import Field
 
-from methods.base import Cue, Saliency, Surroundings
+from methods.base import Cue, Photos, Saliency, Surroundings
 from methods.outside import SUPERVISION, OutsideOptions, place_of
 from settings.errors import UserError
 from settings.options import AbsolutePath
@@ -40,7 +40,7 @@ class Folder(Cue):
         """The map's file."""
         return (place_of(self.options.sources.get(photo.source, self.options.root), photo, ".png"),)
 
-    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[Saliency]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Saliency]:
         """The maps as they are."""
         for photo in photos:
             (path,) = self.files(photo)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +13,7 @@ from methods.base import (
     NAMED_WEIGHTS,
     BackboneOptions,
     Fit,
+    Photos,
     PseudoLabelled,
     Segmenter,
     Surroundings,
@@ -22,7 +23,7 @@ from methods.segmenting import Pass, SegmenterOptions, mask_of
 from settings.errors import UserError
 from settings.images import resize
 from settings.options import Options, absolute
-from settings.records import UNKNOWN, Image, Mask, Photo
+from settings.records import UNKNOWN, Image, Mask
 
 if TYPE_CHECKING:
     import torch
@@ -126,7 +127,7 @@ class DeepLabLargeFov(Segmenter):
         log = train(modules, groups, len(data.photos), step, training, surroundings)
         return Fit(named_tensors(head=head, backbone=network.body), log)
 
-    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[Mask]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Mask]:
         """Scores of the photo at its own size, or of several copies: averaged as probabilities; argmax."""
         from methods.networks.backbones import build
         from methods.networks.largefov import LargeFovHead

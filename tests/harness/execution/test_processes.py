@@ -49,16 +49,16 @@ class TroubleOptions(CamOptions):
 class Trouble(Cam):
     options_model = TroubleOptions
 
-    def fit(self, weak, bank, backbone, context):
-        Path(self.options.notes, f"pid-{context.share.rank}").write_text(str(os.getpid()))
+    def fit(self, weak, surroundings):
+        Path(self.options.notes, f"pid-{surroundings.share.rank}").write_text(str(os.getpid()))
         if self.options.happens == "sleep":
             time.sleep(120)
-        if context.share.rank == 1:
+        if surroundings.share.rank == 1:
             if self.options.happens == "mistake":
                 raise UserError("photo 7", "nothing", "something", "look there")
             if self.options.happens == "kill":
                 os.kill(os.getpid(), 9)
-        return super().fit(weak, bank, backbone, context)
+        return super().fit(weak, surroundings)
 '''
 CAM = "recipes={{cam: {{localizer: {{name: cam, hidden: 0, training: {{epochs: 3, batch: {}}}}}, labeler: threshold}}}}"
 
