@@ -13,6 +13,8 @@ from harness.store.layout import Ref
 from harness.store.store import Store, write_json
 from methods.segmenting import Inference
 
+__all__ = ["Costs"]
+
 SECONDS_A_PHOTO: Mapping[str, float] = {
     "features": 0.05,
     "localizer_fit": 0.06,
@@ -34,9 +36,11 @@ SECONDS_A_PHOTO: Mapping[str, float] = {
 }
 """On one core of a laptop; what is not named here costs next to nothing."""
 CRF_SECONDS_A_PHOTO = 1.0
-"""Of a segmentation that ends in a CRF; measured on one core: 1.3 s at 500 × 375 with 21 classes, 0.6 s with 7."""
+"""What a CRF adds to a segmentation; measured on one core: 1.3 s at 500 × 375 with 21 classes, 0.6 s with 7."""
+OVERHEAD_S = 0.02
+"""What a stage takes that has no photos: to be leased, opened, hashed and published."""
 CHANNELS_OF_LEVEL = (16, 24, 40, 112, 320)
-"""Those of the default backbone; other networks are wider, and their first run measures them."""
+"""Channels of the default backbone; other networks are wider, and their first run measures them."""
 OTHER_BYTES_A_PHOTO = 20_000
 
 
@@ -45,19 +49,21 @@ class Costs:
 
     def __init__(self, store: Store) -> None:
         self._path = store.root / "costs.json"
-        with suppress(OSError):  # guesses are there too
+        with suppress(OSError):  # a guess is better than no run
             store.pull(self._path.name)
         self._measured = _read(self._path)
 
     def seconds(self, stage: Stage) -> float:
         """Estimated seconds of a stage."""
         a_photo = self._measured.get(stage.group, _guess(stage))
-        return a_photo * stage.photos + 0.02
+        return a_photo * stage.photos + OVERHEAD_S
 
     def bytes(self, stage: Stage) -> int:
         """Estimated bytes of a stage's artefact."""
+        if stage.kind in ("localizer_apply", "label", "segment"):
+            return OTHER_BYTES_A_PHOTO * stage.photos
         if stage.kind != "features":
-            return OTHER_BYTES_A_PHOTO * stage.photos if stage.kind in ("localizer_apply", "label", "segment") else 0
+            return 0
         level, scale = stage.identity["level"], stage.identity["scale"]
         backbone = stage.identity["backbone"]
         side: int = round(backbone["size"] * scale) // min(2 ** (level + 1), backbone["output_stride"])
@@ -79,13 +85,17 @@ class Costs:
 def _guess(stage: Stage) -> float:
     """Seconds a photo where nothing is measured yet; a segmentation's by its passes and CRF."""
     a_photo = SECONDS_A_PHOTO.get(stage.kind, 0.0)
-    if stage.kind != "segment" or "inference" not in (options := stage.identity["component"]["options"]):
+    if stage.kind != "segment":
+        return a_photo
+    options = stage.identity["component"]["options"]
+    if "inference" not in options:
         return a_photo
     inference = Inference.model_validate(options["inference"])
     return a_photo * len(inference.passes) + CRF_SECONDS_A_PHOTO * inference.crf
 
 
 def _read(path: Path) -> dict[str, float]:
+    """Seconds a photo by group; empty where nothing was measured, or the file is damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {str(group): float(seconds) for group, seconds in content.items()}

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from harness.commands import main as cli
-from harness.execution.running import read_stages
-from harness.execution.worker import Job, run_job
+from harness.execution.descriptions import Descriptions
+from harness.execution.job import Job
+from harness.execution.worker import run_job
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan
@@ -179,7 +180,7 @@ def test_one_stage_runs_alone_in_a_fresh_process_without_the_file(write: Callabl
 
 def test_another_text_than_the_one_in_the_key_does_not_run(write: Callable[..., Path], tmp_path: Path) -> None:
     run = finished(write())
-    (label,) = read_stages(Store(run.run.store_folder), stages(run.run.plan, "label")[0].key)
+    (label,) = Descriptions(Store(run.run.store_folder)).find(stages(run.run.plan, "label")[0].key)
     (carried,) = label.runtime["plugins"]
     forged = replace(label, runtime={**label.runtime, "plugins": [{**carried, "text": PAINTED + "import os\n"}]})
     assert forged.key == label.key
