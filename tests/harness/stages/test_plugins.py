@@ -19,6 +19,7 @@ from harness.reports.leaderboard import Finished, run_and_gather
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan
 from harness.stages.plugins import plugins_of, read_plugins
+from harness.store.events import Ending
 from harness.store.store import Store
 from harness.suites.data import dataset_of
 from harness.suites.suite import load_suite
@@ -154,7 +155,7 @@ def test_what_was_planned_is_what_runs_whatever_became_of_the_file(
     (label,) = stages(plan, "label")
     store = Store(tmp_path / "store").create()
     job = pickle.loads(pickle.dumps(Job((label,), store.root, tmp_path / "log.jsonl")))
-    assert [outcome.status for outcome in run_job(job)] == ["done"]
+    assert [outcome.status for outcome in run_job(job)] == [Ending.DONE]
     record = store.record(*label.ref)
     assert record["identity"]["plugins"] == label.identity["plugins"]
     assert list(record["sources"]) == ["methods.labelers.all_background"]
