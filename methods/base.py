@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
@@ -16,16 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, model_validator
 
-from methods.sharing import Share
+from methods.sharing import ALONE, Share
 from settings.options import Options
 from settings.records import LabelSpace, Mask, Photo, WeakSet
 
 if TYPE_CHECKING:
     import torch
 
-    Weights = dict[str, torch.Tensor]
-    """Named tensors, as they are stored in safetensors; a fine-tuned backbone's names begin with `backbone.`."""
-
+Weights: TypeAlias = "dict[str, torch.Tensor]"
+"""Named tensors, as they are stored in safetensors; a fine-tuned backbone's names begin with `backbone.`."""
 Saliency: TypeAlias = NDArray[np.uint8]
 """How likely each pixel belongs to any object, 0–255, (H, W); from 128 on it rather does."""
 TrainingMode = Literal["frozen", "fine_tuned"]
@@ -76,6 +75,10 @@ class FeatureRequest:
     level: int = 4
 
 
+PLAIN = FeatureRequest()
+"""The features of a photo as it is, at the backbone's size, from its last level."""
+
+
 class FeatureBank(Protocol):
     """Reads the stored features of any photo of the setting."""
 
@@ -88,31 +91,96 @@ class FeatureBank(Protocol):
         ...
 
 
+POOLED_AT_ONCE = 64
+
+
 class Stopped(Exception):
     """A stage that was asked to stop has kept what it needs to go on."""
 
 
-class StageContext(Protocol):
-    """What a running stage needs of its surroundings."""
+Report: TypeAlias = Callable[[int, int, str, Mapping[str, float]], None]
+"""Takes (done, total, unit, values): how far a stage is, and what is worth showing beside."""
 
-    device: str
-    precision: Literal["float32", "bfloat16"]
-    rng_seed: int
-    checkpoint_folder: Path
-    share: Share
+
+def _heard_by_nobody(done: int, total: int, unit: str, values: Mapping[str, float]) -> None:
+    """A report that nobody reads."""
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """All that a component is handed beside the photos and labels it works on.
+
+    The harness fills in what the component's kind reads. What is left out stands for a quiet CPU: one process, float32,
+    nothing trained or stored before, nobody who listens or asks to stop.
+    """
+
+    label_space: LabelSpace
+    backbone: BackboneOptions = field(default_factory=BackboneOptions)
+    """The suite's backbone, for a component that builds one: frozen features come from `bank`."""
+    weights: Weights = field(default_factory=dict, repr=False)
+    """What `fit` returned, on the CPU; empty before training and for what trains nothing."""
+    bank: FeatureBank | None = field(default=None, repr=False)
+    """The stored features that the component asks for; None in a `fit` that trains the backbone along."""
+    weak: WeakSet | None = field(default=None, repr=False)
+    """The photos and labels that a localizer was trained on; None for every other kind of component."""
+    device: str = "cpu"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    rng_seed: int = 0
+    """Where all randomness comes from."""
+    checkpoint_folder: Path | None = None
+    """Where training keeps what it needs to go on after a kill; with None it keeps nothing."""
+    share: Share = ALONE
     """Which of the processes that train together this is; usually the only one."""
+    report: Report = field(default=_heard_by_nobody, repr=False)
+    stop_asked: Callable[[], bool] = field(default=_never, repr=False)
+    halvings: int = 0
+    """How often batches were halved, because a GPU had too little memory for them."""
 
     def progress(self, done: int, total: int, unit: str, **values: float) -> None:
         """Report that `done` of `total` units are finished, with what is worth showing beside."""
-        ...
+        self.report(done, total, unit, values)
 
     def is_stopping(self) -> bool:
-        """Whether the run is asked to stop: who can be continued raises Stopped."""
-        ...
+        """Whether the run is asked to stop: a component that can be continued then raises Stopped."""
+        return self.stop_asked()
 
     def batch(self, photos: int) -> int:
-        """How many photos go through a network at once where each counts for itself; at most `photos`."""
-        ...
+        """How many photos go through a network at once where each counts for itself: from 1 to `photos`."""
+        return max(1, photos >> self.halvings)
+
+    @property
+    def stored(self) -> FeatureBank:
+        """The bank, for a component that cannot do without; raises ValueError where there is none."""
+        if self.bank is None:
+            raise ValueError("no stored features: they are of a frozen backbone, and this one is fine-tuned")
+        return self.bank
+
+    def features_CHW(self, photo: Photo, request: FeatureRequest = PLAIN) -> torch.Tensor:
+        """Stored features of one photo, float32 (C, h, w) on the CPU; raises ValueError without a bank."""
+        return self.stored.features_BCHW([photo.id], [request])[0]
+
+    def pooled_NC(self, photos: Sequence[Photo], request: FeatureRequest = PLAIN) -> torch.Tensor:
+        """Stored features averaged over positions, float32 (photos, C) on the CPU; ValueError without a bank or photo.
+
+        Not more than POOLED_AT_ONCE photos' unpooled features are in memory at a time.
+        """
+        import torch
+
+        pooled = []
+        for start in range(0, len(photos), POOLED_AT_ONCE):
+            ids = [photo.id for photo in photos[start : start + POOLED_AT_ONCE]]
+            pooled.append(self.stored.features_BCHW(ids, [request] * len(ids)).mean((2, 3)))
+        if not pooled:
+            raise ValueError("no photos to pool features of")
+        return torch.cat(pooled)
+
+    def image_size(self, photo: Photo) -> tuple[int, int]:
+        """(height, width) of a photo in pixels, as the bank knows it; raises ValueError without a bank."""
+        return self.stored.image_size(photo.id)
 
 
 @dataclass(frozen=True)
@@ -167,8 +235,6 @@ class Localizer(Component):
     """Photos with image-level labels → localization maps (the field's "seeds")."""
 
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
-    trained: ClassVar[bool] = True
-    """False for maps that nothing was trained for here: `fit` is then never called and its weights are empty."""
     gives_background: ClassVar[bool] = False
     """True for maps with a background map beside them, where the photo has labels."""
 
@@ -189,32 +255,42 @@ class Localizer(Component):
         """The features that `apply` reads of any photo of the setting."""
         return ()
 
-    @abstractmethod
-    def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
-        """Train; `bank` holds frozen features, or is None where the backbone is fine-tuned."""
+    @property
+    def trained(self) -> bool:
+        """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
+        return type(self).fit is not Localizer.fit
+
+    def fit(self, weak: WeakSet, surroundings: Surroundings) -> Fit:
+        """Train on photos with image-level labels; a localizer that trains nothing leaves this out.
+
+        `surroundings.bank` holds the frozen features of `fit_features`, or is None where the backbone is fine-tuned.
+        """
+        return Fit({})
 
     @abstractmethod
-    def apply(
-        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[LocalizationMaps]:
-        """One record a photo, with maps of the photo's own labels only; `weak` is what was trained on."""
+    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[LocalizationMaps]:
+        """One record a photo, in the order of `photos`, with maps of the photo's own labels only.
 
-    def views(
-        self, photo: Photo, weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Mapping[str, LocalizationMaps]:
-        """The maps that are fused into those of `apply`, or stand beside them, by name, to be looked at."""
+        `surroundings` holds the weights, the features of `apply_features` and `reference_features`, and in `weak` what
+        was trained on.
+        """
+
+    def views(self, photo: Photo, surroundings: Surroundings) -> Mapping[str, LocalizationMaps]:
+        """The maps that are fused into those of `apply`, or stand beside them, by name, to be looked at.
+
+        `surroundings` are those of `apply`.
+        """
         return {}
 
-    def scores_NK(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> NDArray[np.float32] | None:
-        """The classifier's logits, (photos, K), from `fit_features`; None where there is no classifier."""
+    def scores_NK(self, photos: Sequence[Photo], surroundings: Surroundings) -> NDArray[np.float32] | None:
+        """The classifier's logits, (photos, K), from the features of `fit_features`; None where there is none."""
         return None
 
-    def measures(
-        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Mapping[str, float]:
-        """What is worth watching of a trained localizer on some photos, by name."""
+    def measures(self, photos: Sequence[Photo], surroundings: Surroundings) -> Mapping[str, float]:
+        """What is worth watching of a trained localizer on some photos, by name.
+
+        `surroundings.weak` is these photos, so that references are found among them.
+        """
         return {}
 
 
@@ -223,7 +299,7 @@ class Fit:
     """What training gave: the weights, and one row of losses (and learning rates, scores …) an epoch."""
 
     weights: Weights
-    log: tuple[Mapping[str, float], ...]
+    log: tuple[Mapping[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -237,8 +313,6 @@ class Localized:
 class Refiner(Component):
     """Localization maps → localization maps that follow the photo better. Features are those of the frozen backbone."""
 
-    trained: ClassVar[bool] = False
-    """True for a refiner with a `fit`; else its weights are empty."""
     gives_background: ClassVar[bool | None] = None
     """Whether its maps have a background map beside them; None: where the maps that it gets have one."""
 
@@ -250,20 +324,20 @@ class Refiner(Component):
         """The features that `apply` reads."""
         return ()
 
-    def fit(self, data: Localized, bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
-        """Train; called only where `trained`."""
-        raise NotImplementedError
+    @property
+    def trained(self) -> bool:
+        """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
+        return type(self).fit is not Refiner.fit
+
+    def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
+        """Train on localization maps; a refiner that trains nothing leaves this out."""
+        return Fit({})
 
     @abstractmethod
     def apply(
-        self,
-        photos: Sequence[Photo],
-        maps: Callable[[str], LocalizationMaps],
-        weights: Weights,
-        bank: FeatureBank,
-        context: StageContext,
+        self, photos: Sequence[Photo], maps: Callable[[str], LocalizationMaps], surroundings: Surroundings
     ) -> Iterator[LocalizationMaps]:
-        """One record a photo, of the same classes, in the order of `photos`."""
+        """One record a photo, of the same classes, in the order of `photos`; `maps` gives those of a photo's id."""
 
 
 class Cue(Component):
@@ -271,8 +345,6 @@ class Cue(Component):
 
     reads_masks: ClassVar[bool] = False
     """True for a cue that is simulated from true masks, which the harness then hands to `simulate`."""
-    trained: ClassVar[bool] = False
-    """True for a cue with a `fit`; else its weights are empty."""
 
     @property
     def supervision(self) -> str:
@@ -287,14 +359,17 @@ class Cue(Component):
         """The features that `apply` reads."""
         return ()
 
-    def fit(self, photos: Sequence[Photo], bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
-        """Train on photos without labels; called only where `trained`."""
-        raise NotImplementedError
+    @property
+    def trained(self) -> bool:
+        """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
+        return type(self).fit is not Cue.fit
 
-    def apply(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[Saliency]:
-        """One saliency map a photo at photo size; not called where `reads_masks`."""
+    def fit(self, photos: Sequence[Photo], surroundings: Surroundings) -> Fit:
+        """Train on photos without labels; a cue that trains nothing leaves this out."""
+        return Fit({})
+
+    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[Saliency]:
+        """One saliency map a photo at photo size, in the order of `photos`; not called where `reads_masks`."""
         raise NotImplementedError
 
     def simulate(self, photo_id: str, truth_HW: Mask) -> Saliency:
@@ -348,16 +423,11 @@ class Classifier(Component):
 
     @abstractmethod
     def out_of_fold(
-        self,
-        target: Sequence[Photo],
-        extra: Sequence[Photo],
-        foreground: int,
-        bank: FeatureBank,
-        context: StageContext,
+        self, target: Sequence[Photo], extra: Sequence[Photo], surroundings: Surroundings
     ) -> NDArray[np.float32]:
         """probabilities_NK of the extra photos in [0, 1], each from a fit that did not train on that photo.
 
-        `foreground` is K; the photos' labels are class ids below it, and an extra photo's may be wrong.
+        K is the number of classes of `surroundings.label_space`; an extra photo's labels may be wrong.
         """
 
 
@@ -374,8 +444,6 @@ class Segmenter(Component):
     """Pseudo labels → a segmentation network, run on photos without labels (stage 2)."""
 
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
-    trained: ClassVar[bool] = True
-    """False for a segmenter that learns nothing: `fit` is then never called and its weights are empty."""
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """The features that `fit` reads when the backbone is frozen."""
@@ -385,20 +453,18 @@ class Segmenter(Component):
         """The features that `apply` reads."""
         return ()
 
-    @abstractmethod
-    def fit(
-        self, data: PseudoLabelled, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext
-    ) -> Fit:
-        """Train on pseudo labels; pixels of value 255 are ignored."""
+    @property
+    def trained(self) -> bool:
+        """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
+        return type(self).fit is not Segmenter.fit
+
+    def fit(self, data: PseudoLabelled, surroundings: Surroundings) -> Fit:
+        """Train on pseudo labels, ignoring pixels of value 255; a segmenter that learns nothing leaves this out.
+
+        `surroundings.bank` holds the frozen features of `fit_features`, or is None where the backbone is fine-tuned.
+        """
+        return Fit({})
 
     @abstractmethod
-    def apply(
-        self,
-        photos: Sequence[Photo],
-        label_space: LabelSpace,
-        weights: Weights,
-        bank: FeatureBank,
-        backbone: BackboneOptions,
-        context: StageContext,
-    ) -> Iterator[Mask]:
-        """One mask a photo at photo size, values 0..K, in the order of `photos`."""
+    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[Mask]:
+        """One mask a photo at photo size, uint8 values 0..K, in the order of `photos`, which have no labels."""

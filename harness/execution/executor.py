@@ -42,7 +42,7 @@ class Executor(ABC):
             for name, value in stage.wants().items():
                 room = capacity.get(name, self.unnamed)
                 if name != "threads" and value > room:
-                    place, found = f"resources.{stage.kind}", f"{told(name, value)} for {stage.label}"
+                    place, found = f"resources.{stage.kind.name}", f"{told(name, value)} for {stage.label}"
                     mend = "ask for less, or give the --address of a cluster that has more"
                     raise UserError(place, found, f"at most the {told(name, room)} that are there", mend)
 

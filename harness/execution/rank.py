@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 
 from harness.execution.team import Report, Team, reason_of
 from harness.execution.workplace import PeakMemory, at_work, opened
-from harness.stages.families import run_together
 from harness.store.store import Attempt, Lost, Store
 from methods.base import Stopped
 from methods.sharing import PeerLost, Share
@@ -31,15 +30,15 @@ def run_rank(team: Team, rank: int) -> Report:
     """
     stage = team.stage
     with TemporaryDirectory() as thrown_away, PeakMemory() as memory:
-        attempt = Attempt(stage.key, stage.kind, Path(thrown_away))
+        attempt = Attempt(stage.key, stage.kind.name, Path(thrown_away))
         try:
             store = Store.at(team.store)
             if rank == 0:
-                attempt = store.joined(stage.kind, stage.key, Path(team.attempt))
+                attempt = store.joined(*stage.ref, Path(team.attempt))
             share = Share(rank, team.size, team.sync_batch_norm)
             work = opened(stage, store, store.log(Path(team.log)), [stage.key], attempt, share)
             with at_work([work]):
-                run_together([work])
+                stage.kind.run_together([work])
             if rank == 0:
                 store.hand_over(attempt)
         except Exception as error:  # whatever a component does wrong, as in a stage of one process

@@ -21,8 +21,6 @@ MAX_HALVINGS = 1
 """How often a stage is begun again with half the batch after a whole GPU had too little memory."""
 MAX_REPAIRS = 10
 """How often artefacts that turn out damaged are made again within one run: more than stages lie behind each other."""
-HALVED = frozenset({"features", "segment"})
-"""Kinds that go through photos in batches, each photo for itself: half the batch cannot change what comes out."""
 
 
 class Retries:
@@ -46,7 +44,7 @@ class Retries:
             self._whole.add(stage.ref)
             return True
         self._halvings[stage.ref] += 1
-        return stage.kind in HALVED and self._halvings[stage.ref] <= MAX_HALVINGS
+        return stage.kind.halves_when_out_of_memory and self._halvings[stage.ref] <= MAX_HALVINGS
 
     def wants(self, stage: Stage) -> Wants:
         """What the stage asks for now: a whole GPU where a part of one was too little."""

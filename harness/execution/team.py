@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.stages.graph import Stage
-from harness.stages.work import Work
+from harness.stages.work import AnyWork
 from harness.store.backends.urls import absolute
 from harness.store.layout import Ref
 from harness.store.store import Lost
@@ -37,7 +37,7 @@ class Team:
     sync_batch_norm: bool
 
     @classmethod
-    def of(cls, work: Work, log: Path) -> Team:
+    def of(cls, work: AnyWork, log: Path) -> Team:
         """The team of a stage that is about to be run."""
         return cls(
             description=work.stage.to_json(),
@@ -45,7 +45,7 @@ class Team:
             log=str(log.resolve()),
             attempt=str(work.attempt.folder.resolve()),
             size=work.stage.processes,
-            sync_batch_norm=work.identity["numerics"]["sync_batch_norm"],
+            sync_batch_norm=bool(work.stage.numerics.sync_batch_norm),
         )
 
     @property
@@ -94,7 +94,7 @@ class RankDied(RuntimeError):
     """One of the processes ended without a word (it was killed): the stage is begun again, as after any such death."""
 
 
-def train_together(work: Work, log: Path, launch: Launch) -> int:
+def train_together(work: AnyWork, log: Path, launch: Launch) -> int:
     """Have a team run the stage into the attempt; returns the bytes of memory that its processes held together.
 
     Raises Lost, Stopped, RankFailed or RankDied.

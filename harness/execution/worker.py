@@ -15,13 +15,14 @@ from tempfile import TemporaryDirectory
 
 from harness.execution.job import Job, Outcome
 from harness.execution.processes import in_processes
-from harness.execution.record import failure_of, record_of
 from harness.execution.team import Launch, RankDied, RankFailed, reason_of, train_together
 from harness.execution.workplace import PeakMemory, at_work, opened
-from harness.stages.families import run_together
 from harness.stages.graph import Stage
+from harness.stages.kind import plain
 from harness.stages.numerics import cpu_class
-from harness.stages.work import Work
+from harness.stages.plugins import source_modules
+from harness.stages.provenance import sources_of
+from harness.stages.work import AnyWork
 from harness.store.events import Ending, Event, EventLog
 from harness.store.layout import Ref
 from harness.store.lease import Lease
@@ -54,10 +55,10 @@ def run_openly(stage: Stage, store: Store) -> None:
     work = opened(stage, store, log, [stage.key], store.attempt(*stage.ref))
     try:
         with TemporaryDirectory() as checkpoints:
-            context = replace(work.context, checkpoint_folder=Path(checkpoints))
-            work = replace(work, context=context)
+            process = replace(work.process, checkpoint_folder=Path(checkpoints))
+            work = replace(work, process=process)
             with at_work([work]):
-                run_together([work])
+                stage.kind.run_together([work])
     finally:
         store.discard(work.attempt)
 
@@ -71,6 +72,10 @@ class _Failure:
     trace: str = ""
     is_users: bool = False
     lost: Ref | None = None
+
+    def to_json(self, stage: Stage) -> dict[str, object]:
+        """What `seedbed logs` tells of the stage, with all that is needed to run it again."""
+        return {"label": stage.label, "reason": self.reason, "traceback": self.trace, "stage": stage.to_json()}
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class _Worker:
         start = time.perf_counter()
         self.log.write(Event.STARTED, stages=keys, pid=os.getpid())
         attempts: list[Attempt] = []
-        works: list[Work] = []
+        works: list[AnyWork] = []
         published: list[Outcome] = []
         failed: list[Outcome] = []
         try:
@@ -131,7 +136,7 @@ class _Worker:
             self._check_inputs(works)
             seconds = (time.perf_counter() - start) / len(works)
             for work in works:
-                work.attempt.record.update(record_of(work, seconds, peak_memory))
+                work.attempt.record.update(_record(work, seconds, peak_memory))
             for work in works:
                 published.append(_publish(work, mine[work.stage], self.store, seconds))
         except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
@@ -143,7 +148,7 @@ class _Worker:
             self.log.write(Ending.DONE, stages=[outcome.ref.key for outcome in done], seconds=round(spent, 3))
         return published + failed
 
-    def _compute(self, works: Sequence[Work]) -> int:
+    def _compute(self, works: Sequence[AnyWork]) -> int:
         """Fill the attempts; returns the most bytes of memory that it took, in all processes together."""
         first = works[0]
         _check_machine(first.stage)
@@ -152,10 +157,10 @@ class _Worker:
             if first.stage.processes > 1:
                 others = train_together(first, self.log.path, self.launch)
             else:
-                run_together(works)
+                first.stage.kind.run_together(works)
         return memory.bytes + others
 
-    def _check_inputs(self, works: Sequence[Work]) -> None:
+    def _check_inputs(self, works: Sequence[AnyWork]) -> None:
         """Raise Lost where an input changed while a stage read it; the hashes of what did not are remembered."""
         needs: dict[Ref, None] = {}
         for work in works:
@@ -163,7 +168,7 @@ class _Worker:
         for ref in needs:
             self.store.recheck(*ref)
 
-    def _reason(self, error: Exception, works: Sequence[Work], left: Sequence[Attempt]) -> _Failure:
+    def _reason(self, error: Exception, works: Sequence[AnyWork], left: Sequence[Attempt]) -> _Failure:
         """What an error means for the stages that ran, of which those with an attempt `left` are not published."""
         if isinstance(error, Lost):
             return _Failure(Ending.INPUT_LOST, str(error), lost=error.ref)
@@ -189,7 +194,7 @@ class _Worker:
         if failure.trace:
             for stage in stages:
                 with suppress(OSError):  # on a full disk the reason still reaches the table
-                    self.store.write_failure(stage.key, failure_of(stage, failure.reason, failure.trace))
+                    self.store.write_failure(stage.key, failure.to_json(stage))
         self.log.write(failure.status, stages=[stage.key for stage in stages], reason=failure.reason)
         return [
             Outcome(stage.ref, failure.status, reason=failure.reason, lost=failure.lost, is_users=failure.is_users)
@@ -199,14 +204,29 @@ class _Worker:
 
 def _check_machine(stage: Stage) -> None:
     """Raise UserError where this machine computes otherwise than the one that planned: the key would be wrong."""
-    here = cpu_class()
-    planned = stage.identity.get("numerics", {}).get("cpu", here)
-    if planned != here:
+    planned, here = stage.numerics.cpu, cpu_class()
+    if planned not in (None, here):
         place, mend = f"compute ({gethostname()})", "use nodes of one kind; see seedbed doctor --cluster"
         raise UserError(place, f"a CPU with {here}", f"one with {planned}, as where the run was planned", mend)
 
 
-def _publish(work: Work, lease: Lease, store: Store, seconds: float) -> Outcome:
+def _record(work: AnyWork, seconds: float, peak_memory_bytes: int) -> dict[str, object]:
+    """What the record of a published stage tells beside its files; `seconds` are this stage's share of its job."""
+    stage = work.stage
+    return {
+        "label": stage.label,
+        "group": stage.group,
+        "identity": plain(stage.identity),
+        "inputs": [list(ref) for ref in dict.fromkeys(stage.needs())],
+        "seconds": round(seconds, 4),
+        "photos": stage.photos,
+        "device": stage.device,
+        "peak_memory_bytes": peak_memory_bytes,
+        "sources": {name: sources_of(name) for name in source_modules(stage)},
+    }
+
+
+def _publish(work: AnyWork, lease: Lease, store: Store, seconds: float) -> Outcome:
     """Publish, unless this process was paused past its lease and somebody else has begun the stage anew."""
     if not lease.is_held():
         store.discard(work.attempt)

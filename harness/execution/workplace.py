@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.stages.graph import Stage
 from harness.stages.plugins import plugins_of
-from harness.stages.work import Context, Work
+from harness.stages.work import AnyWork, Process, Work
 from harness.store.events import EventLog
 from harness.store.store import Attempt, Store
 from methods.sharing import ALONE, Share
@@ -29,8 +29,8 @@ def opened(
     attempt: Attempt,
     share: Share = ALONE,
     halvings: int = 0,
-) -> Work:
-    """A stage with its inputs opened and the context that methods are given.
+) -> AnyWork:
+    """A stage with its inputs opened and what this process gives it.
 
     `keys` are those of all stages that run together: progress is told of them all. Raises Lost for an input that
     cannot be used.
@@ -41,31 +41,21 @@ def opened(
             log.progress(keys, done, total, unit, values)
 
     inputs = {role: tuple(store.open(*ref) for ref in refs) for role, refs in stage.inputs.items()}
-    numerics = stage.identity.get("numerics", {})
-    context = Context(
-        device=stage.device,
-        precision=numerics.get("precision", "float32"),
-        rng_seed=stage.identity.get("rng_seed", 0),
-        checkpoint_folder=store.checkpoint_folder(*stage.ref),
-        report=report,
-        share=share,
-        stop_asked=log.is_stopping,
-        halvings=halvings,
-    )
-    return Work(stage, inputs, attempt, context, store)
+    process = Process(store.checkpoint_folder(*stage.ref), report, log.is_stopping, halvings, share)
+    return Work(stage, inputs, attempt, process, store)
 
 
 @contextmanager
-def at_work(works: Sequence[Work], gpu: int | None = None) -> Iterator[None]:
+def at_work(works: Sequence[AnyWork], gpu: int | None = None) -> Iterator[None]:
     """Whatever runs stages, one or a bundle, runs them in this block.
 
     Their plug-ins are found, they have the threads and the kind of device that they were planned with, and a true mask
     that is opened past the gate raises UserError. The stages of a bundle differ in nothing of this.
     """
-    first = works[0]
+    first, kind = works[0], works[0].stage.kind
     plugins = plugins_of(work.stage for work in works)
     # In this order: where the masks of a data set lie, its plug-in may have to say.
-    with plugged_in(plugins), _computing(first.stage, gpu), guarded(first.stage.kind, first.mask_folders()):
+    with plugged_in(plugins), _computing(first.stage, gpu), guarded(kind.name, first.mask_folders()):
         yield
 
 

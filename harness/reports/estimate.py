@@ -10,6 +10,7 @@ from harness.execution.running import missing_of
 from harness.reports.progress import duration
 from harness.stages.graph import Stage, missing_stages
 from harness.stages.planning import Plan, make_plan
+from harness.stages.rows import RowIdentity
 from harness.store.backends.urls import Location, absolute
 from harness.store.layout import Ref
 from harness.store.store import Lost, Store
@@ -130,10 +131,12 @@ def estimate_suite(suite: Suite, location: Location) -> Estimate:
 
 def sharing(plan: Plan, store: Store) -> Sharing:
     """From the plan's rows and what every stage behind them cost, where the store has it, or is estimated to cost."""
-    lines: dict[tuple[str, ...], list[Ref]] = {}
+    lines: dict[tuple[str, str, int], list[Ref]] = {}
     for ref in plan.rows:
-        row = plan.graph[ref].identity["row"]
-        lines.setdefault((row["recipe"], row["setting"], row["rng_seed"]), []).append(ref)
+        identity = plan.graph[ref].identity
+        assert isinstance(identity, RowIdentity)
+        line = (identity.row.recipe, identity.row.setting, identity.row.rng_seed)
+        lines.setdefault(line, []).append(ref)
     seconds = _seconds(plan, store)
     nothing = dict.fromkeys(plan.graph, False)
 

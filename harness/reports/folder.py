@@ -10,6 +10,8 @@ from tempfile import mkdtemp
 
 from harness.execution.running import Run
 from harness.reports.gathering import Leaderboard
+from harness.stages.fit import FitIdentity, FitRuntime
+from harness.stages.gallery import GalleryRuntime
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan
 from harness.store.care.inventory import PARTIAL_FOLDER
@@ -22,8 +24,6 @@ from results.selection import is_ranked
 from settings.records import fingerprint
 
 __all__ = ["LeaderboardFiles", "unscored", "write_leaderboard"]
-
-STEPS = {"localizer_fit": "localizer", "segmenter_fit": "segmenter"}
 
 
 class LeaderboardFiles(StageFiles):
@@ -155,10 +155,11 @@ def _write_figures(board: Leaderboard, files: LeaderboardFiles) -> None:
 def _copy_galleries(run: Run, store: Store, folder: Path) -> None:
     for ref in run.plan.pictures:
         if store.has(*ref):
-            line = run.plan.graph[ref].runtime["name"]
+            runtime = run.plan.graph[ref].runtime
+            assert isinstance(runtime, GalleryRuntime)
             artefact = store.open(*ref)
             for name in artefact.record["files"]:
-                shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{line}.png")
+                shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{runtime.name}.png")
 
 
 def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
@@ -174,10 +175,11 @@ def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
 def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
     """Write the training curves; nothing where no localizer was trained."""
     records: list[dict[str, object]] = []
-    for ref, stage in run.plan.graph.items():
-        # Neither of fits whose options a policy chose, nor of held-out ones: there is one of them for each choice.
-        if ref.kind in STEPS and not (stage.runtime.get("held_out") or stage.runtime.get("chosen")):
-            records += _logged(store, stage)
+    for stage in run.plan.graph.values():
+        runtime = stage.runtime
+        # Fits that a policy chose inputs for, and held-out ones, would be second curves of one recipe.
+        if stage.kind.curve and isinstance(runtime, FitRuntime) and not (runtime.held_out or runtime.chosen):
+            records += _logged(store, stage, runtime)
     if not any(record["step"] == "localizer" for record in records):
         return
     from results.curves import curves, plot_curves
@@ -187,17 +189,18 @@ def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
     plot_curves(frame, files.training_png)
 
 
-def _logged(store: Store, stage: Stage) -> Iterator[dict[str, object]]:
+def _logged(store: Store, stage: Stage, runtime: FitRuntime) -> Iterator[dict[str, object]]:
     """What a fit logged: one record an epoch and term."""
     try:
         log = json.loads(FitFiles(store.open(*stage.ref).folder).log.read_text(encoding="utf-8"))
     except Lost:
         return
+    assert isinstance(stage.identity, FitIdentity)
     fit: Mapping[str, object] = {
-        "recipe": stage.runtime["recipe"],
-        "setting": stage.runtime["setting_label"],
-        "rng_seed": stage.identity["rng_seed"],
-        "step": STEPS[stage.kind],
+        "recipe": runtime.recipe,
+        "setting": runtime.place.setting_label,
+        "rng_seed": stage.identity.rng_seed,
+        "step": stage.kind.curve,
     }
     for epoch, row in enumerate(log):
         for name, value in row.items():

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from harness.execution.running import Run
+from harness.stages.diagnostics import DiagnosticRuntime, read_measures
 from harness.stages.graph import Stage
 from harness.stages.lineage import stale_sources
+from harness.stages.rows import RowIdentity
 from harness.store.layout import MeasureFiles, Ref, RowFiles
 from harness.store.store import Lost, Store
 from results.diagnostics import Measured
-from results.protocols import protocol
 from results.rows import Row, frame, read_rows
 from results.tables import Table, tables
 
@@ -71,19 +72,20 @@ def _row(store: Store, run: Run, ref: Ref) -> Row:
 
 
 def _hole(run: Run, stage: Stage) -> Row:
-    identity = {**stage.identity["row"], "protocol_version": protocol(stage.identity["row"]["protocol"]).version}
-    fields = {**identity, "evaluation_fingerprint": "", "training_fingerprint": ""}
+    assert isinstance(stage.identity, RowIdentity)
+    fields = {**stage.identity.row.fields(), "evaluation_fingerprint": "", "training_fingerprint": ""}
     return Row(**fields, miou=None, status="failed", reason=reason_of(run, stage))
 
 
 def _measured(store: Store, run: Run, ref: Ref) -> Iterator[Measured]:
     """What one diagnostic measured, or the reason why it measured nothing."""
     stage = run.plan.graph[ref]
-    shown = stage.runtime["shown"]
+    assert isinstance(stage.runtime, DiagnosticRuntime)
+    shown = asdict(stage.runtime.shown)
     try:
-        content = json.loads(MeasureFiles(store.open(*ref).folder).measures.read_text(encoding="utf-8"))
+        measures = read_measures(MeasureFiles(store.open(*ref).folder))
     except Lost:
         yield Measured(**shown, measure="", value=None, reason=reason_of(run, stage))
         return
-    for name, value in content["measures"].items():
+    for name, value in measures.items():
         yield Measured(**shown, measure=name, value=value)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
-from methods.base import Cue, FeatureBank, Saliency, StageContext
+from methods.base import Cue, Saliency, Surroundings
 from methods.outside import SUPERVISION, OutsideOptions, place_of
 from settings.errors import UserError
 from settings.records import Photo
 from settings.saliency import read_saliency
-
-if TYPE_CHECKING:
-    from methods.base import Weights
 
 
 class FolderOptions(OutsideOptions):
@@ -46,9 +42,7 @@ class Folder(Cue):
         """The map's file."""
         return (place_of(self.options.sources.get(photo.source, self.options.root), photo, ".png"),)
 
-    def apply(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[Saliency]:
+    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[Saliency]:
         """The maps as they are."""
         for photo in photos:
             (path,) = self.files(photo)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
-from methods.base import FeatureBank, LocalizationMaps, Refiner, StageContext
+from methods.base import LocalizationMaps, Refiner, Surroundings
 from methods.dense_crf import dense_crf, require_dense_crf
 from methods.refining import maps_at
 from methods.upsampling import upsample_background
 from settings.images import resize
 from settings.options import Options
 from settings.records import Photo
-
-if TYPE_CHECKING:
-    from methods.base import Weights
 
 
 class DenseCrfOptions(Options):
@@ -45,12 +41,7 @@ class DenseCrf(Refiner):
         require_dense_crf(where)
 
     def apply(
-        self,
-        photos: Sequence[Photo],
-        maps: Callable[[str], LocalizationMaps],
-        weights: Weights,
-        bank: FeatureBank,
-        context: StageContext,
+        self, photos: Sequence[Photo], maps: Callable[[str], LocalizationMaps], surroundings: Surroundings
     ) -> Iterator[LocalizationMaps]:
         """UserError where the extra is not installed."""
         for photo in photos:

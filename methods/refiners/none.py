@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from methods.base import FeatureBank, LocalizationMaps, Refiner, StageContext
+from methods.base import LocalizationMaps, Refiner, Surroundings
 from settings.records import Photo
-
-if TYPE_CHECKING:
-    from methods.base import Weights
 
 
 class NoRefiner(Refiner):
     """The maps as they are."""
 
     def apply(
-        self,
-        photos: Sequence[Photo],
-        maps: Callable[[str], LocalizationMaps],
-        weights: Weights,
-        bank: FeatureBank,
-        context: StageContext,
+        self, photos: Sequence[Photo], maps: Callable[[str], LocalizationMaps], surroundings: Surroundings
     ) -> Iterator[LocalizationMaps]:
         """Unchanged."""
         return (maps(photo.id) for photo in photos)
