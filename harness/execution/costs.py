@@ -1,4 +1,4 @@
-"""What stages cost, before they run: measured seconds of this store where there are some, else a checked-in guess."""
+"""What stages cost, before they run: measured seconds of this store where there are some, else its kind's guess."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from harness.stages.graph import Stage
 from harness.store.layout import Ref
 from harness.store.store import Store, write_json
 
+__all__ = ["Costs"]
+
 OVERHEAD_S = 0.02
-"""Of a stage, whatever it does: opening its inputs and publishing."""
+"""What any stage takes, whatever it does: to be leased, opened, hashed and published."""
 
 
 class Costs:
@@ -21,12 +23,12 @@ class Costs:
 
     def __init__(self, store: Store) -> None:
         self._path = store.root / "costs.json"
-        with suppress(OSError):  # guesses are there too
+        with suppress(OSError):  # a guess is better than no run
             store.pull(self._path.name)
         self._measured = _read(self._path)
 
     def seconds(self, stage: Stage) -> float:
-        """Estimated seconds of a stage."""
+        """Estimated seconds of a stage, on the threads that it asks for."""
         a_photo = self._measured.get(stage.group)
         seconds = stage.kind.seconds(stage) if a_photo is None else a_photo * stage.photos
         return seconds + OVERHEAD_S
@@ -49,6 +51,7 @@ class Costs:
 
 
 def _read(path: Path) -> dict[str, float]:
+    """Seconds a photo by group; empty where nothing was measured, or the file is damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {str(group): float(seconds) for group, seconds in content.items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.execution.running import Display, run_plan
-from harness.reports.holes import reason_of
+from harness.reports.gathering import reason_of
 from harness.stages.blueprint import Blueprint
 from harness.stages.filters import plan_filter, read_kept
 from harness.stages.planning import Plan

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.execution.job import Job
 from harness.execution.running import run_suite
-from harness.execution.worker import Job, run_job
+from harness.execution.worker import run_job
 from harness.reports.leaderboard import Finished
 from harness.reports.status import status_of
 from harness.store.care.waste import waste_of
