@@ -15,7 +15,7 @@ from harness.execution import Packages
 from harness.execution.child import run_within_time, timed_out
 from harness.execution.cluster import connect, disconnect
 from harness.execution.driver import Executor, check_teams
-from harness.execution.probing import strangers_to
+from harness.execution.nodes import strangers_to
 from harness.execution.trainer import run_training_job
 from harness.execution.worker import Job, Outcome
 from harness.stages.graph import Stage

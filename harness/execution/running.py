@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
 
 from harness.execution import ExecutorName
 from harness.execution.costs import Costs
@@ -15,7 +16,7 @@ from harness.execution.driver import Result, check_teams, drive
 from harness.execution.workers import Workers
 from harness.stages.graph import Stage, missing_stages
 from harness.stages.numerics import usable_cores
-from harness.stages.planning import Plan, make_plan
+from harness.stages.planning import Goal, Plan, make_plan
 from harness.store.backends.urls import Location, absolute
 from harness.store.events import EventLog
 from harness.store.layout import Ref
@@ -30,11 +31,15 @@ MAX_REPAIRS = 10
 Display = Callable[[EventLog, dict[Ref, Stage], Store], AbstractContextManager[object]]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its plan, what went wrong, and where its leaderboard was written."""
+AnyGoal = TypeVar("AnyGoal", bound=Goal)
+Goal_co = TypeVar("Goal_co", bound=Goal, covariant=True)
 
-    plan: Plan
+
+@dataclass(frozen=True)
+class RunOf(Generic[Goal_co]):
+    """A finished run: the plan or other goal that it was for, what went wrong, and where the artefacts lie."""
+
+    plan: Goal_co
     result: Result
     store_folder: Path
     """The folder; of a store behind a URL the local one in front of it."""
@@ -42,6 +47,10 @@ class Run:
     """What `Store.at` opens."""
     stages_run: int
     seconds: float
+
+
+Run: TypeAlias = RunOf[Plan]
+"""The run of a whole suite."""
 
 
 @contextmanager
@@ -62,13 +71,16 @@ def run_suite(
 
 @contextmanager
 def run_plan(
-    plan: Plan,
+    plan: AnyGoal,
     location: Location,
     workers: Workers | ExecutorName = ANYWHERE,
     display: Display | None = None,
     start: float | None = None,
-) -> Iterator[Run]:
-    """The same for a plan, which may ask for less than its suite; `start` is when planning began."""
+) -> Iterator[RunOf[AnyGoal]]:
+    """Run the missing stages of a plan, or of a goal that asks for less than its suite.
+
+    The run goes on, as its log tells, until the block ends. `start` is when planning began, by `time.perf_counter`.
+    """
     start = time.perf_counter() if start is None else start
     workers = Workers.of(workers)
     store = Store.at(absolute(location)).create()
@@ -90,7 +102,7 @@ def run_plan(
             Costs(store).learn(store, missing)
     ran = sum(store.has(*ref) for ref in missing)
     try:
-        yield Run(plan, result, store.root, store.location, ran, time.perf_counter() - start)
+        yield RunOf(plan, result, store.root, store.location, ran, time.perf_counter() - start)
     finally:
         if log:
             log.write(
@@ -108,7 +120,7 @@ def _check_device(missing: dict[Ref, Stage]) -> None:
             raise UserError("compute.device", found, "cpu, or a GPU", "see seedbed doctor")
 
 
-def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
+def _set_damaged_targets_aside(plan: Goal, store: Store) -> None:
     """What a run shows is verified before it counts as done; what lies behind it, when it is opened."""
     for ref in plan.targets:
         if store.has(*ref):
@@ -116,7 +128,7 @@ def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
                 store.open(*ref)
 
 
-def missing_of(plan: Plan, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
+def missing_of(plan: Goal, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
     """The stages that are still to run; `lost` artefacts are wanted even where all that came of them exists."""
     lost = [ref for ref in lost if ref in plan.graph]
     store.forget(lost)
@@ -135,7 +147,7 @@ class _Exists(dict[Ref, bool]):
         return self[ref]
 
 
-def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Store, log: EventLog) -> Result:
+def _execute(plan: Goal, missing: dict[Ref, Stage], workers: Workers, store: Store, log: EventLog) -> Result:
     executor = workers.make()
     try:
         log.write("connected", slots=executor.slots)
@@ -152,11 +164,11 @@ def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Sto
         log.forget_stopping()
 
 
-def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
+def _open_log(store: Store, plan: Goal, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
     store.check_writable()
     folder = store.root / "events"
     folder.mkdir(exist_ok=True)
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}.jsonl"
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.name}-{time.time_ns() % 10**6:06d}.jsonl"
     log = store.log(folder / name)
     for stage in missing.values():
         _write_stage(store, stage)
@@ -164,7 +176,7 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Work
     groups = {stage.key: stage.group for stage in missing.values()}
     log.write(
         "run_started",
-        suite=plan.suite.name,
+        suite=plan.name,
         executor=workers.name,
         slots=workers.known_slots,
         done=len(plan.graph) - len(missing),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from harness.execution.running import Run
+from harness.execution.running import RunOf
 from harness.stages.graph import Stage
+from harness.stages.planning import Goal
 
 
-def reason_of(run: Run, stage: Stage) -> str:
+def reason_of(run: RunOf[Goal], stage: Stage) -> str:
     """Why the stage made nothing: its own failure, or that of the one before it, by name."""
     root = run.result.blocked.get(stage.ref, stage.ref)
     lost = run.result.lost.get(root)

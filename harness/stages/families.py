@@ -13,7 +13,7 @@ from harness.stages import weak_set as offered
 from harness.stages.diagnosing import DIAGNOSTIC_STAGES
 from harness.stages.filters import FILTER_STAGES, read_kept
 from harness.stages.scoring import ROW_STAGES
-from harness.stages.stored import MapShards, MaskFolders
+from harness.stages.stored import MapShards, MaskFolders, stored_maps
 from harness.stages.work import Work
 from methods.base import FeatureRequest, Fit, Localized, PseudoLabelled
 from settings.masks import write_mask
@@ -177,9 +177,8 @@ def gallery(work: Work) -> None:
     `gallery.png` may be given away: it shows outlines in place of photos that are not ours; `photos.png` is for the
     user's own eyes then.
     """
-    from harness.drawing.cells import maps_column, masks_column, stored_maps
     from harness.drawing.overlays import outlines
-    from harness.drawing.sheet import to_png
+    from harness.drawing.sheet import maps_column, masks_column, to_png
 
     rows = _gallery_rows(work)
     gate, split = work.gate("show"), work.stage.runtime["split"]

@@ -8,22 +8,33 @@ from dataclasses import dataclass
 from harness.stages.blueprint import Blueprint
 from harness.stages.diagnostics import Diagnostics
 from harness.stages.gallery import Pictures
-from harness.stages.graph import Stage
+from harness.stages.graph import KINDS, Graph
 from harness.stages.lines import Line, impossible
 from harness.stages.plugins import with_plugins
 from harness.stages.scored import Scored
 from harness.store.layout import Ref
-from harness.suites.recipes import RecipeComponents
-from harness.suites.skipping import Skipped, possible_recipes
+from harness.suites.recipes import RecipeComponents, Skipped, possible_recipes
 from harness.suites.suite import Compute, Suite
+from settings.errors import unknown_name
+
+__all__ = ["Goal", "Plan", "make_plan"]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All stages of a suite, and those it is run for: its rows, pictures and diagnostics."""
+class Goal:
+    """All that running needs to know: stages, and which of them must exist in the end."""
+
+    name: str
+    """The suite's, for the log of the run."""
+    graph: Graph
+    targets: tuple[Ref, ...]
+
+
+@dataclass(frozen=True)
+class Plan(Goal):
+    """All stages of a suite; its targets are what it is run for: rows, pictures, diagnostics, unscored masks."""
 
     suite: Suite
-    graph: Mapping[Ref, Stage]
     rows: tuple[Ref, ...]
     pictures: tuple[Ref, ...]
     diagnostics: tuple[Ref, ...]
@@ -32,16 +43,11 @@ class Plan:
     notes: tuple[str, ...] = ()
     """What is to be known of the settings: photos, drops, classes without extra photos; and which lines are skipped."""
 
-    @property
-    def targets(self) -> tuple[Ref, ...]:
-        """What must exist in the end."""
-        unscored = (ref for refs in self.unscored.values() for ref in refs)
-        return (*self.rows, *self.pictures, *self.diagnostics, *unscored)
-
 
 @with_plugins
 def make_plan(suite: Suite) -> Plan:
     """Resolve names, check options and data, and lay out every stage; raises UserError for what a run would refuse."""
+    _check_kinds(suite)
     blueprint = Blueprint(suite)
     rows: list[Ref] = []
     pictures: list[Ref] = []
@@ -60,15 +66,26 @@ def make_plan(suite: Suite) -> Plan:
         pictures += Pictures(scored).sheets()
         # Recipes with one localizer ask for one stage: it bears the name of the first.
         diagnostics |= dict.fromkeys(Diagnostics(line).stages())
+    masks = [ref for refs in unscored.values() for ref in refs]
     return Plan(
-        suite,
+        suite.name,
         blueprint.graph,
+        (*rows, *pictures, *diagnostics, *masks),
+        suite,
         tuple(rows),
         tuple(pictures),
         tuple(diagnostics),
         unscored,
         (*blueprint.notes(), *_training_notes(suite.compute), *skipped.notes()),
     )
+
+
+def _check_kinds(suite: Suite) -> None:
+    """Raise UserError where `resources:` names a kind of stage that there is not."""
+    known = (*KINDS, "all")
+    for kind in suite.resources:
+        if kind not in known:
+            raise unknown_name(suite.place_of("resources"), "kind of stage", kind, known)
 
 
 def _training_notes(compute: Compute) -> tuple[str, ...]:

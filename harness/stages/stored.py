@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from harness.store.store import Artefact
@@ -33,6 +33,18 @@ class MapShards:
         if path not in self._read:
             self._read[path] = {record.photo_id: record for record in read_maps(path)}
         return self._read[path][photo_id]
+
+
+def stored_maps(shards: Iterable[Artefact], ids: Collection[str]) -> dict[str, LocalizationMaps]:
+    """The maps of some photos by their ids, from shards that hold more."""
+    from methods.localization import read_maps
+
+    found = {}
+    for shard in shards:
+        for maps in read_maps(shard.path("maps.safetensors")):
+            if maps.photo_id in ids:
+                found[maps.photo_id] = maps
+    return found
 
 
 class MaskFolders:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, overload
 
 __all__ = [
+    "DEFAULT_STORE",
     "ChoiceFiles",
     "CountFiles",
     "FeatureFiles",
@@ -23,6 +24,9 @@ __all__ = [
     "StageFiles",
     "WeakSetFiles",
 ]
+
+DEFAULT_STORE = "runs"
+"""The folder, below the working directory, of a store that nobody named."""
 
 
 class Ref(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.inspection.auditing import Audited, audit_suite
+from harness.inspection.audit import Audited, audit_suite
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.stages import weak_set as offered
 from harness.stages.graph import Stage

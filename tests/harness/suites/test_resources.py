@@ -39,7 +39,7 @@ def test_amounts(text: str, expected: Demand) -> None:
         ("{memory: much}", r"found .*; expected .*a number and its unit \(B, .*TiB\), such as 8 GiB"),
         ("{timeout: 3 weeks}", r"found .*; expected .*a number and its unit \(s, min, h, d\), such as 90 min"),
         ("{timeout: true}", r"found .*; expected .*a number and its unit"),
-        ("{custom: {GPU: 1}}", r"found .*; expected .*names of custom resources, of which 'GPU' is none"),
+        ("{custom: {GPU: 1}}", r"found .*; expected .*custom resources beside what has a key of its own, as 'GPU' has"),
         ("{custom: {fast: 0}}", r"found .*; expected .*amounts above 0"),
         ("{gpus: 1}", r"unknown .*'gpus'.*did you mean 'gpu'"),
     ],
@@ -51,7 +51,7 @@ def test_what_is_refused(text: str, words: str) -> None:
 
 def test_unknown_kinds_are_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"unknown kind of stage 'segmenter_fits'.*did you mean 'segmenter_fit'"):
-        load_suite("smoke", ["resources={segmenter_fits: {gpu: 1}}"])
+        make_plan(load_suite("smoke", ["resources={segmenter_fits: {gpu: 1}}"]))
 
 
 def test_resources_are_in_no_key_and_all_stands_for_the_others() -> None:
