@@ -94,7 +94,7 @@ def audit(
     output: Annotated[Path, typer.Option(help="the PNG of hits beside their twins")] = Path("audit.png"),
     limit: Annotated[int, typer.Option(min=1, help="how many drops of one reason are shown")] = 10,
 ) -> None:
-    """Tell what the settings of a suite with extra photos make of these.
+    """Tell what the settings of a suite make of extra photos.
 
     Near-duplicates of evaluated photos, unreadable and tiny files, exact duplicates, class balance; what the filter
     keeps, and how well. Writes each hit beside its twin.
