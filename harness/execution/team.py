@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.stages.graph import Stage
-from harness.stages.work import Work
+from harness.stages.work import AnyWork
 from harness.store.backends.urls import absolute
 from harness.store.layout import Ref
 from harness.store.store import Lost
@@ -34,12 +34,13 @@ class Team:
     sync_batch_norm: bool
 
     @classmethod
-    def of(cls, work: Work, log: Path) -> Team:
+    def of(cls, work: AnyWork, log: Path) -> Team:
         """The team of a stage that is about to be run."""
-        numerics = work.identity["numerics"]
         folder, location = str(work.attempt.folder.resolve()), absolute(work.store.location)
         stage = work.stage
-        return cls(stage.to_json(), location, str(log.resolve()), folder, stage.processes, numerics["sync_batch_norm"])
+        return cls(
+            stage.to_json(), location, str(log.resolve()), folder, stage.processes, bool(stage.numerics.sync_batch_norm)
+        )
 
     @property
     def threads(self) -> int:
@@ -93,7 +94,7 @@ class RankDied(RuntimeError):
     """One of the processes ended without a word (it was killed): the stage is begun again, as after any such death."""
 
 
-def train_together(work: Work, log: Path, launch: Launch) -> int:
+def train_together(work: AnyWork, log: Path, launch: Launch) -> int:
     """Have a team run the stage into the attempt; returns the bytes of memory that its processes held together.
 
     Raises Lost, Stopped, RankFailed or RankDied.

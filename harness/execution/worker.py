@@ -19,12 +19,12 @@ from typing import Any, Literal
 
 from harness.execution.processes import in_processes
 from harness.execution.team import Launch, RankDied, RankFailed, train_together
-from harness.stages.families import run_together
 from harness.stages.graph import Stage
+from harness.stages.kind import plain
 from harness.stages.numerics import cpu_class
-from harness.stages.plugins import DATA, named_components, plugins_of
-from harness.stages.provenance import modules_imported_by, sources_of
-from harness.stages.work import Context, Work
+from harness.stages.plugins import plugins_of, source_modules
+from harness.stages.provenance import sources_of
+from harness.stages.work import AnyWork, Process, Work
 from harness.store.events import EventLog
 from harness.store.layout import Ref
 from harness.store.lease import Lease
@@ -32,22 +32,10 @@ from harness.store.store import Attempt, Lost, Store
 from harness.suites.resources import Wants
 from methods.base import Stopped
 from methods.sharing import ALONE, Share
-from settings.discovery import Registry
 from settings.errors import UserError
 from settings.guard import guarded
 from settings.plugins import plugged_in
 
-SOURCES_OF_KIND = {
-    "features": "methods.features",
-    "sweep": "results.metrics.sweep",
-    "score": "results.metrics.counts",
-    "select": "results.selection",
-    "row": "results.metrics.miou",
-    "examine_cue": "results.metrics.foreground",
-    "gallery": "harness.drawing.sheet",
-    "reveal": "harness.stages.revealing",
-}
-"""The module that computes a kind of stage which no component stands for."""
 Status = Literal["done", "busy", "failed", "input_lost", "worker_died", "timed_out", "out_of_memory", "stopped"]
 
 
@@ -134,7 +122,7 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog, l
     keys = [stage.key for stage in stages]
     start = time.perf_counter()
     log.write("started", stages=keys, pid=os.getpid())
-    works: list[Work] = []
+    works: list[AnyWork] = []
     outcomes: list[Outcome] = []
     try:
         for stage in stages:
@@ -145,12 +133,12 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog, l
             plugged_in(plugins_of(stages)),
             PeakMemory() as memory,
             compute(first.stage, job.gpu),
-            guarded(first.stage.kind, first.mask_folders()),
+            guarded(first.stage.kind.name, first.mask_folders()),
         ):
             if first.stage.processes > 1:
                 memory.others = train_together(first, log.path, launch)
             else:
-                run_together(works)
+                first.stage.kind.run_together(works)
         _check_inputs(works, store)
         seconds = (time.perf_counter() - start) / len(works)
         for work in works:
@@ -183,19 +171,19 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog, l
 
 def _check_machine(stage: Stage) -> None:
     """Raise UserError where this machine computes otherwise than the one that planned: the key would be wrong."""
-    planned = stage.identity.get("numerics", {}).get("cpu", here := cpu_class())
-    if planned != here:
+    planned, here = stage.numerics.cpu, cpu_class()
+    if planned not in (None, here):
         place, mend = f"compute ({gethostname()})", "use nodes of one kind; see seedbed doctor --cluster"
         raise UserError(place, f"a CPU with {here}", f"one with {planned}, as where the run was planned", mend)
 
 
-def _check_inputs(works: Sequence[Work], store: Store) -> None:
+def _check_inputs(works: Sequence[AnyWork], store: Store) -> None:
     """Raise Lost where an input changed while the stage read it; the hashes of what did not are remembered."""
     for ref in dict.fromkeys(ref for work in works for ref in work.stage.needs()):
         store.recheck(*ref)
 
 
-def _lost_meanwhile(works: Sequence[Work], store: Store) -> Lost | None:
+def _lost_meanwhile(works: Sequence[AnyWork], store: Store) -> Lost | None:
     """The input for whose damage a stage failed, if there is one."""
     try:
         _check_inputs(works, store)
@@ -204,7 +192,7 @@ def _lost_meanwhile(works: Sequence[Work], store: Store) -> Lost | None:
     return None
 
 
-def _publish(work: Work, lease: Lease, store: Store, seconds: float) -> Outcome:
+def _publish(work: AnyWork, lease: Lease, store: Store, seconds: float) -> Outcome:
     """Publish, unless this process was paused past its lease and somebody else has begun the stage anew."""
     if not lease.is_held():
         store.discard(work.attempt)
@@ -224,10 +212,14 @@ def run_openly(stage: Stage, store: Store) -> None:
     log = EventLog(store.root / "events" / "single.jsonl")
     work = opened(stage, store, log, [stage.key], store.attempt(*stage.ref))
     try:
-        with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), compute(stage):
-            context = replace(work.context, checkpoint_folder=Path(checkpoints))
-            with guarded(stage.kind, work.mask_folders()):
-                run_together([replace(work, context=context)])
+        with (
+            TemporaryDirectory() as checkpoints,
+            plugged_in(plugins_of([stage])),
+            compute(stage),
+            guarded(stage.kind.name, work.mask_folders()),
+        ):
+            process = replace(work.process, checkpoint_folder=Path(checkpoints))
+            stage.kind.run_together([replace(work, process=process)])
     finally:
         store.discard(work.attempt)
 
@@ -240,63 +232,38 @@ def opened(
     attempt: Attempt,
     share: Share = ALONE,
     halvings: int = 0,
-) -> Work:
+) -> AnyWork:
     """A stage with its inputs opened and its surroundings; of several processes the first alone tells of progress.
 
     Raises Lost for an input that cannot be used.
     """
     inputs = {role: tuple(store.open(*ref) for ref in refs) for role, refs in stage.inputs.items()}
-    numerics = stage.identity.get("numerics", {})
-    context = Context(
-        device=numerics.get("device", "cpu"),
-        precision=numerics.get("precision", "float32"),
-        rng_seed=stage.identity.get("rng_seed", 0),
-        checkpoint_folder=store.checkpoint_folder(*stage.ref),
-        report=lambda done, total, unit, values: (
-            log.progress(keys, done, total, unit, values) if share.is_first else None
-        ),
-        share=share,
-        stop_asked=log.is_stopping,
-        halvings=halvings,
-    )
-    return Work(stage, inputs, attempt, context, store)
+
+    def report(done: int, total: int, unit: str, values: Mapping[str, float]) -> None:
+        if share.is_first:
+            log.progress(keys, done, total, unit, values)
+
+    process = Process(store.checkpoint_folder(*stage.ref), report, log.is_stopping, halvings, share)
+    return Work(stage, inputs, attempt, process, store)
 
 
-def _record(work: Work, seconds: float, peak_memory: int) -> dict[str, Any]:
+def _record(work: AnyWork, seconds: float, peak_memory: int) -> dict[str, Any]:
     stage = work.stage
     return {
         "label": stage.label,
         "group": stage.group,
-        "identity": stage.identity,
+        "identity": plain(stage.identity),
         "inputs": [list(ref) for ref in dict.fromkeys(stage.needs())],
         "seconds": round(seconds, 4),
         "photos": stage.photos,
-        "device": work.context.device,
+        "device": stage.device,
         "peak_memory_bytes": peak_memory,
         "sources": {name: sources_of(name) for name in source_modules(stage)},
     }
 
 
-def source_modules(stage: Stage) -> list[str]:
-    """The modules whose sources make a stage's artefact: its component's, or the one that computes its kind.
-
-    A plug-in's own text is in the key; here stand the modules of ours that it imports.
-    """
-    if stage.kind in SOURCES_OF_KIND:
-        return [SOURCES_OF_KIND[stage.kind]]
-    named = named_components(stage)
-    makers = [named["component"]] if "component" in named else [named[role] for role in DATA]
-    with plugged_in(plugins_of([stage])):
-        return sorted({module for registry, name in makers for module in _modules(registry, name)})
-
-
-def _modules(registry: Registry, name: str) -> Sequence[str]:
-    plugin = registry.plugin(name)
-    return modules_imported_by(plugin.tree) if plugin else [registry.module_of(name)]
-
-
 def _ended(
-    works: Sequence[Work],
+    works: Sequence[AnyWork],
     stages: Iterable[Stage],
     store: Store,
     log: EventLog,

@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 
 from harness.drawing.overlays import reduced, with_mask
 from harness.drawing.sheet import check_png, legend, png_of, write_png
-from harness.stages.gallery import spread
+from harness.stages.source import spread
 from settings.audit import Drop
 from settings.dataset import Dataset
 from settings.errors import UserError

@@ -8,10 +8,8 @@ from typing import NamedTuple, TypeVar
 
 from harness.pictures.columns import Subject
 from harness.stages.blueprint import Blueprint
-from harness.stages.gallery import spread
-from harness.stages.lines import Line
-from harness.stages.scored import Scored
-from harness.stages.source import Source
+from harness.stages.line import Line
+from harness.stages.source import Source, spread
 from harness.suites.recipes import RecipeComponents, Skipped, components_of, possible_recipes
 from harness.suites.suite import Suite
 from settings.dataset import Dataset
@@ -42,14 +40,14 @@ class Request:
 class Selection(NamedTuple):
     """The lines of the suite that are shown, their photos, and what a sheet of them is called."""
 
-    lines: tuple[Scored, ...]
+    lines: tuple[Line, ...]
     subject: Subject
     title: str
 
     @property
     def dataset(self) -> Dataset:
         """The data set of the photos."""
-        return self.lines[0].line.blueprint.dataset
+        return self.lines[0].blueprint.dataset
 
 
 def select(suite: Suite, request: Request) -> Selection:
@@ -59,7 +57,7 @@ def select(suite: Suite, request: Request) -> Selection:
     source = blueprint.source(setting, one("--setting", "setting", setting, suite.settings))
     subject = _subject(blueprint, source, request)
     lines = _lines(suite, blueprint, source, request)
-    rng_seeds = sorted({scored.line.rng_seed for scored in lines})
+    rng_seeds = sorted({line.rng_seed for line in lines})
     title = f"{suite.name} · {source.name} · {subject.split} · rng seed {', '.join(map(str, rng_seeds))}"
     if request.map_class:
         title += f" · maps of {request.map_class}"
@@ -73,7 +71,7 @@ def one(where: str, what: str, name: str, known: Mapping[str, T]) -> T:
     return known[name]
 
 
-def _lines(suite: Suite, blueprint: Blueprint, source: Source, request: Request) -> tuple[Scored, ...]:
+def _lines(suite: Suite, blueprint: Blueprint, source: Source, request: Request) -> tuple[Line, ...]:
     """A line for each shown recipe; without a wish for an rng seed each has its own first one."""
     recipes = _recipes(suite, source, request)
     seeds = {name: suite.seeds_of(name, source.name) for name in recipes}
@@ -83,7 +81,7 @@ def _lines(suite: Suite, blueprint: Blueprint, source: Source, request: Request)
     lines = []
     for name, components in recipes.items():
         rng_seed = seeds[name][0] if request.rng_seed is None else request.rng_seed
-        lines.append(Scored(Line(blueprint, source, name, components, rng_seed)))
+        lines.append(Line(blueprint, source, name, components, rng_seed))
     return tuple(lines)
 
 

@@ -12,8 +12,8 @@ from harness.drawing.overlays import outlines
 from harness.drawing.sheet import Column, Row, check_png, masks_column, to_png, write_png
 from harness.pictures.columns import KINDS, Inputs, Needs
 from harness.pictures.request import Request, Selection, one, select
+from harness.stages.line import Line
 from harness.stages.plugins import read_plugins
-from harness.stages.scored import Scored
 from harness.store.backends.urls import Location
 from harness.store.store import Lost, Store
 from harness.suites.suite import load_suite
@@ -27,7 +27,7 @@ __all__ = ["show"]
 TRUTH = "truth"
 USUAL = ("maps", "refined", "pseudo_labels", "prediction", TRUTH)
 """The columns that are drawn where none are named."""
-Asked = Mapping[tuple[Scored, str], Needs]
+Asked = Mapping[tuple[Line, str], Needs]
 """What is read for each line and kind of column."""
 
 
@@ -74,10 +74,10 @@ class Shelf:
     def check(self, asked: Asked) -> None:
         """Raise UserError that names all that is not there."""
         absent = []
-        for (scored, kind), needs in asked.items():
+        for (line, kind), needs in asked.items():
             refs = [ref for role in needs for ref in needs[role]]
             if not all(self.store.has(*ref) for ref in refs):
-                absent.append(f"no {KINDS[kind].what} of {scored.line.recipe}")
+                absent.append(f"no {KINDS[kind].what} of {line.recipe}")
         if absent:
             raise UserError(self.store.name, ", ".join(absent), "what a run leaves there", self.mend)
 
@@ -98,8 +98,8 @@ def _draw(selection: Selection, names: Sequence[str], shelf: Shelf, base: Callab
         _check_made(selection, set(kinds) - {kind for _, kind in asked})
     shelf.check(asked)
     columns: list[Column] = []
-    for (scored, kind), needs in asked.items():
-        columns += KINDS[kind].draw(scored, selection.subject, shelf.take(needs))
+    for (line, kind), needs in asked.items():
+        columns += KINDS[kind].draw(line, selection.subject, shelf.take(needs))
     dataset, subject = selection.dataset, selection.subject
     # An empty column of truth is of no use to users who did not ask for it.
     if TRUTH in names or (not names and any(map(dataset.has_mask, subject.ids))):
@@ -109,14 +109,14 @@ def _draw(selection: Selection, names: Sequence[str], shelf: Shelf, base: Callab
 
 def _asked(selection: Selection, kinds: Sequence[str]) -> Asked:
     """What there is to read; what several recipes have in common, such as one localizer's maps, under the first."""
-    asked: dict[tuple[Scored, str], Needs] = {}
+    asked: dict[tuple[Line, str], Needs] = {}
     seen = []
-    for scored in selection.lines:
+    for line in selection.lines:
         for kind in kinds:
-            needs = KINDS[kind].needs(scored, selection.subject)
+            needs = KINDS[kind].needs(line, selection.subject)
             if needs and (kind, needs) not in seen:
                 seen.append((kind, needs))
-                asked[scored, kind] = needs
+                asked[line, kind] = needs
     return asked
 
 

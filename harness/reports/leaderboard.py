@@ -15,9 +15,11 @@ from harness.execution.workers import Workers
 from harness.reports.display import Display, duration
 from harness.reports.holes import reason_of
 from harness.reports.measured import diagnostics_of, write_curves
+from harness.stages.gallery import GalleryRuntime
 from harness.stages.graph import Stage
 from harness.stages.lineage import stale_sources
 from harness.stages.planning import Plan
+from harness.stages.rows import RowIdentity
 from harness.store.backends.urls import Location
 from harness.store.care.inventory import PARTIAL_FOLDER
 from harness.store.layout import Ref
@@ -25,7 +27,6 @@ from harness.store.store import Lost, Store, write_json
 from harness.suites.suite import Suite
 from results.diagnostics import Measured, table, write_csv
 from results.per_image import read_table, stacked, write_table
-from results.protocols import protocol
 from results.rows import Row, frame, read_rows, write_rows
 from results.selection import is_ranked
 from results.tables import Table, tables
@@ -185,8 +186,8 @@ def _row(store: Store, run: Run, ref: Ref) -> Row:
 
 
 def _hole(run: Run, stage: Stage) -> Row:
-    identity = {**stage.identity["row"], "protocol_version": protocol(stage.identity["row"]["protocol"]).version}
-    fields = {**identity, "evaluation_fingerprint": "", "training_fingerprint": ""}
+    assert isinstance(stage.identity, RowIdentity)
+    fields = {**stage.identity.row.fields(), "evaluation_fingerprint": "", "training_fingerprint": ""}
     return Row(**fields, miou=None, status="failed", reason=reason_of(run, stage))
 
 
@@ -249,7 +250,8 @@ def _write_pictures(run: Run, board: Leaderboard, folder: Path) -> None:
         plot_noise(frame(board.rows), folder / "noise.png", folder / "noise.svg")
     for ref in run.plan.pictures:
         if store.has(*ref):
-            line = run.plan.graph[ref].runtime["name"]
+            runtime = run.plan.graph[ref].runtime
+            assert isinstance(runtime, GalleryRuntime)
             artefact = store.open(*ref)
             for name in artefact.record["files"]:
-                shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{line}.png")
+                shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{runtime.name}.png")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.execution.running import Run
 from harness.reports.holes import reason_of
+from harness.stages.diagnostics import DiagnosticRuntime, read_measures
+from harness.stages.fit import FitIdentity, FitRuntime
 from harness.stages.graph import Stage
-from harness.store.layout import Ref
+from harness.store.layout import FitFiles, MeasureFiles, Ref
 from harness.store.store import Lost, Store
 from results.diagnostics import Measured
-
-STEPS = {"localizer_fit": "localizer", "segmenter_fit": "segmenter"}
 
 
 def diagnostics_of(run: Run) -> tuple[Measured, ...]:
@@ -25,13 +26,14 @@ def diagnostics_of(run: Run) -> tuple[Measured, ...]:
 
 def _measured(store: Store, run: Run, ref: Ref) -> Iterator[Measured]:
     stage = run.plan.graph[ref]
-    shown = stage.runtime["shown"]
+    assert isinstance(stage.runtime, DiagnosticRuntime)
+    shown = asdict(stage.runtime.shown)
     try:
-        content = json.loads(store.open(*ref).path("measures.json").read_text(encoding="utf-8"))
+        measures = read_measures(MeasureFiles(store.open(*ref).folder))
     except Lost:
         yield Measured(**shown, measure="", value=None, reason=reason_of(run, stage))
         return
-    for name, value in content["measures"].items():
+    for name, value in measures.items():
         yield Measured(**shown, measure=name, value=value)
 
 
@@ -50,21 +52,23 @@ def write_curves(run: Run, folder: Path) -> None:
 def _logged(run: Run) -> Iterator[dict[str, Any]]:
     """One record a fit, epoch and term; not of fits whose options a policy chose, nor of held-out ones."""
     store = Store.at(run.location)
-    for ref, stage in run.plan.graph.items():
-        if ref.kind in STEPS and not (stage.runtime.get("held_out") or stage.runtime.get("chosen")):
-            yield from _records(store, stage)
+    for stage in run.plan.graph.values():
+        runtime = stage.runtime
+        if stage.kind.curve and isinstance(runtime, FitRuntime) and not (runtime.held_out or runtime.chosen):
+            yield from _records(store, stage, runtime)
 
 
-def _records(store: Store, stage: Stage) -> Iterator[dict[str, Any]]:
+def _records(store: Store, stage: Stage, runtime: FitRuntime) -> Iterator[dict[str, Any]]:
     try:
-        log = json.loads(store.open(*stage.ref).path("log.json").read_text(encoding="utf-8"))
+        log = json.loads(FitFiles(store.open(*stage.ref).folder).log.read_text(encoding="utf-8"))
     except Lost:
         return
+    assert isinstance(stage.identity, FitIdentity)
     shown = {
-        "recipe": stage.runtime["recipe"],
-        "setting": stage.runtime["setting_label"],
-        "rng_seed": stage.identity["rng_seed"],
-        "step": STEPS[stage.kind],
+        "recipe": runtime.recipe,
+        "setting": runtime.place.setting_label,
+        "rng_seed": stage.identity.rng_seed,
+        "step": stage.kind.curve,
     }
     for epoch, row in enumerate(log):
         terms = {name: value for name, value in row.items() if name != "epoch"}

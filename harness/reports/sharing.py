@@ -9,6 +9,7 @@ from harness.execution.costs import Costs
 from harness.reports.display import duration
 from harness.stages.graph import missing_stages
 from harness.stages.planning import Plan
+from harness.stages.rows import RowIdentity
 from harness.store.layout import Ref
 from harness.store.store import Lost, Store
 
@@ -31,10 +32,12 @@ class Sharing:
 
 def sharing(plan: Plan, store: Store) -> Sharing:
     """From the plan's rows and what every stage behind them cost, where the store has it, or is estimated to cost."""
-    rows: dict[tuple[str, ...], list[Ref]] = {}
+    rows: dict[tuple[str, str, int], list[Ref]] = {}
     for ref in plan.rows:
-        row = plan.graph[ref].identity["row"]
-        rows.setdefault((row["recipe"], row["setting"], row["rng_seed"]), []).append(ref)
+        identity = plan.graph[ref].identity
+        assert isinstance(identity, RowIdentity)
+        line = (identity.row.recipe, identity.row.setting, identity.row.rng_seed)
+        rows.setdefault(line, []).append(ref)
     costs = Costs(store)
     store.prepare(done := {ref for ref in plan.graph if store.has(*ref)})
     seconds = {

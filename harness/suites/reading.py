@@ -12,6 +12,7 @@ from typing import TypeGuard
 import yaml
 
 from settings.errors import UserError, unknown_name
+from settings.options import HOME_OF_A_USER
 
 __all__ = ["expand_variables", "merged", "override", "read_with_includes"]
 
@@ -161,7 +162,7 @@ def _refuse_odd(value: object, where: object) -> None:
 def _included(path: Path, name: object, find: Callable[[str], Path]) -> Path:
     try:
         if isinstance(name, str):
-            beside = path.parent / name
+            beside = path.parent / _at_home(name, f"{path}: include")
             return beside if beside.is_file() else find(name)
     except OSError:  # no file system holds such a name
         pass
@@ -172,8 +173,20 @@ def _beside(path: Path, plugins: object) -> object:
     """Plug-in files are named relative to the file that names them, whoever includes it."""
     if not isinstance(plugins, list):
         return plugins
-    names = [_expanded(name, f"{path.name}: plugins") for name in plugins]
-    return [str(path.parent / name) if isinstance(name, str) else name for name in names]
+    where = f"{path.name}: plugins"
+    found = []
+    for plugin in plugins:
+        name = _expanded(plugin, where)
+        found.append(str(path.parent / _at_home(name, where)) if isinstance(name, str) else name)
+    return found
+
+
+def _at_home(name: str, where: str) -> Path:
+    """The path with its `~` as the home that it stands for; raises UserError where nobody is called so."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise UserError(where, repr(name), HOME_OF_A_USER) from None
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[str, object]]:

@@ -14,20 +14,29 @@ from harness.suites.suite import Recipe, Suite
 from methods.base import Component, Cue, Labeler, Localizer, Refiner, Segmenter, TrainingMode
 from methods.segmenting import variants_of
 from results.rows import CEILING
-from settings.components import ComponentSpec, validated_options
-from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REFINERS, SEGMENTERS, Registry
+from settings.components import ComponentSpec, build_component
 from settings.errors import Impossible, UserError
 from settings.hashing import shared_cache
 from settings.options import Options
 from settings.records import Photo, fingerprint
 
 __all__ = [
-    *("RecipeComponents", "Skipped", "build_component", "components_of", "files_identity", "identity_of"),
+    *("ComponentIdentity", "RecipeComponents", "Skipped", "components_of", "files_identity", "identity_of"),
     *("left_out_of", "possible_recipes"),
 ]
 
-ROLES = {"localizer": LOCALIZERS, "cue": CUES, "labeler": LABELERS, "segmenter": SEGMENTERS}
+ROLES = ("localizer", "cue", "labeler", "segmenter")
 """What a recipe has at most one of; refiners, of which it may have several, stand beside them."""
+
+
+@dataclass(frozen=True)
+class ComponentIdentity:
+    """What of a component decides an outcome: its role, name and version, and those of its options that are read."""
+
+    role: str
+    name: str
+    version: int
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,12 +77,12 @@ class RecipeComponents:
                 letters.update(component.supervision.split("+"))
         return "+".join(sorted(letters - {""}))
 
-    def identity(self, role: str, fit: bool = False, variant: Segmenter | None = None) -> dict[str, Any]:
+    def identity(self, role: str, fit: bool = False, variant: Segmenter | None = None) -> ComponentIdentity:
         """What of a component belongs into keys: its name, version and options (of a fit: those that it reads)."""
         component: Component = variant or getattr(self, role)
         return identity_of(role, self.names[role], component, left_out_of(component, fit))
 
-    def refiner_identity(self, step: int, fit: bool = False) -> dict[str, Any]:
+    def refiner_identity(self, step: int, fit: bool = False) -> ComponentIdentity:
         """What of the refiner at a place in the chain (from 0) belongs into keys: its name, version and options."""
         refiner = self.refiners[step]
         return identity_of("refiner", self.refiner_names[step], refiner, left_out_of(refiner, fit))
@@ -81,7 +90,7 @@ class RecipeComponents:
     def places(self, role: str) -> dict[str, Any]:
         """The options that say where a component's files lie, as a stage needs them and its key does not."""
         component: Component = getattr(self, role)
-        return component.options.model_dump(mode="json", include=set(component.place_options))
+        return component.places()
 
 
 def left_out_of(component: Component, fit: bool) -> frozenset[str]:
@@ -94,19 +103,19 @@ class _Versioned(Protocol):
     options: Options
 
 
-def identity_of(role: str, name: str, component: _Versioned, left_out: Collection[str] = ()) -> dict[str, Any]:
+def identity_of(role: str, name: str, component: _Versioned, left_out: Collection[str] = ()) -> ComponentIdentity:
     """What of a component belongs into keys: role, name, version, and the options that are not left out."""
     options = component.options.model_dump(mode="json", exclude=set(left_out))
-    return {"role": role, "name": name, "version": component.version, "options": options}
+    return ComponentIdentity(role, name, component.version, options)
 
 
-def files_identity(component: Component, photos: Sequence[Photo]) -> dict[str, str]:
-    """What identifies the files of other programs that a component reads for these photos; empty where it has none.
+def files_identity(component: Component, photos: Sequence[Photo]) -> str | None:
+    """What identifies the files of other programs that a component reads for these photos; None where it has none.
 
     Raises UserError for a file that is missing or cannot be read.
     """
     contents = [(photo.id, [_content_of(path) for path in component.files(photo)]) for photo in photos]
-    return {"files": fingerprint(contents)} if any(files for _, files in contents) else {}
+    return fingerprint(contents) if any(files for _, files in contents) else None
 
 
 def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:
@@ -176,14 +185,6 @@ def possible_recipes(suite: Suite, skipped: Skipped) -> dict[str, RecipeComponen
     if last is not None and not found:
         raise last
     return found
-
-
-def build_component(role: str, spec: ComponentSpec | Mapping[str, Any], where: str) -> Any:
-    """The component object of a role, from its name and options."""
-    content = spec.model_dump() if isinstance(spec, ComponentSpec) else spec
-    registry: Registry = {**ROLES, "refiner": REFINERS, "classifier": CLASSIFIERS}[role]
-    kind = registry.load(content["name"], where)
-    return kind(validated_options(kind.options_model, content["options"], where))
 
 
 def _content_of(path: Path) -> str:
