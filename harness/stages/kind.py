@@ -202,7 +202,7 @@ def plain(value: object) -> Any:
     if not is_dataclass(value):
         return value
     content: dict[str, Any] = {}
-    for name, is_optional in _entries(type(value)):
+    for name, is_optional in _entries(value.__class__):
         entry = getattr(value, name)
         if isinstance(entry, tuple):
             content[name] = [plain(each) for each in entry]

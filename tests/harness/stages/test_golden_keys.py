@@ -6,6 +6,7 @@ says that stores compute it again.
 """
 
 import json
+import sys
 from collections import defaultdict
 from hashlib import sha256
 
