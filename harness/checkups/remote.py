@@ -11,11 +11,11 @@ from settings.errors import UserError
 
 def state(url: str) -> Iterator[Finding]:
     """Whether its package is there, its server answers, and a run has made it. Nothing is written."""
-    from harness.store.backends.mirror import mirror_at
+    from harness.store.store import Store
 
     mend = "see docs/workers.md"
     try:
-        found = "a store" if mirror_at(url).exists() else "nothing yet: the first run makes it"
+        found = "a store" if Store.at(url).exists() else "nothing yet: the first run makes it"
     except UserError as error:
         yield Finding("store", "error", str(error), mend)
     except OSError as error:

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 from harness.execution.team import Report, Team
 from harness.stages.provenance import ROOT
-from harness.store.store import write_json
+from settings.files import write_json
 
 GRACE_S = 5.0
 """How long the others have to tell their side after one process has failed; then they are ended."""

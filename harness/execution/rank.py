@@ -23,10 +23,11 @@ from harness.execution.worker import PeakMemory, compute, opened, reason_of
 from harness.stages.families import run_together
 from harness.stages.graph import Stage
 from harness.stages.plugins import plugins_of
-from harness.store.store import Attempt, Lost, Store, write_json
+from harness.store.store import Attempt, Lost, Store
 from methods.base import Stopped
 from methods.sharing import PeerLost, Share
 from settings.errors import UserError
+from settings.files import write_json
 from settings.guard import guarded
 from settings.plugins import plugged_in
 
@@ -41,11 +42,11 @@ def run_rank(team: Team, rank: int) -> Report:
     """
     stage = Stage.from_json(team.stage)
     with TemporaryDirectory() as thrown_away, PeakMemory() as memory:
-        attempt = Attempt(stage.key, stage.kind, Path(thrown_away))
+        attempt = Attempt.into(stage.ref, Path(thrown_away))
         try:
             store = Store.at(team.store)
             if not rank:
-                attempt = store.joined(stage.kind, stage.key, Path(team.attempt))
+                attempt = store.attempt(stage.ref, Path(team.attempt).name)
             share = Share(rank, team.size, team.sync_batch_norm)
             work = opened(stage, store, store.log(Path(team.log)), [stage.key], attempt, share)
             with plugged_in(plugins_of([stage])), compute(stage), guarded(stage.kind, work.mask_folders()):
@@ -54,7 +55,7 @@ def run_rank(team: Team, rank: int) -> Report:
                 store.hand_over(attempt)
         except Exception as error:  # as in `run_job`: whatever a component does wrong
             return _failed(rank, error)
-    return Report(rank, record=attempt.record, peak_memory_bytes=memory.bytes, gpu=_gpu(team.device))
+    return Report(rank, ledger=attempt.record.ledger, peak_memory_bytes=memory.bytes, gpu=_gpu(team.device))
 
 
 def _gpu(device: str) -> str:

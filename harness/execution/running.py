@@ -18,9 +18,9 @@ from harness.stages.numerics import usable_cores
 from harness.stages.planning import Plan, make_plan
 from harness.store.backends.urls import Location, absolute
 from harness.store.events import EventLog
-from harness.store.layout import Ref
+from harness.store.layout import STAGES, Ref, document_of, key_of_document
 from harness.store.lease import this_process
-from harness.store.store import Lost, Store, write_json
+from harness.store.store import Lost, Store
 from harness.suites.suite import Suite
 from settings.errors import UserError
 
@@ -82,15 +82,15 @@ def run_plan(
     except OSError as error:
         raise store.unusable(error) from None
     result = Result()
+    made: set[Ref] = set()
     if log:
         with display(log, missing, store) if display else nullcontext():
             result = _execute(plan, missing, workers, store, log)
-        store.forget(missing)
-        with suppress(OSError, Lost):  # they only make estimates better
-            Costs(store).learn(store, missing)
-    ran = sum(store.has(*ref) for ref in missing)
+        made = store.present(missing)
+        with suppress(OSError):  # they only make estimates better
+            Costs(store).learn(store, {ref: missing[ref] for ref in made})
     try:
-        yield Run(plan, result, store.root, store.location, ran, time.perf_counter() - start)
+        yield Run(plan, result, store.root, store.location, len(made), time.perf_counter() - start)
     finally:
         if log:
             log.write(
@@ -111,15 +111,15 @@ def _check_device(missing: dict[Ref, Stage]) -> None:
 def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
     """What a run shows is verified before it counts as done; what lies behind it, when it is opened."""
     for ref in plan.targets:
-        if store.has(*ref):
+        if store.has(ref):
             with suppress(Lost):
-                store.open(*ref)
+                store.open(ref)
 
 
 def missing_of(plan: Plan, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
     """The stages that are still to run; `lost` artefacts are wanted even where all that came of them exists."""
     lost = [ref for ref in lost if ref in plan.graph]
-    store.forget(lost)
+    store.present(lost)  # this process has yet to see that they are gone
     wanted = (*plan.targets, *lost)
     return missing_stages(plan.graph, wanted, _Exists(store))
 
@@ -131,7 +131,7 @@ class _Exists(dict[Ref, bool]):
         self._store = store
 
     def __missing__(self, ref: Ref) -> bool:
-        self[ref] = self._store.has(*ref)
+        self[ref] = self._store.has(ref)
         return self[ref]
 
 
@@ -154,13 +154,9 @@ def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Sto
 
 def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
     store.check_writable()
-    folder = store.root / "events"
-    folder.mkdir(exist_ok=True)
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}.jsonl"
-    log = store.log(folder / name)
-    for stage in missing.values():
-        _write_stage(store, stage)
-    store.push(store.root / "stages", absent_only=True)
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}"
+    log = store.begin_log(name)
+    store.write_documents(dict(map(_description, missing.values())))
     groups = {stage.key: stage.group for stage in missing.values()}
     log.write(
         "run_started",
@@ -175,32 +171,24 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Work
     return log
 
 
-def _write_stage(store: Store, stage: Stage) -> None:
-    """Keep what a stage is, so that `seedbed stage KEY` can run it alone."""
-    folder = store.root / "stages"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{stage.key}.json"
-    if not _read_stage(path):
-        write_json(path, stage.to_json())
+def _description(stage: Stage) -> tuple[str, bytes]:
+    """What a stage is, kept so that `seedbed stage KEY` can run it alone: the document's name and content."""
+    text = json.dumps(stage.to_json(), indent=1, sort_keys=True)
+    return document_of(STAGES, stage.key), text.encode()
 
 
-def _read_stage(path: Path) -> Stage | None:
-    """A stage's description; None for a damaged one, which the next run writes anew."""
-    try:
-        stage = Stage.from_json(json.loads(path.read_text(encoding="utf-8")))
-        return stage if stage.key == path.stem else None
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return None
-
-
-def described(store: Store, key: str) -> Stage | None:
-    """The stage of that key as a run wrote it down; None where none did, or it is damaged."""
-    return _read_stage(store.root / "stages" / f"{key}.json")
+def described(store: Store) -> dict[str, Stage]:
+    """The stages that runs have written down, by key; a damaged description is passed over, the next run mends it."""
+    stages: dict[str, Stage] = {}
+    for name, content in store.documents(STAGES).items():
+        with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            stage = Stage.from_json(json.loads(content))
+            if stage.key == key_of_document(name):
+                stages[stage.key] = stage
+    return stages
 
 
 def read_stages(store: Store, beginning: str) -> list[Stage]:
     """The stages whose key or label begins so."""
-    store.pull("stages")
-    paths = sorted((store.root / "stages").glob("*.json"))
-    stages = [stage for path in paths if (stage := _read_stage(path))]
+    stages = described(store).values()
     return [stage for stage in stages if stage.key.startswith(beginning) or stage.label.startswith(beginning)]

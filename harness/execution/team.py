@@ -8,7 +8,7 @@ executor.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,8 @@ class Report:
     """It was asked to stop and kept what it needs to go on."""
     died: bool = False
     """It ended without a word."""
-    record: Mapping[str, Any] = field(default_factory=dict)
-    """What the stage wants kept beside its files."""
+    ledger: Sequence[dict[str, object]] = ()
+    """What the process has read of true masks and labels."""
     peak_memory_bytes: int = 0
     gpu: str = ""
     """What identifies the GPU that it had, if any."""
@@ -102,7 +102,8 @@ def train_together(work: Work, log: Path, launch: Launch) -> int:
     reports = launch(team)
     check(reports, team.size)
     work.store.take_over(work.attempt)
-    work.attempt.record.update({**reports[0].record, "gpus": len({report.gpu for report in reports if report.gpu})})
+    gpus = {report.gpu for report in reports if report.gpu}
+    work.attempt.record = replace(work.attempt.record, ledger=tuple(reports[0].ledger), gpus=len(gpus))
     return sum(report.peak_memory_bytes for report in reports)
 
 

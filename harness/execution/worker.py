@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sys
@@ -15,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from socket import gethostname
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 from harness.execution.processes import in_processes
 from harness.execution.team import Launch, RankDied, RankFailed, train_together
@@ -26,8 +27,9 @@ from harness.stages.plugins import DATA, named_components, plugins_of
 from harness.stages.provenance import modules_imported_by, sources_of
 from harness.stages.work import Context, Work
 from harness.store.events import EventLog
-from harness.store.layout import Ref
+from harness.store.layout import FAILURES, SINGLE_RUN, Ref, document_of
 from harness.store.lease import Lease
+from harness.store.record import Record
 from harness.store.store import Attempt, Lost, Store
 from harness.suites.resources import Wants
 from methods.base import Stopped
@@ -111,12 +113,12 @@ def _run_part(job: Job, stages: Sequence[Stage], store: Store, log: EventLog, la
     mine: dict[Stage, Lease] = {}
     with ExitStack() as stack:
         for stage in stages:
-            lease = store.lease(*stage.ref)
+            lease = store.lease(stage.ref)
             stack.callback(lease.release)
             try:
-                mine_or_done = store.has(*stage.ref) or lease.acquire()
+                mine_or_done = store.has(stage.ref) or lease.acquire()
                 # Looked at again: somebody may have published between the look and the lease.
-                is_done = mine_or_done and store.has(*stage.ref)
+                is_done = mine_or_done and store.has(stage.ref)
             except OSError as error:  # a full disk has no room for a lease either
                 outcomes += _ended((), (stage,), store, log, "failed", reason_of(error), traceback.format_exc())
                 continue
@@ -138,7 +140,7 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog, l
     outcomes: list[Outcome] = []
     try:
         for stage in stages:
-            works.append(opened(stage, store, log, keys, store.attempt(*stage.ref), halvings=job.halvings))
+            works.append(opened(stage, store, log, keys, store.attempt(stage.ref), halvings=job.halvings))
         first = works[0]
         _check_machine(first.stage)
         with (
@@ -154,7 +156,7 @@ def _run(job: Job, stages: Mapping[Stage, Lease], store: Store, log: EventLog, l
         _check_inputs(works, store)
         seconds = (time.perf_counter() - start) / len(works)
         for work in works:
-            work.attempt.record.update(_record(work, seconds, memory.bytes + memory.others))
+            work.attempt.record = _record(work, seconds, memory.bytes + memory.others)
         for work in works:
             outcomes.append(_publish(work, stages[work.stage], store, seconds))
     except Lost as error:
@@ -192,7 +194,7 @@ def _check_machine(stage: Stage) -> None:
 def _check_inputs(works: Sequence[Work], store: Store) -> None:
     """Raise Lost where an input changed while the stage read it; the hashes of what did not are remembered."""
     for ref in dict.fromkeys(ref for work in works for ref in work.stage.needs()):
-        store.recheck(*ref)
+        store.recheck(ref)
 
 
 def _lost_meanwhile(works: Sequence[Work], store: Store) -> Lost | None:
@@ -212,7 +214,7 @@ def _publish(work: Work, lease: Lease, store: Store, seconds: float) -> Outcome:
     if not store.publish(work.attempt):
         return Outcome(work.stage.ref, "busy")
     with suppress(OSError):  # what is left over is for `seedbed store gc`
-        store.clean_up(*work.stage.ref)
+        store.clean_up(work.stage.ref)
     return Outcome(work.stage.ref, "done", seconds)
 
 
@@ -221,8 +223,8 @@ def run_openly(stage: Stage, store: Store) -> None:
 
     What several processes would train, this one trains alone.
     """
-    log = EventLog(store.root / "events" / "single.jsonl")
-    work = opened(stage, store, log, [stage.key], store.attempt(*stage.ref))
+    log = store.begin_log(SINGLE_RUN)
+    work = opened(stage, store, log, [stage.key], store.attempt(stage.ref))
     try:
         with TemporaryDirectory() as checkpoints, plugged_in(plugins_of([stage])), compute(stage):
             context = replace(work.context, checkpoint_folder=Path(checkpoints))
@@ -245,13 +247,13 @@ def opened(
 
     Raises Lost for an input that cannot be used.
     """
-    inputs = {role: tuple(store.open(*ref) for ref in refs) for role, refs in stage.inputs.items()}
+    inputs = {role: tuple(store.open(ref) for ref in refs) for role, refs in stage.inputs.items()}
     numerics = stage.identity.get("numerics", {})
     context = Context(
         device=numerics.get("device", "cpu"),
         precision=numerics.get("precision", "float32"),
         rng_seed=stage.identity.get("rng_seed", 0),
-        checkpoint_folder=store.checkpoint_folder(*stage.ref),
+        checkpoint_folder=store.checkpoint_folder(stage.ref),
         report=lambda done, total, unit, values: (
             log.progress(keys, done, total, unit, values) if share.is_first else None
         ),
@@ -262,19 +264,21 @@ def opened(
     return Work(stage, inputs, attempt, context, store)
 
 
-def _record(work: Work, seconds: float, peak_memory: int) -> dict[str, Any]:
+def _record(work: Work, seconds: float, peak_memory: int) -> Record:
+    """What the attempt's record says already, and how the stage went."""
     stage = work.stage
-    return {
-        "label": stage.label,
-        "group": stage.group,
-        "identity": stage.identity,
-        "inputs": [list(ref) for ref in dict.fromkeys(stage.needs())],
-        "seconds": round(seconds, 4),
-        "photos": stage.photos,
-        "device": work.context.device,
-        "peak_memory_bytes": peak_memory,
-        "sources": {name: sources_of(name) for name in source_modules(stage)},
-    }
+    return replace(
+        work.attempt.record,
+        label=stage.label,
+        group=stage.group,
+        identity=dict(stage.identity),
+        inputs=tuple(dict.fromkeys(stage.needs())),
+        seconds=round(seconds, 4),
+        photos=stage.photos,
+        device=work.context.device,
+        peak_memory_bytes=peak_memory,
+        sources={name: sources_of(name) for name in source_modules(stage)},
+    )
 
 
 def source_modules(stage: Stage) -> list[str]:
@@ -310,7 +314,8 @@ def _ended(
         content = {"label": stage.label, "reason": reason, "traceback": trace, "stage": stage.to_json()}
         if trace:
             with suppress(OSError):  # on a full disk the reason still reaches the table
-                store.write_failure(stage.key, content)
+                text = json.dumps(content, indent=1, sort_keys=True)
+                store.write_documents({document_of(FAILURES, stage.key): text.encode()})
     log.write(status, stages=[stage.key for stage in stages], reason=reason)
     return [Outcome(stage.ref, status, reason=reason) for stage in stages]
 

@@ -54,7 +54,7 @@ def show(
         png = _draw(found, wanted.columns, Shelf(store, f"run `{command}` first"), base)
     free = base is not None or _dataset(found).photos_are_ours
     # Pictures of others' photos begin with `photos-`: the repository ignores such files.
-    path = output or store.root / "leaderboards" / suite.folder_name / ("sheet.png" if free else "photos-sheet.png")
+    path = output or store.leaderboard_folder(suite.folder_name) / ("sheet.png" if free else "photos-sheet.png")
     _write(path, png)
     return path
 
@@ -71,7 +71,7 @@ class Shelf:
         absent = [
             f"no {KINDS[kind].what} of {scored.line.recipe}"
             for (scored, kind), roles in needs.items()
-            if not all(self.store.has(*ref) for refs in roles.values() for ref in refs)
+            if not all(self.store.has(ref) for refs in roles.values() for ref in refs)
         ]
         if absent:
             raise UserError(self.store.name, ", ".join(absent), "what a run leaves there", self.mend)
@@ -79,7 +79,7 @@ class Shelf:
     def take(self, roles: Mapping[str, Refs]) -> dict[str, list[Artefact]]:
         """The artefacts, by role; raises UserError for one that is damaged."""
         try:
-            return {role: [self.store.open(*ref) for ref in refs] for role, refs in roles.items()}
+            return {role: [self.store.open(ref) for ref in refs] for role, refs in roles.items()}
         except Lost as error:
             raise UserError(self.store.name, str(error), "an artefact as it was published", self.mend) from None
 

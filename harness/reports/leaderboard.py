@@ -19,9 +19,8 @@ from harness.stages.graph import Stage
 from harness.stages.lineage import stale_sources
 from harness.stages.planning import Plan
 from harness.store.backends.urls import Location
-from harness.store.care.inventory import PARTIAL_FOLDER
-from harness.store.layout import Ref
-from harness.store.store import Lost, Store, write_json
+from harness.store.layout import PARTIAL_FOLDER, Ref
+from harness.store.store import Lost, Store
 from harness.suites.suite import Suite
 from results.diagnostics import Measured, table, write_csv
 from results.per_image import read_table, stacked, write_table
@@ -30,6 +29,7 @@ from results.rows import Row, frame, read_rows, write_rows
 from results.selection import is_ranked
 from results.tables import Table, tables
 from settings.errors import UserError
+from settings.files import write_json
 from settings.records import fingerprint
 
 
@@ -99,13 +99,13 @@ def run_and_gather(
     _check_writable(folder)
     with run_suite(suite, store, workers, Display if shown else None) as run:
         board = gather(run)
-        folder = folder or run.store_folder / "leaderboards" / suite.folder_name
+        opened = Store.at(run.location)
+        folder = folder or opened.leaderboard_folder(suite.folder_name)
         unwritten = ""
         try:
             if not run.result.interrupted:
                 write_leaderboard(run, board, folder)
-                if folder.is_relative_to(run.store_folder):
-                    Store.at(run.location).push(folder)
+                opened.share(folder)
         except OSError as error:
             unwritten = error.strerror or str(error)
         return Finished(run, board, folder, unwritten)
@@ -177,7 +177,7 @@ def _shown_by(state: Path) -> object:
 def _row(store: Store, run: Run, ref: Ref) -> Row:
     stage = run.plan.graph[ref]
     try:
-        artefact = store.open(*ref)
+        artefact = store.open(ref)
     except Lost:
         return _hole(run, stage)
     (row,) = read_rows(artefact.path("rows.parquet"))
@@ -221,11 +221,11 @@ def _write_counts(run: Run, folder: Path) -> None:
     kinds: dict[str, dict[tuple[Ref, ...], tuple[int, Ref]]] = {"score": {}, "sweep": {}}
     for position, ref in enumerate(run.plan.rows):
         counts = run.plan.graph[ref].inputs["counts"]
-        if store.has(*ref):
+        if store.has(ref):
             kinds[counts[0].kind].setdefault(counts, (position, ref))
     for kind, name in (("score", "counts.parquet"), ("sweep", "sweeps.parquet")):
         parts = [
-            (position, read_table(store.open(*ref).path("counts.parquet"))) for position, ref in kinds[kind].values()
+            (position, read_table(store.open(ref).path("counts.parquet"))) for position, ref in kinds[kind].values()
         ]
         if parts:
             write_table(folder / name, stacked(parts))
@@ -234,8 +234,8 @@ def _write_counts(run: Run, folder: Path) -> None:
 def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
     """Masks that no row scores are what the run was for: put where they are found."""
     folder.mkdir(exist_ok=True)
-    for artefact in (store.open(*ref) for ref in refs if store.has(*ref)):
-        for name in artefact.record["files"]:
+    for artefact in (store.open(ref) for ref in refs if store.has(ref)):
+        for name in artefact.record.files:
             shutil.copyfile(artefact.path(name), folder / name)
 
 
@@ -248,8 +248,8 @@ def _write_pictures(run: Run, board: Leaderboard, folder: Path) -> None:
         plot_table(frame(board.rows), folder / "table.png", folder / "table.svg")
         plot_noise(frame(board.rows), folder / "noise.png", folder / "noise.svg")
     for ref in run.plan.pictures:
-        if store.has(*ref):
+        if store.has(ref):
             line = run.plan.graph[ref].runtime["name"]
-            artefact = store.open(*ref)
-            for name in artefact.record["files"]:
+            artefact = store.open(ref)
+            for name in artefact.record.files:
                 shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{line}.png")

@@ -27,7 +27,7 @@ def _measured(store: Store, run: Run, ref: Ref) -> Iterator[Measured]:
     stage = run.plan.graph[ref]
     shown = stage.runtime["shown"]
     try:
-        content = json.loads(store.open(*ref).path("measures.json").read_text(encoding="utf-8"))
+        content = json.loads(store.open(ref).path("measures.json").read_text(encoding="utf-8"))
     except Lost:
         yield Measured(**shown, measure="", value=None, reason=reason_of(run, stage))
         return
@@ -57,7 +57,7 @@ def _logged(run: Run) -> Iterator[dict[str, Any]]:
 
 def _records(store: Store, stage: Stage) -> Iterator[dict[str, Any]]:
     try:
-        log = json.loads(store.open(*stage.ref).path("log.json").read_text(encoding="utf-8"))
+        log = json.loads(store.open(stage.ref).path("log.json").read_text(encoding="utf-8"))
     except Lost:
         return
     shown = {

@@ -10,7 +10,7 @@ from harness.reports.display import duration
 from harness.stages.graph import missing_stages
 from harness.stages.planning import Plan
 from harness.store.layout import Ref
-from harness.store.store import Lost, Store
+from harness.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,15 @@ def sharing(plan: Plan, store: Store) -> Sharing:
         row = plan.graph[ref].identity["row"]
         rows.setdefault((row["recipe"], row["setting"], row["rng_seed"]), []).append(ref)
     costs = Costs(store)
-    store.prepare(done := {ref for ref in plan.graph if store.has(*ref)})
-    seconds = {
-        ref: stage.slots * (_measured(store, ref) if ref in done else costs.seconds(stage))
-        for ref, stage in plan.graph.items()
-    }
+    records = store.records(ref for ref in plan.graph if store.has(ref))
+    seconds: dict[Ref, float] = {}
+    for ref, stage in plan.graph.items():
+        known = records.get(ref)
+        a_process = costs.seconds(stage) if known is None else known.seconds
+        seconds[ref] = stage.slots * a_process
     nothing = dict.fromkeys(plan.graph, False)
 
     def cost(targets: Sequence[Ref]) -> float:
         return sum(seconds[ref] for ref in missing_stages(plan.graph, targets, nothing))
 
     return Sharing(cost(plan.rows), sum(map(cost, rows.values())))
-
-
-def _measured(store: Store, ref: Ref) -> float:
-    try:
-        return float(store.record(*ref)["seconds"])
-    except (Lost, LookupError, TypeError, ValueError):  # told by whoever opens it
-        return 0.0

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from harness.execution.running import described
 from harness.reports.display import duration
 from harness.reports.pace import pace_of
+from harness.stages.graph import Stage
 from harness.store.backends.urls import Location, absolute
-from harness.store.layout import Ref
-from harness.store.lease import process_start, this_process
+from harness.store.events import SILENT_S
+from harness.store.layout import FAILURES, SINGLE_RUN, FitFiles, Ref, key_of_document
+from harness.store.lease import lives
+from harness.store.record import Record
 from harness.store.store import Lost, Store
 from settings.errors import UserError
 
-SILENT_S = 60
 WATCH_S = 2.0
 AGAIN = dict.fromkeys(("retried", "stopped", "worker_died", "out_of_memory", "input_lost"), "to do")
 """Events after which a stage is neither done nor failed; what is given up has an event of its own."""
@@ -27,14 +27,14 @@ AGAIN = dict.fromkeys(("retried", "stopped", "worker_died", "out_of_memory", "in
 def status_of(location: Location) -> str:
     """The latest run on a store: stages done, running and failed, and whether it still goes on."""
     store = Store.at(location)
-    log = store.latest_log()
-    if log is None:
+    logs = store.logs()
+    if not logs:
         raise UserError(store.name, "no run", "a store that a suite was run on", "see --store")
+    log = logs[-1]
     events = list(store.reader(log).new())
     first = next((event for event in events if event["event"] == "run_started"), None)
     if first is None or not {"suite", "executor", "groups"} <= first.keys():
         raise UserError(log, "no beginning of a run", "an event log")
-    store.pull("stages")
     groups: dict[str, str] = first["groups"]
     state = dict.fromkeys(groups, "to do")
     for event in events:
@@ -50,7 +50,8 @@ def status_of(location: Location) -> str:
         counts = {name: members.count(name) for name in ("done", "running", "failed", "to do")}
         lines.append(f"  {group}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
     failed = [(key, e.get("reason")) for e in events if e["event"] == "failed" for key in e.get("stages", ())]
-    failures = [f"  failed: {_label(store, key)} ({key[:12]}): {reason}" for key, reason in failed]
+    stages = described(store) if failed else {}
+    failures = [f"  failed: {_label(stages.get(key))} ({key[:12]}): {reason}" for key, reason in failed]
     return "\n".join(lines + failures)
 
 
@@ -66,7 +67,8 @@ def watch(location: Location, show: Callable[[str], None], interval_s: float = W
 
 def _going_on(store: Store, events: list[dict[str, Any]]) -> list[str]:
     """How busy it is, and what runs; nothing for a log that does not tell, or stages that cannot be read."""
-    stages = {key: stage for key in events[0]["groups"] if (stage := described(store, key))}
+    known = described(store)
+    stages = {key: known[key] for key in events[0]["groups"] if key in known}
     try:
         pace = pace_of(events, stages, store, time.time())
     except (LookupError, TypeError, ValueError):
@@ -77,14 +79,14 @@ def _going_on(store: Store, events: list[dict[str, Any]]) -> list[str]:
 def log_of(location: Location, stage: str) -> str:
     """A failed stage's traceback, or a training stage's losses; raises UserError when the store knows no such stage."""
     store = Store.at(location)
-    store.pull("failures", anew=True)
-    for path in sorted((store.root / "failures").glob("*.json")):
-        failure = _failure(path)
-        if path.stem.startswith(stage) or failure["label"].startswith(stage):
-            return f"{failure['label']} ({path.stem[:12]})\n{failure['reason']}\n\n{failure['traceback']}"
-    for ref, record in _published(store):
-        if ref.key.startswith(stage) or str(record.get("label")).startswith(stage):
-            return _success(store, ref, record)
+    for name, content in store.documents(FAILURES).items():
+        key = key_of_document(name)
+        failure = _failure(name, content)
+        if key.startswith(stage) or failure["label"].startswith(stage):
+            return f"{failure['label']} ({key[:12]})\n{failure['reason']}\n\n{failure['traceback']}"
+    for record in _published(store):
+        if record.key.startswith(stage) or record.label.startswith(stage):
+            return _success(store, record)
     raise UserError("stage", f"'{stage}'", f"the key or label of a stage in {store.name}", "see seedbed status")
 
 
@@ -100,11 +102,10 @@ def run_one(location: Location, prefix: str, debug: bool) -> str:
         )
     (stage,) = found
     store = Store.at(absolute(location))
-    absent = [str(ref) for ref in stage.needs() if not store.has(*ref)]
+    absent = [str(ref) for ref in stage.needs() if not store.has(ref)]
     if absent:
         raise UserError("stage", f"missing inputs {', '.join(absent[:3])}", "published inputs", "run the suite first")
-    log = store.root / "events" / "single.jsonl"
-    log.parent.mkdir(exist_ok=True)
+    log = store.begin_log(SINGLE_RUN).path
     start = time.perf_counter()
     if debug:
         run_openly(stage, store)
@@ -113,27 +114,16 @@ def run_one(location: Location, prefix: str, debug: bool) -> str:
     return f"{stage.label}: {outcome.status} {outcome.reason}".rstrip()
 
 
-def lives(driver: Mapping[str, Any]) -> bool | None:
-    """Whether the process that drives a run on this machine is there; None where nobody can tell."""
-    here = this_process()
-    known = driver.get("start") and (driver.get("host"), driver.get("boot")) == (here["host"], here["boot"])
-    pid = driver.get("pid")
-    return process_start(pid) == driver["start"] if known and isinstance(pid, int) else None
-
-
-def _failure(path: Path) -> dict[str, str]:
+def _failure(name: str, text: bytes) -> dict[str, str]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: str(content[name]) for name in ("label", "reason", "traceback")}
-    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        return {"label": "a stage", "reason": f"damaged: {path} ({error})", "traceback": ""}
+        content = json.loads(text)
+        return {entry: str(content[entry]) for entry in ("label", "reason", "traceback")}
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        return {"label": "a stage", "reason": f"damaged: {FAILURES}/{name} ({error})", "traceback": ""}
 
 
-def _label(store: Store, key: str) -> str:
-    try:
-        return str(json.loads((store.root / "stages" / f"{key}.json").read_text(encoding="utf-8"))["label"])
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
-        return "a stage"
+def _label(stage: Stage | None) -> str:
+    return "a stage" if stage is None else stage.label
 
 
 def _ending(events: list[dict[str, Any]]) -> str:
@@ -149,22 +139,17 @@ def _ending(events: list[dict[str, Any]]) -> str:
     return f"{word}, last event {duration(ago)} ago"
 
 
-def _published(store: Store) -> list[tuple[Ref, Any]]:
+def _published(store: Store) -> Iterable[Record]:
     refs = [Ref(kind, key) for kind in store.kinds() for key in store.keys(kind)]
-    store.prepare(refs)
-    found = []
-    for ref in refs:
-        with suppress(Lost, OSError):  # told by `seedbed store verify`
-            found.append((ref, store.record(*ref)))
-    return found
+    return store.records(refs).values()  # those that are damaged are told by `seedbed store verify`
 
 
-def _success(store: Store, ref: Ref, record: Any) -> str:
+def _success(store: Store, record: Record) -> str:
+    head = f"{record.label} ({record.key[:12]}): done in {duration(record.seconds)} on {record.device}"
     try:
-        head = f"{record['label']} ({ref.key[:12]}): done in {duration(record['seconds'])} on {record['device']}"
-        path = store.open(*ref).path("log.json")
-    except (Lost, LookupError, TypeError) as error:
-        raise UserError(ref, f"a damaged artefact ({error})", "a whole one", "run its suite again") from None
+        path = FitFiles(store.open(record.ref).folder).log
+    except Lost as error:
+        raise UserError(record.ref, f"a damaged artefact ({error})", "a whole one", "run its suite again") from None
     if not path.exists():
         return head
     rows = json.loads(path.read_text(encoding="utf-8"))

@@ -39,7 +39,7 @@ class MaskFolders:
     """Masks of several shards by photo id."""
 
     def __init__(self, artefacts: Sequence[Artefact]) -> None:
-        self._paths = {name: artefact.path(name) for artefact in artefacts for name in artefact.record["files"]}
+        self._paths = {name: artefact.path(name) for artefact in artefacts for name in artefact.record.files}
 
     def __contains__(self, photo_id: str) -> bool:
         return f"{photo_id}.png" in self._paths

@@ -109,15 +109,15 @@ def test_artefacts_are_whole_or_set_aside(number: int, damage: Damage, garbage: 
         refs = [slot.ref for slot in slots(Store(template()))]
         for ref in refs:
             try:
-                artefact = store.open(*ref)
+                artefact = store.open(ref)
             except Lost:
-                assert path.is_relative_to(store.root / ref.kind) and not store.has(*ref)
+                assert path.is_relative_to(store.root / ref.kind) and not store.has(ref)
                 assert (
                     not (store.root / ref.kind / ref.key).exists()
                     and len(list((store.root / "damaged").iterdir())) == 1
                 )
             else:
-                intact = Store(template()).open(*ref)
+                intact = Store(template()).open(ref)
                 assert contents(artefact.folder, artefact.folder) == contents(intact.folder, intact.folder)
 
 
@@ -194,7 +194,7 @@ def test_archives(name: str, damage: Damage) -> None:
         target = Store(root / "target")
         arrived = [slot.ref for slot in slots(target)] if target.root.exists() else []
         for ref in arrived:
-            artefact, original = target.open(*ref), Store(template()).open(*Ref(*ref))
+            artefact, original = target.open(ref), Store(template()).open(Ref(*ref))
             assert contents(artefact.folder, artefact.folder) == contents(original.folder, original.folder)
             assert {path.name for path in artefact.folder.parent.iterdir()} == {artefact.folder.name, "done.json"}
         assert names_in(root) - {f"target/{n}" for n in names_in(root / "target")} <= {name, "target"}

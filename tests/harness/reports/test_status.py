@@ -58,7 +58,7 @@ def test_costs_are_learnt_from_what_ran(tmp_path: Path) -> None:
     store = Store(tmp_path / "store").create()
     stages = [Stage("label", {"n": n}, group="mine", photos=10) for n in range(3)]
     for stage, seconds in zip(stages, (1.0, 2.0, 9.0), strict=True):
-        attempt = store.attempt(*stage.ref)
+        attempt = store.attempt(stage.ref)
         attempt.record["seconds"] = seconds
         store.publish(attempt)
     Costs(store).learn(store, {stage.ref: stage for stage in stages})

@@ -154,7 +154,7 @@ def test_what_was_planned_is_what_runs_whatever_became_of_the_file(
     store = Store(tmp_path / "store").create()
     job = pickle.loads(pickle.dumps(Job((label,), store.root, tmp_path / "log.jsonl")))
     assert [outcome.status for outcome in run_job(job)] == ["done"]
-    record = store.record(*label.ref)
+    record = store.record(label.ref)
     assert record["identity"]["plugins"] == label.identity["plugins"]
     assert list(record["sources"]) == ["methods.labelers.all_background"]
 

@@ -129,7 +129,7 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def weak_sets(finished: Finished) -> dict[str, dict]:
     store = Store(finished.run.store_folder)
     found = stages(finished.run.plan, "weak_set")
-    return {stage.label: dict(offered.read(store.open(*stage.ref))) for stage in found}
+    return {stage.label: dict(offered.read(store.open(stage.ref))) for stage in found}
 
 
 def test_what_the_filter_drops_is_trained_on_by_nobody(filtered: Finished) -> None:
@@ -218,7 +218,7 @@ def test_a_filter_that_leaves_a_class_without_a_photo_ends_the_stage_with_the_re
 
 def test_a_keep_list_is_plain_json(filtered: Finished) -> None:
     (stage,) = stages(filtered.run.plan, "filter")
-    content = json.loads(Store(filtered.run.store_folder).open(*stage.ref).path("kept.json").read_text())
+    content = json.loads(Store(filtered.run.store_folder).open(stage.ref).path("kept.json").read_text())
     assert set(content) == {"kept", "per_class"}
     assert sum(counts["kept"] for counts in content["per_class"].values()) == len(content["kept"])
 
@@ -227,7 +227,7 @@ def test_probabilities_are_of_the_extra_photos_in_their_order(filtered: Finished
     from safetensors.numpy import load_file
 
     (stage,) = stages(filtered.run.plan, "classify")
-    path = Store(filtered.run.store_folder).open(*stage.ref).path("probabilities.safetensors")
+    path = Store(filtered.run.store_folder).open(stage.ref).path("probabilities.safetensors")
     probabilities_NK = load_file(path)["probabilities_NK"]
     assert probabilities_NK.shape == (140, 2)
     assert np.isfinite(probabilities_NK).all()

@@ -87,15 +87,15 @@ def test_a_damaged_artefact_is_made_again_within_a_run(
         plan.graph[ref].inputs["counts"][0] for ref in plan.rows if plan.graph[ref].inputs["counts"][0].kind == "score"
     )
     needed = next(iter(plan.graph[score].needs()))
-    record = store.record(*needed)
+    record = store.record(needed)
     name = next(iter(record["files"]))
     Remote(copy).write(f"files/{needed.kind}/{needed.key}/{record['attempt']}/{name}", b"damage")
     for ref in [score, *(row for row in plan.rows if score in plan.graph[row].needs())]:
-        store.remove(*ref)
+        store.remove(ref)
     with run_plan(plan, copy, "serial") as run:
         assert not run.result.failures and not run.result.blocked
-    assert store.open(*needed).path(name).read_bytes() != b"damage"
-    assert all(store.has(*ref) for ref in plan.rows)
+    assert store.open(needed).path(name).read_bytes() != b"damage"
+    assert all(store.has(ref) for ref in plan.rows)
 
 
 def test_a_failure_is_told_on_another_machine_until_it_is_mended(
@@ -153,7 +153,7 @@ def test_the_care_of_a_store_behind_a_url(bucket: str, seedbed, tmp_path: Path, 
     assert seedbed("store", "rm", "b", "--dry-run", "--store", url)[1] == "1 artefacts would be removed; nothing was\n"
     assert seedbed("store", "rm", "b", "--store", url)[:2] == (0, "1 artefacts removed\n")
     store = Store.at(url)
-    assert [ref for ref in (Ref("a", "1" * 64), Ref("a", "2" * 64), Ref("b", "3" * 64)) if store.has(*ref)] == [
+    assert [ref for ref in (Ref("a", "1" * 64), Ref("a", "2" * 64), Ref("b", "3" * 64)) if store.has(ref)] == [
         ("a", "2" * 64)
     ]
 

@@ -65,7 +65,7 @@ def archive_of(store: Store, path: Path) -> Path:
 
 def contents(store: Store) -> dict[tuple[Ref, str], bytes]:
     """Every file of every artefact."""
-    opened = [store.open(*slot.ref) for slot in slots(store) if slot.published]
+    opened = [store.open(slot.ref) for slot in slots(store) if slot.published]
     return {(Ref(a.kind, a.key), name): a.path(name).read_bytes() for a in opened for name in a.record["files"]}
 
 

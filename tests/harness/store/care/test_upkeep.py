@@ -114,7 +114,7 @@ def test_sizes_are_readable(size: float, text: str) -> None:
 def test_verify_does_not_trust_the_hash_cache(finished: Store) -> None:
     """A flipped bit that leaves size, time and inode as they were is what failing disks make."""
     (ref, *_) = [slot.ref for slot in slots(finished) if slot.ref.kind == "segmenter_fit"]
-    path = next(finished.open(*ref).folder.glob("*.safetensors"))
+    path = next(finished.open(ref).folder.glob("*.safetensors"))
     before = path.stat()
     with path.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
@@ -122,20 +122,20 @@ def test_verify_does_not_trust_the_hash_cache(finished: Store) -> None:
         file.seek(-1, os.SEEK_END)
         file.write(bytes([last ^ 1]))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert finished.open(*ref).path(path.name) == path, "the cache is deceived: that is what verify is for"
+    assert finished.open(ref).path(path.name) == path, "the cache is deceived: that is what verify is for"
     told: list[tuple[int, int]] = []
     looked_at, damaged = verify(finished, lambda done, total: told.append((done, total)))
     assert damaged == [ref]
     assert looked_at == len(told) == len(make_plan(load_suite("smoke")).graph)
     assert told[-1][0] == told[-1][1] and told == sorted(told)
-    assert not finished.has(*ref)
+    assert not finished.has(ref)
     assert verify(finished) == (looked_at - 1, [])
 
 
 @pytest.mark.parametrize("damage", ["remove file", "truncate", "record"])
 def test_verify_names_what_is_damaged(store: Store, damage: str) -> None:
     whole, broken = publish(store, "row", "a"), publish(store, "row", "b")
-    path = store.open(*broken).path("file.bin")
+    path = store.open(broken).path("file.bin")
     if damage == "remove file":
         path.unlink()
     elif damage == "truncate":
@@ -143,7 +143,7 @@ def test_verify_names_what_is_damaged(store: Store, damage: str) -> None:
     else:
         (path.parent.parent / "done.json").write_text("{")
     assert verify(store) == (2, [broken])
-    assert store.has(*whole)
+    assert store.has(whole)
     assert len(list((store.root / "damaged").iterdir())) == 1
 
 
@@ -163,10 +163,10 @@ def test_gc_keeps_what_suites_need_and_removes_the_rest(finished: Store) -> None
 
 def test_gc_removes_what_killed_processes_left(store: Store) -> None:
     done, unfinished = publish(store, "row", "a"), Ref("localizer_fit", key_of("b"))
-    store.attempt(*done).path("half").write_text("half")
-    store.checkpoint_folder(*done).mkdir()
-    store.attempt(*unfinished).path("half").write_text("half")
-    store.checkpoint_folder(*unfinished).mkdir()
+    store.attempt(done).path("half").write_text("half")
+    store.checkpoint_folder(done).mkdir()
+    store.attempt(unfinished).path("half").write_text("half")
+    store.checkpoint_folder(unfinished).mkdir()
     hold(store, unfinished, DEAD)
     for name in (".evicted.0", ".lease.1", ".done.json.2"):
         (store.root / "row" / done.key / name).write_text("")
@@ -180,7 +180,7 @@ def test_gc_removes_what_killed_processes_left(store: Store) -> None:
         "leases of dead holders": 1,
     }
     left = {str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_dir() or path.suffix}
-    attempt = store.record(*done)["attempt"]
+    attempt = store.record(done)["attempt"]
     assert {path for path in left if key_of("a") in path} == {
         f"row/{done.key}",
         f"row/{done.key}/done.json",
@@ -207,15 +207,15 @@ def test_gc_never_touches_running_stages_nor_what_they_come_from(store: Store) -
     root = publish(store, "features", "a")
     middle = publish(store, "localizer_fit", "b", inputs=(root,))
     running = Ref("localizer_apply", key_of("c"))
-    store.attempt(*running).path("half").write_text("half")
+    store.attempt(running).path("half").write_text("half")
     hold(store, running, LIVING)
     (store.root / "stages").mkdir()
     description = {"inputs": {"weights": [list(middle)]}}
     (store.root / "stages" / f"{running.key}.json").write_text(json.dumps(description))
     unneeded = publish(store, "row", "d")
     assert collect(store) == {"row": 1}
-    assert not store.has(*unneeded)
-    assert store.has(*root) and store.has(*middle)
+    assert not store.has(unneeded)
+    assert store.has(root) and store.has(middle)
     assert [path.name for path in (store.root / "stages").iterdir()] == [f"{running.key}.json"]
     hold(store, running, DEAD)
     assert collect(store) == {"features": 1, "localizer_fit": 1, "unpublished keys": 1, "records of stages": 1}
@@ -238,7 +238,7 @@ def test_gc_leaves_a_run_that_goes_on_all_it_needs(store: Store) -> None:
     log = EventLog(store.root / "events" / "1.jsonl")
     log.write("run_started", groups={made.key: "fit", to_do.key: "apply"})
     assert collect(store) == {"row": 1}
-    assert store.has(*root) and store.has(*made) and not store.has(*other)
+    assert store.has(root) and store.has(made) and not store.has(other)
     os.utime(log.path, (1, 1))
     silent = {waste.what for waste in waste_of(store, set())}
     assert silent == {"features", "localizer_fit", "records of stages"}, "the run was killed"
@@ -268,7 +268,7 @@ def test_a_key_that_was_taken_meanwhile_is_left_alone(store: Store) -> None:
     (waste,) = waste_of(store, set())
     hold(store, ref, LIVING)
     assert not remove(store, waste)
-    assert store.has(*ref)
+    assert store.has(ref)
 
 
 def test_gc_of_a_suite_that_was_never_run_here_is_refused(finished: Store) -> None:
