@@ -94,7 +94,7 @@ class Record:
         """
         record = _reader().validate_json(text)
         if record.ref != ref:
-            raise ValueError(f"the record of {record.ref}")
+            raise ValueError(f"the place of {record.ref}")
         if PurePosixPath(record.attempt).name != record.attempt or not record.attempt.isprintable():
             raise ValueError(f"attempt {record.attempt!r}")
         for name in record.files:

@@ -111,8 +111,8 @@ def test_two_processes_give_the_losses_and_weights_of_one(place: Place) -> None:
     weights = weights_of(place, one)
     assert all(np.allclose(weights[name], value, atol=1e-5) for name, value in weights_of(place, two).items())
     artefact = place.store.open(two.ref)
-    assert sorted(artefact.record["files"]) == ["log.json", "weights.safetensors"]
-    assert artefact.record["peak_memory_bytes"] > place.store.open(one.ref).record["peak_memory_bytes"]
+    assert sorted(artefact.record.files) == ["log.json", "weights.safetensors"]
+    assert artefact.record.peak_memory_bytes > place.store.open(one.ref).record.peak_memory_bytes
     assert not place.store.checkpoint_folder(two.ref).exists()
     events = [json.loads(line) for line in place.log.read_text(encoding="utf-8").splitlines() if two.key in line]
     done = [event["done"] for event in events if event["event"] == "progress"]
@@ -163,7 +163,7 @@ def test_a_mistake_that_one_process_finds_is_the_stages(
     outcome = run(place, stage)
     assert (outcome.status, outcome.is_users) == ("failed", True)
     assert outcome.reason == "photo 7: found nothing; expected something; look there"
-    told = json.loads(place.store.failure_path(stage.key).read_text(encoding="utf-8"))
+    told = json.loads(place.store.read_document(f"failures/{stage.key}.json"))
     assert told["traceback"].startswith("process 2 of 2:\nTraceback")
     assert len(pids(tmp_path)) == 2 and gone(pids(tmp_path))
 

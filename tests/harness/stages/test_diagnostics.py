@@ -121,7 +121,7 @@ def test_classifier_map_is_that_of_the_left_out_photos(finished: Finished, recip
         assert tuple(np.flatnonzero(labels)) == dataset.photo(photo_id).labels
     assert len(np.unique(scores_NK)) == scores_NK.size
     assert value(finished, recipe, "classifier mAP") == pytest.approx(naive_map(scores_NK, labels_NK), abs=1e-12)
-    (entry,) = artefact.record["ledger"]
+    (entry,) = artefact.record.ledger
     assert (entry["kind"], entry["purpose"], entry["split"]) == ("image_labels", "choose", "dev")
     assert entry["ids"] == ids.tolist()
     assert set(json.loads(artefact.path("measures.json").read_text())["per_class"]) == set(dataset.label_space.names)
@@ -144,7 +144,7 @@ def test_flatness_is_that_of_the_stored_maps(finished: Finished, recipe: str, wh
     ]
     pairs = [(record, dataset.read_mask(record.photo_id)) for record in records]
     assert value(finished, recipe, f"flatness {where}, maps") == pytest.approx(naive_flatness(pairs, where), rel=1e-5)
-    (entry,) = artefact.record["ledger"]
+    (entry,) = artefact.record.ledger
     assert (entry["kind"], entry["purpose"], entry["split"]) == ("mask", "score", "dev")
     assert tuple(entry["ids"]) == dataset.splits["dev"]
 

@@ -40,7 +40,7 @@ def test_the_sheet_by_score_shows_the_best_the_median_and_the_worst(smoke: Finis
         )
         scores[photo_id] = naive_miou(np.asarray(Image.open(path)), dataset.read_mask(photo_id))
     ranked = sorted(scores, key=lambda photo_id: (-scores[photo_id], photo_id))
-    (entry,) = store.record(stage.ref)["ledger"]
+    (entry,) = store.record(stage.ref).ledger
     assert (entry["purpose"], entry["split"]) == ("show", "train")
     assert len(ranked) == 24
     assert set(entry["ids"]) == {ranked[0], ranked[1], ranked[11], ranked[23]}

@@ -155,8 +155,8 @@ def test_what_was_planned_is_what_runs_whatever_became_of_the_file(
     job = pickle.loads(pickle.dumps(Job((label,), store.root, tmp_path / "log.jsonl")))
     assert [outcome.status for outcome in run_job(job)] == ["done"]
     record = store.record(label.ref)
-    assert record["identity"]["plugins"] == label.identity["plugins"]
-    assert list(record["sources"]) == ["methods.labelers.all_background"]
+    assert record.identity["plugins"] == label.identity["plugins"]
+    assert list(record.sources) == ["methods.labelers.all_background"]
 
 
 def test_one_stage_runs_alone_in_a_fresh_process_without_the_file(write: Callable[..., Path], tmp_path: Path) -> None:
