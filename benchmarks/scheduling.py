@@ -25,15 +25,17 @@ from typing import Any
 import matplotlib.pyplot as plt
 import ray
 
-from harness.execution.driver import Executor, drive
+from harness.execution.driver import drive
+from harness.execution.executor import Executor
+from harness.execution.job import Job, Outcome
 from harness.execution.queue import remaining_way
 from harness.execution.ray import Ray
-from harness.execution.worker import Job, Outcome, resident_bytes
+from harness.execution.workplace import resident_bytes
 from harness.stages.graph import Stage
 from harness.stages.kind import Identity, Runtime, StageKind
 from harness.stages.planning import make_plan
 from harness.stages.work import Work
-from harness.store.events import EventLog
+from harness.store.events import Ending, EventLog
 from harness.store.layout import Ref, StageFiles
 from harness.store.store import Store
 from harness.suites.suite import load_suite
@@ -79,7 +81,7 @@ def record(suite: str, overrides: Sequence[str], store: Path) -> None:
     with gzip.open(RECORDED, "wt", newline="") as file:
         writer = csv.writer(file)
         for ref, stage in graph.items():
-            seconds = Store(store).record(*ref)["seconds"]
+            seconds = Store(store).record(ref).seconds
             needs = " ".join(str(number[need]) for need in dict.fromkeys(stage.needs()))
             writer.writerow([stage.kind.name, f"{seconds:.4g}", stage.threads, stage.bundle[:8], needs])
 
@@ -137,7 +139,7 @@ class Virtual(Executor):
         self._free += int(job.wants["threads"])
         self._begin()
         self.busy.append((self.now, self.slots - self._free))
-        return [Outcome(stage.ref, "done") for stage in job.stages]
+        return [Outcome(stage.ref, Ending.DONE) for stage in job.stages]
 
     def close(self) -> None:
         """Nothing was started."""
@@ -171,7 +173,7 @@ class Sleeping(Ray):
 
 def _sleep(job: Job) -> list[Outcome]:
     time.sleep(sum(map(seconds_of, job.stages)))
-    return [Outcome(stage.ref, "done") for stage in job.stages]
+    return [Outcome(stage.ref, Ending.DONE) for stage in job.stages]
 
 
 @dataclass

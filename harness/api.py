@@ -11,6 +11,9 @@ from harness.reports.estimate import Estimate, estimate_suite
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.store.layout import DEFAULT_STORE
 from harness.suites.suite import Suite, load_suite
+from settings.errors import UserError
+
+__all__ = ["Estimate", "Finished", "Suite", "UserError", "load_suite", "plan", "run"]
 
 __all__ = ["plan", "run"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.checkups import Finding, _files, _machine
 from harness.execution.nodes import meeting_in
-from harness.execution.token import show_token
+from harness.execution.workers import show_token
 from harness.stages.provenance import OURS
 from harness.store.backends.urls import Location, is_url, mirror_folder
 

@@ -77,7 +77,7 @@ class Shelf:
         """Raise UserError that names all that is not there."""
         absent = []
         for (line, kind), needs in asked.items():
-            if not all(self.store.has(*ref) for ref in chain(*needs.values())):
+            if not all(map(self.store.has, chain(*needs.values()))):
                 absent.append(f"no {KINDS[kind].what} of {line.recipe}")
         if absent:
             raise UserError(self.store.name, ", ".join(absent), "what a run leaves there", self.mend)
@@ -85,10 +85,7 @@ class Shelf:
     def take(self, needs: Needs) -> Inputs:
         """The artefacts, by role; raises UserError for one that is damaged."""
         try:
-            taken = {}
-            for role, refs in needs.items():
-                taken[role] = [self.store.open(*ref) for ref in refs]
-            return taken
+            return {role: list(map(self.store.open, refs)) for role, refs in needs.items()}
         except Lost as error:
             raise UserError(self.store.name, str(error), "an artefact as it was published", self.mend) from None
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness.execution import ExecutorName
 from harness.execution.child import Child
-from harness.execution.worker import Job
+from harness.execution.job import Job
 from harness.execution.workers import Workers
 from harness.reports.leaderboard import run_and_gather
 from harness.store.events import EventReader, latest_log

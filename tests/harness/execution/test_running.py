@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.execution.job import Job
 from harness.execution.running import run_suite
-from harness.execution.worker import Job, run_job
+from harness.execution.worker import run_job
 from harness.reports.leaderboard import Finished
 from harness.reports.status import status_of
 from harness.store.care.waste import waste_of
@@ -22,7 +23,7 @@ from settings.errors import UserError
 def store(smoke: Finished, tmp_path: Path) -> Store:
     """Of a finished suite that lacks one row: all else is older than the run that makes it."""
     store = Store(shutil.copytree(smoke.run.store_folder, tmp_path / "store"))
-    store.remove(*smoke.run.plan.rows[0])
+    store.remove(smoke.run.plan.rows[0])
     return store
 
 

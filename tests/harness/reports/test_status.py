@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from harness.drawing.overlays import outlines, with_mask
 from harness.execution.costs import Costs
-from harness.reports.display import State, duration
+from harness.reports.progress import RunState, duration
 from harness.stages.features import Features, FeaturesIdentity
 from harness.stages.graph import Stage
 from harness.stages.kind import PhotosRuntime, Place
@@ -46,7 +47,7 @@ def test_progress_is_throttled_but_its_end_is_told(tmp_path: Path) -> None:
 
 def test_the_display_follows_a_stage_from_start_to_end(tmp_path: Path) -> None:
     stage = fake_stage(label="val 0", group="features", photos=10)
-    state = State({stage.key: stage}, Costs(Store(tmp_path)))
+    state = RunState({stage.key: stage}, Costs(Store(tmp_path)))
     full = state.seconds_left()
     state.take({"event": "started", "stages": [stage.key], "t": 0.0})
     assert state.lines() == ["val 0"]
@@ -55,7 +56,7 @@ def test_the_display_follows_a_stage_from_start_to_end(tmp_path: Path) -> None:
     assert state.lines() == ["val 0: 5/10 photos · 2.5 photos/s · loss 0.5"]
     assert state.seconds_left() == pytest.approx(full / 2)
     state.take({"event": "finished", "stages": [stage.key], "t": 4.0})
-    assert state.lines() == [] and state.finished == {stage.key}
+    assert state.lines() == [] and state.condition(stage.key) == "done"
     assert state.seconds_left() == 0
 
 
@@ -63,8 +64,8 @@ def test_costs_are_learnt_from_what_ran(tmp_path: Path) -> None:
     store = Store(tmp_path / "store").create()
     stages = [fake_stage(n, group="mine", photos=10) for n in range(3)]
     for stage, seconds in zip(stages, (1.0, 2.0, 9.0), strict=True):
-        attempt = store.attempt(*stage.ref)
-        attempt.record["seconds"] = seconds
+        attempt = store.attempt(stage.ref)
+        attempt.record = replace(attempt.record, seconds=seconds)
         store.publish(attempt)
     Costs(store).learn(store, {stage.ref: stage for stage in stages})
     assert Costs(store).seconds(stages[0]) == pytest.approx(2.0 + 0.02)

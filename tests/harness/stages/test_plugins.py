@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from harness.commands import main as cli
-from harness.execution.running import read_stages
-from harness.execution.worker import Job, run_job
+from harness.execution.descriptions import find_described
+from harness.execution.job import Job
+from harness.execution.worker import run_job
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan
 from harness.stages.plugins import plugins_of, read_plugins
+from harness.store.events import Ending
 from harness.store.store import Store
 from harness.suites.data import dataset_of
 from harness.suites.suite import load_suite
@@ -153,8 +155,8 @@ def test_what_was_planned_is_what_runs_whatever_became_of_the_file(
     (label,) = stages(plan, "label")
     store = Store(tmp_path / "store").create()
     job = pickle.loads(pickle.dumps(Job((label,), store.root, tmp_path / "log.jsonl")))
-    assert [outcome.status for outcome in run_job(job)] == ["done"]
-    record = store.record(*label.ref)
+    assert [outcome.status for outcome in run_job(job)] == [Ending.DONE]
+    record = store.record(label.ref)
     assert record["identity"]["plugins"] == label.identity.plugins
     assert list(record["sources"]) == ["methods.labelers.all_background"]
 
@@ -179,7 +181,7 @@ def test_one_stage_runs_alone_in_a_fresh_process_without_the_file(write: Callabl
 
 def test_another_text_than_the_one_in_the_key_does_not_run(write: Callable[..., Path], tmp_path: Path) -> None:
     run = finished(write())
-    (label,) = read_stages(Store(run.run.store_folder), stages(run.run.plan, "label")[0].key)
+    (label,) = find_described(Store(run.run.store_folder), stages(run.run.plan, "label")[0].key)
     (carried,) = label.runtime.plugins
     other = replace(carried, text=PAINTED + "import os\n")
     forged = replace(label, runtime=replace(label.runtime, plugins=(other,)))
