@@ -43,6 +43,7 @@ def with_maps(image_HWC: Image, maps: LocalizationMaps) -> Image:
     """The photo with its strongest map as a heat map over it, from 0 (black) to 1 (light yellow)."""
     height, width = image_HWC.shape[:2]
     maps_CHW = upsample(replace(maps, image_size=(height, width)))
+    # A photo without any map is all black.
     strongest_HW = maps_CHW.max(0, initial=0)
     heat_HWC = (colormaps[HEAT](strongest_HW)[..., :3] * 255).astype(np.uint8)
     return _blend(image_HWC, heat_HWC, np.full((height, width, 1), OPACITY))
@@ -64,6 +65,7 @@ def outlines(image_HWC: Image) -> Image:
     small_HW = resize(image_HWC, max(2, round(height * shrink)), max(2, round(width * shrink))).mean(2)
     down_HW, right_HW = np.gradient(small_HW)
     strength_HW = np.hypot(down_HW, right_HW)
+    # Held against the strongest edges of the photo, so that a dark or misty one has outlines too.
     ink_HW = np.clip(strength_HW / max(float(np.quantile(strength_HW, 0.97)), 1.0), 0, 1)
     grey_HW = (235 - 150 * (ink_HW > 0.5)).astype(np.uint8)
     return resize(np.repeat(grey_HW[..., None], 3, axis=2), height, width)
