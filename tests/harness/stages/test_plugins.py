@@ -388,17 +388,9 @@ def test_a_plugin_that_imports_what_is_gone_is_told_what_stands_there(
 
 def test_a_plugin_may_take_more_than_its_base_class_gives(write: Callable[..., Path]) -> None:
     """Arguments with defaults, and any arguments."""
-    text = "from methods.base import Localizer
-
-class Old(Localizer):
-    'Like it.'
-"
-    text += "    def fit(self, weak, surroundings, more=None):
-        return None
-"
-    text += "    def apply(self, *everything):
-        return ()
-"
+    text = "from methods.base import Localizer\n\nclass Old(Localizer):\n    'Like it.'\n"
+    text += "    def fit(self, weak, surroundings, more=None):\n        return None\n"
+    text += "    def apply(self, *everything):\n        return ()\n"
     plan = make_plan(load_suite(write(OLD + RECIPES["Localizer"], old=text)))
     assert stages(plan, "localizer_fit")
 
