@@ -126,12 +126,8 @@ class Squares:
         self._kept: dict[tuple[int, int], Image] = {}
         self._room = MEMORY_LIMIT
 
-    def __getitem__(self, row: int) -> Image:
-        """uint8 RGB (side, side, 3)."""
-        return self.at(row, 1.0)
-
     def at(self, row: int, scale: float) -> Image:
-        """The same at `scale` times the side, rounded as the features stage does."""
+        """A photo as uint8 RGB (s, s, 3), s being `scale` times the side, rounded as the features stage does."""
         side = round(self._side * scale)
         if (row, side) in self._kept:
             return self._kept[row, side]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from methods.base import LocalizationMaps
 from methods.upsampling import upsample
 from settings.images import resize
-from settings.masks import PALETTE
+from settings.masks import PALETTE, resize_mask
 from settings.records import UNKNOWN, Image, Mask
 
 OPACITY = 0.65
@@ -33,7 +33,7 @@ def reduced(image_HWC: Image) -> Image:
 
 def with_mask(image_HWC: Image, mask_HW: Mask) -> Image:
     """The photo with the mask's colours over it (the mask takes the photo's size); background stays the photo."""
-    mask_HW = _nearest(mask_HW, *image_HWC.shape[:2])
+    mask_HW = resize_mask(mask_HW, *image_HWC.shape[:2])
     return _blend(image_HWC, mask_colours()[mask_HW], OPACITY * (mask_HW != 0)[..., None])
 
 
@@ -71,13 +71,6 @@ def mask_colours() -> NDArray[np.uint8]:
     colours = np.frombuffer(PALETTE, np.uint8).reshape(256, 3).copy()
     colours[UNKNOWN] = 255
     return colours
-
-
-def _nearest(mask_HW: Mask, height: int, width: int) -> Mask:
-    """Each pixel takes the value at its centre; sizes that agree change nothing."""
-    sizes = zip((height, width), mask_HW.shape, strict=True)
-    down, right = ((np.arange(new) * 2 + 1) * old // (2 * new) for new, old in sizes)
-    return mask_HW[np.ix_(down, right)]
 
 
 def _blend(image_HWC: Image, over_HWC: Image, opacity_HW1: NDArray[np.float64]) -> Image:
