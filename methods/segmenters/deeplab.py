@@ -1,4 +1,4 @@
-"""DeepLabV3+ on pseudo labels: stage 2. With a frozen backbone only the decoder is trained, on stored features."""
+"""DeepLabV3+ on pseudo labels. With a frozen backbone only the decoder is trained, on stored features."""
 
 from __future__ import annotations
 
