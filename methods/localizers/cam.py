@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from methods.base import (
-    FeatureRequest,
-    Fit,
-    Localizer,
-    MapRecords,
-    Photos,
-    Surroundings,
-    TrainingOptions,
-)
+from methods.base import FeatureRequest, Fit, Localizer, MapRecords, Photos, Surroundings, TrainingOptions
 from settings.options import Options
 from settings.records import Photo, WeakSet
 
@@ -82,8 +74,7 @@ class Cam(Localizer):
 
         head = ClassMaps.of_state(part_of(surroundings.weights, "head")).to(surroundings.device).eval()
         for photo in photos:
-            maps_CHW = summed_maps(head, photo, self.apply_features(), surroundings)
-            yield surroundings.record(photo, maps_CHW)
+            yield surroundings.record(photo, summed_maps(head, photo, self.apply_features(), surroundings))
 
     def scores_NK(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """Logits: means of the class maps over positions, over the photo as it is and mirrored."""

@@ -30,7 +30,7 @@ class Untrained(Localizer):
         torch.manual_seed(surroundings.rng_seed)
         channels = len(surroundings.features_CHW(weak.photos[0]))
         head = ClassMaps(channels, weak.label_space.foreground, self.options.hidden)
-        return Fit(named_tensors(head=head), ())
+        return Fit(named_tensors(head=head))
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """The maps that `cam` makes from these weights."""
