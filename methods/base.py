@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,10 @@ class Component(ABC):  # noqa: B024 - abstract by what its subclasses declare
     def files(self, photo: Photo) -> tuple[Path, ...]:
         """The files made by other programs that it reads for a photo; raises UserError for one that is missing."""
         return ()
+
+    def places(self) -> dict[str, Any]:
+        """The options that say where files lie, absolute: a stage carries them beside its key, which lacks them."""
+        return self.options.model_dump(mode="json", include=set(self.place_options))
 
     def weight_files(self) -> tuple[Path, ...]:
         """The weights that its `fit` begins with, besides the backbone's; raises UserError for a missing file."""

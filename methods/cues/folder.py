@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from methods.base import Cue, Photos, Saliency, Surroundings
 from methods.outside import SUPERVISION, OutsideOptions, place_of
 from settings.errors import UserError
+from settings.options import AbsolutePath
 from settings.records import Photo
 from settings.saliency import read_saliency
 
@@ -17,13 +18,10 @@ from settings.saliency import read_saliency
 class FolderOptions(OutsideOptions):
     """Where the maps lie, `<root>/<photo id>.png`, 8-bit grey at photo size, and what they were made with."""
 
-    sources: dict[str, Path] = Field(default_factory=dict, description="another root for the photos of a source")
+    sources: dict[str, AbsolutePath] = Field(
+        default_factory=dict, description="another root for the photos of a source"
+    )
     supervision: str = Field("S", pattern=r"^[A-Z](\+[A-Z])*$", description=SUPERVISION)
-
-    @field_validator("sources")
-    @classmethod
-    def _absolute_too(cls, sources: dict[str, Path]) -> dict[str, Path]:
-        return {source: root.expanduser().absolute() for source, root in sources.items()}
 
 
 class Folder(Cue):

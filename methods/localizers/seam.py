@@ -1,4 +1,4 @@
-"""Self-supervised equivariant attention (SEAM): Wang et al., CVPR 2020; METHODS.md §6.
+"""Self-supervised equivariant attention (SEAM): Wang et al., CVPR 2020; docs/methods.md §6.
 
 The classifier is that of `cam`, so that the two differ by what SEAM adds. What is compared beside the two feature
 levels are colours in [−1, 1], whatever the backbone's own normalisation: `apply` does not know the backbone.

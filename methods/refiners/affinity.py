@@ -1,5 +1,5 @@
 """AffinityNet (Ahn & Kwak, CVPR 2018, "PSA"): a network learns from the maps' sure pixels which pixels are alike, and a
-random walk carries the maps along. On features of the frozen backbone; formulas in METHODS.md §4."""
+random walk carries the maps along. On features of the frozen backbone; formulas in docs/methods.md §4."""
 
 from __future__ import annotations
 

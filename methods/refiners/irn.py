@@ -1,5 +1,5 @@
 """IRN's semantic part (Ahn, Cho & Kwak, CVPR 2019): a network learns from the maps' sure pixels where classes end, and
-a random walk carries the maps up to there. On features of the frozen backbone; formulas in METHODS.md §4."""
+a random walk carries the maps up to there. On features of the frozen backbone; formulas in docs/methods.md §4."""
 
 from __future__ import annotations
 

@@ -14,15 +14,16 @@ import pytest
 from safetensors.numpy import load_file
 
 from harness.execution.driver import drive
+from harness.execution.executor import Serial
+from harness.execution.job import Job, Outcome
 from harness.execution.running import run_plan
-from harness.execution.serial import Serial
 from harness.execution.team import RankDied, RankFailed, Report, check
-from harness.execution.worker import Job, Outcome, run_job
+from harness.execution.worker import run_job
 from harness.execution.workers import Workers
 from harness.stages.graph import Stage, missing_stages
 from harness.stages.lineage import Lineage
 from harness.stages.planning import Plan, make_plan
-from harness.store.events import EventLog
+from harness.store.events import Ending, EventLog
 from harness.store.layout import Ref
 from harness.store.lease import process_start
 from harness.store.store import Lost, Store
@@ -75,7 +76,7 @@ def plan_of(*overrides: str) -> Plan:
 
 
 def fit_of(plan: Plan, kind: str = "localizer_fit") -> Stage:
-    (fit,) = [stage for stage in plan.graph.values() if stage.kind == kind and stage.label.startswith("cam")]
+    (fit,) = [stage for stage in plan.graph.values() if stage.kind.name == kind and stage.label.startswith("cam")]
     return fit
 
 
@@ -94,26 +95,26 @@ def run(place: Place, stage: Stage, **how: Any) -> Outcome:
 
 
 def log_of(place: Place, stage: Stage) -> np.ndarray:
-    rows = json.loads(place.store.open(*stage.ref).path("log.json").read_text(encoding="utf-8"))
+    rows = json.loads(place.store.open(stage.ref).path("log.json").read_text(encoding="utf-8"))
     return np.array([row["classification"] for row in rows])
 
 
 def weights_of(place: Place, stage: Stage) -> dict[str, np.ndarray]:
-    return dict(load_file(place.store.open(*stage.ref).path("weights.safetensors")))
+    return dict(load_file(place.store.open(stage.ref).path("weights.safetensors")))
 
 
 def test_two_processes_give_the_losses_and_weights_of_one(place: Place) -> None:
     """7 items a batch: slices of 3 and 4. Only the first process tells of its progress, and only its files are kept."""
     one, two = (fit_of(plan_of(CAM.format(7), f"compute.train_processes={n}")) for n in (1, 2))
     assert (one.processes, two.processes) == (1, 2)
-    assert [run(place, stage).status for stage in (one, two)] == ["done", "done"]
+    assert [run(place, stage).status for stage in (one, two)] == [Ending.DONE, Ending.DONE]
     assert np.abs(log_of(place, one) - log_of(place, two)).max() < 1e-4
     weights = weights_of(place, one)
     assert all(np.allclose(weights[name], value, atol=1e-5) for name, value in weights_of(place, two).items())
-    artefact = place.store.open(*two.ref)
-    assert sorted(artefact.record["files"]) == ["log.json", "weights.safetensors"]
-    assert artefact.record["peak_memory_bytes"] > place.store.open(*one.ref).record["peak_memory_bytes"]
-    assert not place.store.checkpoint_folder(*two.ref).exists()
+    artefact = place.store.open(two.ref)
+    assert sorted(artefact.record.files) == ["log.json", "weights.safetensors"]
+    assert artefact.record.peak_memory_bytes > place.store.open(one.ref).record.peak_memory_bytes
+    assert not place.store.checkpoint_folder(two.ref).exists()
     events = [json.loads(line) for line in place.log.read_text(encoding="utf-8").splitlines() if two.key in line]
     done = [event["done"] for event in events if event["event"] == "progress"]
     assert done == sorted(set(done)) and done[-1] == 12
@@ -163,7 +164,7 @@ def test_a_mistake_that_one_process_finds_is_the_stages(
     outcome = run(place, stage)
     assert (outcome.status, outcome.is_users) == ("failed", True)
     assert outcome.reason == "photo 7: found nothing; expected something; look there"
-    told = json.loads(place.store.failure_path(stage.key).read_text(encoding="utf-8"))
+    told = json.loads(place.store.read_document(f"failures/{stage.key}.json"))
     assert told["traceback"].startswith("process 2 of 2:\nTraceback")
     assert len(pids(tmp_path)) == 2 and gone(pids(tmp_path))
 
@@ -220,7 +221,7 @@ def test_who_began_a_failure_is_who_is_told_of() -> None:
 
 
 def test_one_process_goes_without_saying_in_keys() -> None:
-    numerics = fit_of(plan_of()).identity["numerics"]
+    numerics = fit_of(plan_of()).identity.numerics
     assert set(numerics) <= {"device", "precision", "memory_format", "cpu", "threads"}
     assert list(plan_of().graph) == list(plan_of("compute.sync_batch_norm=false").graph)
 
@@ -287,13 +288,13 @@ def test_ray_trains_a_team_to_the_same_result(place: Place) -> None:
     stage = fit_of(plan_of(CAM.format(7), "compute.train_processes=2"))
     run(place, stage)
     losses, weights = log_of(place, stage), weights_of(place, stage)
-    place.store.remove(*stage.ref)
+    place.store.remove(stage.ref)
     executor = Ray(slots=2)
     try:
         task = ray.remote(max_retries=0, num_cpus=0)(run_training_job)
         (outcome,) = ray.get(task.remote(Job((stage,), place.store.root, place.log)), timeout=180)
     finally:
         executor.close()
-    assert (outcome.status, outcome.reason) == ("done", "")
+    assert (outcome.status, outcome.reason) == (Ending.DONE, "")
     assert np.array_equal(losses, log_of(place, stage))
     assert all(np.array_equal(weights[name], value) for name, value in weights_of(place, stage).items())

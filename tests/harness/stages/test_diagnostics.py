@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from harness.reports.leaderboard import Finished, gather, run_and_gather
+from harness.stages.fit import held_out_ids
 from harness.stages.graph import Stage
-from harness.stages.held_out import held_out_ids
 from harness.stages.planning import Plan, make_plan
 from harness.store.store import Artefact, Store
 from harness.suites.data import dataset_of
@@ -67,13 +67,13 @@ def plan_of(suite_file: Path, *overrides: str) -> Plan:
 
 
 def stage_of(plan: Plan, kind: str, recipe: str) -> Stage:
-    (stage,) = (s for s in plan.graph.values() if s.kind == kind and s.label.startswith(f"{recipe} ·"))
+    (stage,) = (s for s in plan.graph.values() if s.kind.name == kind and s.label.startswith(f"{recipe} ·"))
     return stage
 
 
 def opened(finished: Finished, kind: str, recipe: str) -> tuple[Stage, Artefact]:
     stage = stage_of(finished.run.plan, kind, recipe)
-    return stage, Store(finished.run.store_folder).open(*stage.ref)
+    return stage, Store(finished.run.store_folder).open(stage.ref)
 
 
 def value(finished: Finished, recipe: str, measure: str) -> float:
@@ -121,12 +121,12 @@ def test_classifier_map_is_that_of_the_left_out_photos(finished: Finished, recip
         assert tuple(np.flatnonzero(labels)) == dataset.photo(photo_id).labels
     assert len(np.unique(scores_NK)) == scores_NK.size
     assert value(finished, recipe, "classifier mAP") == pytest.approx(naive_map(scores_NK, labels_NK), abs=1e-12)
-    (entry,) = artefact.record["ledger"]
+    (entry,) = artefact.record.ledger
     assert (entry["kind"], entry["purpose"], entry["split"]) == ("image_labels", "choose", "dev")
     assert entry["ids"] == ids.tolist()
     assert set(json.loads(artefact.path("measures.json").read_text())["per_class"]) == set(dataset.label_space.names)
     (fit,) = stage.inputs["weights"]
-    assert finished.run.plan.graph[fit].runtime["held_out"]
+    assert finished.run.plan.graph[fit].runtime.held_out
 
 
 @pytest.mark.parametrize("where", ["inside", "outside"])
@@ -136,7 +136,7 @@ def test_flatness_is_that_of_the_stored_maps(finished: Finished, recipe: str, wh
     dataset, store = dataset_of(finished.run.plan.suite.dataset), Store(finished.run.store_folder)
     maps_CHW: dict[str, np.ndarray] = {}
     for ref in stage.inputs["maps"]:
-        maps_CHW |= load_file(store.open(*ref).path("maps.safetensors"))
+        maps_CHW |= load_file(store.open(ref).path("maps.safetensors"))
     how = "bilinear" if recipe == "cam" else "bicubic"
     records = [
         LocalizationMaps(photo_id, dataset.photo(photo_id).labels, maps_CHW[photo_id], (48, 48), how)
@@ -144,7 +144,7 @@ def test_flatness_is_that_of_the_stored_maps(finished: Finished, recipe: str, wh
     ]
     pairs = [(record, dataset.read_mask(record.photo_id)) for record in records]
     assert value(finished, recipe, f"flatness {where}, maps") == pytest.approx(naive_flatness(pairs, where), rel=1e-5)
-    (entry,) = artefact.record["ledger"]
+    (entry,) = artefact.record.ledger
     assert (entry["kind"], entry["purpose"], entry["split"]) == ("mask", "score", "dev")
     assert tuple(entry["ids"]) == dataset.splits["dev"]
 
@@ -180,7 +180,7 @@ def test_the_folder_tells_diagnostics_and_training_losses(finished: Finished) ->
     assert not losses.duplicated(["recipe", "setting", "rng_seed", "step", "epoch", "term"]).any()
     graph = finished.run.plan.graph.values()
     (fit,) = (s for s in graph if s.label == "coattention · clean · rng seed 0 · localizer fit")
-    log = json.loads(Store(finished.run.store_folder).open(*fit.ref).path("log.json").read_text())
+    log = json.loads(Store(finished.run.store_folder).open(fit.ref).path("log.json").read_text())
     mine = losses[losses["recipe"] == "coattention"]
     assert set(mine["term"]) == {"basic", "common", "contrastive", "learning_rate"}
     for row in mine.to_dict("records"):
@@ -193,7 +193,7 @@ def test_diagnostics_change_no_row(suite_file: Path) -> None:
     plain, measured = plan_of(suite_file, "diagnostics=[]"), plan_of(suite_file)
     assert plain.rows == measured.rows
     assert plain.diagnostics == ()
-    extra = {stage.kind for ref, stage in measured.graph.items() if ref not in plain.graph}
+    extra = {stage.kind.name for ref, stage in measured.graph.items() if ref not in plain.graph}
     assert extra == {"localizer_fit", "examine", "diagnose"}
 
 
@@ -211,7 +211,7 @@ def test_without_dev_or_classifier_there_is_nothing_to_measure(suite_file: Path,
 
 def test_at_most_128_photos_spread_over_dev_are_measured(suite_file: Path) -> None:
     stage = stage_of(plan_of(suite_file, "dataset.dev=256"), "diagnose", "cam")
-    assert stage.runtime["ids"] == [f"dev_{number:05d}" for number in range(0, 256, 2)]
+    assert list(stage.runtime.ids) == [f"dev_{number:05d}" for number in range(0, 256, 2)]
 
 
 def test_fine_tuned_fits_are_measured_on_features_of_their_own(suite_file: Path, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_fine_tuned_fits_are_measured_on_features_of_their_own(suite_file: Path,
         )
     made_of = [finished.run.plan.graph[ref] for ref in stage.inputs["features"]]
     assert all(features.inputs["backbone"] == stage.inputs["weights"] for features in made_of)
-    assert {photo_id for features in made_of for photo_id in features.runtime["ids"]} == set(stage.runtime["ids"])
+    assert {photo_id for features in made_of for photo_id in features.runtime.ids} == set(stage.runtime.ids)
 
 
 def test_a_localizer_may_have_no_scores(suite_file: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -36,11 +36,11 @@ def test_the_sheet_by_score_shows_the_best_the_median_and_the_worst(smoke: Finis
     scores = {}
     for photo_id in dataset.splits["train"]:
         (path,) = (
-            p for ref in stage.inputs["pseudo_labels"] if (p := store.open(*ref).path(f"{photo_id}.png")).exists()
+            p for ref in stage.inputs["pseudo_labels"] if (p := store.open(ref).path(f"{photo_id}.png")).exists()
         )
         scores[photo_id] = naive_miou(np.asarray(Image.open(path)), dataset.read_mask(photo_id))
     ranked = sorted(scores, key=lambda photo_id: (-scores[photo_id], photo_id))
-    (entry,) = store.record(*stage.ref)["ledger"]
+    (entry,) = store.record(stage.ref).ledger
     assert (entry["purpose"], entry["split"]) == ("show", "train")
     assert len(ranked) == 24
     assert set(entry["ids"]) == {ranked[0], ranked[1], ranked[11], ranked[23]}
@@ -60,8 +60,8 @@ def test_photos_are_spread_evenly() -> None:
 
 def test_all_recipes_and_settings_are_drawn_on_the_same_photos() -> None:
     spread_out, by_score = galleries("gallery=4")
-    assert spread_out.runtime["ids"] == ["train_00000", "train_00006", "train_00012", "train_00018"]
-    assert len(by_score.runtime["ids"]) == 24 and by_score.photos == 4
+    assert list(spread_out.runtime.ids) == ["train_00000", "train_00006", "train_00012", "train_00018"]
+    assert len(by_score.runtime.ids) == 24 and by_score.photos == 4
     assert "scores" in by_score.inputs
     assert by_score.inputs["masks"] == spread_out.inputs["masks"]  # one segmentation serves both
 
@@ -88,8 +88,8 @@ def test_nothing_is_trained_for_the_sake_of_a_picture(overrides: list[str], colu
 def test_pictures_are_of_the_first_rng_seed_and_of_the_split_that_is_reported() -> None:
     assert len(galleries("rng_seeds=[3, 4]")) == 2
     drawn = galleries("report=dev")
-    assert [stage.runtime["split"] for stage in drawn] == ["dev", "dev"]
-    assert all(photo_id.startswith("dev_") for stage in drawn for photo_id in stage.runtime["ids"])
+    assert [stage.runtime.split for stage in drawn] == ["dev", "dev"]
+    assert all(photo_id.startswith("dev_") for stage in drawn for photo_id in stage.runtime.ids)
 
 
 def test_others_photos_are_drawn_as_outlines_and_for_the_users_eyes(
