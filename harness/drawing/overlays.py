@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from methods.base import LocalizationMaps
 from methods.upsampling import upsample
 from settings.images import resize
-from settings.masks import PALETTE
+from settings.masks import PALETTE, resize_mask
 from settings.records import UNKNOWN, Image, Mask
 
 __all__ = ["HEAT", "SIDE", "map_of_class", "mask_colours", "outlines", "reduced", "with_maps", "with_mask"]
@@ -35,7 +35,7 @@ def reduced(image_HWC: Image, side: int = SIDE) -> Image:
 
 def with_mask(image_HWC: Image, mask_HW: Mask) -> Image:
     """The photo with the mask's colours over it (the mask takes the photo's size); background stays the photo."""
-    mask_HW = _nearest(mask_HW, *image_HWC.shape[:2])
+    mask_HW = resize_mask(mask_HW, *image_HWC.shape[:2])
     return _blend(image_HWC, mask_colours()[mask_HW], OPACITY * (mask_HW != 0)[..., None])
 
 
@@ -76,14 +76,6 @@ def mask_colours() -> NDArray[np.uint8]:
     colours = np.frombuffer(PALETTE, np.uint8).reshape(256, 3).copy()
     colours[UNKNOWN] = 255
     return colours
-
-
-def _nearest(mask_HW: Mask, height: int, width: int) -> Mask:
-    """The mask at another size: each pixel takes the value at its centre, and an equal size changes nothing."""
-    old_height, old_width = mask_HW.shape
-    down = (np.arange(height) * 2 + 1) * old_height // (2 * height)
-    right = (np.arange(width) * 2 + 1) * old_width // (2 * width)
-    return mask_HW[np.ix_(down, right)]
 
 
 def _blend(image_HWC: Image, over_HWC: Image, opacity_HW1: NDArray[np.float64]) -> Image:
