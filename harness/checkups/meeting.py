@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -12,11 +11,11 @@ from pathlib import Path
 from uuid import uuid4
 
 from harness.checkups.machine import existing
+from harness.store.backends.urls import is_url
 
 SEEN_WITHIN_S = 5.0
 """Network file systems tell of a new file some moments later."""
 PAUSE_S = 0.1
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Meeting:
     @property
     def is_url(self) -> bool:
         """A store that is opened, not mounted: there is no folder to meet in."""
-        return bool(URL.match(self.store))
+        return is_url(self.store)
 
     def begin(self) -> Meeting:
         """On the driver: write its file, or open the URL. What fails is told by `driver_trouble`."""
@@ -84,7 +83,7 @@ class Meeting:
 
 def meeting_in(store: str) -> Meeting:
     """One in this store that nobody else has."""
-    if URL.match(store):
+    if is_url(store):
         return Meeting(store, uuid4().hex)
     return Meeting(str(Path(store).resolve()), uuid4().hex, str(existing(Path(store))))
 

@@ -114,12 +114,15 @@ def fetch(name: NameArgument, set_: SetOption = None) -> None:
 
     Its folder is `--set root=PATH`, else what the configuration names.
     """
-    from harness.inspection.fetching import fetch_voc12
+    from harness.inspection.fetching import DOWNLOADS
     from harness.inspection.inspecting import open_options
+    from settings.discovery import DATASETS
 
-    if name != "voc12":
-        raise UserError("seedbed data fetch", f"'{name}'", "voc12", "no other data set is downloaded")
-    typer.echo(fetch_voc12(open_options(name, set_ or []).root, watched))
+    fetched = {known: download for known in DATASETS.names() if (download := DATASETS.load(known).download)}
+    if name not in fetched:
+        found = f"'{name}'"
+        raise UserError("seedbed data fetch", found, ", ".join(fetched), "no other data set is downloaded")
+    typer.echo(DOWNLOADS[fetched[name]](open_options(name, set_ or []).root, watched))
 
 
 @data_app.command(name="import-maps")

@@ -145,7 +145,13 @@ def run_stage(
 def score(
     predictions: Annotated[Path, typer.Argument(help="a folder of masks, <id>.png")],
     truth: Annotated[Path, typer.Option(help="a folder of true masks, <id>.png")],
-    classes: Annotated[int, typer.Option(help="K + 1, background included (VOC: 21)")],
+    classes: Annotated[
+        int | None, typer.Option(help="K + 1, background included (VOC: 21); may be left out beside --names")
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="a file of the K class names, one a line, for the fingerprint of rows"),
+    ] = None,
     protocol: Annotated[str, typer.Option(help="how masks become a score")] = "voc/1",
     void: Annotated[
         Literal["error", "background", "covered-only"], typer.Option(help="what 255 in a prediction is")
@@ -156,7 +162,7 @@ def score(
     """Score a folder of masks made by anybody."""
     from results.scoring import score_folder
 
-    result = score_folder(predictions, truth, classes, protocol, void, allow_missing)
+    result = score_folder(predictions, truth, classes, protocol, void, allow_missing, names)
     print(json.dumps(result.to_json()) if as_json else result.to_text())
 
 

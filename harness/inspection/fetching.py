@@ -7,7 +7,7 @@ interrupted fetch goes on with the archives that are there already.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http.client import HTTPException
 from importlib import import_module
 from pathlib import Path
@@ -64,6 +64,10 @@ def fetch_voc12(root: Path | None, watch: Watch = iter) -> str:
         raise UserError(root, f"a folder that cannot be written ({error})", "about 10 GB of free space") from None
     counts = {split: len(ids) for split, ids in Voc12(Voc12Options(root=root)).splits.items()}
     return f"{voc} is complete: {counts}"
+
+
+DOWNLOADS: Mapping[str, Callable[[Path | None, Watch], str]] = {"voc12": fetch_voc12}
+"""What fills the folder `root` of a data set, by the name that the data set declares as its `download`."""
 
 
 def add_sbd(voc: Path, sbd: Path, work: Path, watch: Watch = iter) -> None:

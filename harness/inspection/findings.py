@@ -10,7 +10,6 @@ import numpy as np
 
 from harness.inspection.inspecting import Facts
 from settings.dataset import Dataset
-from settings.datasets.folder import Folder
 from settings.errors import counted
 from settings.records import UNKNOWN, LabelSpace
 
@@ -90,7 +89,7 @@ def _missing_masks(facts: Sequence[Facts]) -> Iterator[Finding]:
 
 
 def _left_out(dataset: Dataset) -> Iterator[Finding]:
-    for split, ids in dataset.left_out.items() if isinstance(dataset, Folder) else ():
+    for split, ids in dataset.left_out.items():
         if ids:
             total = len(ids) + len(dataset.splits[split])
             yield Finding("photos left out", f"{split}: {_counted(ids, total)} without a label, left out")
@@ -98,7 +97,7 @@ def _left_out(dataset: Dataset) -> Iterator[Finding]:
 
 def _unread(dataset: Dataset) -> Iterator[Finding]:
     """Misnamed masks would otherwise look like none at all."""
-    for unread in dataset.unread() if isinstance(dataset, Folder) else ():
+    for unread in dataset.unread():
         yield Finding("kinds of files that nothing reads", str(unread))
 
 

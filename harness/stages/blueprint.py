@@ -16,8 +16,9 @@ from harness.store.layout import Ref
 from harness.suites.data import dataset_of, offer_of
 from harness.suites.suite import Suite
 from methods.base import NAMED_WEIGHTS, BackboneOptions
-from settings.components import ComponentSpec
+from settings.components import ComponentSpec, normalised
 from settings.dataset import Dataset
+from settings.discovery import DATASETS, SETTINGS
 from settings.errors import UserError, counted
 from settings.hashing import shared_cache
 from settings.records import fingerprint
@@ -50,7 +51,11 @@ class Blueprint:
 
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
-        self.dataset = dataset_of(suite.dataset)
+        # As it was meant here: a stage may run where relative paths and `~` lead elsewhere.
+        dataset = normalised(DATASETS, suite.dataset, "dataset")
+        self.place = Place(dataset, suite.backbone)
+        """Where stages find the data set, whatever the setting."""
+        self.dataset = dataset_of(dataset)
         self.graph: dict[Ref, Stage] = {}
         self.reported = REPORTED[suite.report]
         for split in ("train", self.reported.maps, self.reported.segmentation):
@@ -58,7 +63,7 @@ class Blueprint:
                 raise UserError(f"{self.dataset.name}/{split}", "no photo", "at least one that shows a class")
         _check_all_or_none_have_masks(self.dataset, self.reported.segmentation)
         unlabelled = self.dataset.eval_set(self.reported.segmentation)
-        self.val = Source(self.reported.segmentation, unlabelled.photos, Place(suite.dataset, suite.backbone))
+        self.val = Source(self.reported.segmentation, unlabelled.photos, self.place)
         """The photos whose segmentation is reported, without labels."""
         self.backbone = _backbone_identity(suite.backbone)
         self.memo: dict[Any, Any] = {}
@@ -70,9 +75,10 @@ class Blueprint:
         Raises UserError for a class that none of them shows.
         """
         if label not in self._sources:
-            offer = offer_of(self.suite.dataset, setting)
+            meant = normalised(SETTINGS, setting, f"settings.{setting.name}")
+            offer = offer_of(self.place.dataset, meant)
             check_every_class_is_taught(offer.weak, f"{self.dataset.name}, setting {label}")
-            place = Place(self.suite.dataset, self.suite.backbone, setting, label)
+            place = replace(self.place, setting=meant, setting_label=label)
             self._sources[label] = Source(label, offer.weak.photos, place, offer)
         return self._sources[label]
 

@@ -16,8 +16,7 @@ from harness.stages.work import Work
 from harness.store.layout import FilterFiles, ProbabilityFiles, Ref
 from harness.suites.recipes import ComponentIdentity, identity_of
 from methods.base import Classifier
-from settings.components import built
-from settings.discovery import CLASSIFIERS, FILTERS
+from settings.components import build_component
 from settings.filter import Filter
 from settings.records import Photo, WeakSet, fingerprint
 
@@ -86,7 +85,7 @@ def plan_filter(blueprint: Blueprint, source: Source) -> Ref | None:
     if source.offer.filtering is None:
         return None
     named = source.offer.filtering.filter
-    filter_: Filter = built(FILTERS, named, f"settings.{source.name}.filter")
+    filter_: Filter = build_component("filter", named, f"settings.{source.name}.filter")
     return blueprint.add(
         FilterKind(),
         JudgingIdentity(
@@ -107,7 +106,7 @@ def _plan_classify(blueprint: Blueprint, source: Source) -> Ref:
     assert source.offer is not None
     assert source.offer.filtering is not None
     named = source.offer.filtering.classifier
-    classifier: Classifier = built(CLASSIFIERS, named, f"settings.{source.name}.classifier")
+    classifier: Classifier = build_component("classifier", named, f"settings.{source.name}.classifier")
     return blueprint.add(
         Classify(),
         JudgingIdentity(

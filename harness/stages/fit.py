@@ -22,7 +22,7 @@ from settings.dataset import Dataset
 from settings.hashing import shared_cache
 from settings.records import Photo, WeakSet, fingerprint
 
-__all__ = ["FitIdentity", "FitKind", "FitRuntime", "fitted_backbone", "held_out_photos", "plan_fit"]
+__all__ = ["FitIdentity", "FitKind", "FitRuntime", "fitted_backbone", "held_out_ids", "held_out_photos", "plan_fit"]
 
 HELD_OUT = 5
 """One photo of dev in so many is left out of the fit that a classifier is measured with."""
@@ -71,7 +71,7 @@ class FitKind(StageKind[FitIdentity, FitRuntime]):
 
         weak = seen_by(work)
         if work.runtime.held_out:
-            left_out = frozenset(_held_out_ids(work.dataset))
+            left_out = frozenset(held_out_ids(work.dataset))
             weak = replace(weak, photos=tuple(photo for photo in weak.photos if photo.id not in left_out))
         # A backbone that is tuned has no stored features: it reads photos.
         bank = work.bank() if work.identity.training_mode == "frozen" or not self.tunes_backbone else None
@@ -117,7 +117,13 @@ def plan_fit(
             weight_files=weights or None,
             left_out=fingerprint([photo.id for photo in left_out]) if left_out else None,
         ),
-        FitRuntime(place=line.source.place, recipe=line.recipe, held_out=held_out, chosen=chosen),
+        FitRuntime(
+            place=line.source.place,
+            places=component.places() or None,
+            recipe=line.recipe,
+            held_out=held_out,
+            chosen=chosen,
+        ),
         threads=compute.training_threads,
         processes=compute.train_processes,
         inputs=inputs,
@@ -134,11 +140,11 @@ def fitted_backbone(line: Line, fit: Ref | None) -> Ref | None:
 
 def held_out_photos(line: Line) -> tuple[Photo, ...]:
     """The photos of the setting that a classifier is measured on, by a fit that leaves them out."""
-    ids = frozenset(_held_out_ids(line.blueprint.dataset))
+    ids = frozenset(held_out_ids(line.blueprint.dataset))
     return tuple(photo for photo in line.source.photos if photo.id in ids)
 
 
-def _held_out_ids(dataset: Dataset) -> tuple[str, ...]:
+def held_out_ids(dataset: Dataset) -> tuple[str, ...]:
     """A fifth of dev, rounded up, ascending: the ids that come first by their sha256.
 
     It depends on dev's ids alone: on no rng seed, no label and no setting.

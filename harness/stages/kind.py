@@ -93,6 +93,8 @@ class DataRuntime(Runtime):
     """For stages that open a data set or what a setting offers of it."""
 
     place: Place
+    places: Mapping[str, Any] | None = None
+    """The component's options that say where its files lie: in no key, since the files' contents are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +102,6 @@ class PhotosRuntime(DataRuntime):
     """For stages that go through photos, named by their ids."""
 
     ids: tuple[str, ...]
-    places: Mapping[str, Any] | None = None
-    """The component's options that say where its files lie: in no key, since the files' contents are."""
 
 
 SomeIdentity = TypeVar("SomeIdentity", bound=Identity)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import wraps
 from pathlib import Path
@@ -13,8 +13,7 @@ from harness.stages.kind import DataRuntime
 from harness.stages.provenance import modules_imported_by
 from harness.suites.recipes import ComponentIdentity
 from harness.suites.suite import Suite
-from settings.components import ComponentSpec
-from settings.discovery import REGISTRIES, Registry
+from settings.discovery import REGISTRIES, Registry, registry_of
 from settings.errors import UserError
 from settings.plugins import Plugin, plugged_in
 
@@ -103,14 +102,16 @@ def _named_components(stage: Stage) -> dict[str, tuple[Registry, str]]:
     found: dict[str, tuple[Registry, str]] = {}
     if isinstance(stage.runtime, DataRuntime):
         place = stage.runtime.place
-        found[_DATASET] = REGISTRIES["datasets"], place.dataset.name
+        found[_DATASET] = registry_of(_DATASET), place.dataset.name
         if place.setting is not None:
-            found[_SETTING] = REGISTRIES["settings"], place.setting.name
-            if source := place.setting.options.get("source"):
-                found[_SOURCE] = REGISTRIES["sources"], ComponentSpec.model_validate(source).name
+            found[_SETTING] = registry_of(_SETTING), place.setting.name
+            source = place.setting.options.get("source")
+            # Planning wrote components out; anything else is some plug-in's own option of that name.
+            if isinstance(source, Mapping) and "name" in source:
+                found[_SOURCE] = registry_of(_SOURCE), source["name"]
     component = getattr(stage.identity, "component", None)
     if isinstance(component, ComponentIdentity):
-        found[_COMPONENT] = REGISTRIES[f"{component.role}s"], component.name
+        found[_COMPONENT] = registry_of(component.role), component.name
     return found
 
 

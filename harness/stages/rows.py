@@ -28,12 +28,12 @@ from harness.stages.weak_set import plan_weak_set, setting_fields
 from harness.stages.work import Work
 from harness.store.layout import ChoiceFiles, CountFiles, Ref, RowFiles, WeakSetFiles
 from methods.segmenting import variant_of
+from results.evaluation import evaluation_fingerprint
 from results.metrics.counts import Counts, Coverage
 from results.metrics.miou import mean_iou, nullable, precision_recall
 from results.per_image import image_ids, joined, read_table, total_counts, total_sweep, write_table
 from results.protocols import protocol
 from results.rows import Row, ScoredStage, write_rows
-from settings.records import fingerprint
 
 __all__ = ["RowIdentity", "RowKind", "RowPlace", "plan_rows", "plan_unscored"]
 
@@ -141,11 +141,11 @@ def _coverage(counted: Sequence[CountFiles]) -> Coverage:
 
 
 def _evaluation_fingerprint(counted: Sequence[CountFiles], classes: Sequence[str]) -> str:
-    """sha256 of the scored ids, their masks and the class list."""
+    """What the row was scored on, from the digests that lie beside the counts of each shard."""
     digests: dict[str, str] = {}
     for files in counted:
         digests |= json.loads(files.truth.read_text(encoding="utf-8"))
-    return fingerprint([list(classes), sorted(digests.items())])
+    return evaluation_fingerprint(classes, digests)
 
 
 def plan_rows(line: Line) -> list[Ref]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
-from harness.stages.kind import Identity, PhotosRuntime, Place, Runtime, StageKind
+from harness.stages.kind import Identity, PhotosRuntime, Runtime, StageKind
 from harness.stages.labels import plan_pseudo_labels
 from harness.stages.line import Line
 from harness.stages.refiner import plan_final_maps
@@ -18,6 +17,7 @@ from harness.stages.work import Work
 from harness.store.layout import ChoiceFiles, CountFiles, MapFiles, MaskFiles, Ref
 from methods.base import Segmenter
 from methods.segmenting import variant_of
+from results.evaluation import mask_digest
 from results.metrics.counts import Counts, Coverage, count, coverage, fill_void
 from results.metrics.sweep import Sweep, threshold_sweep
 from results.metrics.winner import winner_and_score
@@ -30,7 +30,7 @@ from results.per_image import (
     total_sweep,
     write_table,
 )
-from results.selection import policy
+from results.selection import chooser
 from settings.masks import read_mask
 from settings.records import Mask
 from settings.supervision import LedgerEntry, Purpose
@@ -151,7 +151,7 @@ def _over_truth(
     gate, digests = work.gate(work.identity.purpose), {}
     for photo_id in work.counted(work.runtime.ids):
         truth_HW = gate.mask(work.runtime.split, photo_id)
-        digests[photo_id] = sha256(repr(truth_HW.shape).encode() + truth_HW.tobytes()).hexdigest()
+        digests[photo_id] = mask_digest(truth_HW)
         yield photo_id, measure(photo_id, truth_HW)
     work.files(CountFiles).truth.write_text(json.dumps(digests), encoding="utf-8")
     work.write_ledger(gate.entries())
@@ -192,7 +192,7 @@ class Select(StageKind[SelectIdentity, SelectRuntime]):
         table = joined([read_table(files.counts) for files in work.read("sweeps", CountFiles)])
         total = total_sweep(table, identity.classes, identity.steps)
         declared = 0.0 if identity.declared is None else identity.declared
-        chosen = policy(identity.policy).threshold(total, declared)
+        chosen = chooser(identity.policy).threshold(total, declared)
         entry = LedgerEntry("mask", work.runtime.split, "choose", self.name, image_ids(table))
         work.write_ledger((entry,))
         content = {"threshold": chosen, "policy": identity.policy, "curve": total.curve().tolist()}
@@ -319,6 +319,5 @@ def _against(line: Line, ids: Sequence[str]) -> dict[str, Any]:
 
 
 def _counted_runtime(line: Line, split: str, ids: tuple[str, ...]) -> CountedRuntime:
-    suite = line.blueprint.suite
     # Counting knows no setting: the same masks are counted once, whichever setting they come from.
-    return CountedRuntime(place=Place(suite.dataset, suite.backbone), ids=ids, split=split)
+    return CountedRuntime(place=line.blueprint.place, ids=ids, split=split)

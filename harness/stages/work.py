@@ -13,9 +13,10 @@ from harness.stages.kind import DataRuntime, Identity, PhotosRuntime, Runtime
 from harness.store.layout import FeatureFiles, FitFiles, StageFiles
 from harness.store.store import Artefact, Attempt, Store
 from harness.suites.data import dataset_of, offer_of
-from harness.suites.recipes import ComponentIdentity, build_component
+from harness.suites.recipes import ComponentIdentity
 from methods.base import Surroundings
 from methods.sharing import ALONE, Share
+from settings.components import build_component
 from settings.dataset import Dataset
 from settings.records import LabelSpace, Photo, WeakSet
 from settings.setting import Offer
@@ -111,9 +112,7 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
 
     def component(self, identity: ComponentIdentity) -> Any:
         """The stage's component, with the options of its key and those that say where its files lie."""
-        runtime = self.stage.runtime
-        places = runtime.places if isinstance(runtime, PhotosRuntime) else None
-        content = {"name": identity.name, "options": {**identity.options, **(places or {})}}
+        content = {"name": identity.name, "options": {**identity.options, **(self._data.places or {})}}
         return build_component(identity.role, content, identity.role)
 
     def bank(self) -> StoredFeatures:

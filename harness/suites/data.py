@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from settings.components import ComponentSpec, validated_options
+from settings.components import ComponentSpec, constructed
 from settings.dataset import Dataset
 from settings.discovery import DATASETS, SETTINGS
 from settings.setting import Offer, Setting, Target
@@ -37,13 +37,13 @@ def _canonical(options: Mapping[str, Any]) -> str:
 # Kept by class, never by name: a plug-in that was edited is another class.
 @lru_cache(maxsize=8)
 def _open_dataset(kind: Any, options: str) -> Dataset:
-    dataset: Dataset = kind(validated_options(kind.options_model, json.loads(options), "dataset"))
+    dataset: Dataset = constructed(kind, json.loads(options), "dataset")
     return dataset
 
 
 @lru_cache(maxsize=32)
 def _open_offer(dataset: Dataset, kind: Any, where: str, options: str) -> Offer:
-    setting: Setting = kind(validated_options(kind.options_model, json.loads(options), where))
+    setting: Setting = constructed(kind, json.loads(options), where)
     return setting.offer(_target(dataset))
 
 

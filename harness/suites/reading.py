@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 import yaml
 
 from settings.errors import UserError, unknown_name
+from settings.options import HOME_OF_A_USER
 
 MAX_BYTES = 1 << 20
 UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError)
@@ -96,7 +97,7 @@ def read_with_includes(path: Path, find: Callable[[str], Path], seen: tuple[Path
 def _included(path: Path, name: Any, find: Callable[[str], Path]) -> Path:
     try:
         if isinstance(name, str):
-            beside = path.parent / name
+            beside = path.parent / _expanded(name, f"{path}: include")
             return beside if beside.is_file() else find(name)
     except OSError:  # no file system holds such a name
         pass
@@ -107,8 +108,17 @@ def _beside(path: Path, plugins: Any) -> Any:
     """Plug-in files are named relative to the file that names them, whoever includes it."""
     if not isinstance(plugins, list):
         return plugins
-    names = expand_variables(plugins, f"{path.name}: plugins")
-    return [str(path.parent / name) if isinstance(name, str) else name for name in names]
+    where = f"{path.name}: plugins"
+    names = expand_variables(plugins, where)
+    return [str(path.parent / _expanded(name, where)) if isinstance(name, str) else name for name in names]
+
+
+def _expanded(name: str, where: str) -> Path:
+    """The path with its `~` as the home that it stands for."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise UserError(where, repr(name), HOME_OF_A_USER) from None
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,15 +11,14 @@ from harness.suites.suite import Recipe, Suite
 from methods.base import Component, Cue, Labeler, Localizer, Refiner, Segmenter, TrainingMode
 from methods.segmenting import variants_of
 from results.rows import CEILING
-from settings.components import ComponentSpec, validated_options
-from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REFINERS, SEGMENTERS, Registry
+from settings.components import build_component
 from settings.errors import Impossible, UserError
 from settings.hashing import shared_cache
 from settings.options import Options
 from settings.records import Photo, fingerprint
 
-ROLES = {"localizer": LOCALIZERS, "cue": CUES, "labeler": LABELERS, "segmenter": SEGMENTERS}
-"""The parts of a recipe, by role."""
+ROLES = ("localizer", "cue", "labeler", "segmenter")
+"""What a recipe has at most one of; refiners, of which it may have several, stand beside them."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class RecipeComponents:
     def places(self, role: str) -> dict[str, Any]:
         """The options that say where a component's files lie, as a stage needs them and its key does not."""
         part: Component = getattr(self, role)
-        return part.options.model_dump(mode="json", include=set(part.place_options))
+        return part.places()
 
 
 def left_out_of(part: Component, fit: bool) -> frozenset[str]:
@@ -172,11 +171,3 @@ def _has_background(parts: RecipeComponents) -> bool:
     given = [parts.localizer.gives_background] if parts.localizer else []
     given += [refiner.gives_background for refiner in parts.refiners if refiner.gives_background is not None]
     return given[-1] if given else False
-
-
-def build_component(role: str, component: ComponentSpec | Mapping[str, Any], where: str) -> Any:
-    """The component object of a role, from its name and options."""
-    content = component.model_dump() if isinstance(component, ComponentSpec) else component
-    registry: Registry = {**ROLES, "refiner": REFINERS, "classifier": CLASSIFIERS}[role]
-    kind = registry.load(content["name"], where)
-    return kind(validated_options(kind.options_model, content["options"], where))

@@ -7,7 +7,6 @@ labels of their queries, noise included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha256
 from typing import Literal
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from methods.base import Classifier, Surroundings
+from methods.base import Classifier, Photos, Surroundings
 from settings.options import Options
 from settings.records import Photo
 
@@ -41,9 +40,7 @@ class Logistic(Classifier):
     options_model = LogisticOptions
     options: LogisticOptions
 
-    def out_of_fold(
-        self, target: Sequence[Photo], extra: Sequence[Photo], surroundings: Surroundings
-    ) -> NDArray[np.float32]:
+    def out_of_fold(self, target: Photos, extra: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """float32 (extra photos, K) in [0, 1]; which fold a photo is in depends on its id alone.
 
         Raises ValueError where no photo is left to train on.
@@ -68,7 +65,7 @@ class Logistic(Classifier):
             return 0
         return int.from_bytes(sha256(photo.id.encode()).digest()) % self.options.folds
 
-    def _pooled(self, photos: Sequence[Photo], surroundings: Surroundings) -> NDArray[np.float64]:
+    def _pooled(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float64]:
         views = [surroundings.pooled_NC(photos, request).numpy() for request in self.fit_features()]
         pooled_NC: NDArray[np.float64] = np.mean(views, axis=0, dtype=np.float64)
         return pooled_NC
@@ -97,7 +94,7 @@ class Logistic(Classifier):
         return probabilities
 
 
-def _labels_NK(photos: Sequence[Photo], foreground: int) -> NDArray[np.bool_]:
+def _labels_NK(photos: Photos, foreground: int) -> NDArray[np.bool_]:
     labels_NK = np.zeros((len(photos), foreground), np.bool_)
     for row, photo in zip(labels_NK, photos, strict=True):
         row[list(photo.labels)] = True

@@ -1,16 +1,16 @@
 """C²AM (Xie et al., CVPR 2022): where photos show objects, learned from the photos alone. On features of the frozen
-backbone; formulas in METHODS.md §7."""
+backbone; formulas in docs/methods.md §7."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from methods.base import Cue, FeatureRequest, Fit, Saliency, Surroundings, TrainingOptions
+from methods.base import Cue, FeatureRequest, Fit, Photos, Saliency, Surroundings, TrainingOptions
 from settings.options import Options
 from settings.records import Photo
 
@@ -56,7 +56,7 @@ class C2am(Cue):
         passes = [(scale, flip) for scale in self.options.scales for flip in flips]
         return tuple(FeatureRequest(scale, flip, level) for scale, flip in passes for level in LEVELS)
 
-    def fit(self, photos: Sequence[Photo], surroundings: Surroundings) -> Fit:
+    def fit(self, photos: Photos, surroundings: Surroundings) -> Fit:
         """Contrast of foreground and background, on photos mirrored at random.
 
         The paper decides by the border strips after the first epoch whether the map shows the background; here the
@@ -85,7 +85,7 @@ class C2am(Cue):
         inverted = torch.tensor([_shows_background(head, inputs, len(photos))])
         return Fit({**named_tensors(head=head), "inverted": inverted}, log)
 
-    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[Saliency]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Saliency]:
         """One map a photo at photo size."""
         from methods.networks.c2am import ForegroundHead
         from methods.training import part_of

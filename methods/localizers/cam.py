@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from methods.base import FeatureRequest, Fit, LocalizationMaps, Localizer, Surroundings, TrainingOptions
+from methods.base import (
+    FeatureRequest,
+    Fit,
+    Localizer,
+    MapRecords,
+    Photos,
+    Surroundings,
+    TrainingOptions,
+)
 from settings.options import Options
 from settings.records import Photo, WeakSet
 
@@ -67,7 +75,7 @@ class Cam(Localizer):
         log = train(modules, groups, len(weak.photos), step, training, surroundings)
         return Fit(inputs.weights_with(head=head), log)
 
-    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """Maps of each photo's own labels, in [0, 1]."""
         from methods.networks.heads import ClassMaps
         from methods.training import part_of
@@ -75,9 +83,9 @@ class Cam(Localizer):
         head = ClassMaps.of_state(part_of(surroundings.weights, "head")).to(surroundings.device).eval()
         for photo in photos:
             maps_CHW = summed_maps(head, photo, self.apply_features(), surroundings)
-            yield LocalizationMaps(photo.id, photo.labels, maps_CHW, surroundings.image_size(photo))
+            yield surroundings.record(photo, maps_CHW)
 
-    def scores_NK(self, photos: Sequence[Photo], surroundings: Surroundings) -> NDArray[np.float32]:
+    def scores_NK(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """Logits: means of the class maps over positions, over the photo as it is and mirrored."""
         import torch
 

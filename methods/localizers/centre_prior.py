@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from methods.base import FeatureRequest, LocalizationMaps, Localizer, Surroundings
+from methods.base import LocalizationMaps, Localizer, MapRecords, Photos, Surroundings
 from settings.options import Options
-from settings.records import Photo
 
 GRID = 64
 
@@ -26,12 +23,9 @@ class CentrePrior(Localizer):
 
     options_model = CentrePriorOptions
     options: CentrePriorOptions
+    features = ()
 
-    def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """None."""
-        return ()
-
-    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """One map a label."""
         map_HW = self._map()
         for photo in photos:

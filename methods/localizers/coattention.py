@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from methods.base import PLAIN, FeatureRequest, Fit, LocalizationMaps, Localizer, Surroundings, TrainingOptions
+from methods.base import (
+    PLAIN,
+    FeatureRequest,
+    Fit,
+    LocalizationMaps,
+    Localizer,
+    MapRecords,
+    Photos,
+    Surroundings,
+    TrainingOptions,
+)
 from methods.pairs import PartnerRule
 from settings.options import Options
 from settings.records import Image, Photo, WeakSet
@@ -142,11 +152,11 @@ class CoAttention(Localizer):
         log = train(modules, groups, len(weak.photos), step, training, surroundings, begins)
         return Fit(inputs.weights_with(network=network), log)
 
-    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """Maps of each photo's own labels in [0, 1]; upsampled bicubically, as the released program does."""
         references, inference = self._references(surroundings), self._inference(surroundings)
         for photo in photos:
-            yield _record(photo, self._maps(photo, inference, references), surroundings)
+            yield surroundings.record(photo, self._maps(photo, inference, references), "bicubic")
 
     def views(self, photo: Photo, surroundings: Surroundings) -> Mapping[str, LocalizationMaps]:
         """Basic and own maps, and the common maps by what the photo stood beside."""
@@ -158,9 +168,9 @@ class CoAttention(Localizer):
         shown = {name: _normalised(maps_KHW[list(photo.labels)]) for name, maps_KHW in raw.items()}
         if self.reference_features() and photo.labels:
             shown["references"] = _normalised(_with_references(photo, inference, references))
-        return {name: _record(photo, maps_CHW, surroundings) for name, maps_CHW in shown.items()}
+        return {name: surroundings.record(photo, maps_CHW, "bicubic") for name, maps_CHW in shown.items()}
 
-    def scores_NK(self, photos: Sequence[Photo], surroundings: Surroundings) -> NDArray[np.float32]:
+    def scores_NK(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """Logits of the basic branch."""
         import torch
 
@@ -168,7 +178,7 @@ class CoAttention(Localizer):
         scores_NK: NDArray[np.float32] = torch.stack([inference.scores(p.id) for p in photos]).cpu().numpy()
         return scores_NK
 
-    def measures(self, photos: Sequence[Photo], surroundings: Surroundings) -> Mapping[str, float]:
+    def measures(self, photos: Photos, surroundings: Surroundings) -> Mapping[str, float]:
         """How widely photos attend to one reference each, beside the widest attention possible."""
         inference, references = self._inference(surroundings), self._references(surroundings, at_least=1)
         labelled = [photo for photo in photos if photo.labels]
@@ -289,7 +299,3 @@ def _normalised(maps_CHW: Any) -> NDArray[np.float32]:
     positive_CHW = np.maximum(array_CHW, np.float32(0))
     normalised: NDArray[np.float32] = positive_CHW / np.maximum(positive_CHW.max((1, 2), keepdims=True), 1e-8)
     return normalised
-
-
-def _record(photo: Photo, maps_CHW: NDArray[np.float32], surroundings: Surroundings) -> LocalizationMaps:
-    return LocalizationMaps(photo.id, photo.labels, maps_CHW, surroundings.image_size(photo), "bicubic")

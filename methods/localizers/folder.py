@@ -8,14 +8,13 @@ They are taken as they are; those of classes that the photo's labels exclude are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.base import FeatureRequest, LocalizationMaps, Localizer, Surroundings
+from methods.base import LocalizationMaps, Localizer, MapRecords, Photos, Surroundings
 from methods.npz import read_npz
 from methods.outside import OutsideOptions, place_of
 from settings.errors import UserError
@@ -35,19 +34,12 @@ class Folder(Localizer):
     options_model = FolderOptions
     place_options = frozenset({"root"})
     options: FolderOptions
+    features = ()
 
     @property
     def supervision(self) -> str:
         """As declared."""
         return self.options.supervision
-
-    def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """None."""
-        return ()
-
-    def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """None."""
-        return ()
 
     def files(self, photo: Photo) -> tuple[Path, ...]:
         """The photo's `.npz`, else all PNGs of its folder; raises UserError where there are neither, or both."""
@@ -63,7 +55,7 @@ class Folder(Localizer):
         is_dictionary = place_of(self.options.root, photo, ".npy").exists()
         return "convert the .npy files: seedbed data import-maps" if is_dictionary else ""
 
-    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """The maps of each photo's labels; raises UserError for a label without a map and for odd files."""
         for photo in photos:
             files = self.files(photo)

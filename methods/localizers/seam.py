@@ -1,4 +1,4 @@
-"""Self-supervised equivariant attention (SEAM): Wang et al., CVPR 2020; METHODS.md §6.
+"""Self-supervised equivariant attention (SEAM): Wang et al., CVPR 2020; docs/methods.md §6.
 
 The classifier is that of `cam`, so that the two differ by what SEAM adds. What is compared beside the two feature
 levels are colours in [−1, 1], whatever the backbone's own normalisation: `apply` does not know the backbone.
@@ -6,14 +6,23 @@ levels are colours in [−1, 1], whatever the backbone's own normalisation: `app
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from methods.base import FeatureRequest, Fit, LocalizationMaps, Localizer, Surroundings, TrainingOptions
+from methods.base import (
+    FeatureRequest,
+    Fit,
+    LocalizationMaps,
+    Localizer,
+    MapRecords,
+    Photos,
+    Surroundings,
+    TrainingOptions,
+)
 from methods.localizers.cam import Cam, CamOptions, summed_maps, summed_passes
 from settings.options import Options
 from settings.records import Photo, WeakSet
@@ -100,23 +109,23 @@ class Seam(Localizer):
         log = train(modules, groups, len(weak.photos), step, training, surroundings)
         return Fit(inputs.weights_with(network=network), log)
 
-    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """Refined maps of each photo's own labels, in [0, 1]."""
         network = _network(surroundings)
         for photo in photos:
             maps_CHW = self._refined(photo, network, surroundings)
-            yield LocalizationMaps(photo.id, photo.labels, maps_CHW, surroundings.image_size(photo))
+            yield surroundings.record(photo, maps_CHW)
 
     def views(self, photo: Photo, surroundings: Surroundings) -> Mapping[str, LocalizationMaps]:
         """The classifier's own maps, and what the pixel correlation module makes of them."""
-        network, size = _network(surroundings), surroundings.image_size(photo)
+        network = _network(surroundings)
         maps = {
             "cam": summed_maps(network.head, photo, self._as_cam().apply_features(), surroundings),
             "refined": self._refined(photo, network, surroundings),
         }
-        return {name: LocalizationMaps(photo.id, photo.labels, maps_CHW, size) for name, maps_CHW in maps.items()}
+        return {name: surroundings.record(photo, maps_CHW) for name, maps_CHW in maps.items()}
 
-    def scores_NK(self, photos: Sequence[Photo], surroundings: Surroundings) -> NDArray[np.float32]:
+    def scores_NK(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """Logits of the classifier, as those of `cam`."""
         from methods.training import part_of
 

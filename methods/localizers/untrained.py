@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-from methods.base import PLAIN, FeatureRequest, Fit, LocalizationMaps, Localizer, Surroundings
+from methods.base import PLAIN, FeatureRequest, Fit, Localizer, MapRecords, Photos, Surroundings
 from methods.localizers.cam import Cam, CamOptions
-from settings.records import Photo, WeakSet
+from settings.records import WeakSet
 
 
 class Untrained(Localizer):
@@ -16,10 +14,7 @@ class Untrained(Localizer):
     options: CamOptions
     apply_options = frozenset({"scales", "flip", "training"})
     modes = ("frozen",)
-
-    def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """One, for its number of channels."""
-        return (PLAIN,)
+    features = (PLAIN,)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
         """Those of `cam`."""
@@ -37,6 +32,6 @@ class Untrained(Localizer):
         head = ClassMaps(channels, weak.label_space.foreground, self.options.hidden)
         return Fit(named_tensors(head=head), ())
 
-    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """As `cam` does."""
         return Cam(self.options).apply(photos, surroundings)

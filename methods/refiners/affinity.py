@@ -1,9 +1,9 @@
 """AffinityNet (Ahn & Kwak, CVPR 2018, "PSA"): a network learns from the maps' sure pixels which pixels are alike, and a
-random walk carries the maps along. On features of the frozen backbone; formulas in METHODS.md §4."""
+random walk carries the maps along. On features of the frozen backbone; formulas in docs/methods.md §4."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from methods.base import FeatureRequest, Fit, LocalizationMaps, Localized, Refiner, Surroundings, TrainingOptions
+from methods.base import (
+    FeatureRequest,
+    Fit,
+    LocalizationMaps,
+    Localized,
+    MapRecords,
+    Photos,
+    Refiner,
+    Surroundings,
+    TrainingOptions,
+)
 from methods.label_steps import LabelRefiner, affinity_labels, require_label_refiner
 from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
 from settings.options import Options
-from settings.records import Photo
 
 if TYPE_CHECKING:
     import torch
@@ -76,9 +85,7 @@ class Affinity(Refiner):
 
         return fit_on_pairs(data, LEVELS, AffinityHead, labels_at, loss, o.training, surroundings)
 
-    def apply(
-        self, photos: Sequence[Photo], maps: Callable[[str], LocalizationMaps], surroundings: Surroundings
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Background and maps of each photo after the walk, divided by the maximum of all."""
         import torch
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from pydantic import Field
 
-from methods.base import LocalizationMaps, Refiner, Surroundings
+from methods.base import LocalizationMaps, MapRecords, Photos, Refiner, Surroundings
 from methods.dense_crf import dense_crf, require_dense_crf
 from methods.refining import maps_at
 from methods.upsampling import upsample_background
@@ -40,9 +40,7 @@ class DenseCrf(Refiner):
         """The extra `crf`."""
         require_dense_crf(where)
 
-    def apply(
-        self, photos: Sequence[Photo], maps: Callable[[str], LocalizationMaps], surroundings: Surroundings
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """UserError where the extra is not installed."""
         for photo in photos:
             record = maps(photo.id)

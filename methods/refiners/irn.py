@@ -1,20 +1,29 @@
 """IRN's semantic part (Ahn, Cho & Kwak, CVPR 2019): a network learns from the maps' sure pixels where classes end, and
-a random walk carries the maps up to there. On features of the frozen backbone; formulas in METHODS.md §4."""
+a random walk carries the maps up to there. On features of the frozen backbone; formulas in docs/methods.md §4."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from methods.base import FeatureRequest, Fit, LocalizationMaps, Localized, Refiner, Surroundings, TrainingOptions
+from methods.base import (
+    FeatureRequest,
+    Fit,
+    LocalizationMaps,
+    Localized,
+    MapRecords,
+    Photos,
+    Refiner,
+    Surroundings,
+    TrainingOptions,
+)
 from methods.label_steps import LabelRefiner, irn_labels, require_label_refiner
 from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
 from settings.options import Options
-from settings.records import Photo
 
 if TYPE_CHECKING:
     import torch
@@ -78,9 +87,7 @@ class Irn(Refiner):
 
         return fit_on_pairs(data, self._levels, BoundaryHead, labels_at, loss, o.training, surroundings)
 
-    def apply(
-        self, photos: Sequence[Photo], maps: Callable[[str], LocalizationMaps], surroundings: Surroundings
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Maps of each photo after the walk."""
         import torch
 

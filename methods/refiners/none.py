@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
-from methods.base import LocalizationMaps, Refiner, Surroundings
-from settings.records import Photo
+from methods.base import LocalizationMaps, MapRecords, Photos, Refiner, Surroundings
 
 
 class NoRefiner(Refiner):
     """The maps as they are."""
 
-    def apply(
-        self, photos: Sequence[Photo], maps: Callable[[str], LocalizationMaps], surroundings: Surroundings
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Unchanged."""
         return (maps(photo.id) for photo in photos)

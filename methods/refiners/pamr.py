@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from methods.base import LocalizationMaps, Refiner, Surroundings
+from methods.base import LocalizationMaps, MapRecords, Photos, Refiner, Surroundings
 from methods.refining import peaked, shrunk
 from methods.upsampling import upsample
 from settings.images import resize
@@ -34,9 +34,7 @@ class Pamr(Refiner):
     options_model = PamrOptions
     options: PamrOptions
 
-    def apply(
-        self, photos: Sequence[Photo], maps: Callable[[str], LocalizationMaps], surroundings: Surroundings
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Maps at the shrunk photo's size."""
         for photo in photos:
             yield self._refined(photo, maps(photo.id), surroundings.device)

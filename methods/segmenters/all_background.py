@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from methods.base import Segmenter, Surroundings
-from settings.records import Mask, Photo
+from methods.base import Photos, Segmenter, Surroundings
+from settings.records import Mask
 
 
 class AllBackgroundSegmenter(Segmenter):
     """Predicts background for every pixel; learns nothing."""
 
-    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[Mask]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Mask]:
         """Zeros at photo size."""
         return (np.zeros(photo.image().shape[:2], np.uint8) for photo in photos)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from methods.base import FeatureRequest, Fit, PseudoLabelled, Segmenter, Surroundings, TrainingOptions
+from methods.base import FeatureRequest, Fit, Photos, PseudoLabelled, Segmenter, Surroundings, TrainingOptions
 from methods.segmenting import Pass, SegmenterOptions, mask_of
-from settings.records import UNKNOWN, Mask, Photo
+from settings.records import UNKNOWN, Mask
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ class DeepLab(Segmenter):
         log = train(modules, groups, len(data.photos), step, training, surroundings)
         return Fit(inputs.weights_with(head=head), log)
 
-    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[Mask]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Mask]:
         """Scores of every pass at photo size, averaged as probabilities where there are several; argmax."""
         from methods.features import BATCH, batches
         from methods.networks.deeplab import DeepLabHead

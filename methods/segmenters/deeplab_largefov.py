@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from methods.base import (
     NAMED_WEIGHTS,
     BackboneOptions,
     Fit,
+    Photos,
     PseudoLabelled,
     Segmenter,
     Surroundings,
@@ -21,8 +22,8 @@ from methods.base import (
 from methods.segmenting import Pass, SegmenterOptions, mask_of
 from settings.errors import UserError
 from settings.images import resize
-from settings.options import Options
-from settings.records import UNKNOWN, Image, Mask, Photo
+from settings.options import Options, absolute
+from settings.records import UNKNOWN, Image, Mask
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,18 @@ class Encoder(Options):
 
     name: str = "resnet101"
     weights: str = Field("pretrained", description="pretrained | random | a .safetensors or .pth file")
+
+    @field_validator("weights")
+    @classmethod
+    def _leads_somewhere(cls, weights: str) -> str:
+        # Kept as it was written, since it stands in keys; what can be wrong with it is told where options are read.
+        absolute(Path(weights))
+        return weights
+
+    @property
+    def file(self) -> Path | None:
+        """The file of the weights, absolute; None where they are downloaded, packaged or random."""
+        return None if self.weights in NAMED_WEIGHTS else absolute(Path(self.weights))
 
 
 class DeepLabLargeFovOptions(SegmenterOptions):
@@ -66,12 +79,19 @@ class DeepLabLargeFov(Segmenter):
     def weight_files(self) -> tuple[Path, ...]:
         """The encoder's, where it is a file."""
         encoder = self.options.encoder
-        if encoder is None or encoder.weights in NAMED_WEIGHTS:
+        if encoder is None or encoder.file is None:
             return ()
-        if not Path(encoder.weights).is_file():
+        if not encoder.file.is_file():
             expected = f"{', '.join(NAMED_WEIGHTS)} or a file with weights of {encoder.name}"
-            raise UserError("segmenter.encoder.weights", f"no file '{encoder.weights}'", expected)
-        return (Path(encoder.weights),)
+            raise UserError("segmenter.encoder.weights", f"no file '{encoder.file}'", expected)
+        return (encoder.file,)
+
+    def places(self) -> dict[str, Any]:
+        """The encoder with its weights as an absolute path, where they are a file; nothing else lies anywhere."""
+        encoder = self.options.encoder
+        if encoder is None or encoder.file is None:
+            return {}
+        return {"encoder": {"name": encoder.name, "weights": str(encoder.file)}}
 
     def fit(self, data: PseudoLabelled, surroundings: Surroundings) -> Fit:
         """Train backbone and head; raises ValueError when no pixel has a usable pseudo label."""
@@ -107,7 +127,7 @@ class DeepLabLargeFov(Segmenter):
         log = train(modules, groups, len(data.photos), step, training, surroundings)
         return Fit(named_tensors(head=head, backbone=network.body), log)
 
-    def apply(self, photos: Sequence[Photo], surroundings: Surroundings) -> Iterator[Mask]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Mask]:
         """Scores of the photo at its own size, or of several copies: averaged as probabilities; argmax."""
         from methods.networks.backbones import build
         from methods.networks.largefov import LargeFovHead

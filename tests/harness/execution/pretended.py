@@ -8,6 +8,7 @@ from harness.stages.graph import Stage
 from harness.store.events import Ending
 from harness.store.layout import Ref
 from harness.suites.resources import Wants
+from tests.harness.fakes import fake_stage
 
 
 class Pretended(Executor):
@@ -53,5 +54,5 @@ def graph_of(edges: dict[str, str], **more: object) -> dict[Ref, Stage]:
     stages: dict[str, Stage] = {}
     for name, inputs in edges.items():
         needs = {"inputs": tuple(stages[other].ref for other in inputs)}
-        stages[name] = Stage("kind", {"name": name}, needs, label=name, group="g", **more)
+        stages[name] = fake_stage(name, needs, label=name, group="g", **more)
     return {stage.ref: stage for stage in stages.values()}

@@ -21,6 +21,7 @@ from harness.suites.suite import load_suite
 from settings.errors import UserError
 from tests.harness.conftest import ONLY_CAM, results_of
 from tests.harness.execution.pretended import Pretended, graph_of
+from tests.harness.fakes import CUDA, fake_kind, fake_stage
 
 
 def driven(graph: dict[Ref, Stage], executor: Executor, folder: Path) -> Result:
@@ -190,20 +191,18 @@ def test_stages_with_a_time_limit_are_not_joined(tmp_path: Path) -> None:
     assert [len(job.stages) for job in executor.submitted] == [1, 1, 1]
 
 
-GPU = {"numerics": {"device": "cuda"}}
-
-
 def test_out_of_gpu_memory_asks_for_a_whole_one_then_for_half_the_batch(tmp_path: Path) -> None:
-    def run(kind: str, enough: int) -> tuple[Result, list[tuple[float, int]]]:
-        stage = Stage(kind, GPU, label="a", demand=Demand(gpus=0.25))
+    def run(halves: bool, enough: int) -> tuple[Result, list[tuple[float, int]]]:
+        kind = fake_kind("kind", halves=halves)
+        stage = fake_stage(kind=kind, numerics=CUDA, label="a", demand=Demand(gpus=0.25))
         executor = Pretended(lambda stage, nth: Ending.DONE if nth > enough else Ending.OUT_OF_MEMORY, gpus=2.0)
         result = driven({stage.ref: stage}, executor, tmp_path)
         return result, [(job.wants["gpus"], job.halvings) for job in executor.submitted]
 
-    assert run("features", 2) == (Result(), [(0.25, 0), (1.0, 0), (1.0, 1)])
-    result, tried = run("features", 9)
+    assert run(True, 2) == (Result(), [(0.25, 0), (1.0, 0), (1.0, 1)])
+    result, tried = run(True, 9)
     assert (list(result.failures.values()), tried) == (["a broke"], [(0.25, 0), (1.0, 0), (1.0, 1)])
-    result, tried = run("segmenter_fit", 9)
+    result, tried = run(False, 9)
     assert (len(result.failures), tried) == (1, [(0.25, 0), (1.0, 0)]), "half the batch would be another training"
 
 
@@ -262,7 +261,7 @@ def test_a_long_chain_is_blocked_without_end_of_the_stack(tmp_path: Path) -> Non
     stages: list[Stage] = []
     for n in range(3000):
         needs = {"inputs": (stages[-1].ref,)} if stages else {}
-        stages.append(Stage("kind", {"n": n}, needs, label=str(n)))
+        stages.append(fake_stage(n, needs, label=str(n)))
     result = driven({stage.ref: stage for stage in stages}, Pretended(lambda stage, nth: Ending.FAILED), tmp_path)
     assert len(result.blocked) == 2999
 

@@ -50,16 +50,16 @@ class TroubleOptions(CamOptions):
 class Trouble(Cam):
     options_model = TroubleOptions
 
-    def fit(self, weak, bank, backbone, context):
-        Path(self.options.notes, f"pid-{context.share.rank}").write_text(str(os.getpid()))
+    def fit(self, weak, surroundings):
+        Path(self.options.notes, f"pid-{surroundings.share.rank}").write_text(str(os.getpid()))
         if self.options.happens == "sleep":
             time.sleep(120)
-        if context.share.rank == 1:
+        if surroundings.share.rank == 1:
             if self.options.happens == "mistake":
                 raise UserError("photo 7", "nothing", "something", "look there")
             if self.options.happens == "kill":
                 os.kill(os.getpid(), 9)
-        return super().fit(weak, bank, backbone, context)
+        return super().fit(weak, surroundings)
 '''
 CAM = "recipes={{cam: {{localizer: {{name: cam, hidden: 0, training: {{epochs: 3, batch: {}}}}}, labeler: threshold}}}}"
 
@@ -76,7 +76,7 @@ def plan_of(*overrides: str) -> Plan:
 
 
 def fit_of(plan: Plan, kind: str = "localizer_fit") -> Stage:
-    (fit,) = [stage for stage in plan.graph.values() if stage.kind == kind and stage.label.startswith("cam")]
+    (fit,) = [stage for stage in plan.graph.values() if stage.kind.name == kind and stage.label.startswith("cam")]
     return fit
 
 
@@ -221,7 +221,7 @@ def test_who_began_a_failure_is_who_is_told_of() -> None:
 
 
 def test_one_process_goes_without_saying_in_keys() -> None:
-    numerics = fit_of(plan_of()).identity["numerics"]
+    numerics = fit_of(plan_of()).identity.numerics
     assert set(numerics) <= {"device", "precision", "memory_format", "cpu", "threads"}
     assert list(plan_of().graph) == list(plan_of("compute.sync_batch_norm=false").graph)
 

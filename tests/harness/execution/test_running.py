@@ -60,7 +60,7 @@ def test_a_machine_that_computes_otherwise_is_told(
     tmp_path: Path, smoke: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.execution.worker.cpu_class", lambda: "abacus")
-    stage = next(stage for stage in smoke.run.plan.graph.values() if stage.kind == "features")
+    stage = next(stage for stage in smoke.run.plan.graph.values() if stage.kind.name == "features")
     store = Store(tmp_path / "store").create()
     (outcome,) = run_job(Job((stage,), store.root, store.root / "log.jsonl"))
     assert (outcome.status, outcome.is_users) == ("failed", True)

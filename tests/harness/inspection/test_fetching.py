@@ -12,8 +12,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from harness.inspection import fetching
-from harness.inspection.fetching import Archive, fetch_voc12, read_sbd_mask
+from harness.inspection.fetching import DOWNLOADS, Archive, fetch_voc12, read_sbd_mask
 from settings.datasets.voc12 import Voc12, Voc12Options
+from settings.discovery import DATASETS
 from settings.errors import UserError
 from settings.masks import encode_mask
 
@@ -148,6 +149,11 @@ def test_a_mat_file_of_another_kind_or_none(tmp_path: Path) -> None:
     for name, words in {"x.mat": "unreadable file .'GTcls'", "y.mat": "no such file"}.items():
         with pytest.raises(UserError, match=words):
             read_sbd_mask(tmp_path / name)
+
+
+def test_every_download_that_a_data_set_declares_is_known() -> None:
+    declared = {download for name in DATASETS.names() if (download := DATASETS.load(name).download)}
+    assert declared == set(DOWNLOADS)
 
 
 def test_the_archives_are_those_of_torchvision() -> None:

@@ -1,6 +1,7 @@
 """`seedbed data`: what a data set holds, all that is odd about it, and a picture of it."""
 
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from harness.pictures.contact_sheet import chosen
 from settings.datasets.scenes import Scenes, ScenesOptions
 from settings.errors import UserError
 from settings.masks import PALETTE, read_mask, write_mask
+from settings.unread import Unread
 
 LABELS = {"t1": "cat", "t2": "dog", "t3": "cat;dog", "d1": "cat", "v1": "", "v2": "dog", "blank": ""}
 LISTS = {"train": ("t1", "t2", "t3", "blank"), "dev": ("d1",), "val": ("v1", "v2")}
@@ -85,6 +87,21 @@ def test_counts_and_class_balance(files: Files) -> None:
 def test_a_sound_folder_has_only_its_left_out_photo(files: Files) -> None:
     assert files.findings() == [
         Finding("photos left out", "train: 1 of 4 photos (blank) without a label, left out", False)
+    ]
+
+
+def test_any_data_set_may_tell_of_photos_left_out_and_of_what_nothing_reads() -> None:
+    class Meadows(Scenes):
+        left_out = MappingProxyType({"dev": ("x", "y")})
+
+        def unread(self) -> tuple[Unread, ...]:
+            return (Unread("file", "in herbs/", ("thyme.txt",), "move it"),)
+
+    dataset = Meadows(ScenesOptions(classes=2, size=32, train=8, dev=2, val=4))
+    found = [finding.text for finding in find(dataset, gather_facts(dataset))]
+    assert found[:2] == [
+        "dev: 2 of 4 photos (x, y) without a label, left out",
+        "nothing reads 1 file in herbs/ ('thyme.txt'); move it",
     ]
 
 

@@ -15,10 +15,11 @@ from harness.store.events import Ending, Event, EventLog
 from harness.store.layout import Ref
 from harness.store.lease import this_process
 from harness.store.store import Store
+from tests.harness.fakes import label_stage
 
-FIT = Stage("localizer_fit", {"n": 0}, label="fit", group="fit", threads=2, photos=10)
-MAPS = [Stage("localizer_apply", {"n": n}, {"weights": (FIT.ref,)}, label=f"maps {n}", group="maps") for n in range(3)]
-ROW = Stage("row", {}, {"counts": tuple(stage.ref for stage in MAPS)}, label="row", group="rows")
+FIT = label_stage(0, label="fit", group="fit", threads=2, photos=10)
+MAPS = [label_stage(n, {"weights": (FIT.ref,)}, label=f"maps {n}", group="maps") for n in range(3)]
+ROW = label_stage(0, {"counts": tuple(stage.ref for stage in MAPS)}, label="row", group="rows")
 STAGES = [FIT, *MAPS, ROW]
 
 
@@ -106,7 +107,7 @@ def test_watching_a_run_whose_driver_died_ends_at_once(tmp_path: Path) -> None:
 
 
 def test_a_need_of_another_run_does_not_wait(tmp_path: Path) -> None:
-    lone = Stage("row", {"n": 1}, {"counts": (Ref("score", "0" * 64),)})
+    lone = label_stage(1, {"counts": (Ref("score", "0" * 64),)})
     pace = state_of(EVENTS[:1], [lone], tmp_path).pace(now=101.0)
     assert (pace.ready, pace.waiting) == (1, 0)
 
