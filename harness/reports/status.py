@@ -20,7 +20,7 @@ from harness.store.record import Record
 from harness.store.store import Lost, Store
 from settings.errors import UserError
 
-__all__ = ["SILENT_S", "lives", "log_of", "run_one", "status_of", "watch"]
+__all__ = ["log_of", "run_one", "status_of", "watch"]
 
 WATCH_S = 2.0
 CONDITIONS: tuple[Condition, ...] = ("done", "running", "failed", "to do")

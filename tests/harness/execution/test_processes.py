@@ -282,8 +282,7 @@ def test_ray_trains_a_team_to_the_same_result(place: Place) -> None:
     """The task that runs the job asks for no CPU: the two workers of the trainer take both that there are."""
     import ray
 
-    from harness.execution.ray import Ray
-    from harness.execution.trainer import run_training_job
+    from harness.execution.ray import Ray, run_training_job
 
     stage = fit_of(plan_of(CAM.format(7), "compute.train_processes=2"))
     run(place, stage)
