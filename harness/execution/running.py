@@ -156,7 +156,7 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Work
     store.check_writable()
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}"
     log = store.begin_log(name)
-    store.write_documents(dict(map(_description, missing.values())))
+    write_descriptions(store, missing.values())
     groups = {stage.key: stage.group for stage in missing.values()}
     log.write(
         "run_started",
@@ -171,10 +171,13 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Work
     return log
 
 
-def _description(stage: Stage) -> tuple[str, bytes]:
-    """What a stage is, kept so that `seedbed stage KEY` can run it alone: the document's name and content."""
-    text = json.dumps(stage.to_json(), indent=1, sort_keys=True)
-    return document_of(STAGES, stage.key), text.encode()
+def write_descriptions(store: Store, stages: Iterable[Stage]) -> None:
+    """Keep what stages are, so that `seedbed stage KEY` can run each of them alone."""
+    documents: dict[str, bytes] = {}
+    for stage in stages:
+        text = json.dumps(stage.to_json(), indent=1, sort_keys=True)
+        documents[document_of(STAGES, stage.key)] = text.encode()
+    store.write_documents(documents)
 
 
 def described(store: Store) -> dict[str, Stage]:

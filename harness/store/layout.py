@@ -12,44 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, overload
 
-__all__ = [
-    "ARCHIVE_FORMAT",
-    "ARCHIVE_INDEX",
-    "ATTEMPT",
-    "BESIDE",
-    "COSTS",
-    "DAMAGED",
-    "EVENTS",
-    "FAILURES",
-    "FORMAT",
-    "LEADERBOARDS",
-    "MARKER",
-    "PARTIAL_FOLDER",
-    "SINGLE_RUN",
-    "STAGES",
-    "ChoiceFiles",
-    "CountFiles",
-    "FeatureFiles",
-    "FilterFiles",
-    "FitFiles",
-    "FolderPlaces",
-    "GalleryFiles",
-    "MapFiles",
-    "MaskFiles",
-    "MeasureFiles",
-    "Named",
-    "ProbabilityFiles",
-    "Ref",
-    "RemotePlaces",
-    "RowFiles",
-    "StageFiles",
-    "WeakSetFiles",
-    "document_of",
-    "key_of_document",
-    "run_log",
-    "run_of",
-]
-
 FORMAT = 1
 """Of a store in a folder, as its marker says."""
 MARKER = "seedbed-store.json"

@@ -46,7 +46,7 @@ UNCHANGING = (STAGES,)
 
 
 class Behind:
-    """A URL as the place of a store."""
+    """A URL as the place of a store; what each method promises is told by `Backend`."""
 
     def __init__(self, url: str, root: Path) -> None:
         self.root = root
@@ -79,11 +79,9 @@ class Behind:
         self._create_here()
 
     def exists(self) -> bool:
-        """Whether a run has made the store."""
         return self.remote.exists(MARKER)
 
     def check_writable(self) -> None:
-        """Raise UserError where nothing can be written, here or there."""
         self._here.check_writable()
         try:
             probe = RemotePlaces.probe(uuid4().hex)
@@ -93,7 +91,6 @@ class Behind:
             raise self.unusable(error) from None
 
     def unusable(self, error: OSError) -> UserError:
-        """What one of the two sides refused, as the user's error."""
         if not isinstance(error, (RemoteError, FileNotFoundError)):
             return self._here.unusable(error)
         reason = "no such bucket" if isinstance(error, FileNotFoundError) else str(error)
@@ -111,11 +108,9 @@ class Behind:
         return {ref for ref in asked if self.published.has(ref)}
 
     def kinds(self) -> list[str]:
-        """The kinds of which there are artefacts."""
         return sorted({name.split("/", 1)[0] for name in self.remote.sizes(RemotePlaces.RECORDS)})
 
     def keys(self, kind: str) -> list[str]:
-        """The published keys of a kind, ascending."""
         return sorted(self.published.keys(kind))
 
     def records(self, refs: Iterable[Ref]) -> dict[Ref, bytes]:
@@ -144,13 +139,11 @@ class Behind:
         self._here.set_aside(ref)
 
     def remove(self, ref: Ref) -> None:
-        """Unpublish an artefact in one step, then delete its files, here and there."""
         self._create_here()
         self.published.remove(ref)
         self._here.remove(ref)
 
     def lease(self, ref: Ref) -> Lease:
-        """The lease that keeps two machines off one stage (not yet taken)."""
         self.published.contest(ref)
         return ClaimLease(self.remote, RemotePlaces(ref).claims)
 
@@ -190,7 +183,6 @@ class Behind:
         self.remote.upload(files)
 
     def receive(self, folder: Path) -> None:
-        """Fetch the files of an attempt that are at the remote and not here."""
         place = self._place_of(folder)
         names = [name for name in self.remote.sizes(place) if not (folder / name).exists()]
         self.remote.download({f"{place}/{name}": folder / name for name in names})
@@ -205,7 +197,6 @@ class Behind:
             self.remote.delete_folder(places.attempt(other))
 
     def read(self, name: str) -> bytes:
-        """A document's content, as it is at the remote now; raises FileNotFoundError."""
         return self.remote.read(name)
 
     def read_folder(self, folder: str) -> dict[str, bytes]:
@@ -233,11 +224,9 @@ class Behind:
         self.remote.write_all({name: text for name, text in documents.items() if there.get(name) != len(text)})
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of every object below a folder, by its path within."""
         return self.remote.sizes(folder)
 
     def delete(self, name: str) -> None:
-        """Remove an object, or all that lies below a folder, whose name ends with a slash."""
         if name.endswith("/"):
             self.remote.delete_folder(name.rstrip("/"))
         else:
@@ -249,7 +238,6 @@ class Behind:
         return self._logs.setdefault(local, SharedLog(local, self.remote))
 
     def reader(self, path: Path) -> EventReader:
-        """Reads the events of a run, whoever wrote them."""
         return MergedReader(path, self.remote)
 
     def logs(self) -> list[Path]:

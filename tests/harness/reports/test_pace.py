@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.execution.running import _write_stage
+from harness.execution.running import write_descriptions
 from harness.reports import status
 from harness.reports.pace import Pace, pace_of
 from harness.stages.graph import Stage
@@ -49,8 +49,7 @@ def test_slots_queue_and_retries(tmp_path: Path) -> None:
 
 def started(store: Path) -> EventLog:
     (store / "events").mkdir()
-    for stage in STAGES:
-        _write_stage(Store(store), stage)
+    write_descriptions(Store(store), STAGES)
     log, groups = EventLog(store / "events" / "one.jsonl"), {stage.key: stage.group for stage in STAGES}
     log.write("run_started", suite="mine", executor="ray", slots=4, groups=groups, driver=this_process())
     log.write("started", stages=[FIT.key])

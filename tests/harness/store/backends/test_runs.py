@@ -170,7 +170,7 @@ def test_the_care_of_a_store_behind_a_url(bucket: str, seedbed, tmp_path: Path, 
 def test_export_gc_and_import_behind_a_url(
     bucket: str, url: str, seedbed, tmp_path: Path, monkeypatch, smoke: Finished
 ) -> None:
-    """A suite that one machine has run goes by an archive to another URL, where gc keeps it and its table is the same."""
+    """What one machine has run goes by an archive to another URL, where gc keeps it and its table is the same."""
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "another"))
     _url._behind.cache_clear()
     archive, copy = tmp_path / "smoke.tar.zst", f"{bucket}/copy"
