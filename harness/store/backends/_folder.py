@@ -37,7 +37,7 @@ PARTIAL_S = 60
 """A writer replaces its partial file within moments; one that is older than this was left by a kill."""
 
 
-class Folder:
+class FolderBackend:
     """A folder as the place of a store; what each method promises is told by `Backend`."""
 
     def __init__(self, root: Path) -> None:
