@@ -25,6 +25,7 @@ from harness.stages.planning import Plan, make_plan
 from harness.store.events import EventLog
 from harness.store.layout import Ref
 from harness.store.lease import process_start
+from harness.store.record import Record
 from harness.store.store import Lost, Store
 from harness.suites.suite import load_suite
 from settings.errors import UserError
@@ -263,11 +264,11 @@ def test_more_processes_than_slots_are_refused_before_any_work(tmp_path: Path) -
 
 
 def test_rows_tell_how_many_processes_trained() -> None:
-    def record(**numerics: object) -> dict[str, Any]:
-        told = {"seconds": 2.0, "device": "cuda", "peak_memory_bytes": 1, "inputs": [], "sources": {}}
-        return {**told, "identity": {"numerics": numerics}, "gpus": numerics.get("train_processes", 1)}
+    def record(**numerics: Any) -> Record:
+        least = Record("kind", "key", "attempt-1", {}, seconds=2.0, device="cuda", peak_memory_bytes=1)
+        return replace(least, identity={"numerics": numerics}, gpus=numerics.get("train_processes", 1))
 
-    def fields(*records: dict[str, Any]) -> tuple[Any, ...]:
+    def fields(*records: Record) -> tuple[Any, ...]:
         lineage = Lineage({Ref("kind", str(index)): one for index, one in enumerate(records)}).row_fields()
         return lineage.get("train_processes"), lineage.get("batch_norm"), lineage["gpu_seconds"]
 
