@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from results.metrics.counts import count
-from results.metrics.sweep import Scores, threshold_sweep, thresholds, winner_and_score
+from results.metrics.sweep import threshold_sweep, thresholds
+from results.metrics.winner import Scores, winner_and_score
 from settings.records import UNKNOWN, Mask
 
 CLASSES, IDS, STEPS, THRESHOLD = 21, (2, 6), 100, np.float32(0.3)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from settings.errors import UserError
-from settings.options import Options
+from settings.options import AbsolutePath, Options
 from settings.records import Photo
 
 SUPERVISION = "what the files were made with: I image-level labels, S a salient-object network, L language, …; I+S"
@@ -16,14 +16,8 @@ SUPERVISION = "what the files were made with: I image-level labels, S a salient-
 class OutsideOptions(Options):
     """Where the files lie, and what supervision made them."""
 
-    root: Path = Field(description="the folder of the files")
+    root: AbsolutePath = Field(description="the folder of the files")
     supervision: str = Field("", validate_default=True, pattern=r"^([A-Z](\+[A-Z])*)?$", description=SUPERVISION)
-
-    @field_validator("root")
-    @classmethod
-    def _absolute(cls, root: Path) -> Path:
-        # Workers may run elsewhere.
-        return root.expanduser().absolute()
 
     @field_validator("supervision")
     @classmethod

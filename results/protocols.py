@@ -1,27 +1,24 @@
-"""Named scoring protocols. A rule that changes a number gets a new version, and so a new name."""
+"""Named scoring protocols. A rule that changes a number gets a new version, and so a new name.
 
-from dataclasses import dataclass
+`voc/1`: one confusion over the whole set; IoU = tp / (tp + fp + fn); mean over all defined classes, background too;
+unknown truth (255) left out.
+"""
+
+from typing import NamedTuple
 
 from settings.errors import unknown_name
 
+__all__ = ["PROTOCOLS", "Protocol", "protocol"]
 
-@dataclass(frozen=True)
-class Protocol:
-    """The rules by which masks become a score."""
+
+class Protocol(NamedTuple):
+    """A set of rules by which masks become a score, as rows name it."""
 
     name: str
     version: int
-    rules: str
 
 
-PROTOCOLS = {
-    "voc/1": Protocol(
-        "voc/1",
-        1,
-        "one confusion over the whole set; IoU = tp / (tp + fp + fn); mean over all defined classes, background too; "
-        "unknown truth (255) left out",
-    )
-}
+PROTOCOLS = {"voc/1": Protocol("voc/1", 1)}
 
 
 def protocol(name: str) -> Protocol:

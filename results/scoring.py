@@ -1,6 +1,5 @@
 """Scoring a folder of mask PNGs against the folder of their truths."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,15 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
+from results.evaluation import evaluation_fingerprint, mask_digest
 from results.metrics.counts import Counts, count, fill_void
 from results.metrics.miou import MeanIoU, mean_iou, nullable
 from results.protocols import protocol as protocol_named
 from settings.config import existing_folder
 from settings.errors import UserError, printable
+from settings.lists import read_classes
 from settings.masks import read_mask
-from settings.records import UNKNOWN, Mask, fingerprint
+from settings.records import UNKNOWN, LabelSpace, Mask
 
 Void: TypeAlias = Literal["error", "background", "covered-only"]
 """What 255 in a prediction is: a mistake, background, or not scored."""
@@ -34,7 +35,9 @@ class FolderScore:
     protocol: str
     void: Void
     fingerprint: str
-    """sha256 of the scored names, their true masks and the number of classes."""
+    """The evaluation fingerprint over the scored ids, their true masks and the class names (numbers without names)."""
+    named: bool
+    """Whether class names were given: then rows scored on the same masks have this fingerprint."""
 
     @property
     def miou(self) -> float:
@@ -59,6 +62,8 @@ class FolderScore:
         """For the terminal: mIoU, IoU by class, and what the reader has to know about them."""
         lines = [f"mIoU {self.miou:.4f}  ({self.protocol}, {self.photos} images, {self.counts.classes} classes)"]
         lines += [f"  class {c:3d}  {_three(value)}" for c, value in enumerate(self.result.per_class)]
+        whose = "" if self.named else "  (classes are numbers: rows have another one, which --names FILE gives)"
+        lines.append(f"  evaluation fingerprint {self.fingerprint}{whose}")
         return "\n".join(lines + [f"note: {note}" for note in self.notes()])
 
     def notes(self) -> list[str]:
@@ -76,34 +81,51 @@ class FolderScore:
 def score_folder(
     predictions: Path,
     truth: Path,
-    classes: int,
+    classes: int | None = None,
     protocol: str = "voc/1",
     void: Void = "error",
     allow_missing: bool = False,
+    names: Path | None = None,
 ) -> FolderScore:
     """Score each truth `<id>.png` with the prediction of the same name; `classes` (2..255) includes the background.
 
-    `void` says what 255 in a prediction is. Raises UserError, before anything is reported, for an unknown protocol or
-    option, an empty folder, and for the first file in name order that is missing (unless `allow_missing`: then all
-    background), unreadable, of another size or mode, or holds a value that is no class.
+    `void` says what 255 in a prediction is. `names` is a file of the K class names in mask order, one a line, as a
+    folder data set's `classes.txt`: with it `classes` may be left out, and the fingerprint is that of a run's rows
+    where the files are named by the data set's photo ids and hold the very masks that it scores on. Without names
+    classes are numbers, and the fingerprint agrees with that of other folders scored so, never with a row's.
+
+    Raises UserError, before anything is reported, for an unknown protocol or option, a missing number of classes, an
+    empty folder, two truths of one id, and for the first file in name order that is missing (unless `allow_missing`:
+    then all background), unreadable, of another size or mode, or holds a value that is no class.
     """
     rules = protocol_named(protocol)
     _check_options(classes, void)
+    class_names = _class_names(classes, names)
+    classes = len(class_names)
     truth, predictions = _folder(truth, "mask"), _folder(predictions, "prediction")
     truths, predicted = _names(truth, "mask"), _names(predictions, "prediction")
-    total, digest = Counts.zero(classes), []
+    total, digests = Counts.zero(classes), dict[str, str]()
     for image in _images(predictions, truth, truths, classes, void, allow_missing):
         total += image.counts
-        digest.append([image.name, image.truth_sha256])
+        digests[image.id] = image.truth_digest
     missing, extra = sorted(set(truths) - set(predicted)), sorted(set(predicted) - set(truths))
-    identity = fingerprint([digest, classes])
-    return FolderScore(total, mean_iou(total), len(truths), tuple(missing), tuple(extra), rules.name, void, identity)
+    return FolderScore(
+        total,
+        mean_iou(total),
+        len(truths),
+        tuple(missing),
+        tuple(extra),
+        rules.name,
+        void,
+        evaluation_fingerprint(class_names, digests),
+        named=names is not None,
+    )
 
 
 class _Image(NamedTuple):
-    name: str
+    id: str
     counts: Counts
-    truth_sha256: str
+    truth_digest: str
 
 
 def _images(
@@ -115,9 +137,8 @@ def _images(
         predicted = np.zeros_like(true_mask) if allow_missing and not file.exists() else _read(file, classes, void)
         if predicted.shape != true_mask.shape:
             raise UserError(file, f"{_size(predicted)} pixels", f"{_size(true_mask)}, the size of {truth / name}")
-        digest = hashlib.sha256(repr(true_mask.shape).encode() + true_mask.tobytes()).hexdigest()
         pair = (predicted, true_mask) if void == "error" else fill_void(predicted, true_mask, void)
-        yield _Image(name, count(*pair, classes), digest)
+        yield _Image(Path(name).stem, count(*pair, classes), mask_digest(true_mask))
 
 
 def _read(file: Path, classes: int, void: Void) -> Mask:
@@ -130,8 +151,21 @@ def _read(file: Path, classes: int, void: Void) -> Mask:
     return mask
 
 
-def _check_options(classes: int, void: str) -> None:
-    if not 2 <= classes <= UNKNOWN:
+def _class_names(classes: int | None, names: Path | None) -> tuple[str, ...]:
+    """The K + 1 names by mask value, background first; the mask values themselves where no file names them."""
+    if names is None:
+        if classes is None:
+            raise UserError("--classes", "nothing", f"2..{UNKNOWN}, the background included", "or give --names FILE")
+        return tuple(map(str, range(classes)))
+    named = LabelSpace(read_classes(names)).mask_names
+    if classes not in (None, len(named)):
+        expected = f"{len(named)}, as {names} names them, the background included"
+        raise UserError("--classes", str(classes), expected, "leave one of the two out")
+    return named
+
+
+def _check_options(classes: int | None, void: str) -> None:
+    if classes is not None and not 2 <= classes <= UNKNOWN:
         raise UserError("--classes", str(classes), f"2..{UNKNOWN}, the background included")
     if void not in get_args(Void):
         raise UserError("--void", f"'{void}'", "one of " + ", ".join(get_args(Void)))
@@ -149,6 +183,10 @@ def _names(folder: Path, what: str) -> list[str]:
     names = sorted(f.name for f in folder.iterdir() if f.suffix.lower() == ".png" and not f.name.startswith("."))
     if not names:
         raise UserError(folder, "no PNG", f"{what} PNGs named <id>.png")
+    by_id: dict[str, str] = {}
+    for name in names:
+        if (other := by_id.setdefault(Path(name).stem, name)) != name:
+            raise UserError(folder, f"{other} and {name}", f"one {what} for photo '{Path(name).stem}'")
     return names
 
 

@@ -6,9 +6,11 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from settings.discovery import Registry
+from settings.discovery import Registry, registry_of
 from settings.errors import UserError, unknown_name
 from settings.options import Options
+
+__all__ = ["ComponentSpec", "build_component", "constructed", "normalised", "option_error", "validated_options"]
 
 EXPECTED = {
     **dict.fromkeys(("tuple_type", "list_type"), "a list"),
@@ -34,16 +36,43 @@ class ComponentSpec(Options):
     @classmethod
     def _from_yaml(cls, content: Any) -> Any:
         if isinstance(content, str):
-            return {"name": content}
+            return {"name": content, "options": {}}
         if isinstance(content, Mapping) and set(content) != {"name", "options"}:
             return {"name": content.get("name", ""), "options": {k: v for k, v in content.items() if k != "name"}}
         return content
 
 
-def built(registry: Registry, component: ComponentSpec, where: str) -> Any:
-    """The component object; raises UserError for an unknown name (with the nearest one) and for options it has not."""
-    kind = registry.load(component.name, where)
-    return kind(validated_options(kind.options_model, component.options, where))
+def build_component(kind: Registry | str, component: ComponentSpec | Mapping[str, Any], where: str) -> Any:
+    """The component object.
+
+    `kind` is a registry, or a role in the singular (`localizer`); `component` is what a suite says, or a mapping with
+    `name` and `options`, as stages carry it. Raises UserError, at the place `where`, for an unknown name (with the
+    nearest one) and for unknown or wrong options.
+    """
+    registry = registry_of(kind) if isinstance(kind, str) else kind
+    content = component.model_dump() if isinstance(component, ComponentSpec) else component
+    return constructed(registry.load(content["name"], where), content["options"], where)
+
+
+def constructed(component_class: Any, options: Mapping[str, Any], where: str) -> Any:
+    """An object of a component's class, its options checked; raises UserError that names a wrong option."""
+    return component_class(validated_options(component_class.options_model, options, where))
+
+
+def normalised(registry: Registry, component: ComponentSpec, where: str) -> ComponentSpec:
+    """The component with its options in the one form that stages carry to any machine.
+
+    Paths are absolute, and a component among the options is a mapping of `name` and `options`, however it was written.
+    Options that were not given stay away. Raises UserError for unknown names, unknown options and wrong values.
+    """
+    options = validated_options(registry.load(component.name, where).options_model, component.options, where)
+    content = options.model_dump(mode="json", exclude_unset=True)
+    for name, field in type(options).model_fields.items():
+        nested = getattr(options, name)
+        kinds = [each for each in field.metadata if isinstance(each, Registry)]
+        if name in content and kinds and isinstance(nested, ComponentSpec):
+            content[name] = normalised(kinds[0], nested, f"{where}.{name}").model_dump(mode="json")
+    return ComponentSpec(name=component.name, options=content)
 
 
 def validated_options(model: type[BaseModel], options: Mapping[str, Any], where: str) -> Any:

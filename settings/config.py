@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from settings.errors import UserError
+from settings.options import absolute
 
 
 def config_file() -> Path:
@@ -24,7 +25,10 @@ def existing_folder(path: Path) -> Path | None:
 
 
 def data_root(dataset: str) -> Path:
-    """The folder that the configuration names for a data set (`data: {voc12: PATH}`); raises UserError without one."""
+    """The folder that the configuration names for a data set (`data: {voc12: PATH}`), absolute.
+
+    A relative path counts from the configuration's own folder. Raises UserError where there is none.
+    """
     path = config_file()
     mend = f"add 'data: {{{dataset}: PATH}}' to {path}, or set dataset.root in the suite"
     if not path.is_file():
@@ -37,6 +41,16 @@ def data_root(dataset: str) -> Path:
     if not isinstance(root, str) or not root:
         raise UserError(path, f"{root!r} for {dataset}", "a path", mend)
     try:
-        return Path(root).expanduser()
-    except RuntimeError:
-        raise UserError(path, f"{root!r} for {dataset}", "a path of somebody who has a home", mend) from None
+        return configured_path(path, root)
+    except ValueError as error:
+        raise UserError(path, f"{root!r} for {dataset}", str(error), mend) from None
+
+
+def configured_path(config: Path, root: str) -> Path:
+    """What a configuration means by a path: absolute, `~` expanded, a relative one from the configuration's folder.
+
+    So it means the same wherever a process that reads it was started. Raises ValueError where `~name` names nobody.
+    """
+    if root.startswith("~"):
+        return absolute(Path(root))
+    return absolute(config.parent / root)

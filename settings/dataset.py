@@ -3,10 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from settings.options import Options
 from settings.records import EvalSet, LabelSpace, Mask, Photo
+from settings.unread import Unread
+
+__all__ = ["Dataset"]
 
 
 class Dataset(ABC):
@@ -20,11 +24,15 @@ class Dataset(ABC):
     version: ClassVar[int] = 1
     photos_are_ours: ClassVar[bool] = False
     """Whether pictures with these photos may be given away; others' photos leave a store as outlines only."""
+    download: ClassVar[str] = ""
+    """Which download of `seedbed data fetch` fills the folder `root` of its options; empty where none does."""
 
     name: str
     """As rows show it: a subset bears a name of its own."""
     label_space: LabelSpace
     splits: Mapping[str, tuple[str, ...]]
+    left_out: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """By split, the ids that are listed and not used, since no label makes them useful for training; ascending."""
 
     @abstractmethod
     def photo(self, photo_id: str) -> Photo:
@@ -48,6 +56,10 @@ class Dataset(ABC):
 
     def mask_folders(self) -> tuple[Path, ...]:
         """Where files of true masks lie: while a stage runs, the gate alone opens them. None where masks are drawn."""
+        return ()
+
+    def unread(self) -> tuple[Unread, ...]:
+        """What lies among the data set's files and no run reads, for `seedbed data check`; no file is opened."""
         return ()
 
     def eval_set(self, split: str) -> EvalSet:

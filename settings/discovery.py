@@ -151,4 +151,9 @@ REGISTRIES: Mapping[str, Registry] = {
         SEGMENTERS,
     )
 }
-"""Every kind of component; a stage or recipe names one in the singular."""
+"""Every kind of component, by the plural."""
+
+
+def registry_of(role: str) -> Registry:
+    """The registry of a role as stages and recipes name it, in the singular; KeyError for another word."""
+    return REGISTRIES[f"{role}s"]

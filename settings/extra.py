@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from settings.aliases import Aliases
 from settings.audit import Audit, AuditOptions, audit
-from settings.components import ComponentSpec, built, validated_options
+from settings.components import ComponentSpec, build_component, validated_options
 from settings.discovery import SETTINGS, SOURCES
 from settings.errors import UserError
 from settings.noise import NoiseOptions, with_noise
@@ -24,7 +24,7 @@ from settings.truth import read_truth
 class ExtraOptions(Options):
     """Where extra photos come from, and what becomes of them."""
 
-    source: ComponentSpec = Field(description="class_folders, folder, scenes: see settings/sources")
+    source: Annotated[ComponentSpec, SOURCES] = Field(description="class_folders, folder, scenes: see settings/sources")
     aliases: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="further names of classes, beside those of settings/aliases.yaml"
     )
@@ -41,7 +41,7 @@ def offer_with_extra(
     filtering: Filtering | None = None,
 ) -> Offer:
     """The target's photos and the extra ones that pass the audit; raises UserError where none does."""
-    source: ExtraSource = built(SOURCES, options.source, f"settings.{kind}.source")
+    source: ExtraSource = build_component(SOURCES, options.source, f"settings.{kind}.source")
     found = source.photos(kind, target.label_space, Aliases(options.aliases))
     declared, _ = with_noise(found, target.label_space, options.noise)
     report = audit(declared, target.evaluation, options.audit)
@@ -90,7 +90,7 @@ def truth_of(setting: ComponentSpec, space: LabelSpace, csv: Path | None) -> Map
     options: ExtraOptions = validated_options(
         SETTINGS.load(setting.name).options_model, setting.options, f"settings.{setting.name}"
     )
-    source: ExtraSource = built(SOURCES, options.source, f"settings.{kind}.source")
+    source: ExtraSource = build_component(SOURCES, options.source, f"settings.{kind}.source")
     aliases = Aliases(options.aliases)
     photos = source.photos(kind, space, aliases)
     known = read_truth(csv, photos, space, aliases) if csv else source.truth(kind, space, aliases)

@@ -1,10 +1,11 @@
 """The setting `web`: the target set, and what a web query for each class returned, noise included."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from settings.components import ComponentSpec
+from settings.discovery import CLASSIFIERS, FILTERS
 from settings.extra import ExtraOptions, offer_with_extra
 from settings.setting import Filtering, Offer, Setting, Target
 from settings.source import Kind
@@ -13,10 +14,12 @@ from settings.source import Kind
 class WebOptions(ExtraOptions):
     """As for every extra source; and who decides which photos show what they were found under."""
 
-    filter: ComponentSpec = Field(
+    filter: Annotated[ComponentSpec, FILTERS] = Field(
         ComponentSpec(name="none"), description="none, classifier, small_loss: see settings/filters"
     )
-    classifier: ComponentSpec = Field(ComponentSpec(name="logistic"), description="gives the filter its probabilities")
+    classifier: Annotated[ComponentSpec, CLASSIFIERS] = Field(
+        ComponentSpec(name="logistic"), description="gives the filter its probabilities"
+    )
 
 
 class Web(Setting):

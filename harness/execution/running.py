@@ -1,40 +1,49 @@
-"""A suite from beginning to end: plan, run what is missing, gather rows, write the leaderboard."""
+"""From a suite to a store that has everything of it: plan, look what is missing, run that, and keep a log of it."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
 
 from harness.execution import ExecutorName
 from harness.execution.costs import Costs
-from harness.execution.driver import Result, check_teams, drive
+from harness.execution.descriptions import describe
+from harness.execution.driver import Result, drive
+from harness.execution.executor import check_teams
+from harness.execution.retries import MAX_REPAIRS
 from harness.execution.workers import Workers
 from harness.stages.graph import Stage, missing_stages
 from harness.stages.numerics import usable_cores
-from harness.stages.planning import Plan, make_plan
+from harness.stages.planning import Goal, Plan, make_plan
 from harness.store.backends.urls import Location, absolute
-from harness.store.events import EventLog
-from harness.store.layout import STAGES, Ref, document_of, key_of_document
+from harness.store.events import Event, EventLog
+from harness.store.layout import Ref
 from harness.store.lease import this_process
 from harness.store.store import Lost, Store
 from harness.suites.suite import Suite
 from settings.errors import UserError
 
+__all__ = ["ANYWHERE", "Display", "Run", "missing_of", "run_plan", "run_suite"]
+
 ANYWHERE = Workers()
-MAX_REPAIRS = 10
-"""How often artefacts that turn out damaged are made again within one run: more than stages lie behind each other."""
+"""Wherever this machine can: on all its cores."""
 Display = Callable[[EventLog, dict[Ref, Stage], Store], AbstractContextManager[object]]
+"""Shows a run while the block is open: from its log, the stages that it runs, and its store."""
+
+
+AnyGoal = TypeVar("AnyGoal", bound=Goal)
+Goal_co = TypeVar("Goal_co", bound=Goal, covariant=True)
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run: its plan, what went wrong, and where its leaderboard was written."""
+class RunOf(Generic[Goal_co]):
+    """A finished run: the plan or other goal that it was for, what went wrong, and where the artefacts lie."""
 
-    plan: Plan
+    plan: Goal_co
     result: Result
     store_folder: Path
     """The folder; of a store behind a URL the local one in front of it."""
@@ -42,6 +51,10 @@ class Run:
     """What `Store.at` opens."""
     stages_run: int
     seconds: float
+
+
+Run: TypeAlias = RunOf[Plan]
+"""The run of a whole suite."""
 
 
 @contextmanager
@@ -62,13 +75,16 @@ def run_suite(
 
 @contextmanager
 def run_plan(
-    plan: Plan,
+    plan: AnyGoal,
     location: Location,
     workers: Workers | ExecutorName = ANYWHERE,
     display: Display | None = None,
     start: float | None = None,
-) -> Iterator[Run]:
-    """The same for a plan, which may ask for less than its suite; `start` is when planning began."""
+) -> Iterator[RunOf[AnyGoal]]:
+    """Run the missing stages of a plan, or of a goal that asks for less than its suite, as `run_suite` does.
+
+    `start` is when planning began: the run's seconds count from there, by `time.perf_counter`.
+    """
     start = time.perf_counter() if start is None else start
     workers = Workers.of(workers)
     store = Store.at(absolute(location)).create()
@@ -84,18 +100,18 @@ def run_plan(
     result = Result()
     made: set[Ref] = set()
     if log:
-        with display(log, missing, store) if display else nullcontext():
+        shown = display(log, missing, store) if display else nullcontext()
+        with shown:
             result = _execute(plan, missing, workers, store, log)
         made = store.present(missing)
         with suppress(OSError):  # they only make estimates better
             Costs(store).learn(store, {ref: missing[ref] for ref in made})
     try:
-        yield Run(plan, result, store.root, store.location, len(made), time.perf_counter() - start)
+        yield RunOf(plan, result, store.root, store.location, len(made), time.perf_counter() - start)
     finally:
         if log:
-            log.write(
-                "run_finished", failures=len(result.failures), blocked=len(result.blocked), stopped=result.interrupted
-            )
+            counts = {"failures": len(result.failures), "blocked": len(result.blocked)}
+            log.write(Event.RUN_FINISHED, **counts, stopped=result.interrupted)
 
 
 def _check_device(missing: dict[Ref, Stage]) -> None:
@@ -108,7 +124,7 @@ def _check_device(missing: dict[Ref, Stage]) -> None:
             raise UserError("compute.device", found, "cpu, or a GPU", "see seedbed doctor")
 
 
-def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
+def _set_damaged_targets_aside(plan: Goal, store: Store) -> None:
     """What a run shows is verified before it counts as done; what lies behind it, when it is opened."""
     for ref in plan.targets:
         if store.has(ref):
@@ -116,16 +132,15 @@ def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
                 store.open(ref)
 
 
-def missing_of(plan: Plan, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
+def missing_of(plan: Goal, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
     """The stages that are still to run; `lost` artefacts are wanted even where all that came of them exists."""
     lost = [ref for ref in lost if ref in plan.graph]
     store.present(lost)  # this process has yet to see that they are gone
-    wanted = (*plan.targets, *lost)
-    return missing_stages(plan.graph, wanted, _Exists(store))
+    return missing_stages(plan.graph, (*plan.targets, *lost), _Exists(store))
 
 
 class _Exists(dict[Ref, bool]):
-    """Asks the store once for each artefact."""
+    """Whether each artefact is published; the store is asked once for each, and only for those that matter."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -135,32 +150,34 @@ class _Exists(dict[Ref, bool]):
         return self[ref]
 
 
-def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Store, log: EventLog) -> Result:
+def _execute(plan: Goal, missing: dict[Ref, Stage], workers: Workers, store: Store, log: EventLog) -> Result:
+    """Drive the missing stages, then what turned out damaged with all that waits for it."""
     executor = workers.make()
     try:
-        log.write("connected", slots=executor.slots)
+        log.write(Event.CONNECTED, slots=executor.slots)
         executor.check(missing.values(), store.location)
         seconds = Costs(store).seconds
         result = drive(missing, executor, store.location, log, seconds)
         for _ in range(MAX_REPAIRS):
             if not result.lost or result.interrupted:
                 break
-            result = drive(missing_of(plan, store, result.lost.values()), executor, store.location, log, seconds)
+            missing = missing_of(plan, store, result.lost.values())
+            result = drive(missing, executor, store.location, log, seconds)
         return result
     finally:
         executor.close()
         log.forget_stopping()
 
 
-def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
+def _open_log(store: Store, plan: Goal, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
+    """A log of its own for this run, which begins with all that others have to know of it."""
     store.check_writable()
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}"
-    log = store.begin_log(name)
-    write_descriptions(store, missing.values())
+    log = store.begin_log(f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.name}-{time.time_ns() % 10**6:06d}")
+    describe(store, missing.values())
     groups = {stage.key: stage.group for stage in missing.values()}
     log.write(
-        "run_started",
-        suite=plan.suite.name,
+        Event.RUN_STARTED,
+        suite=plan.name,
         executor=workers.name,
         slots=workers.known_slots,
         done=len(plan.graph) - len(missing),
@@ -169,29 +186,3 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Work
         driver=this_process(),
     )
     return log
-
-
-def write_descriptions(store: Store, stages: Iterable[Stage]) -> None:
-    """Keep what stages are, so that `seedbed stage KEY` can run each of them alone."""
-    documents: dict[str, bytes] = {}
-    for stage in stages:
-        text = json.dumps(stage.to_json(), indent=1, sort_keys=True)
-        documents[document_of(STAGES, stage.key)] = text.encode()
-    store.write_documents(documents)
-
-
-def described(store: Store) -> dict[str, Stage]:
-    """The stages that runs have written down, by key; a damaged description is passed over, the next run mends it."""
-    stages: dict[str, Stage] = {}
-    for name, content in store.documents(STAGES).items():
-        with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
-            stage = Stage.from_json(json.loads(content))
-            if stage.key == key_of_document(name):
-                stages[stage.key] = stage
-    return stages
-
-
-def read_stages(store: Store, beginning: str) -> list[Stage]:
-    """The stages whose key or label begins so."""
-    stages = described(store).values()
-    return [stage for stage in stages if stage.key.startswith(beginning) or stage.label.startswith(beginning)]

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from methods.base import Cue, FeatureBank, Saliency, StageContext
+from methods.base import Cue, Photos, Saliency, Surroundings
 from methods.outside import SUPERVISION, OutsideOptions, place_of
 from settings.errors import UserError
+from settings.options import AbsolutePath
 from settings.records import Photo
 from settings.saliency import read_saliency
-
-if TYPE_CHECKING:
-    from methods.base import Weights
 
 
 class FolderOptions(OutsideOptions):
     """Where the maps lie, `<root>/<photo id>.png`, 8-bit grey at photo size, and what they were made with."""
 
-    sources: dict[str, Path] = Field(default_factory=dict, description="another root for the photos of a source")
+    sources: dict[str, AbsolutePath] = Field(
+        default_factory=dict, description="another root for the photos of a source"
+    )
     supervision: str = Field("S", pattern=r"^[A-Z](\+[A-Z])*$", description=SUPERVISION)
-
-    @field_validator("sources")
-    @classmethod
-    def _absolute_too(cls, sources: dict[str, Path]) -> dict[str, Path]:
-        return {source: root.expanduser().absolute() for source, root in sources.items()}
 
 
 class Folder(Cue):
@@ -46,9 +40,7 @@ class Folder(Cue):
         """The map's file."""
         return (place_of(self.options.sources.get(photo.source, self.options.root), photo, ".png"),)
 
-    def apply(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[Saliency]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Saliency]:
         """The maps as they are."""
         for photo in photos:
             (path,) = self.files(photo)

@@ -33,11 +33,6 @@ class Counts:
         """K + 1, the background included."""
         return len(self.confusion)
 
-    @property
-    def pixels(self) -> int:
-        """How many pixels were counted."""
-        return int(self.confusion.sum())
-
     def __add__(self, other: "Counts") -> "Counts":
         if not isinstance(other, Counts):
             return NotImplemented

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from results.metrics.counts import Counts, as_mask, check_classes, check_same_shape
 from results.metrics.miou import Floats, iou, mean_of_defined
-from results.metrics.winner import Scores, Winner, winner_and_score
+from results.metrics.winner import Scores
 from settings.records import UNKNOWN, Mask
 
-__all__ = ["Best", "Scores", "Sweep", "Winner", "exceeded", "threshold_sweep", "thresholds", "winner_and_score"]
+__all__ = ["Best", "Sweep", "exceeded", "threshold_sweep", "thresholds"]
 
 MAX_STEPS = 1_000
 """More thresholds than any curve needs; a histogram grows with them."""
@@ -34,16 +34,6 @@ class Sweep:
     """Pixels by truth, winner and number of thresholds exceeded: int64, (classes, classes, steps + 1); sweeps add."""
 
     histogram: NDArray[np.int64]
-
-    @classmethod
-    def zero(cls, classes: int, steps: int = 100) -> "Sweep":
-        """No pixel counted."""
-        return cls(np.zeros((classes, classes, steps + 1), np.int64))
-
-    @property
-    def classes(self) -> int:
-        """K + 1, the background included."""
-        return len(self.histogram)
 
     @property
     def steps(self) -> int:

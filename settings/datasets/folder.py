@@ -28,7 +28,7 @@ from settings.hashing import content_of
 from settings.images import photo_size, read_photo
 from settings.lists import read_classes, read_ids, read_labels
 from settings.masks import read_mask
-from settings.options import Options
+from settings.options import AbsolutePath, Options
 from settings.records import LabelSpace, Mask, Photo
 from settings.unread import Unread, unread_files, unread_texts
 
@@ -40,7 +40,9 @@ Splits = Mapping[str, tuple[str, ...]]
 class FolderOptions(Options):
     """Where the data lie, and how dev is chosen where no list names it."""
 
-    root: Path = Field(description="the folder that holds classes.txt, labels.csv, the lists, images/ and masks/")
+    root: AbsolutePath = Field(
+        description="the folder that holds classes.txt, labels.csv, the lists, images/ and masks/"
+    )
     name: str = Field("", max_length=64, pattern=r"^(\w[\w.-]*)?$", description="what rows call it; else the folder's")
     dev_share: float | None = Field(
         None, ge=0, lt=1, description=f"share of train that becomes dev where there is no dev.txt; default {DEV_SHARE}"
@@ -49,10 +51,7 @@ class FolderOptions(Options):
 
 
 class Folder(Dataset):
-    """A folder of photos; those of train may lack masks.
-
-    `left_out` holds, by split, the listed photos that no label makes useful for training.
-    """
+    """A folder of photos; those of train may lack masks. Photos of train and dev without a label are left out."""
 
     options_model = FolderOptions
 

@@ -21,7 +21,7 @@ from settings.hashing import content_of
 from settings.images import photo_size, read_photo
 from settings.lists import read_ids
 from settings.masks import read_mask
-from settings.options import Options
+from settings.options import AbsolutePath, Options
 from settings.records import UNKNOWN, LabelSpace, Mask, Photo
 
 CLASSES = (
@@ -36,7 +36,9 @@ COUNTS = {"train": 1464, "val": 1449, "trainaug": 10582}
 class Voc12Options(Options):
     """Where the data lie and which part of them is used."""
 
-    root: Path | None = Field(None, description="the folder that holds VOCdevkit/; else the user's configuration")
+    root: AbsolutePath | None = Field(
+        None, description="the folder that holds VOCdevkit/; else the user's configuration"
+    )
     subset: str = Field("", max_length=64, pattern=r"^[\w.-]*$", description="what rows call a subset of VOC 2012")
     classes: tuple[str, ...] = Field((), description="only these; other classes' pixels become 255")
 
@@ -45,6 +47,7 @@ class Voc12(Dataset):
     """VOC 2012; photos whose labels are all outside `classes` are left out."""
 
     options_model = Voc12Options
+    download = "voc12"
 
     def __init__(self, options: Voc12Options) -> None:
         self._folder = _voc_folder(options.root or data_root("voc12"))
@@ -55,8 +58,10 @@ class Voc12(Dataset):
         _check_counts(self._folder, lists, options.subset)
         _check_disjoint(self._folder, lists)
         dev = sorted(set(lists.pop("trainaug")) - set(lists["train"]))
-        found = {name: self._labelled(ids) for name, ids in {**lists, "dev": dev}.items()}
+        listed = {**lists, "dev": dev}
+        found = {name: self._labelled(ids) for name, ids in listed.items()}
         self.splits = {name: tuple(labels_of) for name, labels_of in found.items()}
+        self.left_out = {name: tuple(sorted(set(ids) - set(found[name]))) for name, ids in listed.items()}
         self._labels = {photo_id: labels for labels_of in found.values() for photo_id, labels in labels_of.items()}
 
     def photo(self, photo_id: str) -> Photo:

@@ -46,7 +46,7 @@ def test_the_user_is_nobody_special_and_starts_seedbed(steps: list[tuple[str, st
 
 
 def test_everything_is_pinned_and_torch_is_a_cpu_build_unless_asked(steps: list[tuple[str, str]]) -> None:
-    assert of(steps, "ARG") == ["PYTHON=3.11", "TORCH=cpu", "EXTRAS=cluster,s3,search"]
+    assert of(steps, "ARG") == ["PYTHON=3.11", "TORCH=cpu", "EXTRAS=cluster,s3"]
     assert of(steps, "FROM") == ["python:${PYTHON}-slim-bookworm"]
     pips = [rest for rest in of(steps, "RUN") if "pip install" in rest]
     assert all("--constraint constraints.txt" in rest for rest in pips)

@@ -1,5 +1,7 @@
 """The paper's preset: complete as it stands, and it says which weight files it wants."""
 
+from pathlib import Path
+
 import pytest
 
 from harness.stages.planning import make_plan
@@ -17,8 +19,8 @@ def refusal(*overrides: str) -> str:
 
 
 def test_it_names_the_weight_files_that_are_absent() -> None:
-    assert "no file 'weights/vgg16-397923af.pth'" in refusal(*SCENES)
-    assert "no file 'weights/resnet101-63fe2227.pth'" in refusal(*SCENES, NO_FILES[0])
+    assert f"no file '{Path('weights/vgg16-397923af.pth').absolute()}'" in refusal(*SCENES)
+    assert f"no file '{Path('weights/resnet101-63fe2227.pth').absolute()}'" in refusal(*SCENES, NO_FILES[0])
     assert "dataset.root" in refusal()
 
 
@@ -28,7 +30,7 @@ def test_it_names_the_saliency_map_that_is_absent() -> None:
 
 def test_the_plan_holds_the_released_recipe() -> None:
     plan = make_plan(load_suite("mcis-paper", (*SCENES, *NO_FILES)))
-    fits = {stage.kind: stage.identity for stage in plan.graph.values() if stage.kind.endswith("_fit")}
+    fits = {stage.kind.name: stage.identity for stage in plan.graph.values() if stage.kind.name.endswith("_fit")}
     localizer, segmenter = (fits[kind]["component"]["options"] for kind in ("localizer_fit", "segmenter_fit"))
     assert {fit["training_mode"] for fit in fits.values()} == {"fine_tuned"}
     assert (localizer["hidden"], localizer["hidden_layers"], localizer["norm"]) == (512, 3, "none")

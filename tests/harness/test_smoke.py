@@ -18,7 +18,9 @@ from harness.store.store import Store
 from harness.suites.data import dataset_of
 from harness.suites.suite import load_suite
 from results.rows import IDENTITY, Row
+from results.scoring import score_folder
 from settings.errors import UserError
+from settings.masks import write_mask
 from settings.records import UNKNOWN
 from tests.harness.conftest import ONLY_CAM, results_of
 
@@ -32,7 +34,7 @@ def row_of(smoke: Finished, recipe: str, stage: str, policy: str = "fixed") -> R
 
 
 def stages_of(smoke: Finished, kind: str, recipe: str = "") -> list[Stage]:
-    return [s for s in smoke.run.plan.graph.values() if s.kind == kind and s.label.startswith(recipe)]
+    return [s for s in smoke.run.plan.graph.values() if s.kind.name == kind and s.label.startswith(recipe)]
 
 
 def naive_miou(pairs: list[tuple[np.ndarray, np.ndarray]], classes: int) -> float:
@@ -55,12 +57,12 @@ def masks_behind(smoke: Finished, row_stage: str, recipe: str) -> list[tuple[np.
     pairs = []
     for ref in smoke.run.plan.rows:
         stage = smoke.run.plan.graph[ref]
-        if (stage.identity["row"]["stage"], stage.identity["row"]["recipe"]) != (row_stage, recipe):
+        if (stage.identity.row.stage, stage.identity.row.recipe) != (row_stage, recipe):
             continue
         for counts in stage.inputs["counts"]:
             scored = smoke.run.plan.graph[counts]
-            folder = store.open(scored.inputs["masks"][0]).folder
-            for photo_id in scored.runtime["ids"]:
+            folder = store.open(*scored.inputs["masks"][0]).folder
+            for photo_id in scored.runtime.ids:
                 mask = np.array(Image.open(folder / f"{photo_id}.png"))
                 mask[mask == UNKNOWN] = 0
                 pairs.append((mask, dataset.read_mask(photo_id)))
@@ -94,6 +96,25 @@ def test_rows_equal_naive_scoring_of_the_pngs(smoke: Finished, recipe: str, stag
     pairs = masks_behind(smoke, stage, recipe)
     assert len(pairs) == photos
     assert row_of(smoke, recipe, stage).miou == pytest.approx(naive_miou(pairs, 3), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "split"), [("cam", "segmentation", "val"), ("cam+saliency", "pseudo_labels", "train")]
+)
+def test_a_folder_of_the_same_masks_has_the_score_and_the_fingerprint_of_the_row(
+    smoke: Finished, tmp_path: Path, recipe: str, stage: str, split: str
+) -> None:
+    dataset = dataset_of(smoke.run.plan.suite.dataset)
+    pairs = masks_behind(smoke, stage, recipe)
+    for name in ("predictions", "truth"):
+        (tmp_path / name).mkdir()
+    for photo_id, (mask, truth) in zip(dataset.splits[split], pairs, strict=True):
+        write_mask(tmp_path / "predictions" / f"{photo_id}.png", mask)
+        write_mask(tmp_path / "truth" / f"{photo_id}.png", truth)
+    (tmp_path / "classes.txt").write_text("\n".join(dataset.label_space.names))
+    score = score_folder(tmp_path / "predictions", tmp_path / "truth", names=tmp_path / "classes.txt")
+    row = row_of(smoke, recipe, stage)
+    assert (score.fingerprint, score.miou) == (row.evaluation_fingerprint, row.miou)
 
 
 def test_the_floor_is_the_share_of_background(smoke: Finished) -> None:
@@ -136,8 +157,8 @@ def test_the_ledger_says_who_saw_which_pixels(smoke: Finished) -> None:
 def test_no_stage_of_a_method_read_a_mask(smoke: Finished) -> None:
     store = Store(smoke.run.store_folder)
     for ref, stage in smoke.run.plan.graph.items():
-        read = {entry["kind"] for entry in store.record(ref).ledger}
-        assert read == ({"mask"} if stage.kind in MAY_READ_MASKS else read - {"mask"})
+        read = {entry["kind"] for entry in store.record(ref).get("ledger", ())}
+        assert read == ({"mask"} if stage.kind.name in MAY_READ_MASKS else read - {"mask"})
 
 
 def test_results_load_gives_the_same_rows(smoke: Finished) -> None:

@@ -32,9 +32,14 @@ def public_functions() -> dict[str, Callable[..., Any]]:
     return found
 
 
+def vars_of(kind: object) -> dict[str, Any]:
+    return dict(vars(kind)) if inspect.isclass(kind) else {}
+
+
 FUNCTIONS = public_functions()
 HINTS = {name: get_type_hints(function) for name, function in FUNCTIONS.items()}
-TALLIES = [name for name, hints in HINTS.items() if hasattr(hints["return"], "zero")]
+ADDED = {kind for module in MODULES for kind in vars(sys.modules[module]).values() if "__radd__" in vars_of(kind)}
+TALLIES = [name for name, hints in HINTS.items() if hints["return"] in ADDED]
 SCORES = [name for name, hints in HINTS.items() if [kind for key, kind in hints.items() if key != "return"] == [Counts]]
 
 

@@ -1,5 +1,8 @@
 """Scoring a folder: the numbers, the options, and every file that must be refused by name."""
 
+import json
+from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +171,38 @@ def test_empty_and_missing_folders_are_named(predictions: Path, truth: Path, tmp
             score_folder(*folders, 3)
     with pytest.raises(UserError, match="nowhere: found no folder"):
         score_folder(predictions, tmp_path / "nowhere", 3)
+
+
+def test_names_may_stand_for_the_number_of_classes(predictions: Path, truth: Path, tmp_path: Path) -> None:
+    names = tmp_path / "classes.txt"
+    names.write_text("cat\ndog\n")
+    score = score_folder(predictions, truth, names=names)
+    assert score.counts == score_folder(predictions, truth, 3).counts
+    assert score.fingerprint == score_folder(predictions, truth, 3, names=names).fingerprint
+    assert score.fingerprint != score_folder(predictions, truth, 3).fingerprint
+    assert score.to_text().endswith(f"\n  evaluation fingerprint {score.fingerprint}")
+    with pytest.raises(UserError, match=r"--classes: found 4; expected 3, as .*classes\.txt names them"):
+        score_folder(predictions, truth, 4, names=names)
+    with pytest.raises(UserError, match=r"--classes: found nothing; .*--names FILE"):
+        score_folder(predictions, truth)
+
+
+def test_the_fingerprint_is_that_of_names_ids_and_masks(predictions: Path, truth: Path, tmp_path: Path) -> None:
+    """Written out: rows of old stores keep theirs."""
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    digests = [
+        [name, sha256(f"({len(mask)}, {len(mask[0])})".encode() + bytes(chain(*mask))).hexdigest()]
+        for name, mask in TRUTH.items()
+    ]
+    content = json.dumps([["background", "cat", "dog"], digests], separators=(",", ":"))
+    found = score_folder(predictions, truth, names=tmp_path / "classes.txt").fingerprint
+    assert found == sha256(content.encode()).hexdigest()
+
+
+def test_two_truths_of_one_photo_are_refused(predictions: Path, truth: Path) -> None:
+    write_mask(truth / "a.PNG", np.array(TRUTH["a"], np.uint8))
+    with pytest.raises(UserError, match=r"truth: found a\.PNG and a\.png; expected one mask for photo 'a'"):
+        score_folder(predictions, truth, 3)
 
 
 def test_the_fingerprint_is_of_the_truth_and_the_classes_alone(predictions: Path, truth: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from results.metrics.sweep import Sweep, threshold_sweep
-from results.selection import is_ranked, policy
+from results.selection import chooser, is_ranked
 from settings.errors import UserError
 
 
@@ -13,21 +13,17 @@ def sweep() -> Sweep:
     return threshold_sweep(score, np.ones((1, 2), np.uint8), np.array([[0, 1]], np.uint8), 2, 10)
 
 
-def test_fixed_takes_what_was_declared() -> None:
-    assert policy("fixed").threshold(sweep(), 0.15) == 0.15
-    assert policy("fixed").ranked
-
-
-def test_oracle_takes_the_best_and_is_not_ranked() -> None:
-    assert policy("oracle").threshold(sweep(), 0.15) == 0.5
-    assert not policy("oracle").ranked
+def test_oracle_takes_the_best() -> None:
+    assert chooser("oracle").threshold(sweep(), 0.15) == 0.5
 
 
 def test_oracle_without_a_counted_pixel_takes_what_was_declared() -> None:
-    assert policy("oracle").threshold(Sweep.zero(2), 0.15) == 0.15
+    assert chooser("oracle").threshold(Sweep(np.zeros((2, 2, 11), np.int64)), 0.15) == 0.15
 
 
-def test_unknown_policies() -> None:
+def test_policies_that_choose_nothing_and_those_that_may_be_ranked() -> None:
     with pytest.raises(UserError, match=r"unknown selection policy 'oracel'.*did you mean 'oracle'"):
-        policy("oracel")
+        chooser("oracel")
+    with pytest.raises(UserError, match="unknown selection policy 'fixed'; expected one of oracle"):
+        chooser("fixed")
     assert is_ranked("fixed") and not is_ranked("oracle") and not is_ranked("made up")

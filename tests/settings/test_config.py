@@ -21,6 +21,21 @@ def test_the_configured_folder(config: Path) -> None:
     assert data_root("coco14") == Path("/home/somebody/coco")
 
 
+def test_a_relative_folder_counts_from_the_configuration(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text("data: {voc12: photos/voc}\n")
+    monkeypatch.chdir("/")
+    assert data_root("voc12") == config.parent / "photos" / "voc"
+    monkeypatch.setenv("SEEDBED_CONFIG", "c.yaml")
+    monkeypatch.chdir(config.parent)
+    assert data_root("voc12") == config.parent / "photos" / "voc"
+
+
+def test_the_home_of_nobody(config: Path) -> None:
+    config.write_text("data: {voc12: ~nobody-here/voc}\n")
+    with pytest.raises(UserError, match="expected a path whose ~ stands for a user of this machine; add 'data: "):
+        data_root("voc12")
+
+
 def test_without_a_file(config: Path) -> None:
     mend = rf"add 'data: \{{voc12: PATH\}}' to {config}, or set dataset\.root in the suite"
     with pytest.raises(UserError, match=rf"^dataset\.root: found nothing; expected the folder of voc12; {mend}$"):

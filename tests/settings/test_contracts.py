@@ -118,6 +118,14 @@ def test_splits_are_disjoint_and_ascending(dataset: Dataset) -> None:
     assert dataset.training_ids == tuple(sorted({*dataset.splits["train"], *dataset.splits["dev"]}))
 
 
+def test_what_is_left_out_is_in_no_split_and_a_sound_data_set_has_nothing_unread(dataset: Dataset) -> None:
+    assert set(dataset.left_out) <= set(dataset.splits)
+    for members in dataset.left_out.values():
+        assert list(members) == sorted(members)
+        assert set(members).isdisjoint(chain(*dataset.splits.values()))
+    assert dataset.unread() == ()
+
+
 def test_photos_bear_labels_of_the_label_space(dataset: Dataset) -> None:
     assert len(set(dataset.label_space.names)) == dataset.label_space.foreground > 1
     for photo in every_photo(dataset):

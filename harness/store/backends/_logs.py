@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from harness.store.backends._remote import Remote
-from harness.store.events import Event, EventLog, EventReader, append
+from harness.store.events import Event, EventLog, EventReader, Told, append
 from harness.store.layout import EVENTS, LOG_SUFFIX, RemotePlaces, run_of
 from settings.files import write_bytes
 
@@ -66,7 +66,7 @@ class SharedLog(EventLog):
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
         append(own, line)
-        if event != "progress" or time.monotonic() - self._pushed >= PUSH_S:
+        if event != Event.PROGRESS or time.monotonic() - self._pushed >= PUSH_S:
             self._pushed = time.monotonic()
             # A remote that does not answer now gets it with the next event.
             with suppress(OSError):
@@ -86,14 +86,14 @@ class MergedReader(EventReader):
         self._pulled: float | None = None
         self._readers: dict[Path, EventReader] = {}
 
-    def new(self) -> Iterator[Event]:
+    def new(self) -> Iterator[Told]:
         """Events in the order of their times, as far as they came together; a run begins and ends with its own."""
         now = time.monotonic()
         if self._pulled is None or now - self._pulled >= PULL_S:
             self._pulled = now
             with suppress(OSError):
                 self._pull()
-        events: list[Event] = []
+        events: list[Told] = []
         for path in sorted(self._folder.glob(f"*{LOG_SUFFIX}")):
             events += self._readers.setdefault(path, EventReader(path)).new()
         return iter(sorted(events, key=_order))
@@ -118,6 +118,6 @@ class MergedReader(EventReader):
             write_bytes(self._folder / Path(place).name, content)
 
 
-def _order(event: Event) -> tuple[int, float]:
+def _order(event: Told) -> tuple[int, float]:
     # Clocks of machines differ.
-    return {"run_started": 0, "run_finished": 2}.get(event["event"], 1), float(event["t"])
+    return {Event.RUN_STARTED: 0, Event.RUN_FINISHED: 2}.get(event["event"], 1), float(event["t"])

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from harness.store.backends.backend import Entry, Slot
 from harness.store.care.usage import published
-from harness.store.events import SILENT_S, Event
+from harness.store.events import SILENT_S, Told
 from harness.store.layout import FAILURES, STAGES, Ref, document_of, key_of_document
 from harness.store.lease import lives
 from harness.store.store import Store
@@ -182,7 +182,7 @@ def _needed_by_runs(store: Store, busy: Set[Ref]) -> set[Ref]:
     return refs | _with_ancestors(store, needs)
 
 
-def _runs_that_go_on(store: Store, busy: Set[str]) -> Iterator[Event]:
+def _runs_that_go_on(store: Store, busy: Set[str]) -> Iterator[Told]:
     """The first event of every run that goes on.
 
     One whose log is not ended does while its driver lives, one of its stages is held, or its log is not silent.

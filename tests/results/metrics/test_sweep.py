@@ -15,6 +15,10 @@ from results.metrics.sweep import Sweep, exceeded, threshold_sweep, thresholds
 CLASSES = 4
 
 
+def nothing(classes: int, steps: int = 100) -> Sweep:
+    return Sweep(np.zeros((classes, classes, steps + 1), np.int64))
+
+
 def around(value: np.float32) -> list[float]:
     near = [np.nextafter(value, np.float32(0)), value, np.nextafter(value, np.float32(2))]
     return [float(v) for v in near if 0 <= v <= 1]
@@ -69,7 +73,7 @@ def test_best_is_the_lowest_of_the_best_thresholds() -> None:
 
 
 def test_an_image_without_known_pixels_has_no_best() -> None:
-    best = Sweep.zero(3).best()
+    best = nothing(3).best()
     assert np.isnan(best.threshold) and np.isnan(best.miou)
 
 
@@ -78,10 +82,10 @@ def test_sweeps_add() -> None:
     score, winner = rng.random((4, 6), np.float32), rng.integers(1, 4, (4, 6)).astype(np.uint8)
     truth = rng.integers(0, 4, (4, 6)).astype(np.uint8)
     halves = [threshold_sweep(score[i::2], winner[i::2], truth[i::2], 4, 10) for i in range(2)]
-    assert sum(halves) == sum(halves, Sweep.zero(4, 10)) == threshold_sweep(score, winner, truth, 4, 10)
+    assert sum(halves) == sum(halves, nothing(4, 10)) == threshold_sweep(score, winner, truth, 4, 10)
     assert halves[0] != halves[1] and hash(halves[0]) != hash(halves[1])
     with pytest.raises(ValueError, match="cannot be added"):
-        halves[0] + Sweep.zero(4, 11)
+        halves[0] + nothing(4, 11)
 
 
 ONE = np.ones((1, 1), np.uint8)
@@ -108,4 +112,4 @@ def test_types_sizes_and_values_are_checked() -> None:
         with pytest.raises(ValueError, match=message):
             threshold_sweep(*arguments)
     with pytest.raises(IndexError, match=r"0\.\.99"):
-        Sweep.zero(2).counts(100)
+        nothing(2).counts(100)

@@ -61,6 +61,7 @@ def test_fewer_classes(voc: Any) -> None:
     """In the order that is asked; other classes' pixels become 255, photos without a label are left out."""
     dataset = voc.open("person", "cat")
     assert dataset.splits == {"train": ("2007_a",), "val": ("2008_v", "2008_w"), "dev": ("2009_c",)}
+    assert dataset.left_out == {"train": ("2007_b",), "val": (), "dev": ("2009_d",)}
     assert dataset.label_space.names == ("person", "cat")
     assert [dataset.photo(p).labels for p in ("2007_a", "2008_v", "2008_w", "2009_c")] == [(1,), (1,), (0,), (0, 1)]
     wanted = {0: 0, 8: 2, 15: 1}

@@ -210,7 +210,7 @@ def test_roots_are_made_absolute(tree: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert opened(Path("tree")).options.root == tree
     monkeypatch.setenv("HOME", str(tree.parent))
     assert opened(Path("~/tree")).options.root == tree
-    with pytest.raises(ValidationError, match="a path of somebody who has a home"):
+    with pytest.raises(ValidationError, match="a path whose ~ stands for a user of this machine"):
         opened(Path("~nobody-of-this-name/tree"))
 
 

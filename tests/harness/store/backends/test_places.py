@@ -9,13 +9,13 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from harness.execution.worker import _publish
-from harness.stages.graph import Stage
 from harness.stages.work import Work
 from harness.store.backends import _claims as claims
 from harness.store.backends._remote import Remote
 from harness.store.layout import Ref
 from harness.store.store import Absent, Artefact, Damaged, Store
 from settings.errors import UserError
+from tests.harness.fakes import fake_stage
 
 Machine = Callable[[str], None]
 K = "a" * 64
@@ -243,7 +243,7 @@ def test_a_silent_holder_is_replaced_and_notices(
     evictors = [claims.ClaimLease(Remote(url), f"leases/kind/{K}", timeout_s=-2) for _ in range(2)]
     assert evictors[0].acquire()
     assert evictors[0].is_held() and not paused.is_held()
-    work = Work(Stage("kind", {}), {}, attempt, None, store)  # type: ignore[arg-type]
+    work = Work(fake_stage(), {}, attempt, None, store)  # type: ignore[arg-type]
     assert _publish(work, paused, store, 1.0).status == "busy"
     assert not attempt.folder.exists() and not store.has(REF)
     paused.release()

@@ -1,0 +1,284 @@
+"""`seedbed data`: what a data set holds, all that is odd about it, and a picture of it."""
+
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+from harness.commands import data as cli_data
+from harness.commands.data import data_app, watched
+from harness.inspection.check import Finding, describe, find, gather_facts, to_lines
+from harness.pictures.contact_sheet import choose
+from harness.suites.data import open_dataset
+from settings.datasets.scenes import Scenes, ScenesOptions
+from settings.errors import UserError
+from settings.masks import PALETTE, read_mask, write_mask
+from settings.unread import Unread
+
+LABELS = {"t1": "cat", "t2": "dog", "t3": "cat;dog", "d1": "cat", "v1": "", "v2": "dog", "blank": ""}
+LISTS = {"train": ("t1", "t2", "t3", "blank"), "dev": ("d1",), "val": ("v1", "v2")}
+MASKS = {"t1": (1,), "t2": (2,), "t3": (1, 2), "d1": (1,), "v1": (1,), "v2": (2,)}
+
+
+class Files:
+    """Two classes, six photos of 20 × 30 pixels whose masks agree with their labels: nothing is odd about it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in ("images", "masks"):
+            (root / folder).mkdir(parents=True)
+        (root / "classes.txt").write_text("cat\ndog\n")
+        (root / "labels.csv").write_text("id,labels\n" + "".join(f"{i},{names}\n" for i, names in LABELS.items()))
+        for split, ids in LISTS.items():
+            (root / f"{split}.txt").write_text("\n".join(ids))
+        for i, photo_id in enumerate(MASKS):
+            Image.new("RGB", (30, 20), (40 * i, 0, 0)).save(self.photo(photo_id))
+            self.write_mask(photo_id, *MASKS[photo_id])
+
+    def photo(self, photo_id: str) -> Path:
+        return self.root / "images" / f"{photo_id}.png"
+
+    def mask(self, photo_id: str) -> Path:
+        return self.root / "masks" / f"{photo_id}.png"
+
+    def write_mask(self, photo_id: str, *values: int) -> None:
+        mask_HW = np.zeros((20, 30), np.uint8)
+        for i, value in enumerate(values):
+            mask_HW[:, 6 * i : 6 * i + 6] = value
+        write_mask(self.mask(photo_id), mask_HW)
+
+    def findings(self) -> list[Finding]:
+        dataset = open_dataset(str(self.root))
+        return find(dataset, gather_facts(dataset))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path / "mine")
+
+
+def run(*arguments: object) -> int:
+    """As harness.commands.main calls it: the exit code, or the UserError that the command line prints."""
+    app = typer.Typer()
+    app.add_typer(data_app)
+    return int(app(["data", *map(str, arguments)], standalone_mode=False) or 0)
+
+
+def texts(files: Files, fails: bool) -> list[str]:
+    return [finding.text for finding in files.findings() if finding.fails == fails]
+
+
+def test_counts_and_class_balance(files: Files) -> None:
+    dataset = open_dataset(str(files.root))
+    assert describe(dataset, gather_facts(dataset)) == [
+        "mine: 2 classes, 6 photos",
+        "train: 3 photos · 3 readable masks · 30×20",
+        "dev: 1 photo · 1 readable mask · 30×20",
+        "val: 2 photos · 2 readable masks · 30×20",
+        # A stripe is a fifth of a photo: cat has one in t1, t3, d1, v1 of six, dog in t2, t3, v2.
+        f"class cat: labels of 2 train, 1 dev, 0 val · {4 / 30:.1%} of the known pixels",
+        f"class dog: labels of 2 train, 0 dev, 1 val · {3 / 30:.1%} of the known pixels",
+    ]
+
+
+def test_a_sound_folder_has_only_its_left_out_photo(files: Files) -> None:
+    assert files.findings() == [
+        Finding("photos left out", "train: 1 of 4 photos (blank) without a label, left out", False)
+    ]
+
+
+def test_any_data_set_may_tell_of_photos_left_out_and_of_what_nothing_reads() -> None:
+    class Meadows(Scenes):
+        left_out = MappingProxyType({"dev": ("x", "y")})
+
+        def unread(self) -> tuple[Unread, ...]:
+            return (Unread("file", "in herbs/", ("thyme.txt",), "move it"),)
+
+    dataset = Meadows(ScenesOptions(classes=2, size=32, train=8, dev=2, val=4))
+    found = [finding.text for finding in find(dataset, gather_facts(dataset))]
+    assert found[:2] == [
+        "dev: 2 of 4 photos (x, y) without a label, left out",
+        "nothing reads 1 file in herbs/ ('thyme.txt'); move it",
+    ]
+
+
+def test_photos_and_masks_that_cannot_be_read(files: Files) -> None:
+    files.photo("t1").unlink()
+    files.photo("t2").write_bytes(files.photo("t2").read_bytes()[:60])
+    write_mask(files.mask("d1"), np.zeros((30, 20), np.uint8))
+    files.write_mask("v1", 3)
+    Image.new("RGB", (30, 20)).save(files.mask("v2"))
+    found = texts(files, fails=True)
+    expected = ("t1.jpg: found no such file", "t2.png: found an unreadable", "d1.png: found 20×30 pixels")
+    for words, text in zip((*expected, "v1.png: found mask value 3", "v2.png: found mode RGB"), found, strict=True):
+        assert words in text
+
+
+def test_labels_against_masks(files: Files) -> None:
+    files.write_mask("t1", 2)
+    files.write_mask("d1")
+    files.write_mask("v1", 1, 2)
+    assert texts(files, fails=False)[1:] == [
+        "train: photo 't1' is labelled cat, its mask shows dog",
+        "dev: photo 'd1' is labelled cat, its mask shows nothing",
+    ]
+
+
+def test_masks_that_are_missing(files: Files) -> None:
+    """Train may lack some; of val all or none."""
+    files.mask("t1").unlink()
+    assert "train: 1 of 3 photos (t1) without a mask" in texts(files, fails=False)
+    files.mask("v1").unlink()
+    assert [text[:45] for text in texts(files, fails=True)] == ["val: photo 'v1' has no mask, which others of "]
+    files.mask("v2").unlink()
+    assert texts(files, fails=True) == []
+    assert "val: no photo has a mask: there is nothing to score on it" in texts(files, fails=False)
+
+
+def test_a_folder_without_masks_has_nothing_to_score(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    for photo_id in MASKS:
+        files.mask(photo_id).unlink()
+    assert run("check", files.root) == 0
+    shown = capsys.readouterr().out
+    assert "no photo has a mask: there is nothing to score" in shown
+    assert shown.endswith("nothing found that a run would fail on\n")
+
+
+def test_what_nothing_reads_is_told_one_line_a_kind(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    for photo_id in MASKS:
+        files.mask(photo_id).rename(files.mask(photo_id).with_suffix(".jpg"))
+    (files.root / "images" / "new.png").write_bytes(b"never opened")
+    (files.root / "images" / "new.webp").touch()
+    (files.root / "images" / ".DS_Store").touch()
+    (files.root / "test.txt").write_text("new\n")
+    (files.root / "labels.csv").write_text((files.root / "labels.csv").read_text() + "new,cat\nolder,dog\n")
+    lists = "list their ids in train.txt, dev.txt or val.txt if they are wanted"
+    assert [finding.text for finding in files.findings() if finding.kind == "kinds of files that nothing reads"] == [
+        "nothing reads 1 file of another kind than JPEG and PNG in images/ ('new.webp'); convert them",
+        f"nothing reads 1 file of no listed id in images/ ('new.png'); {lists}",
+        "nothing reads 6 files of another kind than PNG in masks/ ('d1.jpg'); "
+        "save masks as <id>.png, with class indices as values",
+        "nothing reads 1 file beside the lists ('test.txt'); the lists are train.txt, dev.txt, val.txt",
+        f"nothing reads 2 rows of labels.csv, of no listed id ('new'); {lists}",
+    ]
+    assert run("check", files.root) == 0
+    assert "no photo has a mask" in capsys.readouterr().out
+
+
+def test_labels_of_photos_that_cannot_be_opened_are_not_missed(files: Files) -> None:
+    """Dog is taught by t2 and t3 alone."""
+    for photo_id in ("t2", "t3"):
+        files.photo(photo_id).unlink()
+    assert ["no such file" in text for text in texts(files, fails=True)] == [True, True]
+
+
+def test_val_without_a_known_pixel_fails(files: Files) -> None:
+    write_mask(files.mask("v1"), np.full((20, 30), 255, np.uint8))
+    assert texts(files, fails=True) == []
+    write_mask(files.mask("v2"), np.full((20, 30), 255, np.uint8))
+    (text,) = texts(files, fails=True)
+    assert text.startswith("val: no mask has a known pixel, all are 255: nothing can be scored")
+
+
+def test_classes_that_nothing_teaches_or_scores(files: Files) -> None:
+    (files.root / "classes.txt").write_text("cat\ndog\nemu\n")
+    assert texts(files, fails=True) == ["class 'emu' is no label of any photo of train and dev"]
+    assert texts(files, fails=False)[1:] == ["class 'emu' is in no mask of val: its IoU is 0 or undefined"]
+
+
+def test_void_masks_and_equal_photos(files: Files) -> None:
+    write_mask(files.mask("t2"), np.full((20, 30), 255, np.uint8))
+    files.photo("v2").write_bytes(files.photo("t3").read_bytes())
+    found = texts(files, fails=False)
+    assert "train: mask 't2' is all 255" in found
+    assert "photos 't3' (train), 'v2' (val) are one file; what is scored was trained on" in found
+
+
+def test_many_findings_of_one_kind_are_counted() -> None:
+    findings = [Finding("bad photos", f"photo {i}", True) for i in range(5)] + [Finding("odd masks", "m")]
+    assert to_lines(findings, 2) == ["error: photo 0", "error: photo 1", "… and 3 more bad photos", "note: m"]
+    assert len(to_lines(findings, 5)) == 6
+
+
+def test_check_ends_with_2_where_a_run_would_fail(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", files.root) == 0
+    files.photo("t1").unlink()
+    assert run("check", files.root) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "a run would fail: 1 error"
+    assert any(line.startswith("error: ") and "t1.jpg: found no such file" in line for line in lines)
+
+
+def test_known_data_sets_take_options() -> None:
+    dataset = open_dataset("scenes", ["train=3", "dev=0", "val=2", "size=32"])
+    assert [len(dataset.splits[split]) for split in ("train", "dev", "val")] == [3, 0, 2]
+    assert gather_facts(dataset)[0].place == ("train", "train_00000")
+    with pytest.raises(UserError, match=r"dataset\.trian: found unknown key .*did you mean 'train'"):
+        open_dataset("scenes", ["trian=3"])
+    with pytest.raises(UserError, match=r"unknown name or folder 'scenees'; .*did you mean 'scenes'"):
+        open_dataset("scenees")
+
+
+def test_rendered_scenes_have_nothing_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", "scenes", "--set", "train=4", "--set", "dev=2", "--set", "val=2", "--set", "size=32") == 0
+    assert "train: 4 photos · 4 readable masks · 32×32" in capsys.readouterr().out
+
+
+def test_list_names_every_data_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(line.split()[0] for line in lines)
+    assert any(line.startswith("scenes  The embedded data set") for line in lines)
+
+
+def test_the_sheet_spreads_over_splits() -> None:
+    dataset = Scenes(ScenesOptions(train=100, dev=0, val=3))
+    places = choose(dataset, 10)
+    sevenths = [f"train_000{i:02}" for i in (0, 14, 28, 42, 57, 71, 85)]
+    assert [photo_id for split, photo_id in places if split == "train"] == sevenths
+    assert [photo_id for split, photo_id in places if split == "val"] == list(dataset.splits["val"])
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, (1, 0, 0)), (9, (3, 3, 3)), (30, (16, 4, 10)), (300, (40, 4, 10))])
+def test_what_a_small_split_leaves_goes_to_the_larger_ones(count: int, expected: tuple[int, ...]) -> None:
+    places = choose(Scenes(ScenesOptions(train=40, dev=4, val=10)), count)
+    splits = [split for split, _ in places]
+    assert tuple(splits.count(split) for split in ("train", "dev", "val")) == expected
+    assert len(set(places)) == len(places)
+
+
+def test_show_draws_masks_over_photos(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files.photo("t2").unlink()
+    output = tmp_path / "sheet.png"
+    assert run("show", files.root, "--output", output) == 0
+    assert str(output) in capsys.readouterr().out
+    pixels = np.asarray(Image.open(output).convert("RGB")).reshape(-1, 3).astype(int)
+    colour = np.frombuffer(PALETTE, np.uint8).reshape(256, 3)[1].astype(int)
+    # 65 % of cat's colour over t1's black photo: all those pixels are of the sheet's mask, none of its legend.
+    assert (abs(pixels - 0.65 * colour).max(1) < 3).sum() > 500
+    assert (abs(pixels - 200).max(1) < 2).sum() > 500, "the missing photo is a grey cell"
+    assert read_mask(files.mask("t1")).max() == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "words"), [("sheet.jpg", "ends with .png"), ("nowhere/sheet.png", "cannot be written")]
+)
+def test_a_sheet_that_cannot_be_written(files: Files, tmp_path: Path, output: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        run("show", files.root, "--output", tmp_path / output, "--photos", 2)
+    assert not (tmp_path / output).exists()
+
+
+def test_long_work_is_told_on_stderr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli_data, "PLAIN_INTERVAL_S", 0.0)
+    assert list(watched("abc")) == ["a", "b", "c"]
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == ["0/3", "1/3", "2/3"] and shown.out == ""
+
+
+def test_only_voc_is_fetched() -> None:
+    with pytest.raises(UserError, match=r"found 'scenes'; expected voc12; no other data set is downloaded"):
+        run("fetch", "scenes")

@@ -1,0 +1,46 @@
+"""Estimates; what lines share, counted line by line in a plan of their own."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.execution.costs import Costs
+from harness.reports.estimate import Sharing, estimate_suite, sharing
+from harness.reports.leaderboard import Finished
+from harness.stages.graph import missing_stages
+from harness.stages.planning import make_plan
+from harness.store.store import Store
+from harness.suites.suite import load_suite
+
+RECIPES = ("cam", "cam+saliency", "coattention")
+OVERRIDES = ("references=[]", "gallery=0", "rng_seeds=[0, 1]")
+
+
+def test_each_alone_is_the_sum_of_plans_of_one_line(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    costs = Costs(store)
+    alone = 0.0
+    for recipe in RECIPES:
+        others = [f"recipes.{other}=null" for other in RECIPES if other != recipe]
+        for rng_seed in (0, 1):
+            plan = make_plan(load_suite("smoke", (*OVERRIDES, *others, f"rng_seeds=[{rng_seed}]")))
+            alone += sum(costs.seconds(stage) for stage in plan.graph.values())
+    plan = make_plan(load_suite("smoke", OVERRIDES))
+    found = sharing(plan, store)
+    assert found.alone == pytest.approx(alone)
+    assert found.together == pytest.approx(sum(costs.seconds(stage) for stage in plan.graph.values()))
+    assert found.together < 0.8 * found.alone
+
+
+def test_what_is_done_counts_as_it_was_measured(smoke: Finished) -> None:
+    plan, store = smoke.run.plan, Store(smoke.run.store_folder)
+    rows = missing_stages(plan.graph, plan.rows, dict.fromkeys(plan.graph, False))
+    assert sharing(plan, store).together == pytest.approx(sum(store.record(ref).seconds for ref in rows))
+
+
+def test_plan_tells(tmp_path: Path) -> None:
+    estimate = estimate_suite(load_suite("smoke", OVERRIDES), tmp_path / "store")
+    assert estimate.to_json()["together_seconds"] == round(estimate.sharing.together, 1)
+    assert Sharing(90, 200).to_text() == "shared: all lines together 1 min 30 s, each alone 3 min 20 s (45 %)"
+    assert Sharing(90, 90).to_text() == ""
+    assert estimate.sharing.to_text() in estimate.to_text()
