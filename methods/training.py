@@ -25,6 +25,7 @@ from torch import nn
 from methods.base import Stopped, Surroundings, TrainingOptions
 from methods.networks.synchronised import SynchronisedBatchNorm
 from methods.sharing import Share, reduced
+from settings.files import replaced
 
 
 class TrainingDiverged(RuntimeError):
@@ -250,13 +251,9 @@ class Checkpoint:
             return
         tensors = {name: value for name, value in self.tensors().items() if not name.startswith("outside.")}
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_suffix(".partial")
         kept, text = {name: value.cpu().contiguous() for name, value in tensors.items()}, json.dumps(log)
-        try:
-            save_file(kept, partial, {"log": text, "sha256": _digest(kept, text)})
-            partial.replace(self._path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replaced(self._path) as partial_path:
+            save_file(kept, partial_path, {"log": text, "sha256": _digest(kept, text)})
 
     def load(self) -> list[Mapping[str, float]]:
         """Restore the last state and return its log; an absent, damaged or foreign file means the beginning."""

@@ -59,7 +59,7 @@ def show(
         # Pictures of others' photos begin with `photos-`: the repository ignores such files.
         is_free = base is not None or selection.dataset.photos_are_ours
         file = "sheet.png" if is_free else "photos-sheet.png"
-        output = store.root / "leaderboards" / suite.folder_name / file
+        output = store.leaderboard_folder(suite.folder_name) / file
     with suppress(OSError):  # told when the PNG is written
         output.parent.mkdir(parents=True, exist_ok=True)
     write_png(output, png)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.store.layout import EVENTS
+from harness.store.layout import EVENTS, LOG_SUFFIX, STOP_SUFFIX
 
 __all__ = [
     "SILENT_S",
@@ -105,7 +105,7 @@ class EventLog:
 
     @property
     def _stop_path(self) -> Path:
-        return self.path.with_suffix(".stop")
+        return self.path.with_suffix(STOP_SUFFIX)
 
     def progress(self, stages: list[str], done: int, total: int, unit: str, values: Mapping[str, float]) -> None:
         """Append how far a job is, twice a second at most; the last one always."""
@@ -182,7 +182,7 @@ def _tells_progress(event: Mapping[str, Any]) -> bool:
 def logs_in(folder: Path) -> list[Path]:
     """The event logs of a store in a folder, the one that was written to last at the end."""
     logs = []
-    for path in (folder / EVENTS).glob("*.jsonl"):
+    for path in (folder / EVENTS).glob(f"*{LOG_SUFFIX}"):
         with suppress(FileNotFoundError):
             logs.append((path.stat().st_mtime, path))
     return [path for _, path in sorted(logs)]

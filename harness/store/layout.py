@@ -11,45 +11,6 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, overload
 
-__all__ = [
-    "ARCHIVE_FORMAT",
-    "ARCHIVE_INDEX",
-    "ATTEMPT",
-    "BESIDE",
-    "COSTS",
-    "DAMAGED",
-    "DEFAULT_STORE",
-    "EVENTS",
-    "FAILURES",
-    "FORMAT",
-    "LEADERBOARDS",
-    "MARKER",
-    "PARTIAL_FOLDER",
-    "SINGLE_RUN",
-    "STAGES",
-    "ChoiceFiles",
-    "CountFiles",
-    "FeatureFiles",
-    "FilterFiles",
-    "FitFiles",
-    "FolderPlaces",
-    "GalleryFiles",
-    "MapFiles",
-    "MaskFiles",
-    "MeasureFiles",
-    "Named",
-    "ProbabilityFiles",
-    "Ref",
-    "RemotePlaces",
-    "RowFiles",
-    "StageFiles",
-    "WeakSetFiles",
-    "document_of",
-    "key_of_document",
-    "run_log",
-    "run_of",
-]
-
 DEFAULT_STORE = "runs"
 """The folder, below the working directory, of a store that nobody named."""
 FORMAT = 1
@@ -57,6 +18,11 @@ FORMAT = 1
 MARKER = "seedbed-store.json"
 COSTS = "costs.json"
 EVENTS, STAGES, FAILURES, DAMAGED, LEADERBOARDS = "events", "stages", "failures", "damaged", "leaderboards"
+URL_NOTE = ".url"
+"""Tells people who look into a cache which store it stands in front of."""
+LOG_SUFFIX, STOP_SUFFIX = ".jsonl", ".stop"
+EVICTED = ".evicted."
+"""How the name of a dead holder's lease begins while it is removed."""
 BESIDE = (DAMAGED, EVENTS, FAILURES, LEADERBOARDS, STAGES)
 """The folders that hold no artefacts: no kind of stage may be called so."""
 ATTEMPT = "attempt-"
@@ -92,12 +58,12 @@ def key_of_document(name: str) -> str:
 
 def run_log(run: str) -> str:
     """The events of a run in a folder; behind a URL each process has a log of its own, in `events/<run>/`."""
-    return f"{EVENTS}/{run}.jsonl"
+    return f"{EVENTS}/{run}{LOG_SUFFIX}"
 
 
 def run_of(log: Path) -> str:
     """The name of the run whose log that is."""
-    return log.name.removesuffix(".jsonl")
+    return log.name.removesuffix(LOG_SUFFIX)
 
 
 class FolderPlaces:
@@ -155,7 +121,7 @@ class RemotePlaces:
     @staticmethod
     def log(run: str, process: str, part: int) -> str:
         """One part of what a process wrote into a run's log."""
-        return f"{EVENTS}/{run}/{process}-{part:04d}.jsonl"
+        return f"{EVENTS}/{run}/{process}-{part:04d}{LOG_SUFFIX}"
 
     @staticmethod
     def probe(name: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from uuid import uuid4
 
+from harness.store.layout import EVICTED
 from settings.files import create_exclusively
 
 __all__ = ["HEARTBEAT_S", "TIMEOUT_S", "FileLease", "Lease", "lives", "process_start", "this_process"]
@@ -113,7 +114,7 @@ class FileLease(Lease):
 
     def _evict(self) -> bool:
         """Move the dead holder's file away; of several evictors one succeeds."""
-        aside = self._path.with_name(f".evicted.{self._token}")
+        aside = self._path.with_name(f"{EVICTED}{self._token}")
         try:
             self._path.rename(aside)
         except FileNotFoundError:

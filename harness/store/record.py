@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.store.layout import Ref
@@ -95,11 +94,10 @@ class Record:
         record = _reader().validate_json(text)
         if record.ref != ref:
             raise ValueError(f"the place of {record.ref}")
-        if PurePosixPath(record.attempt).name != record.attempt or not record.attempt.isprintable():
+        if "/" in record.attempt or record.attempt in ("", ".", "..") or not record.attempt.isprintable():
             raise ValueError(f"attempt {record.attempt!r}")
         for name in record.files:
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts:
+            if name.startswith("/") or ".." in name.split("/"):
                 raise ValueError(f"file {name!r} outside of its folder")
         return record
 

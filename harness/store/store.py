@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from harness.store.backends._folder import Folder
+from harness.store.backends._folder import FolderBackend
 from harness.store.backends.backend import Backend, Entry, Slot
 from harness.store.backends.urls import is_url
 from harness.store.events import EventLog, EventReader
@@ -79,7 +79,7 @@ class Store:
     def __init__(self, root: Path, backend: Backend | None = None) -> None:
         self.root = root
         """The folder in which artefacts are opened: the store's own, or the cache in front of a URL."""
-        self._backend = backend or Folder(root)
+        self._backend = backend or FolderBackend(root)
         self._hashes = shared_cache()
 
     @staticmethod
@@ -88,9 +88,9 @@ class Store:
         if not is_url(location):
             return Store(Path(location))
         # Imported for URLs alone: fsspec takes a while.
-        from harness.store.backends._url import behind
+        from harness.store.backends._url import url_backend
 
-        place = behind(str(location))
+        place = url_backend(str(location))
         return Store(place.root, place)
 
     @property
@@ -314,11 +314,13 @@ class Store:
         """Whether the files here are those that were published, as far as the hash cache can tell."""
         folder = self._folder_of(record)
         try:
-            return folder.is_dir() and all(
-                self._hashes.sha256(folder / name) == sha for name, sha in record.files.items()
-            )
+            for name, sha in record.files.items():
+                if self._hashes.sha256(folder / name) != sha:
+                    return False
         except (OSError, ValueError):
             return False
+        # An artefact without files has a folder nevertheless: whoever opens it may look into it.
+        return bool(record.files) or folder.is_dir()
 
     def _folder_of(self, record: Record) -> Path:
         return self.root / FolderPlaces(record.ref).attempt(record.attempt)

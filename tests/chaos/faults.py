@@ -29,7 +29,7 @@ class Scene:
 
     def running(self) -> list[dict[str, object]]:
         """The `started` events of jobs that have not ended."""
-        log = latest_log(self.run.store_folder)
+        log = latest_log(self.run.store)
         events = list(EventReader(log).new()) if log else []
         begun: dict[str, dict[str, object]] = {}
         for event in events:
@@ -113,7 +113,7 @@ class Corrupt(Fault):
     """A published file is not any more what it was."""
 
     def strike(self, scene: Scene) -> str:
-        published = sorted(scene.run.store_folder.glob("*/*/done.json"))
+        published = sorted(scene.run.store.glob("*/*/done.json"))
         if not published:
             return ""
         done = scene.rng.choice(published)
@@ -136,9 +136,7 @@ class DeleteAttempt(Fault):
     """The folder that a stage is filling disappears."""
 
     def strike(self, scene: Scene) -> str:
-        filling = [
-            path for path in scene.run.store_folder.glob("*/*/attempt-*") if not (path.parent / "done.json").exists()
-        ]
+        filling = [path for path in scene.run.store.glob("*/*/attempt-*") if not (path.parent / "done.json").exists()]
         if not filling:
             return ""
         chosen = scene.rng.choice(sorted(filling))

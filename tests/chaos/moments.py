@@ -69,7 +69,7 @@ class During(Moment):
     def _begins(self, run: Run, event: dict[str, Any]) -> bool:
         if event["event"] != "started" or event["pid"] != run.process.pid:
             return False
-        stage = json.loads((run.store_folder / "stages" / f"{event['stages'][0]}.json").read_text())
+        stage = json.loads((run.store / "stages" / f"{event['stages'][0]}.json").read_text())
         return bool(stage["kind"] == self.kind)
 
     def sooner(self) -> Moment:
@@ -100,7 +100,7 @@ class Before(Moment):
 
 
 def _new_events(run: Run, readers: dict[Path, EventReader]) -> list[dict[str, Any]]:
-    paths = run.store_folder.glob("events/*.jsonl")
+    paths = run.store.glob("events/*.jsonl")
     return [event for path in paths for event in readers.setdefault(path, EventReader(path)).new()]
 
 

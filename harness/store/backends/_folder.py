@@ -37,8 +37,8 @@ PARTIAL_S = 60
 """A writer replaces its partial file within moments; one that is older than this was left by a kill."""
 
 
-class Folder:
-    """A folder as the place of a store."""
+class FolderBackend:
+    """A folder as the place of a store; what each method promises is told by `Backend`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -61,7 +61,6 @@ class Folder:
             raise self.unusable(error) from None
 
     def exists(self) -> bool:
-        """Whether a run has made the store."""
         return (self.root / MARKER).is_file()
 
     def check_writable(self) -> None:
@@ -73,16 +72,13 @@ class Folder:
             raise self.unusable(error) from None
 
     def unusable(self, error: OSError) -> UserError:
-        """What the file system refused, as the user's error."""
         found = f"a folder that cannot be used ({error.strerror or error})"
         return UserError(self.root, found, "a writable store with room")
 
     def has(self, ref: Ref) -> bool:
-        """Whether the artefact has a record."""
         return (self.root / FolderPlaces(ref).record).exists()
 
     def present(self, refs: Iterable[Ref]) -> set[Ref]:
-        """Which of these have a record."""
         return {ref for ref in refs if self.has(ref)}
 
     def kinds(self) -> list[str]:
@@ -90,7 +86,6 @@ class Folder:
         return [path.name for path in entries_in(self.root) if path.is_dir() and path.name not in BESIDE]
 
     def keys(self, kind: str) -> list[str]:
-        """The published keys of a kind, ascending."""
         return sorted(path.parent.name for path in self.root.glob(FolderPlaces.every_record(kind)))
 
     def records(self, refs: Iterable[Ref]) -> dict[Ref, bytes]:
@@ -106,38 +101,32 @@ class Folder:
         return found
 
     def publish(self, record: Record) -> bool:
-        """Create the record, exclusively; False where there is one."""
         return create_exclusively(self.root / FolderPlaces(record.ref).record, record.to_json().encode())
 
     def set_aside(self, ref: Ref) -> None:
-        """Move the key's folder into `damaged/`."""
         self._move_aside(ref)
 
     def remove(self, ref: Ref) -> None:
-        """Move the key's folder out of the way, then delete it."""
         shutil.rmtree(self._move_aside(ref), ignore_errors=True)
 
     def lease(self, ref: Ref) -> FileLease:
-        """A file in the key's folder."""
         return FileLease(self.root / FolderPlaces(ref).lease)
 
     def fetch(self, ref: Ref) -> None:
-        """There are no other files than those in the folder: always None."""
+        return None  # there are no other files than those in the folder
 
     def send(self, folder: Path) -> None:
-        """Whoever shares the folder sees it without more ado."""
+        pass  # whoever shares the folder sees it
 
     def receive(self, folder: Path) -> None:
-        """What others wrote into the folder is in it."""
+        pass  # what others wrote into the folder is in it
 
     def tidy(self, ref: Ref, keep: str) -> None:
-        """Remove every folder of the key but that attempt's."""
         for path in entries_in(self.root / FolderPlaces(ref).folder):
             if path.is_dir() and path.name != keep:
                 shutil.rmtree(path, ignore_errors=True)
 
     def read(self, name: str) -> bytes:
-        """A document's content; raises FileNotFoundError."""
         return (self.root / name).read_bytes()
 
     def read_folder(self, folder: str) -> dict[str, bytes]:
@@ -152,7 +141,6 @@ class Folder:
         return found
 
     def write(self, documents: Mapping[str, bytes]) -> None:
-        """Replace each document that does not say that yet."""
         for name, content in documents.items():
             path = self.root / name
             with suppress(OSError):
@@ -173,7 +161,6 @@ class Folder:
         return found
 
     def delete(self, name: str) -> None:
-        """Remove a file, or a folder whose name ends with a slash."""
         path = self.root / name
         if name.endswith("/") and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -181,15 +168,12 @@ class Folder:
             path.unlink(missing_ok=True)
 
     def log(self, path: Path) -> EventLog:
-        """The run's one log, to which all processes append."""
         return EventLog(path)
 
     def reader(self, path: Path) -> EventReader:
-        """Reads that log."""
         return EventReader(path)
 
     def logs(self) -> list[Path]:
-        """The logs of all runs, the one that was written to last at the end."""
         return logs_in(self.root)
 
     def slots(self) -> list[Slot]:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from harness.store.backends._remote import Remote
 from harness.store.events import Event, EventLog, EventReader, Told, append
-from harness.store.layout import EVENTS, RemotePlaces, run_of
+from harness.store.layout import EVENTS, LOG_SUFFIX, RemotePlaces, run_of
 from settings.files import write_bytes
 
 PUSH_S = PULL_S = 2.0
@@ -94,7 +94,7 @@ class MergedReader(EventReader):
             with suppress(OSError):
                 self._pull()
         events: list[Told] = []
-        for path in sorted(self._folder.glob("*.jsonl")):
+        for path in sorted(self._folder.glob(f"*{LOG_SUFFIX}")):
             events += self._readers.setdefault(path, EventReader(path)).new()
         return iter(sorted(events, key=_order))
 

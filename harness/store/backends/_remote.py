@@ -105,9 +105,14 @@ class Remote:
                 found = self._found(root)
         except FileNotFoundError:
             return {}
-        paths = {str(PurePosixPath(name).relative_to(root)): int(info["size"] or 0) for name, info in found.items()}
-        # Names that begin with a dot are files that are being written (only on file systems).
-        return {path: size for path, size in sorted(paths.items()) if not PurePosixPath(path).name.startswith(".")}
+        sizes: dict[str, int] = {}
+        for name, info in sorted(found.items()):
+            path = PurePosixPath(name).relative_to(root)
+            # Names that begin with a dot are files that are being written (only on file systems). Copies of objects
+            # get the objects' names: none may lead out of the folder that they are copied to.
+            if not path.name.startswith(".") and ".." not in path.parts:
+                sizes[str(path)] = int(info["size"] or 0)
+        return sizes
 
     def _found(self, root: str) -> dict[str, Any]:
         if not creation.is_s3(self._system):

@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from harness.store.backends._claims import ClaimLease
-from harness.store.backends._folder import PARTIAL_S, Folder
+from harness.store.backends._folder import PARTIAL_S, FolderBackend
 from harness.store.backends._logs import MergedReader, SharedLog
 from harness.store.backends._published import Published
 from harness.store.backends._remote import Remote, RemoteError
@@ -30,6 +30,7 @@ from harness.store.layout import (
     FORMAT,
     MARKER,
     STAGES,
+    URL_NOTE,
     FolderPlaces,
     Ref,
     RemotePlaces,
@@ -45,13 +46,13 @@ UNCHANGING = (STAGES,)
 """Folders whose documents say the same for ever: a copy that is as long as the original is the original."""
 
 
-class Behind:
-    """A URL as the place of a store."""
+class UrlBackend:
+    """A URL as the place of a store; what each method promises is told by `Backend`."""
 
     def __init__(self, url: str, root: Path) -> None:
         self.root = root
         self.location, self.name = url, shown(url)
-        self._here = Folder(root)
+        self._here = FolderBackend(root)
         self._logs: dict[Path, SharedLog] = {}
 
     @cached_property
@@ -79,11 +80,9 @@ class Behind:
         self._create_here()
 
     def exists(self) -> bool:
-        """Whether a run has made the store."""
         return self.remote.exists(MARKER)
 
     def check_writable(self) -> None:
-        """Raise UserError where nothing can be written, here or there."""
         self._here.check_writable()
         try:
             probe = RemotePlaces.probe(uuid4().hex)
@@ -93,7 +92,6 @@ class Behind:
             raise self.unusable(error) from None
 
     def unusable(self, error: OSError) -> UserError:
-        """What one of the two sides refused, as the user's error."""
         if not isinstance(error, (RemoteError, FileNotFoundError)):
             return self._here.unusable(error)
         reason = "no such bucket" if isinstance(error, FileNotFoundError) else str(error)
@@ -111,11 +109,9 @@ class Behind:
         return {ref for ref in asked if self.published.has(ref)}
 
     def kinds(self) -> list[str]:
-        """The kinds of which there are artefacts."""
         return sorted({name.split("/", 1)[0] for name in self.remote.sizes(RemotePlaces.RECORDS)})
 
     def keys(self, kind: str) -> list[str]:
-        """The published keys of a kind, ascending."""
         return sorted(self.published.keys(kind))
 
     def records(self, refs: Iterable[Ref]) -> dict[Ref, bytes]:
@@ -144,13 +140,11 @@ class Behind:
         self._here.set_aside(ref)
 
     def remove(self, ref: Ref) -> None:
-        """Unpublish an artefact in one step, then delete its files, here and there."""
         self._create_here()
         self.published.remove(ref)
         self._here.remove(ref)
 
     def lease(self, ref: Ref) -> Lease:
-        """The lease that keeps two machines off one stage (not yet taken)."""
         self.published.contest(ref)
         return ClaimLease(self.remote, RemotePlaces(ref).claims)
 
@@ -182,7 +176,7 @@ class Behind:
         return self.fetch(ref)
 
     def send(self, folder: Path) -> None:
-        """Copy the files of a local folder to its place at the remote; those whose names begin with a dot stay here."""
+        """Copy the files of a local folder to its place at the remote, but for partial ones."""
         place, files = self._place_of(folder), {}
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.name.startswith("."):
@@ -190,7 +184,6 @@ class Behind:
         self.remote.upload(files)
 
     def receive(self, folder: Path) -> None:
-        """Fetch the files of an attempt that are at the remote and not here."""
         place = self._place_of(folder)
         names = [name for name in self.remote.sizes(place) if not (folder / name).exists()]
         self.remote.download({f"{place}/{name}": folder / name for name in names})
@@ -205,7 +198,6 @@ class Behind:
             self.remote.delete_folder(places.attempt(other))
 
     def read(self, name: str) -> bytes:
-        """A document's content, as it is at the remote now; raises FileNotFoundError."""
         return self.remote.read(name)
 
     def read_folder(self, folder: str) -> dict[str, bytes]:
@@ -233,11 +225,9 @@ class Behind:
         self.remote.write_all({name: text for name, text in documents.items() if there.get(name) != len(text)})
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of every object below a folder, by its path within."""
         return self.remote.sizes(folder)
 
     def delete(self, name: str) -> None:
-        """Remove an object, or all that lies below a folder, whose name ends with a slash."""
         if name.endswith("/"):
             self.remote.delete_folder(name.rstrip("/"))
         else:
@@ -249,7 +239,6 @@ class Behind:
         return self._logs.setdefault(local, SharedLog(local, self.remote))
 
     def reader(self, path: Path) -> EventReader:
-        """Reads the events of a run, whoever wrote them."""
         return MergedReader(path, self.remote)
 
     def logs(self) -> list[Path]:
@@ -315,14 +304,18 @@ class Behind:
         place = RemotePlaces(record.ref).attempt(record.attempt)
         try:
             self.remote.download({f"{place}/{name}": folder / name for name in record.files})
+            return _is_whole(record, folder)
         except FileNotFoundError:
             return False
-        return _is_whole(record, folder)
 
     def _take_in(self, record: Record, arrived: Path) -> None:
         """Put an artefact's files in their place; a copy that is whole stays there, for others may be reading it."""
         folder = self.root / FolderPlaces(record.ref).attempt(record.attempt)
-        if folder.exists() and not _is_whole(record, folder):
+        try:
+            is_there = _is_whole(record, folder)
+        except OSError:
+            is_there = False
+        if not is_there:
             shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # it is whole, or another process here was first
             arrived.rename(folder)
@@ -348,7 +341,7 @@ class Behind:
             self.root.mkdir(parents=True, exist_ok=True)
             if not (self.root / MARKER).exists():
                 write_json(self.root / MARKER, {"format": FORMAT})
-                (self.root / ".url").write_text(self.name + "\n", encoding="utf-8")  # for people who wonder
+                (self.root / URL_NOTE).write_text(self.name + "\n", encoding="utf-8")  # for people who wonder
         except OSError as error:
             raise self._here.unusable(error) from None
         self._here.create()
@@ -363,14 +356,14 @@ class Behind:
             raise self.unusable(error) from None
 
 
-def behind(url: str) -> Behind:
+def url_backend(url: str) -> UrlBackend:
     """The place behind that URL, one for all stores of this process: it remembers what it has seen of the remote."""
-    return _behind(url, mirror_folder(url))
+    return _url_backend(url, mirror_folder(url))
 
 
 @lru_cache
-def _behind(url: str, root: Path) -> Behind:
-    return Behind(url, root)
+def _url_backend(url: str, root: Path) -> UrlBackend:
+    return UrlBackend(url, root)
 
 
 def _entry(part: Part, name: str, size: int) -> Entry:
@@ -378,10 +371,7 @@ def _entry(part: Part, name: str, size: int) -> Entry:
 
 
 def _is_whole(record: Record, folder: Path) -> bool:
-    try:
-        return all(sha256_of(folder / name) == sha for name, sha in record.files.items())
-    except OSError:
-        return False
+    return all(sha256_of(folder / name) == sha for name, sha in record.files.items())
 
 
 def _by_key(sizes: Mapping[str, int]) -> dict[Ref, dict[str, int]]:

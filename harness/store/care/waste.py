@@ -38,6 +38,23 @@ class Waste:
         return sum(entry.bytes for entry in self.entries)
 
 
+@dataclass(frozen=True)
+class _Described:
+    """What a run has written down of a stage, as far as it can be read."""
+
+    kind: str = ""
+    inputs: Sequence[Ref] = ()
+
+    @classmethod
+    def read(cls, text: bytes) -> _Described:
+        try:
+            content = json.loads(text)
+            inputs = [ref for pairs in content["inputs"].values() for ref in _refs(pairs)]
+            return cls(str(content["kind"]), inputs)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            return cls()
+
+
 def needed_by(store: Store, plans: Mapping[str, Collection[Ref]]) -> set[Ref]:
     """Every stage of the plans, which are given by the name of their suite.
 
@@ -151,19 +168,17 @@ def _needed_by_runs(store: Store, busy: Set[Ref]) -> set[Ref]:
     runs = list(_runs_that_go_on(store, {ref.key for ref in busy}))
     if not runs and not busy:
         return set()
-    stages: dict[str, Mapping[str, object]] = {}
-    for name, content in store.documents(STAGES).items():
-        stages[key_of_document(name)] = _description(content)
+    described = {key_of_document(name): _Described.read(text) for name, text in store.documents(STAGES).items()}
     refs = set(busy)
     needs: list[Ref] = []
     for started in runs:
-        kinds = {key: stages.get(key, {}).get("kind") for key in started["groups"]}
-        refs |= {Ref(str(kind), key) for key, kind in kinds.items() if kind is not None}
+        for key in started["groups"]:
+            if key in described and described[key].kind:
+                refs.add(Ref(described[key].kind, key))
         needs += _refs(started.get("shown"))
     for ref in refs:
-        by_role = stages.get(ref.key, {}).get("inputs")
-        for pairs in by_role.values() if isinstance(by_role, dict) else ():
-            needs += _refs(pairs)
+        if ref.key in described:
+            needs += described[ref.key].inputs
     return refs | _with_ancestors(store, needs)
 
 
@@ -193,15 +208,6 @@ def _with_ancestors(store: Store, refs: Iterable[Ref]) -> set[Ref]:
         for record in records.values():
             waiting |= set(record.inputs) - found
     return found
-
-
-def _description(content: bytes) -> Mapping[str, object]:
-    """What a document says of a stage; empty where it cannot be read."""
-    try:
-        described = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return described if isinstance(described, dict) else {}
 
 
 def _refs(pairs: object) -> list[Ref]:

@@ -59,7 +59,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
     def change(name: str) -> None:
         monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / name))
-        _url._behind.cache_clear()
+        _url._url_backend.cache_clear()
 
     change("first")
     return change

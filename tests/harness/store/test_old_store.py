@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import results
-from harness.execution.running import described
+from harness.execution.descriptions import described
 from harness.store.care.usage import verify
 from harness.store.layout import CountFiles, Ref, RowFiles
 from harness.store.store import Store

@@ -312,3 +312,61 @@ def test_the_local_folder_may_be_deleted_at_any_time(url: str, machine: Machine)
     publish(store)
     shutil.rmtree(store.root)
     assert text_of(Store.at(url).create().open(REF)) == "contentmore"
+
+
+def test_many_are_asked_for_at_once(store: Store, location: str, machine: Machine) -> None:
+    refs = [Ref("kind", letter * 64) for letter in "abc"]
+    for ref in refs[:2]:
+        publish(store, ref.key, ref.key)
+    machine("second")
+    other = Store.at(location).create()
+    assert other.present(refs) == set(refs[:2])
+    assert {ref: record.bytes for ref, record in other.records(refs).items()} == dict.fromkeys(refs[:2], 68)
+    assert other.keys("kind") == [ref.key for ref in refs[:2]] and other.keys("other") == []
+    store.remove(refs[0])
+    assert other.present(refs) == {refs[1]}
+
+
+def test_documents_are_replaced_whole_and_seen_elsewhere(store: Store, location: str, machine: Machine) -> None:
+    store.write_documents({"costs.json": b"{}", "failures/k.json": b"first"})
+    store.write_documents({"failures/k.json": b"other", "failures/l.json": b"third"})
+    machine("second")
+    other = Store.at(location)
+    assert other.read_document("costs.json") == b"{}"
+    assert other.documents("failures") == {"k.json": b"other", "l.json": b"third"}
+    assert other.sizes("failures") == {"k.json": 5, "l.json": 5}
+    other.delete("failures/k.json")
+    assert store.documents("failures") == {"l.json": b"third"} and store.documents("stages") == {}
+    with pytest.raises(FileNotFoundError):
+        store.read_document("failures/k.json")
+
+
+def test_a_leaderboard_is_shared_without_what_is_half_written(store: Store, location: str, machine: Machine) -> None:
+    folder = store.leaderboard_folder("smoke")
+    (folder / "galleries").mkdir(parents=True)
+    (folder / "table.md").write_text("| a |")
+    (folder / "galleries" / "a.png").write_bytes(b"png")
+    (folder / ".state.json.1").write_text("half")
+    store.share(folder)
+    store.share(folder.parents[2])  # somebody's own folder
+    machine("second")
+    assert Store.at(location).sizes("leaderboards") == {"smoke/galleries/a.png": 3, "smoke/table.md": 5}
+
+
+def test_a_store_is_there_once_a_run_has_made_it(location: str, machine: Machine) -> None:
+    assert not Store.at(location).exists()
+    Store.at(location).create()
+    machine("second")
+    assert Store.at(location).exists()
+
+
+def test_a_lease_is_looked_at_without_being_taken(store: Store, location: str, machine: Machine) -> None:
+    lease = store.lease(REF)
+    assert not lease.is_alive() and not lease.is_dead()
+    assert lease.acquire()
+    machine("second")
+    other = Store.at(location)
+    (slot,) = other.slots()
+    assert slot.is_busy and not slot.is_abandoned and not slot.published
+    lease.release()
+    assert not other.lease(REF).is_alive()

@@ -36,7 +36,7 @@ def url(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A store that a machine has run a small suite on; none of the tests may change it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEEDBED_CACHE", str(tmp_path_factory.mktemp("driver")))
-        _url._behind.cache_clear()
+        _url._url_backend.cache_clear()
         run_and_gather(load_suite("smoke", CAM), f"{bucket}/smoke", "serial")
         yield f"{bucket}/smoke"
 
@@ -45,7 +45,7 @@ def url(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def another(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same URL, seen from another machine."""
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "another"))
-    _url._behind.cache_clear()
+    _url._url_backend.cache_clear()
     return url
 
 
@@ -82,7 +82,7 @@ def test_a_damaged_artefact_is_made_again_within_a_run(
     copy = f"{bucket}/damaged"
     fsspec.filesystem("s3", use_listings_cache=False).copy(f"{url}/", f"{copy}/", recursive=True)
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "another"))
-    _url._behind.cache_clear()
+    _url._url_backend.cache_clear()
     store = Store.at(copy).create()
     plan = make_plan(load_suite("smoke", CAM))
     score = next(
@@ -172,7 +172,7 @@ def test_export_gc_and_import_behind_a_url(
 ) -> None:
     """A suite that one machine has run goes by an archive to another URL: gc keeps it there, its table is the same."""
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "another"))
-    _url._behind.cache_clear()
+    _url._url_backend.cache_clear()
     archive, copy = tmp_path / "smoke.tar.zst", f"{bucket}/copy"
     options = [f"--set={override}" for override in CAM]
     stages = len(make_plan(load_suite("smoke", CAM)).graph)
@@ -214,7 +214,7 @@ def test_an_unreachable_server_is_one_line(seedbed, verb: tuple[str, ...], tmp_p
     system = fsspec.filesystem("memory")
     for name in ("cat_file", "find", "ls", "exists", "pipe_file"):
         monkeypatch.setattr(type(system), name, refused)
-    _url._behind.cache_clear()
+    _url._url_backend.cache_clear()
     code, out, err = seedbed(*verb, "--store", "memory://me:secret@host/x")
     assert (code, out) == (2, "")
     assert "nobody there" in err and "secret" not in err and err.count("\n") == 1
