@@ -77,6 +77,7 @@ def judge(probed: Sequence[Probed], here: Answer, question: Question) -> Iterato
 
 
 def _probed(node: Node, reply: Reply[Answer] | None, question: Question, timeout_s: float) -> Probed:
+    """The node with its answer and its clock, or with the first trouble on the way to them."""
     if not node.is_alive:
         return Probed(node)
     if reply is None:
@@ -92,6 +93,7 @@ def _probed(node: Node, reply: Reply[Answer] | None, question: Question, timeout
 
 
 def _of_node(probed: Probed, here: Answer, question: Question) -> Iterator[Finding]:
+    """All findings about one node: one alone where it is dead or did not answer, since the rest would follow from it."""
     answer = probed.answer
     if not probed.node.is_alive:
         mend = "start Ray there again, or go on without it: its stages run elsewhere"
@@ -145,7 +147,9 @@ def _packages(answer: Answer, here: Answer) -> Iterator[Finding]:
             same += 1
             continue
         # What rows name decides outcomes; the rest of them only has to be there.
-        state: State = "error" if not found or name in PACKAGES else "warning"
+        state: State = "warning"
+        if not found or name in PACKAGES:
+            state = "error"
         mend = f"pip install {name}=={_public(version)} there"
         # Ray cannot replace itself while it runs.
         if name != "ray":
@@ -188,10 +192,13 @@ def _store(answer: Answer, is_seen: bool, question: Question) -> Finding:
     is_url = question.meeting.is_url
     place = _place(question)
     trouble = answer.store_trouble
+    # Each node may have a folder of that name on its own disk: one that can be written proves nothing.
     if not trouble and not is_seen:
         trouble = "is another folder there: what it wrote is not seen here"
     if trouble:
-        mend = "its package and credentials there" if is_url else "mount it there at the same path"
+        mend = "mount it there at the same path"
+        if is_url:
+            mend = "its package and credentials there"
         return Finding("store", "error", f"{place} {trouble}", f"{mend}, or use another --store (a path or a URL)")
     if is_url:
         return Finding("store", "ok", f"{place} was opened there")
@@ -200,7 +207,7 @@ def _store(answer: Answer, is_seen: bool, question: Question) -> Finding:
 
 
 def _data(answer: Answer, question: Question) -> Iterator[Finding]:
-    """Each folder that the driver's configuration names."""
+    """Each folder of data that the driver's configuration names: whether this node can read it at the same path."""
     for name, root in question.data.items():
         if trouble := answer.data_troubles.get(name, ""):
             yield Finding(name, "error", f"{root} {trouble}", "mount it there at the same path")
@@ -209,6 +216,7 @@ def _data(answer: Answer, question: Question) -> Iterator[Finding]:
 
 
 def _memory(answer: Answer) -> Finding:
+    """Free memory of the node against what one worker with torch needs beside Ray, in bytes."""
     if answer.memory_free < 0:
         return Finding("memory", "ok", "this kernel does not tell")
     found = f"{answer.memory_free / 1e9:.1f} GB free"
@@ -218,7 +226,7 @@ def _memory(answer: Answer) -> Finding:
 
 
 def _disk(answer: Answer) -> Finding:
-    """The disk where Ray keeps its session."""
+    """The disk where Ray keeps its session: once it is nearly full, Ray writes no objects to it any more."""
     full = 1 - answer.temporary_free / max(answer.temporary_total, 1)
     found = f"{answer.temporary_free / 1e9:.1f} GB free ({full:.0%} full) for temporary files"
     if full > RAY_FULL:
@@ -228,9 +236,11 @@ def _disk(answer: Answer) -> Finding:
 
 def _place(question: Question) -> str:
     """The store's path; a URL is left out, since it may hold secrets."""
-    return "the store's URL" if question.meeting.is_url else question.meeting.store
+    if question.meeting.is_url:
+        return "the store's URL"
+    return question.meeting.store
 
 
 def _public(version: str) -> str:
-    """A version without its build: 2.10.1+cu128 → 2.10.1."""
+    """A version without its build, which may differ between machines with and without GPUs: 2.10.1+cu128 → 2.10.1."""
     return re.sub(r"\+.*", "", version)

@@ -107,6 +107,7 @@ def _remote_store(url: str) -> Finding:
 
 
 def _contents(path: Path) -> Iterator[Finding]:
+    """What lies in a store: artefacts and running stages, and what killed processes and a bad disk left behind."""
     store = Store(path)
     every = store.slots()
     running = sum(slot.is_busy for slot in every)
@@ -131,6 +132,7 @@ def _configured_roots(path: Path) -> dict[str, str] | None:
 
 
 def _folder(name: str, root: str, mend: str) -> Finding:
+    """Whether a folder of data that the user named can be listed and read; `mend` is for one that is not there."""
     path = Path(root).expanduser()
     if not path.is_dir():
         return Finding(name, "error", f"{path} is not a folder", mend)
@@ -142,7 +144,9 @@ def _folder(name: str, root: str, mend: str) -> Finding:
 def _trouble_with(path: Path, recorded: FileHash | None) -> str:
     """Why a file cannot be what its package installed; nothing where it is, or where no hash was recorded."""
     if recorded is None:
-        return "" if path.is_file() else "no such file"
+        if path.is_file():
+            return ""
+        return "no such file"
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, recorded.mode).digest()

@@ -168,7 +168,7 @@ def disk(store: Path) -> Iterator[Finding]:
 
 
 def room_in_store(free: int) -> tuple[State, str]:
-    """How so many free bytes are for a store, and the mend where they are few."""
+    """Whether so many free bytes will do for a store, and what to do where they are few."""
     mend = "`seedbed store gc SUITE…`, or a --store on a larger disk"
     if free < STORE_ERROR:
         return "error", mend
@@ -178,7 +178,7 @@ def room_in_store(free: int) -> tuple[State, str]:
 
 
 def shared_memory() -> Iterator[Finding]:
-    """Free shared memory: Ray's object store lies there."""
+    """Free shared memory, where Ray keeps its objects: docker gives less than they take unless it is told."""
     if not SHM.is_dir():
         yield Finding(str(SHM), "warning", "not there: Ray uses slow temporary files", "run with --executor serial")
         return
@@ -213,6 +213,7 @@ def _torch_cuda() -> str:
 
 
 def _gpu_names() -> list[str]:
+    """The models of the GPUs that NVIDIA's driver knows; without torch, which may itself be what is broken."""
     names = []
     for path in sorted(GPUS.glob("*/information")):
         if match := re.search(r"^Model:\s*(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE):
@@ -224,7 +225,9 @@ def _cpu_quota() -> float:
     """Cores that this container may use at a time (cgroup 2); 0 for no limit."""
     try:
         quota, period = CPU_MAX.read_text(encoding="utf-8").split()
-        return 0.0 if quota == "max" else int(quota) / int(period)
+        if quota == "max":
+            return 0.0
+        return int(quota) / int(period)
     except (OSError, ValueError):
         return 0.0
 

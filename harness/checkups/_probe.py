@@ -29,7 +29,7 @@ NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every node."""
+    """What is asked of every node and of the driver itself: what to hash, to look up, to open, and where to meet."""
 
     ours: tuple[str, ...]
     """Seedbed's own packages, whose sources are compared."""
@@ -119,6 +119,7 @@ def run_python(code: str, timeout_s: float) -> tuple[str, str]:
     """What some code prints in a process of its own, which it may end, and the last line of the trouble that it had."""
     command = [sys.executable, "-W", "ignore", "-c", code]
     try:
+        # No check of the exit code: a package that is broken may end Python by a signal, and that is the answer.
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
         return "", f"no end after {timeout_s} s"
@@ -149,6 +150,7 @@ def installed_version(package: str) -> str:
 
 
 def _trouble_with(root: Path) -> str:
+    """Why a folder of data cannot be read on this machine; empty where it can."""
     if not root.is_dir():
         return "is not a folder there"
     if not os.access(root, os.R_OK | os.X_OK):

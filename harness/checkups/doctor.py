@@ -14,6 +14,7 @@ from harness.stages.provenance import OURS
 from harness.store.backends.urls import Location, is_url, mirror_folder
 
 __all__ = ["Finding", "diagnose", "diagnose_cluster", "is_fit", "to_text"]
+
 Check = Callable[[], Iterator[Finding]]
 WIDTH = 120
 MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
@@ -24,7 +25,10 @@ def diagnose(store: Location, imports: bool = False) -> list[Finding]:
 
     Nothing is written. A check that fails itself is a finding, so that one broken thing hides no other.
     """
-    folder = mirror_folder(str(store)) if is_url(store) else Path(store)
+    # A store behind a URL fills this machine's disk too: with its mirror.
+    folder = Path(store)
+    if is_url(store):
+        folder = mirror_folder(str(store))
     checks: dict[str, Check] = {
         "python": _machine.python,
         "packages": _machine.packages,
@@ -68,7 +72,7 @@ def diagnose_cluster(address: str, store: str) -> list[Finding]:
 
 
 def is_fit(findings: Sequence[Finding]) -> bool:
-    """Whether nothing that is needed is missing."""
+    """Whether Seedbed can run here: warnings may slow it down, errors keep it from running."""
     return not any(finding.state == "error" for finding in findings)
 
 
@@ -86,6 +90,7 @@ def to_text(findings: Sequence[Finding]) -> str:
 
 
 def _wrapped(head: str, text: str) -> list[str]:
+    # Neither words nor hyphens are broken: paths and commands are copied from here.
     blank = " " * len(head)
     return textwrap.wrap(head + text, WIDTH, subsequent_indent=blank, break_long_words=False, break_on_hyphens=False)
 

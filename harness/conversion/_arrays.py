@@ -15,10 +15,11 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from harness.conversion._pickles import Built, Refused, Unpickler
+from harness.conversion._pickles import Built, Refused, Unchecked, Unpickler
 from methods.npz import NUMBERS, OBJECTS
 
 Array: TypeAlias = NDArray[Any]
+"""An array of whatever numbers its file holds."""
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 TORCH_VERSION = 1001
 STORAGES = {
@@ -43,13 +44,13 @@ class PickledDtype(Built):
             raise Refused(f"an array of type {name[:40]!a}")
         self._name, self._order = name, "="
 
-    def set_state(self, state: Any) -> None:
+    def set_state(self, state: Unchecked) -> None:
         """Take (version, byte order, and what plain numbers do not have)."""
         if state[1] not in ("<", ">", "=", "|"):
             raise ValueError("an unknown byte order")
         self._order = state[1]
 
-    def numbers(self) -> np.dtype[Any]:
+    def numbers(self) -> np.dtype[np.generic]:
         """The type of numbers as numpy knows it, byte order included."""
         return np.dtype(self._order + self._name)
 
@@ -63,11 +64,13 @@ class PickledArray(Built):
         if kind is not NDARRAY:
             raise TypeError("an array of another class")
 
-    def set_state(self, state: Any) -> None:
+    def set_state(self, state: Unchecked) -> None:
         """Take (version, shape, dtype, Fortran order, bytes); an array that holds one object becomes that object."""
         _, shape, dtype, is_fortran, content = state
         if not dtype.holds_objects:
-            order = "F" if is_fortran else "C"
+            order = "C"
+            if is_fortran:
+                order = "F"
             self.value = array_of(content, dtype, shape, order)
         elif type(content) is list and len(content) == 1 and shape == ():
             self.value = content[0]
@@ -83,7 +86,9 @@ def value_of(built: object) -> object:
 
 
 # The parameters of what follows are those of the functions that pickles name; whatever a pickle puts there is checked.
-def array_of(content: Any, dtype: Any, shape: object, order: object = "C", axis_order: object = None) -> Array:
+def array_of(
+    content: Unchecked, dtype: Unchecked, shape: object, order: object = "C", axis_order: object = None
+) -> Array:
     """The array in `content`, as `numpy._core.numeric._frombuffer` makes it."""
     if dtype.holds_objects:
         raise Refused("an array of Python objects")
@@ -95,12 +100,11 @@ def array_of(content: Any, dtype: Any, shape: object, order: object = "C", axis_
     raw = bytes(memoryview(content))
     if not _is_shape(shape) or prod(shape) * dtype.numbers().itemsize != len(raw):
         raise Refused(f"an array of shape {str(shape)[:80]} in {len(raw)} bytes")
-    flat = np.frombuffer(raw, dtype.numbers())
-    return flat.reshape(shape, order="F") if order == "F" else flat.reshape(shape)
+    return np.frombuffer(raw, dtype.numbers()).reshape(shape, order=order)
 
 
 def scalar(dtype: object, content: object) -> object:
-    """`numpy._core.multiarray.scalar`, as a Python number."""
+    """`numpy._core.multiarray.scalar`: one number, as a Python number; raises Refused for an object."""
     return array_of(content, dtype, (1,)).item()
 
 
@@ -137,14 +141,16 @@ def storage_of(content: bytes) -> Array:
     return np.frombuffer(values, np.dtype(type_).newbyteorder("<"))
 
 
-def tensor(storage: object, offset: Any, shape: object, stride: object, *_: object) -> Array:
+def tensor(storage: object, offset: Unchecked, shape: object, stride: object, *_: object) -> Array:
     """`torch._utils._rebuild_tensor_v2`, of which gradient, hooks and metadata are left out.
 
     A view that reaches beyond its storage, or repeats it, is refused.
     """
     if not isinstance(storage, np.ndarray) or not _is_shape((offset,)) or not _is_shape(shape) or not _is_shape(stride):
         raise TypeError("a tensor of odd parts")
-    last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
+    last = offset
+    for n, step in zip(shape, stride, strict=True):
+        last += (n - 1) * step
     # Strides of 0 would repeat values without end, large ones read memory behind the storage.
     count = prod(shape)
     if count > storage.size or (count and last >= storage.size):
@@ -157,10 +163,12 @@ def tensor(storage: object, offset: Any, shape: object, stride: object, *_: obje
 
 
 def _is_shape(shape: object) -> TypeGuard[tuple[int, ...]]:
-    """Whether it is a tuple of a few natural numbers."""
+    """Whether it is a tuple of at most 32 natural numbers, each below 2^63, whose product is soon known."""
+    # numpy has at most 32 axes (64 since 2.0), and counts in 64 bits.
     return type(shape) is tuple and len(shape) <= 32 and all(type(n) is int and 0 <= n < 2**63 for n in shape)
 
 
+# A token and not the class, which a pickle could call with any shape.
 NDARRAY = "numpy.ndarray"
 ADMITTED: Mapping[str, object] = {
     NDARRAY: NDARRAY,

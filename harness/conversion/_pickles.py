@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pickletools import genops
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 # A dictionary of a hundred arrays takes a tenth of these.
 MAX_INSTRUCTIONS = 20_000
@@ -26,6 +26,11 @@ VALUES = frozenset(
 )
 """Instructions that push their argument."""
 IGNORED = frozenset(["PROTO", "FRAME"])
+"""Instructions that say how the pickle was written, and change no value."""
+
+
+Unchecked: TypeAlias = Any
+"""What a pickle says at some place, of any type: who reads it must find out, and what does not fit raises there."""
 
 
 class Refused(Exception):
@@ -35,9 +40,8 @@ class Refused(Exception):
 class Built(ABC):
     """What a constructor may give to have its state set afterwards."""
 
-    # Any: a state is whatever the pickle says, and what does not fit raises where it is used.
     @abstractmethod
-    def set_state(self, state: Any) -> None:
+    def set_state(self, state: Unchecked) -> None:
         """Take the state; raises Refused, or any error that wrong types and values lead to."""
 
 
@@ -50,8 +54,7 @@ class Unpickler:
     def __init__(self, admitted: Mapping[str, object], persistent: Callable[[object], object] | None = None) -> None:
         self._admitted, self._persistent = admitted, persistent
 
-    # Any: what a value is, whoever reads it must find out.
-    def load(self, stream: IO[bytes]) -> Any:
+    def load(self, stream: IO[bytes]) -> Unchecked:
         """The value of one pickle, behind which the stream then stands; raises Refused."""
         self._stack: list[object] = []
         self._marks: list[int] = []
@@ -146,7 +149,7 @@ def _dictionary(items: list[object]) -> dict[str | int, object]:
     return content
 
 
-INSTRUCTIONS: Mapping[str, Callable[[Unpickler, Any], None]] = {
+INSTRUCTIONS: Mapping[str, Callable[[Unpickler, Unchecked], None]] = {
     "NONE": lambda self, _: self._push(None),
     "NEWTRUE": lambda self, _: self._push(True),
     "NEWFALSE": lambda self, _: self._push(False),

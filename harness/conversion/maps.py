@@ -12,12 +12,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.conversion._arrays import ADMITTED, value_of
+from harness.conversion._arrays import ADMITTED, Array, value_of
 from harness.conversion._pickles import Refused, Unpickler
 from methods.npz import MAX_BYTES, OBJECTS, read_header
 from settings.errors import UserError
@@ -38,10 +37,10 @@ SAMPLE = 50
 
 
 class Found(NamedTuple):
-    """What a file holds: keys as they are, (C,), and maps (C, h, w)."""
+    """What a file holds: C keys as they are written, before they are read as class ids, and maps (C, h, w)."""
 
     keys: tuple[int, ...]
-    maps_CHW: NDArray[Any]
+    maps_CHW: Array
 
 
 def import_maps(
@@ -125,7 +124,7 @@ def _read_dictionary(path: Path) -> Mapping[str | int, object]:
 
 
 def _class_ids(path: Path, keys: tuple[int, ...], meaning: Keys) -> tuple[tuple[int, ...], list[int]]:
-    """Class ids, and the places of their maps; raises UserError for keys that are no classes."""
+    """Class ids, and the places of their maps; raises UserError for keys that are too large, negative or doubled."""
     shift = int(meaning == "mask-values")
     places = [place for place, key in enumerate(keys) if key != 0 or not shift]
     ids = tuple(keys[place] - shift for place in places)
@@ -134,10 +133,11 @@ def _class_ids(path: Path, keys: tuple[int, ...], meaning: Keys) -> tuple[tuple[
     return ids, places
 
 
-def _checked(path: Path, maps_CHW: NDArray[Any], normalise: bool) -> NDArray[Any]:
+def _checked(path: Path, maps_CHW: Array, normalise: bool) -> Array:
     """The maps in [0, 1], 8 bits and half precision kept as they are; raises UserError for other values."""
     if maps_CHW.dtype == np.uint8:
         return maps_CHW
+    # A photo without labels has no maps, of whatever type.
     if not maps_CHW.size:
         return np.zeros(maps_CHW.shape, np.float32)
     if maps_CHW.dtype.kind != "f" or not np.isfinite(maps_CHW).all():
@@ -150,8 +150,11 @@ def _checked(path: Path, maps_CHW: NDArray[Any], normalise: bool) -> NDArray[Any
     if low < -ROUNDING or high > 1 + ROUNDING:
         mend = "--normalise divides the positive part of each map by its own maximum"
         raise UserError(path, f"values from {low:g} to {high:g}", "values in [0, 1]", mend)
-    kept = np.float16 if maps_CHW.dtype.itemsize == 2 else np.float32
-    return maps_CHW.clip(0, 1).astype(kept)
+    # 64 bits tell no more of a map, and take twice the disk.
+    clipped_CHW = maps_CHW.clip(0, 1)
+    if maps_CHW.dtype.itemsize == 2:
+        return clipped_CHW.astype(np.float16)
+    return clipped_CHW.astype(np.float32)
 
 
 def _name(path: Path, content: Mapping[str | int, object], array: str | None) -> str:
@@ -163,11 +166,12 @@ def _name(path: Path, content: Mapping[str | int, object], array: str | None) ->
 
 
 def _odd(path: Path, content: Mapping[str | int, object]) -> UserError:
+    # As ASCII and in part: a hostile file may hold control characters, and names without end.
     names = ", ".join(ascii(key) for key in list(content)[:10])
     return UserError(path, f"a dictionary of {names[:200] or 'nothing'}", EXPECTED, "name the maps by --array")
 
 
-def _stacked(maps: list[object]) -> NDArray[Any] | None:
+def _stacked(maps: list[object]) -> Array | None:
     """Maps of one size as one array; None where sizes differ, or something else lies among them."""
     arrays = [map_HW for map_HW in maps if isinstance(map_HW, np.ndarray)]
     if len(arrays) < len(maps) or len({map_HW.shape for map_HW in arrays}) > 1:
@@ -184,7 +188,7 @@ def _integers(path: Path, keys: object) -> tuple[int, ...]:
     return tuple(keys)
 
 
-def _write(path: Path, ids: tuple[int, ...], maps_CHW: NDArray[Any]) -> None:
+def _write(path: Path, ids: tuple[int, ...], maps_CHW: Array) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

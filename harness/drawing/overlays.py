@@ -40,7 +40,8 @@ def with_mask(image_HWC: Image, mask_HW: Mask) -> Image:
 
 
 def with_maps(image_HWC: Image, maps: LocalizationMaps) -> Image:
-    """The photo with its strongest map as a heat map over it, from 0 (black) to 1 (light yellow)."""
+    """The photo with its strongest map of each place over it as a heat map, from 0 (black) to 1 (light yellow)."""
+    # At the size of the (reduced) picture and not of the photo: that of a large one would be made only to be shrunk.
     height, width = image_HWC.shape[:2]
     maps_CHW = upsample(replace(maps, image_size=(height, width)))
     # A photo without any map is all black.
@@ -72,7 +73,7 @@ def outlines(image_HWC: Image) -> Image:
 
 
 def mask_colours() -> NDArray[np.uint8]:
-    """The colours of the 256 mask values, (256, 3): VOC's, and white where unknown."""
+    """The colours of the 256 mask values, uint8 (256, 3): VOC's, and white where unknown."""
     colours = np.frombuffer(PALETTE, np.uint8).reshape(256, 3).copy()
     colours[UNKNOWN] = 255
     return colours

@@ -45,7 +45,7 @@ class Cell(NamedTuple):
 
 
 class Column(NamedTuple):
-    """What one column shows of a photo, over its (reduced) picture; None leaves a cell empty."""
+    """A head, and a function that draws a photo's cell over its (reduced) picture; None leaves the cell empty."""
 
     head: str
     draw: Callable[[str, Image], Cell | None]
@@ -53,26 +53,28 @@ class Column(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One line of the sheet: a photo, and what stands beside its name."""
+    """One line of the sheet: a photo, and what stands below its name and labels, such as its score."""
 
     photo: Photo
     note: str = ""
 
 
 def maps_column(head: str, find: Callable[[str], LocalizationMaps | None], class_id: int | None = None) -> Column:
-    """Localization maps by photo id: the strongest of each place, or the map of one class."""
+    """A column of localization maps by photo id: the strongest of each place, or the map of one class."""
 
     def cell(photo_id: str, image_HWC: Image) -> Cell | None:
         maps = find(photo_id)
         if maps is not None and class_id is not None:
             maps = map_of_class(maps, class_id)
-        return None if maps is None else Cell(with_maps(image_HWC, maps))
+        if maps is None:
+            return None
+        return Cell(with_maps(image_HWC, maps))
 
     return Column(head, cell, is_map=True)
 
 
 def masks_column(head: str, find: Callable[[str], Mask | None]) -> Column:
-    """Masks by photo id: pseudo labels, predictions, truth."""
+    """A column of masks by photo id: pseudo labels, predictions, truth; a cell is empty where `find` gives None."""
 
     def cell(photo_id: str, image_HWC: Image) -> Cell | None:
         mask_HW = find(photo_id)
@@ -97,10 +99,13 @@ def to_png(
     figure.suptitle(title, fontsize=10, parse_math=False)
     values: set[int] = set()
     for line in lines:
-        values.update(*(cell.values for cell in line if cell))
+        for cell in filter(None, line):
+            values |= cell.values
+    # What is shown alone: the names of all of COCO's classes would leave no room for the pictures.
     handles = legend(values, space)
     if any(column.is_map for column in columns):
-        handles += [_patch(colormaps[HEAT](step), f"map {step:g}") for step in HEAT_STEPS]
+        for step in HEAT_STEPS:
+            handles.append(_patch(colormaps[HEAT](step), f"map {step:g}"))
     if handles:
         figure.legend(
             handles=handles, loc="outside lower center", ncols=3 + 2 * len(columns), fontsize=8, frameon=False
@@ -142,6 +147,7 @@ def legend(values: Collection[int], space: LabelSpace) -> list[Patch]:
 
 
 def _line(row: Row, columns: Sequence[Column], base: Callable[[Image], Image] | None) -> list[Cell | None]:
+    # Reduced before anything is drawn: a sheet holds all its pictures in memory at once.
     image = reduced(row.photo.image())
     if base:
         image = base(image)
@@ -151,7 +157,7 @@ def _line(row: Row, columns: Sequence[Column], base: Callable[[Image], Image] | 
 def _figure(
     rows: Sequence[Row], lines: Sequence[Sequence[Cell | None]], heads: Sequence[str], space: LabelSpace
 ) -> Figure:
-    """The cells on a grid whose lines are as high as their photos."""
+    """The cells on a grid whose lines are as high as their photos, between MIN_ASPECT and MAX_ASPECT of a column."""
     heights = [WIDTH * _aspect(line[0]) for line in lines]
     widths = [CAPTION_WIDTH] + [WIDTH] * len(heads)
     figure = Figure(figsize=(sum(widths), sum(heights) + 1.2), layout="constrained")

@@ -8,14 +8,14 @@ publishes what the first process wrote. Launchers are `processes.in_processes` (
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.execution.workplace import PeakMemory, at_work, opened
-from harness.stages.graph import Stage
+from harness.stages.graph import Stage, StageContent
 from harness.stages.work import AnyWork
 from harness.store.backends.urls import absolute
 from harness.store.layout import Ref
@@ -45,7 +45,7 @@ PATIENCE = timedelta(minutes=30)
 class Team:
     """What every process of a team is told, in plain types."""
 
-    description: Mapping[str, object]
+    description: StageContent
     """Of the stage, as `Stage.to_json` gives it."""
     store: str
     """What `Store.at` opens."""

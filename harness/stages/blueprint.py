@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypedDict, TypeVar
 
 from harness.stages.graph import Stage
 from harness.stages.kind import Identity, Place, Runtime, StageKind
 from harness.stages.numerics import numerics_of
 from harness.stages.plugins import pinned
-from harness.stages.source import Source, check_every_class_is_taught, once
+from harness.stages.source import Memo, Source, check_every_class_is_taught, once
 from harness.store.layout import Ref
 from harness.suites.data import dataset_of, offer_of
 from harness.suites.suite import Suite
@@ -24,7 +24,7 @@ from settings.hashing import shared_cache
 from settings.records import fingerprint
 from settings.supervision import Purpose
 
-__all__ = ["Blueprint", "Reported"]
+__all__ = ["Blueprint", "Reported", "TrueMasks"]
 
 SomeIdentity = TypeVar("SomeIdentity", bound=Identity)
 SomeRuntime = TypeVar("SomeRuntime", bound=Runtime)
@@ -46,6 +46,15 @@ REPORTED: Mapping[str, Reported] = {
 """What a suite's `report` stands for."""
 
 
+class TrueMasks(TypedDict):
+    """The entries of an identity that name true masks: which they are, and why they are read."""
+
+    dataset: Mapping[str, object]
+    masks: str
+    """sha256 over ids and mask contents."""
+    purpose: Purpose
+
+
 class Blueprint:
     """The graph while it grows; `add` puts a stage into it, the families' planning functions say which."""
 
@@ -59,6 +68,7 @@ class Blueprint:
         self.graph: dict[Ref, Stage] = {}
         self.reported = REPORTED[suite.report]
         for split in ("train", self.reported.maps, self.reported.segmentation):
+            # Found at planning: hours of training would end in a table without a row.
             if not self.dataset.splits[split]:
                 raise UserError(f"{self.dataset.name}/{split}", "no photo", "at least one that shows a class")
         _check_all_or_none_have_masks(self.dataset, self.reported.segmentation)
@@ -66,7 +76,7 @@ class Blueprint:
         self.val = Source(self.reported.segmentation, unlabelled.photos, self.place)
         """The photos whose segmentation is reported, without labels."""
         self.backbone = _backbone_identity(suite.backbone)
-        self.memo: dict[Any, Any] = {}
+        self.memo: Memo = {}
         self._sources: dict[str, Source] = {}
 
     def source(self, label: str, setting: ComponentSpec) -> Source:
@@ -74,6 +84,7 @@ class Blueprint:
 
         Raises UserError for a class that none of them shows.
         """
+        # By label, since a setting may stand twice with other options, which makes other photos of it.
         if label not in self._sources:
             meant = normalised(SETTINGS, setting, f"settings.{setting.name}")
             offer = offer_of(self.place.dataset, meant)
@@ -124,8 +135,13 @@ class Blueprint:
             self.suite.demand_of(kind.name),
         )
         stage = pinned(stage)
+        # The first one stays: its label names the line that a shared stage is told as.
         self.graph.setdefault(stage.ref, stage)
         return stage.ref
+
+    def true_masks(self, ids: tuple[str, ...], purpose: Purpose) -> TrueMasks:
+        """The true masks of some photos as an identity names them, so that mended masks are other stages."""
+        return {"dataset": self.dataset.identity(), "masks": self.mask_contents(ids), "purpose": purpose}
 
     @once
     def mask_contents(self, ids: tuple[str, ...]) -> str:
@@ -133,7 +149,7 @@ class Blueprint:
         return fingerprint([(photo_id, self.dataset.mask_content(photo_id)) for photo_id in ids])
 
 
-def _backbone_identity(backbone: BackboneOptions) -> dict[str, Any]:
+def _backbone_identity(backbone: BackboneOptions) -> dict[str, object]:
     """What of a backbone belongs into keys: a weight file counts by its content. UserError where it is absent."""
     identity = backbone.model_dump()
     if backbone.weights not in NAMED_WEIGHTS:

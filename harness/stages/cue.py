@@ -37,7 +37,7 @@ class CueFit(FitKind):
 
 @dataclass(frozen=True, kw_only=True)
 class CueIdentity(Identity):
-    """The cue, the photos, and what else it reads of them."""
+    """The cue, the photos, and the masks or files that it reads of them; its weights are among the inputs."""
 
     component: ComponentIdentity
     photos: str
@@ -63,6 +63,7 @@ class CueKind(StageKind[CueIdentity, PhotosRuntime]):
         photos, files = work.photos(), work.files(MaskFiles)
         gate = work.gate("simulate")
         saliency: Iterable[Saliency]
+        # The mask is read here and handed over: no component, not even this one, has a way to masks of its own.
         if cue.reads_masks:
             saliency = (cue.simulate(photo.id, gate.mask_of(photo.id)) for photo in photos)
         else:
@@ -89,6 +90,10 @@ def plan_saliency(line: Line, shard: int) -> Ref:
         inputs["weights"] = (_plan_fit(line),)
     if requests := cue.apply_features():
         inputs["features"] = plan_features(blueprint, line.source, requests, [shard])
+    # A cue that reads finished maps computes nothing: its key names no arithmetic.
+    threads = None
+    if inputs:
+        threads = blueprint.suite.compute.threads
     return blueprint.add(
         CueKind(),
         CueIdentity(
@@ -98,8 +103,7 @@ def plan_saliency(line: Line, shard: int) -> Ref:
             files=line.source.files(cue, shard),
         ),
         line.source.runtime(photos, line.components.places("cue")),
-        # A cue that reads finished maps computes nothing: its key names no arithmetic.
-        threads=blueprint.suite.compute.threads if inputs else None,
+        threads=threads,
         inputs=inputs,
         label=f"{name} · {line.source.name} · saliency {shard}",
         group=f"{name} · saliency",
@@ -109,7 +113,7 @@ def plan_saliency(line: Line, shard: int) -> Ref:
 
 @once
 def _plan_fit(line: Line) -> Ref:
-    """Training the cue on all photos of the setting."""
+    """The stage that trains the cue on all photos of the setting, extra ones too, from their stored features."""
     cue, source = line.components.cue, line.source
     assert cue is not None
     inputs = {
@@ -122,7 +126,9 @@ def _plan_fit(line: Line) -> Ref:
 
 def impossible(line: Line) -> str:
     """Why a recipe cannot be run under a setting that others can be run under; empty where it can."""
-    cue, takes_extra = line.components.cue, line.source.trusts_extra and line.components.segmenter
+    cue = line.components.cue
+    # Extra photos are given pseudo labels, and so saliency, where a network is trained on them.
+    takes_extra = line.source.trusts_extra and line.components.segmenter
     if cue is not None and cue.reads_masks and takes_extra:
         return f"cue {line.components.names['cue']} simulates saliency from true masks, which extra photos do not have"
     return ""

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -95,10 +95,11 @@ class Examine(StageKind[ExamineIdentity, DiagnosticRuntime]):
         scores_NK = localizer.scores_NK(photos, work.surroundings(space, bank=work.bank(), weights=work.weights()))
         files = work.files(MeasureFiles)
         if scores_NK is None:
+            # Known only now: it hangs on options, which planning hands on without reading them.
             _write(files, {})
             return
         labels_NK = WeakSet(photos, space).labels_NK()
-        ids = tuple(photo.id for photo in photos)
+        ids = _ids(photos)
         np.savez(files.scores, ids=np.array(ids), scores_NK=scores_NK, labels_NK=labels_NK)
         result = mean_average_precision(scores_NK, labels_NK)
         _write(
@@ -115,7 +116,7 @@ class DiagnoseIdentity(DiagnosticIdentity):
     """The localizer whose maps are measured, and the true masks that they are held against."""
 
     component: ComponentIdentity
-    dataset: Mapping[str, Any]
+    dataset: Mapping[str, object]
     masks: str
     purpose: Purpose
     rng_seed: int | None = None
@@ -132,7 +133,7 @@ class Diagnose(StageKind[DiagnoseIdentity, DiagnosticRuntime]):
     seconds_a_photo = 0.1
 
     def run(self, work: Work[DiagnoseIdentity, DiagnosticRuntime]) -> None:
-        """Measure photo by photo, then what the localizer itself can tell."""
+        """Measure the flatness of each photo's maps and views, then what the localizer itself can tell."""
         localizer: Localizer = work.component(work.identity.component)
         photos, weak, gate = work.photos(), seen_by(work), work.gate("score")
         weights, bank = work.weights(), work.bank()
@@ -141,7 +142,8 @@ class Diagnose(StageKind[DiagnoseIdentity, DiagnosticRuntime]):
         found: dict[str, list[Flatness]] = defaultdict(list)
         for photo in work.counted(photos):
             truth_HW = gate.mask("dev", photo.id)
-            for name, maps in {"maps": final[photo.id], **localizer.views(photo, trained_on)}.items():
+            shown = {"maps": final[photo.id], **localizer.views(photo, trained_on)}
+            for name, maps in shown.items():
                 found[name] += _by_label(maps, truth_HW)
         measures: dict[str, float] = {}
         for name, values in found.items():
@@ -158,7 +160,7 @@ class Diagnose(StageKind[DiagnoseIdentity, DiagnosticRuntime]):
 class ExamineCueIdentity(DiagnosticIdentity):
     """The true masks that saliency maps are held against; the maps are among the inputs."""
 
-    dataset: Mapping[str, Any]
+    dataset: Mapping[str, object]
     masks: str
     purpose: Purpose
 
@@ -174,7 +176,7 @@ class ExamineCue(StageKind[ExamineCueIdentity, DiagnosticRuntime]):
     sources = "results.metrics.foreground"
 
     def run(self, work: Work[ExamineCueIdentity, DiagnosticRuntime]) -> None:
-        """Count each photo's overlap, split by split."""
+        """Count each photo's overlap with its true foreground, and sum up split by split."""
         saliency, gate = StoredMasks(work.read("cue", MaskFiles)), work.gate("score")
         split_of: dict[str, str] = {}
         for split in ("dev", "train"):
@@ -184,7 +186,9 @@ class ExamineCue(StageKind[ExamineCueIdentity, DiagnosticRuntime]):
             split, map_HW = split_of[photo.id], saliency.saliency(photo.id)
             assert map_HW is not None
             overlaps[split].append(overlap(map_HW, gate.mask(split, photo.id)))
-        measures = {f"foreground IoU of the cue, {split}": foreground_iou(of) for split, of in sorted(overlaps.items())}
+        measures = {}
+        for split, found in sorted(overlaps.items()):
+            measures[f"foreground IoU of the cue, {split}"] = foreground_iou(found)
         _write(work.files(MeasureFiles), measures)
         work.write_ledger(gate.entries())
 
@@ -196,7 +200,7 @@ def read_measures(files: MeasureFiles) -> dict[str, float | None]:
 
 
 def _by_label(maps: LocalizationMaps, truth_HW: Mask) -> list[Flatness]:
-    """One for each label of the photo, at photo size."""
+    """The flatness of each map of a photo against the true mask of its class, at the photo's own size."""
     from methods.upsampling import upsample
 
     pairs = zip(upsample(maps), maps.class_ids, strict=True)
@@ -204,7 +208,9 @@ def _by_label(maps: LocalizationMaps, truth_HW: Mask) -> list[Flatness]:
 
 
 def _write(files: MeasureFiles, measures: Mapping[str, float], **more: object) -> None:
-    content = {"measures": {name: nullable(float(value)) for name, value in measures.items()}, **more}
+    # JSON has no NaN: what is undefined is null in the file.
+    plain_measures = {name: nullable(float(value)) for name, value in measures.items()}
+    content = {"measures": plain_measures, **more}
     files.measures.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
@@ -224,7 +230,10 @@ def plan_diagnostics(line: Line) -> list[Ref]:
 def _plan_examine(line: Line) -> Ref | None:
     """The classifier of the fit that left the held-out photos out, on these photos."""
     localizer, photos = line.components.localizer, held_out_photos(line)
-    if localizer is None or not localizer.trained or type(localizer).scores_NK is Localizer.scores_NK or not photos:
+    if localizer is None or not localizer.trained or not photos:
+        return None
+    # The base class gives no scores: a fit of its own would be trained to measure nothing.
+    if type(localizer).scores_NK is Localizer.scores_NK:
         return None
     fit = plan_held_out_fit(line)
     identity = ExamineIdentity(
@@ -242,7 +251,7 @@ def _features(line: Line, localizer: Localizer, fit: Ref, photos: Sequence[Photo
     """The features that the held-out fit's classifier reads of the photos that it left out."""
     source, requests = line.source, localizer.fit_features()
     if line.mode == "frozen":
-        return plan_features(line.blueprint, source, requests, source.shards_of(photo.id for photo in photos))
+        return plan_features(line.blueprint, source, requests, source.shards_of(_ids(photos)))
     # Nobody else asks for features of this backbone: those of the held-out photos are enough.
     alone = Source(f"{source.name}, held out", tuple(photos), source.place)
     return plan_features(line.blueprint, alone, requests, alone.every_shard, fit)
@@ -253,10 +262,10 @@ def _plan_diagnose(line: Line) -> Ref | None:
     localizer, photos = line.components.localizer, _photos_with_masks(line)
     if localizer is None or not photos:
         return None
-    maps = tuple(plan_maps(line, shard) for shard in line.source.shards_of(photo.id for photo in photos))
+    maps = tuple(plan_maps(line, shard) for shard in line.source.shards_of(_ids(photos)))
     identity = DiagnoseIdentity(
         component=line.components.identity("localizer"),
-        **_against(line, photos),
+        **line.blueprint.true_masks(_ids(photos), "score"),
         rng_seed=line.rng_seed if localizer.trained else None,
         labels=_labels(photos),
         version=VERSION,
@@ -283,8 +292,9 @@ def _plan_examine_cue(line: Line) -> Ref | None:
     photos = tuple(photo for photo in line.source.photos if photo.id in masked)
     if cue is None or not photos:
         return None
-    identity = ExamineCueIdentity(**_against(line, photos), labels=_labels(photos), version=VERSION)
-    shards = line.source.shards_of(photo.id for photo in photos)
+    truth = line.blueprint.true_masks(_ids(photos), "score")
+    identity = ExamineCueIdentity(**truth, labels=_labels(photos), version=VERSION)
+    shards = line.source.shards_of(_ids(photos))
     inputs = {"cue": tuple(plan_saliency(line, shard) for shard in shards)}
     return _add(line, ExamineCue(), identity, inputs, photos, "cue")
 
@@ -305,18 +315,12 @@ def _photos_with_masks(line: Line) -> tuple[Photo, ...]:
     return tuple(photo for photo in line.source.photos if photo.id in chosen)
 
 
+def _ids(photos: Sequence[Photo]) -> tuple[str, ...]:
+    return tuple(photo.id for photo in photos)
+
+
 def _labels(photos: Sequence[Photo]) -> str:
     return fingerprint([(photo.id, photo.labels) for photo in photos])
-
-
-def _against(line: Line, photos: Sequence[Photo]) -> dict[str, Any]:
-    """The true masks of some photos, as identities have them."""
-    blueprint = line.blueprint
-    return {
-        "dataset": blueprint.dataset.identity(),
-        "masks": blueprint.mask_contents(tuple(photo.id for photo in photos)),
-        "purpose": "score",
-    }
 
 
 def _add(
@@ -326,11 +330,11 @@ def _add(
     inputs: Mapping[str, tuple[Ref, ...]],
     photos: Sequence[Photo],
     diagnostic: Diagnostic,
-    places: Mapping[str, Any] | None = None,
+    places: Mapping[str, object] | None = None,
 ) -> Ref:
     runtime = DiagnosticRuntime(
         place=line.source.place,
-        ids=tuple(photo.id for photo in photos),
+        ids=_ids(photos),
         places=places,
         shown=Shown(line.recipe, line.source.name, line.mode, line.rng_seed, diagnostic),
     )

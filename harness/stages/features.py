@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.stages.blueprint import Blueprint
 from harness.stages.graph import Stage
@@ -25,18 +24,18 @@ BYTES_A_VALUE = 2
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesIdentity(Identity):
-    """The photos, the backbone, and which features of it."""
+    """The photos, the backbone, and which features of it: without setting and rng seed, so that recipes share them."""
 
     photos: str
     """sha256 over ids and photo contents."""
-    backbone: Mapping[str, Any]
+    backbone: Mapping[str, object]
     scale: float
     flip: bool
     level: int
 
     @property
     def request(self) -> FeatureRequest:
-        """Scale, mirroring and level, as methods ask for features."""
+        """Scale, mirroring and level in the form in which methods ask for features."""
         return FeatureRequest(self.scale, self.flip, self.level)
 
 
@@ -52,11 +51,14 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
     sources = "methods.features"
 
     def run(self, work: Work[FeaturesIdentity, PhotosRuntime]) -> None:
-        """Compute one kind of features alone."""
+        """Compute the features of one scale, level and mirroring, a bundle of one."""
         self.run_together([work])
 
     def run_together(self, works: Sequence[Work[FeaturesIdentity, PhotosRuntime]]) -> None:
-        """Stages of one bundle differ in scale, mirroring and level alone: they share decoding and passes."""
+        """Compute the features of all works in one pass over the photos.
+
+        Stages of one bundle differ in scale, mirroring and level alone: they share decoding and the backbone's passes.
+        """
         from methods.features import BATCH, compute, write_shard
         from methods.networks.backbones import build
         from methods.training import part_of
@@ -68,6 +70,7 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
         if "backbone" in first.inputs:
             fitted = part_of(first.weights("backbone"), "backbone")
         backbone = build(first.runtime.place.backbone, sorted({request.level for request in requests}), fitted)
+        # Backbones are run as in inference, so each photo counts for itself: half a batch gives the same features.
         batch = max(1, BATCH >> first.process.halvings)
         computed = compute(backbone.for_inference().to(device), first.photos(), requests, device, first.progress, batch)
         for work, request in zip(works, requests, strict=True):
@@ -75,11 +78,12 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
 
     def bytes(self, stage: Stage) -> int:
         """Channels × cells × photos of the default backbone, two bytes each."""
-        identity = stage.identity
-        assert isinstance(identity, FeaturesIdentity)
-        stride = min(2 ** (identity.level + 1), identity.backbone["output_stride"])
-        side: int = round(identity.backbone["size"] * identity.scale) // stride
-        return BYTES_A_VALUE * CHANNELS_OF_LEVEL[identity.level] * side * side * stage.photos
+        assert isinstance(stage.identity, FeaturesIdentity) and isinstance(stage.runtime, PhotosRuntime)
+        request, backbone = stage.identity.request, stage.runtime.place.backbone
+        # A level halves the one before, until dilation takes the place of strides.
+        stride: int = min(2 ** (request.level + 1), backbone.output_stride)
+        side = round(backbone.size * request.scale) // stride
+        return BYTES_A_VALUE * CHANNELS_OF_LEVEL[request.level] * side * side * stage.photos
 
 
 def plan_features(
@@ -91,7 +95,10 @@ def plan_features(
 ) -> tuple[Ref, ...]:
     """One artefact a shard and request, of the frozen backbone or of one that a fit has tuned (`fitted`)."""
     requests = tuple(requests)
-    return tuple(_plan(blueprint, source, request, shard, fitted) for shard in shards for request in requests)
+    found = []
+    for shard in shards:
+        found += [_plan(blueprint, source, request, shard, fitted) for request in requests]
+    return tuple(found)
 
 
 @once
@@ -106,6 +113,9 @@ def _plan(blueprint: Blueprint, source: Source, request: FeatureRequest, shard: 
     )
     # What the stages of one bundle have in common: they decode the photos once and share the backbone's passes.
     shared = {"photos": identity.photos, "backbone": identity.backbone}
+    inputs: dict[str, tuple[Ref, ...]] = {}
+    if fitted is not None:
+        inputs["backbone"] = (fitted,)
     label = f"{source.name} {shard}, scale {request.scale:g}, level {request.level}"
     if request.flip:
         label += ", mirrored"
@@ -114,7 +124,7 @@ def _plan(blueprint: Blueprint, source: Source, request: FeatureRequest, shard: 
         identity,
         source.runtime(photos),
         threads=blueprint.suite.compute.threads,
-        inputs={"backbone": (fitted,)} if fitted else {},
+        inputs=inputs,
         label=label,
         group=f"features of {_origin(blueprint, source, photos)}",
         photos=len(photos),
@@ -123,7 +133,7 @@ def _plan(blueprint: Blueprint, source: Source, request: FeatureRequest, shard: 
 
 
 def _origin(blueprint: Blueprint, source: Source, photos: Sequence[Photo]) -> str:
-    """Where a shard's photos come from, in words: all of a shard come from one source."""
+    """Where a shard's photos come from, as a display calls it: all photos of a shard come from one source."""
     if source is blueprint.val:
         return source.name
     if photos[0].source == "target":

@@ -25,7 +25,7 @@ __all__ = ["Classify", "FilterKind", "plan_filter", "read_kept"]
 
 @dataclass(frozen=True, kw_only=True)
 class JudgingIdentity(Identity):
-    """The component, and the labels that the photos come with."""
+    """The classifier or the filter, and the labels that the photos it judges come with."""
 
     component: ComponentIdentity
     labels: str
@@ -135,5 +135,9 @@ def _labels(photos: Iterable[Photo]) -> str:
 
 
 def _counts(photos: Sequence[Photo], keep: Sequence[bool], class_id: int) -> dict[str, int]:
-    own = [kept for photo, kept in zip(photos, keep, strict=True) if class_id in photo.labels]
-    return {"kept": sum(own), "dropped": len(own) - sum(own)}
+    kept = dropped = 0
+    for photo, stays in zip(photos, keep, strict=True):
+        if class_id in photo.labels:
+            kept += stays
+            dropped += not stays
+    return {"kept": kept, "dropped": dropped}

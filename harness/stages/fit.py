@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from harness.stages.kind import DataRuntime, Identity, StageKind
 from harness.stages.line import Line
@@ -34,7 +34,7 @@ class FitIdentity(Identity):
 
     component: ComponentIdentity
     training_mode: TrainingMode
-    backbone: Mapping[str, Any]
+    backbone: Mapping[str, object]
     rng_seed: int
     shards: int
     extra_in_stage_2: bool | None = None
@@ -66,7 +66,7 @@ class FitKind(StageKind[FitIdentity, FitRuntime]):
     """Whether the backbone is trained too in `fine_tuned` mode; other components learn on frozen features always."""
 
     def run(self, work: Work[FitIdentity, FitRuntime]) -> None:
-        """Train, and write what training gave."""
+        """Train on what methods see, less what is held out, and write the weights and a row of losses an epoch."""
         from safetensors.torch import save_file
 
         weak = seen_by(work)
@@ -74,8 +74,9 @@ class FitKind(StageKind[FitIdentity, FitRuntime]):
             left_out = frozenset(held_out_ids(work.dataset))
             weak = replace(weak, photos=tuple(photo for photo in weak.photos if photo.id not in left_out))
         # A backbone that is tuned has no stored features: it reads photos.
-        tunes = self.tunes_backbone and work.identity.training_mode == "fine_tuned"
-        bank = None if tunes else work.bank()
+        bank = None
+        if not (self.tunes_backbone and work.identity.training_mode == "fine_tuned"):
+            bank = work.bank()
         fit = self.fit(work, weak, work.surroundings(weak.label_space, weak=weak, bank=bank))
         files = work.files(FitFiles)
         save_file(fit.weights, files.weights)
@@ -105,7 +106,11 @@ def plan_fit(
     """
     compute, photos = line.blueprint.suite.compute, len(line.source.photos) - len(left_out)
     _check_batch(compute, identity, photos, line.recipe)
+    # By content: a file that was exchanged under its name is another fit, and one that was moved is the same.
     weights = tuple(shared_cache().sha256(path) for path in component.weight_files())
+    left_out_content = None
+    if left_out:
+        left_out_content = fingerprint([photo.id for photo in left_out])
     return line.blueprint.add(
         kind,
         FitIdentity(
@@ -114,9 +119,10 @@ def plan_fit(
             backbone=line.blueprint.backbone,
             rng_seed=line.rng_seed,
             shards=len(line.source.shards),
+            # None goes into no key: fits that these entries do not concern keep the keys that they had before them.
             extra_in_stage_2=extra_in_stage_2 or None,
             weight_files=weights or None,
-            left_out=fingerprint([photo.id for photo in left_out]) if left_out else None,
+            left_out=left_out_content,
         ),
         FitRuntime(
             place=line.source.place,
@@ -135,8 +141,10 @@ def plan_fit(
 
 
 def fitted_backbone(line: Line, fit: Ref | None) -> Ref | None:
-    """What features are made with after a fit: a fine-tuned backbone is a backbone like any other; None: frozen."""
-    return fit if line.mode == "fine_tuned" else None
+    """The fit whose backbone features are made with: after fine-tuning its own; None where the backbone is frozen."""
+    if line.mode == "fine_tuned":
+        return fit
+    return None
 
 
 def held_out_photos(line: Line) -> tuple[Photo, ...]:
@@ -150,13 +158,19 @@ def held_out_ids(dataset: Dataset) -> tuple[str, ...]:
 
     It depends on dev's ids alone: on no rng seed, no label and no setting.
     """
+    # By hash, not at even distances: one photo more or less on the list moves no other in or out, but for the last.
     dev = sorted(dataset.splits["dev"], key=lambda photo_id: sha256(photo_id.encode()).digest())
-    return tuple(sorted(dev[: -(-len(dev) // HELD_OUT)]))
+    rounded_up = -(-len(dev) // HELD_OUT)
+    return tuple(sorted(dev[:rounded_up]))
 
 
 def _check_batch(compute: Compute, identity: ComponentIdentity, photos: int, recipe: str) -> None:
-    training = identity.options.get("training") or {}
-    batch = min(photos, training.get("batch", photos))
+    """Raise UserError where a batch is smaller than the processes that share it need: told before hours of training."""
+    training = identity.options.get("training")
+    batch = photos
+    # Only components that train by steps have these options: others take all photos at once.
+    if isinstance(training, Mapping):
+        batch = min(photos, training.get("batch", photos))
     if batch < least_items(compute.train_processes, compute.sync_batch_norm):
         what = f"a batch of {batch} ({recipe}, {identity.name})"
         raise too_few("compute.train_processes", compute.train_processes, compute.sync_batch_norm, what)

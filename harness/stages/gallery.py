@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.labels import plan_pseudo_labels
@@ -31,10 +31,10 @@ VERSION = 4
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryIdentity(Identity):
-    """Which photos: those that are named, with their masks; or `count` of each place that the scores decide."""
+    """Which photos are drawn: those that are named, with their masks; or `count`, which the scores pick."""
 
     photos: tuple[str, ...] | None = None
-    dataset: Mapping[str, Any] | None = None
+    dataset: Mapping[str, object] | None = None
     masks: str | None = None
     count: int | None = None
     version: int
@@ -42,7 +42,7 @@ class GalleryIdentity(Identity):
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryRuntime(PhotosRuntime):
-    """The photos, and what the sheet is called."""
+    """The photos that may be drawn, what the sheet is called, and the split that the gate reads true masks of."""
 
     name: str
     """Of the file in the leaderboard's folder."""
@@ -65,10 +65,10 @@ class Gallery(StageKind[GalleryIdentity, GalleryRuntime]):
 
     def run(self, work: Work[GalleryIdentity, GalleryRuntime]) -> None:
         """Draw the sheet; where photos are not ours, once over them, for the user, and once over their outlines."""
+        # matplotlib is imported by those that draw alone: a plan imports this module too.
         from harness.drawing.overlays import outlines
         from harness.drawing.sheet import masks_column, to_png
 
-        # matplotlib is imported by those that draw alone: a plan imports this module too.
         rows = _rows(work)
         gate = work.gate("show")
         columns = _columns(work, {row.photo.id for row in rows})
@@ -87,6 +87,7 @@ def _columns(work: Work[GalleryIdentity, GalleryRuntime], ids: Collection[str]) 
     from harness.drawing.sheet import maps_column, masks_column
 
     columns = []
+    # The maps of the drawn photos alone: shards hold many more, and a sheet of large ones would fill the memory.
     for role, head in (("maps", "localization maps"), ("refined", "refined")):
         if role in work.inputs:
             columns.append(maps_column(head, maps_of_photos(work.read(role, MapFiles), ids).get))
@@ -97,6 +98,7 @@ def _columns(work: Work[GalleryIdentity, GalleryRuntime], ids: Collection[str]) 
 
 
 def _rows(work: Work[GalleryIdentity, GalleryRuntime]) -> list[Row]:
+    """The photos of the sheet, line by line: all that the stage names, or the picks of the scores with their place."""
     from harness.drawing.sheet import Row
     from results.per_image import joined, read_table
     from results.photo_scores import best_median_worst, miou_by_image
@@ -166,7 +168,7 @@ def _plan_spread(line: Line, photos: Sequence[Photo]) -> Ref:
 
 
 def _plan_by_score(line: Line) -> Ref:
-    """Which photos these are is known when the pseudo labels are scored: the stage picks them by their counts."""
+    """The sheet of best, median and worst photos; which these are is known when the pseudo labels are scored."""
     ids = frozenset(_reported_ids(line))
     photos = [photo for photo in line.source.photos if photo.id in ids]
     identity = GalleryIdentity(count=min(line.blueprint.suite.gallery, len(photos)), version=VERSION)
@@ -184,6 +186,9 @@ def _plan_gallery(
     what: str,
 ) -> Ref:
     source, split = line.source, line.blueprint.reported.maps
+    drawn = len(photos)
+    if identity.count is not None:
+        drawn = identity.count
     runtime = GalleryRuntime(
         place=source.place,
         ids=tuple(photo.id for photo in photos),
@@ -198,12 +203,12 @@ def _plan_gallery(
         inputs=inputs,
         label=f"{line.recipe} · {source.name} · gallery{suffix.replace('-', ' ')}",
         group="pictures",
-        photos=len(photos) if identity.count is None else identity.count,
+        photos=drawn,
     )
 
 
 def _drawn(line: Line, shards: Sequence[int]) -> dict[str, tuple[Ref, ...]]:
-    """What the columns show, by role."""
+    """The artefacts that the columns show, by role: those of whole shards, of which the stage takes its photos."""
     inputs = {"maps": tuple(plan_maps(line, shard) for shard in shards)}
     if line.components.refiners:
         inputs["refined"] = tuple(plan_final_maps(line, shard) for shard in shards)

@@ -5,14 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from harness.stages.kind import AnyKind, Identity, Numerics, Place, Runtime, kind_of, parsed, plain
 from harness.store.layout import Ref
 from harness.suites.resources import Demand, Wants
 from settings.records import fingerprint
 
-__all__ = ["Graph", "Stage", "missing_stages"]
+__all__ = ["Graph", "Stage", "StageContent", "missing_stages"]
+
+
+class StageContent(TypedDict):
+    """A stage in plain types, as descriptions on disk and other processes have it."""
+
+    kind: str
+    identity: dict[str, object]
+    inputs: dict[str, list[list[str]]]
+    runtime: dict[str, object]
+    label: str
+    group: str
+    photos: int
+    threads: int
+    processes: NotRequired[int]
+    bundle: str
+    demand: NotRequired[dict[str, object]]
 
 
 @dataclass(frozen=True)
@@ -46,21 +62,21 @@ class Stage:
 
     @cached_property
     def key(self) -> str:
-        """sha256 in hexadecimal."""
-        inputs = {role: [list(ref) for ref in refs] for role, refs in self.inputs.items()}
-        return fingerprint({"kind": self.kind.name, "identity": plain(self.identity), "inputs": inputs})
+        """sha256 in hexadecimal over kind, identity and inputs, whose own keys stand for all that lies behind them."""
+        return fingerprint({"kind": self.kind.name, "identity": plain(self.identity), "inputs": self._plain_inputs()})
 
     def __hash__(self) -> int:
+        # By the key: the mappings among the entries have no hash of their own.
         return hash(self.key)
 
     @property
     def slots(self) -> int:
-        """Compute threads of all its processes."""
+        """How many compute threads all its processes take together: so many slots of a run are busy with it."""
         return self.threads * self.processes
 
     @cached_property
     def ref(self) -> Ref:
-        """Where its artefact is found."""
+        """Kind and key: the address of its artefact in any store."""
         return Ref(self.kind.name, self.key)
 
     @property
@@ -74,23 +90,25 @@ class Stage:
         return self.numerics.device
 
     def wants(self) -> Wants:
-        """What must be free so that it can run."""
+        """What must be free on a machine so that all its processes can run: threads, GPUs, memory, custom resources."""
         return self.demand.wants(self.slots, self.processes, self.device)
 
     def needs(self) -> Iterator[Ref]:
         """All artefacts that it reads, role by role; one that has two roles comes twice."""
-        return (ref for refs in self.inputs.values() for ref in refs)
+        for refs in self.inputs.values():
+            yield from refs
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain types, as descriptions and other processes have it; `from_json` reads them."""
+    def to_json(self) -> StageContent:
+        """The stage in plain types, with what it needs to run, for descriptions and other processes."""
         runtime = plain(self.runtime)
         # On disk the place stands flat among the other entries: so the descriptions of older stores are read too.
-        runtime |= runtime.pop("place", {})
+        place = runtime.pop("place", {})
+        assert isinstance(place, dict)
         return {
             "kind": self.kind.name,
             "identity": plain(self.identity),
-            "inputs": {role: [list(ref) for ref in refs] for role, refs in self.inputs.items()},
-            "runtime": runtime,
+            "inputs": self._plain_inputs(),
+            "runtime": runtime | place,
             "label": self.label,
             "group": self.group,
             "photos": self.photos,
@@ -101,25 +119,35 @@ class Stage:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Stage:
+    def from_json(cls, content: StageContent) -> Stage:
         """The stage that `to_json` wrote; raises LookupError, TypeError or ValueError for anything else."""
         kind = kind_of(content["kind"])
         runtime = dict(content["runtime"])
         if "place" in {field.name for field in fields(kind.runtime)}:
             runtime["place"] = {name: runtime.pop(name) for name in _PLACE if name in runtime}
+        inputs = {}
+        for role, refs in content["inputs"].items():
+            inputs[role] = tuple(Ref(*ref) for ref in refs)
         return cls(
             kind,
             parsed(kind.identity, content["identity"]),
             parsed(kind.runtime, runtime),
-            {role: tuple(Ref(*ref) for ref in refs) for role, refs in content["inputs"].items()},
+            inputs,
             content["label"],
             content["group"],
             content["photos"],
             content["threads"],
+            # Descriptions of older stores know neither several processes nor a demand.
             content.get("processes", 1),
             content["bundle"],
-            Demand.from_json(content["demand"]) if "demand" in content else Demand(),
+            parsed(Demand, content.get("demand", {})),
         )
+
+    def _plain_inputs(self) -> dict[str, list[list[str]]]:
+        plain_inputs = {}
+        for role, refs in self.inputs.items():
+            plain_inputs[role] = [list(ref) for ref in refs]
+        return plain_inputs
 
 
 _PLACE = tuple(field.name for field in fields(Place))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib import import_module
@@ -23,6 +23,8 @@ from settings.components import ComponentSpec
 from settings.plugins import Plugin
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from harness.stages.graph import Stage
     from harness.stages.line import Line
     from harness.stages.work import Work
@@ -44,13 +46,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Numerics:
-    """The part of a key that names the arithmetic; a CPU's class and threads count on CPUs alone."""
+    """The part of a key that names the arithmetic: what makes the same computation differ in its last digits."""
 
     device: str
+    """`cpu` or `cuda`; which of a machine's GPUs it is stands in no key."""
     precision: str
     memory_format: str
     cpu: str | None = None
+    """The widest vector unit of the CPU (`amx`, `avx512`, …); None on a GPU."""
     threads: int | None = None
+    """Compute threads, whose number changes the order of sums; None on a GPU."""
     train_processes: int | None = None
     """How many processes train together; None for one."""
     sync_batch_norm: bool | None = None
@@ -93,7 +98,7 @@ class DataRuntime(Runtime):
     """For stages that open a data set or what a setting offers of it."""
 
     place: Place
-    places: Mapping[str, Any] | None = None
+    places: Mapping[str, object] | None = None
     """The component's options that say where its files lie: in no key, since the files' contents are."""
 
 
@@ -132,7 +137,7 @@ class StageKind(ABC, Generic[SomeIdentity, SomeRuntime]):
 
     @abstractmethod
     def run(self, work: Work[SomeIdentity, SomeRuntime]) -> None:
-        """Read the inputs, compute, and write the files."""
+        """Read the inputs, compute, and write the stage's files; raises UserError for what the user can mend."""
 
     def run_together(self, works: Sequence[Work[SomeIdentity, SomeRuntime]]) -> None:
         """Run the stages of one bundle; kinds whose stages can share work override this."""
@@ -140,11 +145,11 @@ class StageKind(ABC, Generic[SomeIdentity, SomeRuntime]):
             self.run(work)
 
     def seconds(self, stage: Stage) -> float:
-        """Seconds on one core that the stage may take, guessed before any was measured."""
+        """Seconds on one core that the stage may take, guessed: the queue's order, until this store has measured."""
         return self.seconds_a_photo * stage.photos
 
     def bytes(self, stage: Stage) -> int:
-        """Bytes that the stage may write, guessed."""
+        """Bytes that the stage may write, guessed: `plan` tells their sum before anything is written."""
         return self.bytes_a_photo * stage.photos
 
     def targets(self, line: Line) -> Iterable[Ref]:
@@ -165,6 +170,7 @@ class StageKind(ABC, Generic[SomeIdentity, SomeRuntime]):
         return self.name
 
 
+# Any: no pair of identity and runtime fits all kinds, and `Stage` checks each pair where it is made.
 AnyKind = StageKind[Any, Any]
 
 
@@ -174,9 +180,13 @@ def kinds() -> Mapping[str, AnyKind]:
     folder = import_module(__package__)
     for module in pkgutil.iter_modules(folder.__path__):
         import_module(f"{__package__}.{module.name}")
-    found = {}
-    for kind in _subclasses(StageKind):
-        if kind.__module__.startswith(f"{__package__}.") and "name" in vars(kind):
+    found: dict[str, AnyKind] = {}
+    pending = StageKind.__subclasses__()
+    while pending:
+        kind = pending.pop()
+        pending += kind.__subclasses__()
+        # A class without a name of its own is a common base, as `FitKind`. A test's kind elsewhere joins no suite.
+        if "name" in vars(kind) and kind.__module__.startswith(f"{__package__}."):
             found[kind.name] = kind()
     return dict(sorted(found.items()))
 
@@ -186,33 +196,31 @@ def kind_of(name: str) -> AnyKind:
     return kinds()[name]
 
 
-def _subclasses(parent: Any) -> Iterable[Any]:
-    for kind in parent.__subclasses__():
-        yield kind
-        yield from _subclasses(kind)
+def plain(model: DataclassInstance) -> dict[str, object]:
+    """A dataclass as JSON has it; an entry that is None by default and in fact is left out, so that no key moves."""
+    content: dict[str, object] = {}
+    for name, is_optional in _entries(model.__class__):
+        entry = getattr(model, name)
+        if isinstance(entry, tuple):
+            content[name] = [_plain_entry(each) for each in entry]
+        elif entry is not None or not is_optional:
+            content[name] = _plain_entry(entry)
+    return content
 
 
-def plain(value: object) -> Any:
-    """A dataclass as JSON has it, optional entries that are None left out; what else it holds is plain already."""
+def _plain_entry(value: object) -> object:
     # Most entries are text and numbers, and a plan has thousands of stages: they are told first.
     if value is None or isinstance(value, (str, int, float, Mapping)):
         return value
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
-    if not is_dataclass(value):
-        return value
-    content: dict[str, Any] = {}
-    for name, is_optional in _entries(value.__class__):
-        entry = getattr(value, name)
-        if isinstance(entry, tuple):
-            content[name] = [plain(each) for each in entry]
-        elif entry is not None or not is_optional:
-            content[name] = plain(entry)
-    return content
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(value)
+    return value
 
 
 @cache
-def _entries(model: Any) -> tuple[tuple[str, bool], ...]:
+def _entries(model: type[DataclassInstance]) -> tuple[tuple[str, bool], ...]:
     """The names of a dataclass's entries, and whether each is left out where it is None."""
     return tuple((field.name, field.default is None) for field in fields(model))
 
@@ -220,12 +228,12 @@ def _entries(model: Any) -> tuple[tuple[str, bool], ...]:
 Parsed = TypeVar("Parsed")
 
 
-def parsed(model: type[Parsed], content: Mapping[str, Any]) -> Parsed:
+def parsed(model: type[Parsed], content: Mapping[str, object]) -> Parsed:
     """The dataclass that `plain` made the content of; raises ValueError where the content does not fit it."""
-    found: Parsed = _adapter(cast("Any", model)).validate_python(content)
-    return found
+    return cast("Parsed", _adapter(cast("Hashable", model)).validate_python(content))
 
 
+# Kept: pydantic takes longer to read a class than to read a thousand stages by it.
 @cache
-def _adapter(model: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(model)
+def _adapter(model: Hashable) -> TypeAdapter[object]:
+    return TypeAdapter(cast("type[object]", model))

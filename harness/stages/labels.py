@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.stages.cue import plan_saliency
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
@@ -62,10 +61,11 @@ class Label(StageKind[LabelIdentity, PhotosRuntime]):
 
 @dataclass(frozen=True, kw_only=True)
 class RevealIdentity(Identity):
-    """The data set and the contents of the masks that are shown."""
+    """The data set, and the contents of the true masks that a ceiling is trained on."""
 
-    dataset: Mapping[str, Any]
+    dataset: Mapping[str, object]
     masks: str
+    """sha256 over ids and mask contents."""
 
 
 class Reveal(StageKind[RevealIdentity, PhotosRuntime]):
@@ -78,7 +78,7 @@ class Reveal(StageKind[RevealIdentity, PhotosRuntime]):
     sources = "settings.revealing"
 
     def run(self, work: Work[RevealIdentity, PhotosRuntime]) -> None:
-        """Copy the masks through the gate, which puts them on record as trained on."""
+        """Copy the masks through the gate, so that every row which comes of them counts them as trained on."""
         gate, files = work.gate("train"), work.files(MaskFiles)
         for photo in work.counted(work.photos()):
             write_mask(files.of(photo.id), gate.mask_of(photo.id))
@@ -145,5 +145,5 @@ def _plan_reveal(line: Line, photos: Sequence[Photo]) -> Ref:
 
 
 def read_threshold(files: ChoiceFiles) -> float:
-    """The threshold that a policy chose."""
+    """The threshold that a policy chose, in [0, 1], from the file of its `select` stage."""
     return float(json.loads(files.choice.read_text(encoding="utf-8"))["threshold"])

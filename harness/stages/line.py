@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from harness.stages.blueprint import Blueprint
-from harness.stages.source import Source
+from harness.stages.source import Memo, Source
 from harness.suites.recipes import RecipeComponents
 from methods.base import TrainingMode
 
@@ -15,7 +14,7 @@ __all__ = ["Line"]
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """What the planning functions of all families are given; compared by identity."""
+    """What the planning functions of all families are given; two lines are equal where they are one object."""
 
     blueprint: Blueprint
     """The graph that grows, and what the line shares with others."""
@@ -24,12 +23,12 @@ class Line:
     recipe: str
     components: RecipeComponents
     rng_seed: int
-    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+    memo: Memo = field(default_factory=dict, repr=False)
     """The stages that were planned already: see `source.once`."""
 
     @property
     def mode(self) -> TrainingMode:
-        """Frozen or fine-tuned."""
+        """Whether the recipe's networks learn on stored features of a frozen backbone, or train the backbone along."""
         return self.components.training_mode
 
     @property

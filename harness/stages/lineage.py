@@ -35,7 +35,7 @@ class CostFields(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Lineage:
-    """The records of all ancestors of a stage, each once."""
+    """The records of all ancestors of a stage, each once however many ways lead to it, by reference."""
 
     records: Mapping[Ref, Record]
 
@@ -60,7 +60,7 @@ class Lineage:
         return cls(records)
 
     def sources(self) -> dict[str, str]:
-        """Module → hash of the sources that made the ancestors' artefacts."""
+        """Module → hash of the sources that made the ancestors' artefacts: a table marks rows whose sources changed."""
         found: dict[str, str] = {}
         for record in self.records.values():
             found |= record.sources
@@ -74,6 +74,7 @@ class Lineage:
         for record in self.records.values():
             ledger += [LedgerEntry.from_json(entry) for entry in record.ledger]
             seconds += record.seconds
+            # The processes of a team have a GPU each: an hour of four GPUs costs four.
             if record.device == "cuda":
                 gpu_seconds += record.seconds * record.gpus
             peak_memory_bytes = max(peak_memory_bytes, record.peak_memory_bytes)
@@ -88,11 +89,13 @@ class Lineage:
             "provenance": json.dumps(provenance(), sort_keys=True),
         }
         numerics = [record.numerics for record in self.records.values()]
+        # Records of stages without torch, and those older than teams, name no number of processes.
         together = [each for each in numerics if each.get("train_processes", 1) > 1]
         if together:
             fields["train_processes"] = max(each["train_processes"] for each in together)
-            synchronised = all(each["sync_batch_norm"] for each in together)
-            fields["batch_norm"] = "synchronised" if synchronised else "per process"
+            fields["batch_norm"] = "per process"
+            if all(each["sync_batch_norm"] for each in together):
+                fields["batch_norm"] = "synchronised"
         return fields
 
 

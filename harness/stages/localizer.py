@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.stages.blueprint import Blueprint
 from harness.stages.features import plan_features
 from harness.stages.filters import plan_filter
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, fitted_backbone, held_out_photos, plan_fit
@@ -31,7 +30,7 @@ class LocalizerFit(FitKind):
     tunes_backbone = True
 
     def fit(self, work: Work[FitIdentity, FitRuntime], weak: WeakSet, surroundings: Surroundings) -> Fit:
-        """Train the localizer on all photos that it may see."""
+        """Train the localizer on all photos that methods see, less those that a held-out fit leaves out."""
         localizer: Localizer = work.component(work.identity.component)
         return localizer.fit(weak, surroundings)
 
@@ -72,13 +71,13 @@ class LocalizerApply(StageKind[LocalizerApplyIdentity, PhotosRuntime]):
 
 @once
 def plan_localizer_fit(line: Line) -> Ref:
-    """Training the localizer on all photos of the setting."""
+    """The stage that trains the localizer on all photos of the setting, for the maps of its rows."""
     return _plan_fit(line, "localizer fit")
 
 
 @once
 def plan_held_out_fit(line: Line) -> Ref:
-    """Training the localizer without the photos that its classifier is measured on."""
+    """The stage that trains the localizer without the photos that its classifier is measured on; no row uses it."""
     return _plan_fit(line, "held-out localizer fit", held_out_photos(line))
 
 
@@ -88,9 +87,8 @@ def _plan_fit(line: Line, step: str, left_out: Sequence[Photo] | None = None) ->
     inputs: dict[str, tuple[Ref, ...]] = {"weak_set": (plan_weak_set(line.blueprint, line.source),)}
     # A backbone that is tuned reads photos: features of its untuned self are of no use to it.
     if line.mode == "frozen":
-        inputs["features"] = plan_features(
-            line.blueprint, line.source, localizer.fit_features(), line.source.every_shard
-        )
+        shards = line.source.every_shard
+        inputs["features"] = plan_features(line.blueprint, line.source, localizer.fit_features(), shards)
     return plan_fit(
         line,
         LocalizerFit(),
@@ -110,7 +108,10 @@ def plan_maps(line: Line, shard: int) -> Ref:
     assert localizer is not None
     photos = line.source.shards[shard]
     inputs: dict[str, tuple[Ref, ...]] = {}
-    fit = None
+    # Only the choice of reference photos is drawn: maps without them are the same for every rng seed.
+    fit = rng_seed = None
+    if localizer.reference_features():
+        rng_seed = line.rng_seed
     if localizer.trained:
         fit = plan_localizer_fit(line)
         inputs["weights"] = (fit,)
@@ -124,8 +125,7 @@ def plan_maps(line: Line, shard: int) -> Ref:
         LocalizerApplyIdentity(
             component=line.components.identity("localizer"),
             labels=fingerprint([(photo.id, photo.labels) for photo in photos]),
-            # Only the choice of reference photos is drawn: maps without them are the same for every rng seed.
-            rng_seed=line.rng_seed if localizer.reference_features() else None,
+            rng_seed=rng_seed,
             files=line.source.files(localizer, shard),
         ),
         line.source.runtime(photos, line.components.places("localizer")),
@@ -139,8 +139,8 @@ def plan_maps(line: Line, shard: int) -> Ref:
 
 def _features(line: Line, localizer: Localizer, shard: int, fit: Ref | None) -> tuple[Ref, ...]:
     """What a localizer reads of a shard's own photos, and of all photos as references; each artefact once."""
-    blueprint: Blueprint = line.blueprint
-    fitted = fitted_backbone(line, fit)
-    own = plan_features(blueprint, line.source, localizer.apply_features(), [shard], fitted)
-    references = plan_features(blueprint, line.source, localizer.reference_features(), line.source.every_shard, fitted)
+    blueprint, source, fitted = line.blueprint, line.source, fitted_backbone(line, fit)
+    own = plan_features(blueprint, source, localizer.apply_features(), [shard], fitted)
+    # Of every shard: references are drawn over all photos of the setting, so that shards shift no choice.
+    references = plan_features(blueprint, source, localizer.reference_features(), source.every_shard, fitted)
     return tuple(dict.fromkeys((*own, *references)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -19,8 +20,11 @@ def resolve_device(wanted: str) -> str:
     """`cpu` or `cuda`: for `auto`, cuda where a driver and a visible device are there."""
     if wanted != "auto":
         return wanted
+    # Without torch, whose import takes seconds: a plan asks too. Where torch then finds none, the worker says so.
     is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "any") in ("", "-1")
-    return "cuda" if Path("/dev/nvidiactl").exists() and not is_hidden else "cpu"
+    if Path("/dev/nvidiactl").exists() and not is_hidden:
+        return "cuda"
+    return "cpu"
 
 
 def numerics_of(compute: Compute, threads: int, processes: int = 1) -> Numerics:
@@ -29,21 +33,18 @@ def numerics_of(compute: Compute, threads: int, processes: int = 1) -> Numerics:
     Several processes are named too, and how they do batch norm; one goes without saying, since keys are older than
     the choice.
     """
-    device = resolve_device(compute.device)
-    is_cpu, together = device == "cpu", processes > 1
-    return Numerics(
-        device,
-        compute.precision,
-        memory_format="channels_last",
-        cpu=cpu_class() if is_cpu else None,
-        threads=threads if is_cpu else None,
-        train_processes=processes if together else None,
-        sync_batch_norm=compute.sync_batch_norm if together else None,
-    )
+    numerics = Numerics(resolve_device(compute.device), compute.precision, memory_format="channels_last")
+    if numerics.device == "cpu":
+        # The kernels that a CPU takes, and the order in which threads add up, show in last digits.
+        numerics = replace(numerics, cpu=cpu_class(), threads=threads)
+    if processes > 1:
+        numerics = replace(numerics, train_processes=processes, sync_batch_norm=compute.sync_batch_norm)
+    return numerics
 
 
 def usable_cores() -> int:
     """The cores that this process may use, which may be fewer than the machine has."""
+    # Containers and batch systems give few of many cores; macOS does not tell, and gives all.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

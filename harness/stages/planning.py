@@ -62,6 +62,7 @@ def make_plan(suite: Suite) -> Plan:
     recipes = _with_masks_revealed(possible_recipes(suite, skipped), blueprint, skipped)
     for line in _lines(suite, blueprint, recipes):
         if reason := impossible(line):
+            # One setting's trouble: under the others the recipe has its rows.
             skipped.add(line.recipe, reason, line.source.name)
             continue
         rows += plan_rows(line)
@@ -90,7 +91,8 @@ def make_plan(suite: Suite) -> Plan:
 
 
 def _check_resources(suite: Suite) -> None:
-    """Raise UserError where `resources:` names a kind of stage that there is not."""
+    """Raise UserError where `resources:` names an unknown kind of stage, with the nearest known one."""
+    # Here and not where suites are read: suites know no stages.
     known = (*kinds(), "all")
     for name in suite.resources:
         if name not in known:
@@ -98,10 +100,12 @@ def _check_resources(suite: Suite) -> None:
 
 
 def _training_notes(compute: Compute) -> tuple[str, ...]:
-    """What is to be known of networks that several processes trained."""
+    """A note where several processes train each network together: how they do batch norm, which may show in scores."""
     if compute.train_processes == 1:
         return ()
-    norm = "over the whole batch" if compute.sync_batch_norm else "by each process for itself, unlike one process"
+    norm = "by each process for itself, unlike one process"
+    if compute.sync_batch_norm:
+        norm = "over the whole batch"
     return (f"each network is trained by {compute.train_processes} processes, batch norm {norm}",)
 
 
@@ -126,7 +130,9 @@ def _lines(suite: Suite, blueprint: Blueprint, recipes: Mapping[str, RecipeCompo
     for position, (label, setting) in enumerate(suite.settings.items()):
         source = blueprint.source(label, setting)
         for name, components in recipes.items():
-            if not suite.stands_under(name, label) or (position > 0 and not components.follows_setting):
+            # A ceiling, which no setting changes, would be the very same row under each.
+            is_repeated = position > 0 and not components.follows_setting
+            if is_repeated or not suite.stands_under(name, label):
                 continue
             for rng_seed in suite.seeds_of(name, label):
                 yield Line(blueprint, source, name, components, rng_seed)

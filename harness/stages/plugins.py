@@ -27,6 +27,7 @@ def with_plugins(function: Callable[[Suite], Result]) -> Callable[[Suite], Resul
 
     @wraps(function)
     def plugged(suite: Suite) -> Result:
+        # For this call alone: a notebook that plans two suites must not find one's components in the other.
         with plugged_in(read_plugins(suite.plugins)):
             return function(suite)
 
@@ -61,7 +62,9 @@ def pinned(stage: Stage) -> Stage:
         # A setting and its source decide the weak set alone; what comes of that has its fingerprint in the key.
         if role not in (_SETTING, _SOURCE) or _names_setting(stage):
             hashes[plugin.name] = plugin.sha256
-    identity = replace(stage.identity, plugins=hashes) if hashes else stage.identity
+    identity = stage.identity
+    if hashes:
+        identity = replace(identity, plugins=hashes)
     runtime = replace(stage.runtime, plugins=tuple(dict.fromkeys(needed.values())))
     return replace(stage, identity=identity, runtime=runtime)
 
@@ -86,7 +89,10 @@ def source_modules(stage: Stage) -> list[str]:
     if stage.kind.sources is not None:
         return [stage.kind.sources]
     named = _named_components(stage)
-    makers = [named[_COMPONENT]] if _COMPONENT in named else [named[_SETTING], named[_DATASET]]
+    if _COMPONENT in named:
+        makers = [named[_COMPONENT]]
+    else:
+        makers = [named[_SETTING], named[_DATASET]]
     modules: set[str] = set()
     with plugged_in(plugins_of([stage])):
         for registry, name in makers:
@@ -116,15 +122,19 @@ def _named_components(stage: Stage) -> dict[str, tuple[Registry, str]]:
 
 
 def _names_setting(stage: Stage) -> bool:
+    """Whether the setting is in the stage's key, as it is in that of weak sets alone."""
     return "setting" in {field.name for field in fields(stage.identity)}
 
 
 def _modules(registry: Registry, name: str) -> Sequence[str]:
     plugin = registry.plugin(name)
-    return modules_imported_by(plugin.tree) if plugin else [registry.module_of(name)]
+    if plugin is None:
+        return [registry.module_of(name)]
+    return modules_imported_by(plugin.tree)
 
 
 def _check(plugin: Plugin) -> None:
+    """Raise UserError for a plug-in without a component, or with the name of one that is installed."""
     offering = [registry for registry in REGISTRIES.values() if registry.offered_by(plugin)]
     if not offering:
         bases = ", ".join(registry.base for registry in REGISTRIES.values())

@@ -12,7 +12,6 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from harness.stages.numerics import cpu_class
 from settings.discovery import REGISTRIES
@@ -26,7 +25,7 @@ PACKAGES = ("seedbed", "torch", "torchvision", "timm", "segmentation-models-pyto
 
 
 @cache
-def provenance() -> dict[str, Any]:
+def provenance() -> dict[str, object]:
     """Commit and dirty flag (where this is a checkout), package versions, Python and CPU."""
     return {
         "commit": _git("rev-parse", "HEAD"),
@@ -68,7 +67,7 @@ def modules_imported_by(tree: ast.Module) -> list[str]:
 
 
 def _closure(module: str) -> dict[Path, Path]:
-    """The files by path, each with the folder that its package lies in."""
+    """The files of a module and of all that it imports, by path, each with the folder that its package lies in."""
     top = module.split(".")[0]
     roots = dict.fromkeys(OURS, ROOT) | {top: _root_of(top)}
     found: dict[Path, Path] = {}
@@ -110,11 +109,13 @@ def _names(tree: ast.AST, package: str) -> Iterator[str]:
     """All names that might be modules, relative ones resolved within the package that the file belongs to."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            parts = package.split(".")
-            # One dot is the package itself, each further one the package above.
-            above = parts[: len(parts) + 1 - node.level] if node.level else []
+            above: list[str] = []
+            if node.level:
+                # One dot is the package itself, each further one the package above.
+                parts = package.split(".")
+                above = parts[: len(parts) + 1 - node.level]
             if node.module:
-                above = [*above, node.module]
+                above.append(node.module)
             base = ".".join(above)
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)

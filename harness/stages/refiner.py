@@ -37,7 +37,7 @@ class RefinerFit(FitKind):
 
 @dataclass(frozen=True, kw_only=True)
 class RefinerApplyIdentity(Identity):
-    """The refiner and the photos; their maps are among the inputs."""
+    """The refiner and the photos; the maps that it refines, and its weights, are among the inputs."""
 
     component: ComponentIdentity
     photos: str
@@ -45,7 +45,7 @@ class RefinerApplyIdentity(Identity):
 
 
 class RefinerApply(StageKind[RefinerApplyIdentity, PhotosRuntime]):
-    """Localization maps of a shard → refined ones, in the same form."""
+    """Localization maps of a shard → maps in the one format of all, so that refiners follow each other freely."""
 
     name = "refiner_apply"
     identity = RefinerApplyIdentity
@@ -71,7 +71,8 @@ def plan_final_maps(line: Line, shard: int) -> Ref:
 
 @once
 def plan_refined(line: Line, shard: int, steps: int) -> Ref:
-    """The maps of a shard after the first `steps` refiners."""
+    """The maps of a shard after the first `steps` refiners; those of the localizer after none."""
+    # Step by step, so that two chains with a common beginning share its stages.
     if steps == 0:
         return plan_maps(line, shard)
     blueprint, photos = line.blueprint, line.source.shards[shard]
@@ -99,11 +100,8 @@ def plan_refined(line: Line, shard: int, steps: int) -> Ref:
 @once
 def _plan_fit(line: Line, steps: int) -> Ref:
     """Training the refiner that comes after `steps - 1` others, on the photos that segmentation is trained on."""
-    refiner, name, shards = (
-        line.components.refiners[steps - 1],
-        line.components.refiner_names[steps - 1],
-        line.source.taught,
-    )
+    refiner, name = line.components.refiners[steps - 1], line.components.refiner_names[steps - 1]
+    shards = line.source.taught
     inputs = {
         "weak_set": (plan_weak_set(line.blueprint, line.source),),
         "maps": tuple(plan_refined(line, shard, steps - 1) for shard in shards),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from harness.stages.kind import DataRuntime, Identity, StageKind
 from harness.stages.labels import plan_pseudo_labels, read_threshold
@@ -57,9 +57,22 @@ class RowPlace:
     protocol: str
 
     def fields(self) -> dict[str, Any]:
-        """As the entries of a row, with the version of the protocol."""
+        """The place as entries of `results.rows.Row`, with the version of the protocol."""
+        # A list of classes, as a row that was read from parquet has it: the two must be equal.
         version = protocol(self.protocol).version
         return {**asdict(self), "classes": list(self.classes), "protocol_version": version}
+
+
+class MeasuredFields(TypedDict):
+    """The part of a row that the counts tell: mean IoU and its classes, macro precision and recall, in [0, 1]."""
+
+    miou: float | None
+    per_class: list[float | None]
+    undefined: list[str]
+    precision: float | None
+    recall: float | None
+    coverage: NotRequired[float | None]
+    void: NotRequired[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +96,7 @@ class RowKind(StageKind[RowIdentity, DataRuntime]):
     sources = "results.metrics.miou"
 
     def run(self, work: Work[RowIdentity, DataRuntime]) -> None:
-        """Add up the counts, gather what every ancestor put on record, and write the row."""
+        """Add up the counts, gather what every ancestor put on record, and write the row and its per-image counts."""
         place, counted = work.identity.row, work.read("counts", CountFiles)
         table = joined([read_table(files.counts) for files in counted])
         threshold = _threshold(work)
@@ -94,7 +107,8 @@ class RowKind(StageKind[RowIdentity, DataRuntime]):
             counts = total_counts(table, len(place.classes))
         measured = _measured(counts, place.classes)
         if place.stage == "pseudo_labels":
-            measured |= {"coverage": nullable(_coverage(counted).share), "void": "background"}
+            measured["coverage"] = nullable(_coverage(counted).share)
+            measured["void"] = "background"
         lineage = Lineage.of(work)
         costs = lineage.row_fields()
         (weak_set,) = work.read("weak_set", WeakSetFiles)
@@ -120,8 +134,8 @@ def _threshold(work: Work[RowIdentity, DataRuntime]) -> float | None:
     return work.identity.threshold
 
 
-def _measured(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
-    """What the counts say, as the entries of a row."""
+def _measured(counts: Counts, classes: Sequence[str]) -> MeasuredFields:
+    """What the counts of all shards together say: a mean over shards or images would be another figure."""
     iou, macro = mean_iou(counts), precision_recall(counts)
     return {
         "miou": nullable(iou.mean),
@@ -151,6 +165,7 @@ def _evaluation_fingerprint(counted: Sequence[CountFiles], classes: Sequence[str
 def plan_rows(line: Line) -> list[Ref]:
     """A row of the line for each stage that is scored, under each policy."""
     rows, threshold = [], declared_threshold(line)
+    # Masks may be absent for maps and for segmentation alone: each kind of row looks for its own.
     has_reported = bool(reported_shards(line))
     for policy, last in line.blueprint.suite.policies.items():
         # Beside a rule without a threshold the best threshold would be another recipe's figure.
@@ -198,13 +213,18 @@ def _plan_row(
     choice: Ref | None = None,
 ) -> Ref:
     blueprint, source = line.blueprint, line.source
-    reported = blueprint.reported
+    split, training_mode = blueprint.reported.maps, ""
+    if stage == "segmentation":
+        split = blueprint.reported.segmentation
+    # Empty for a control that trains nothing: it stands on the boards of every training mode.
+    if line.components.is_trained:
+        training_mode = line.mode
     place = RowPlace(
         dataset=blueprint.dataset.name,
-        split=reported.segmentation if stage == "segmentation" else reported.maps,
+        split=split,
         recipe=line.recipe,
         setting=source.name,
-        training_mode=line.mode if line.components.is_trained else "",
+        training_mode=training_mode,
         rng_seed=line.rng_seed,
         stage=stage,
         variant=variant,
@@ -214,9 +234,9 @@ def _plan_row(
         extra_in_stage_2=source.trusts_extra,
         protocol=PROTOCOL,
     )
-    inputs: Mapping[str, tuple[Ref, ...]] = {"counts": counts, "weak_set": (plan_weak_set(blueprint, source),)}
+    inputs = {"counts": counts, "weak_set": (plan_weak_set(blueprint, source),)}
     if choice is not None:
-        inputs = {**inputs, "select": (choice,)}
+        inputs["select"] = (choice,)
     return blueprint.add(
         RowKind(),
         RowIdentity(row=place, threshold=threshold, steps=SWEEP_STEPS, version=2),

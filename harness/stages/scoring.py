@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
+from harness.stages.blueprint import TrueMasks
 from harness.stages.kind import Identity, PhotosRuntime, Runtime, StageKind
 from harness.stages.labels import plan_pseudo_labels
 from harness.stages.line import Line
@@ -61,7 +62,7 @@ Void = Literal["background", "covered-only", "error"]
 class CountedIdentity(Identity):
     """The true masks that something is counted against, and why they are read."""
 
-    dataset: Mapping[str, Any]
+    dataset: Mapping[str, object]
     masks: str
     """sha256 over ids and mask contents."""
     purpose: Purpose
@@ -69,7 +70,7 @@ class CountedIdentity(Identity):
 
 @dataclass(frozen=True, kw_only=True)
 class SweepIdentity(CountedIdentity):
-    """With how many thresholds the maps are swept."""
+    """The true masks that maps are counted against, and at how many thresholds beside 0."""
 
     steps: int
 
@@ -84,7 +85,7 @@ class ScoreIdentity(CountedIdentity):
 
 @dataclass(frozen=True, kw_only=True)
 class CountedRuntime(PhotosRuntime):
-    """The photos, all of one split."""
+    """The photos whose maps or masks are counted, all of one split, since the gate asks for it."""
 
     split: str
 
@@ -148,7 +149,8 @@ class Score(StageKind[ScoreIdentity, CountedRuntime]):
 def _over_truth(
     work: Work[CountedIdentity, CountedRuntime], measure: Callable[[str, Mask], Measured]
 ) -> Iterator[tuple[str, Measured]]:
-    """Measure each photo against its true mask; when all are, write the truth's digests and the ledger."""
+    """Measure each photo against its true mask, in id order; when all are, write the truth's digests and the ledger."""
+    # The digests of all shards together are the evaluation fingerprint: rows of other masks share no table.
     gate, digests = work.gate(work.identity.purpose), {}
     for photo_id in work.counted(work.runtime.ids):
         truth_HW = gate.mask(work.runtime.split, photo_id)
@@ -193,7 +195,7 @@ class Select(StageKind[SelectIdentity, SelectRuntime]):
         table = joined([read_table(files.counts) for files in work.read("sweeps", CountFiles)])
         total = total_sweep(table, identity.classes, identity.steps)
         # A rule that declares no threshold is never swept; the policies still want a number to fall back to.
-        declared = 0.0 if identity.declared is None else identity.declared
+        declared = identity.declared or 0.0
         chosen = chooser(identity.policy).threshold(total, declared)
         entry = LedgerEntry("mask", work.runtime.split, "choose", self.name, image_ids(table))
         work.write_ledger((entry,))
@@ -202,7 +204,7 @@ class Select(StageKind[SelectIdentity, SelectRuntime]):
 
 
 def declared_threshold(line: Line) -> float | None:
-    """What turns maps into masks that can be scored, where the recipe has it."""
+    """The background threshold that turns a recipe's maps into masks; None where it has no maps, or another rule."""
     labeler = line.components.labeler
     if labeler is None or line.components.localizer is None:
         return None
@@ -243,7 +245,7 @@ def plan_sweeps(line: Line) -> tuple[Ref, ...]:
     for shard, ids in reported_shards(line):
         ref = line.blueprint.add(
             SweepKind(),
-            SweepIdentity(**_against(line, ids), steps=SWEEP_STEPS),
+            SweepIdentity(**_counted_against(line, ids), steps=SWEEP_STEPS),
             _counted_runtime(line, split, ids),
             inputs={"maps": (plan_final_maps(line, shard),)},
             label=line.label(f"sweep of {ids[0]}…"),
@@ -278,7 +280,7 @@ def plan_segmentation_scores(line: Line, policy: str, variant: Segmenter) -> tup
 def _plan_score(line: Line, masks: Ref, split: str, ids: tuple[str, ...], void: Void, step: str) -> Ref:
     return line.blueprint.add(
         Score(),
-        ScoreIdentity(**_against(line, ids), protocol=PROTOCOL, void=void),
+        ScoreIdentity(**_counted_against(line, ids), protocol=PROTOCOL, void=void),
         _counted_runtime(line, split, ids),
         inputs={"masks": (masks,)},
         label=line.label(f"{step} of {ids[0]}…"),
@@ -289,7 +291,9 @@ def _plan_score(line: Line, masks: Ref, split: str, ids: tuple[str, ...], void: 
 
 def plan_choice(line: Line, policy: str) -> Ref | None:
     """The stage that chooses the threshold; None for the policy that takes the declared one."""
-    return None if policy == "fixed" else _plan_select(line, policy)
+    if policy == "fixed":
+        return None
+    return _plan_select(line, policy)
 
 
 @once
@@ -311,14 +315,9 @@ def _plan_select(line: Line, policy: str) -> Ref:
     )
 
 
-def _against(line: Line, ids: Sequence[str]) -> dict[str, Any]:
-    """The true masks that something is counted against, as `CountedIdentity` has them."""
-    blueprint = line.blueprint
-    return {
-        "dataset": blueprint.dataset.identity(),
-        "masks": blueprint.mask_contents(tuple(ids)),
-        "purpose": blueprint.reported.purpose,
-    }
+def _counted_against(line: Line, ids: tuple[str, ...]) -> TrueMasks:
+    # Counts on dev are read to choose options, and the ledger of their rows must say so.
+    return line.blueprint.true_masks(ids, line.blueprint.reported.purpose)
 
 
 def _counted_runtime(line: Line, split: str, ids: tuple[str, ...]) -> CountedRuntime:

@@ -86,9 +86,10 @@ class Segment(StageKind[SegmentIdentity, SegmentRuntime]):
             write_mask(files.of(photo.id), mask)
 
     def seconds(self, stage: Stage) -> float:
-        """By the number of passes over each photo, and whether a CRF follows."""
+        """A guess in seconds by the passes over each photo, scales times mirrorings, and whether a CRF follows."""
         assert isinstance(stage.identity, SegmentIdentity)
         options = stage.identity.component.options
+        # A control such as all background has no network, and no options that say how one is run.
         if "inference" not in options:
             return super().seconds(stage)
         inference = Inference.model_validate(options["inference"])
@@ -105,6 +106,7 @@ def plan_segmentation(
     variant: Segmenter | None = None,
 ) -> Ref:
     """Segmenting photos that lie in some shards of a source, in the first of the suite's variants or another."""
+    # A variant changes how the network is run, never how it was trained: all of them share one fit.
     blueprint, segmenter = line.blueprint, variant or line.components.segmenter
     assert segmenter is not None
     step = step_name("segmentation", variant_of(segmenter))
@@ -138,10 +140,11 @@ def plan_predictions(line: Line, source: Source, shards: Iterable[int]) -> tuple
 
 @once
 def _plan_fit(line: Line, choice: Ref | None) -> Ref:
-    """Training the segmentation network on the pseudo labels of the whole setting."""
+    """The stage that trains the segmentation network on the pseudo labels of the whole setting, or on true masks."""
     segmenter, shards = line.components.segmenter, line.source.taught
     assert segmenter is not None
     inputs: dict[str, tuple[Ref, ...]] = {"weak_set": (plan_weak_set(line.blueprint, line.source),)}
+    # A ceiling is trained just as the recipes below it: only its masks are true.
     revealed = plan_revealed(line)
     inputs["pseudo_labels"] = revealed or tuple(plan_pseudo_labels(line, shard, choice) for shard in shards)
     if line.mode == "frozen":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from harness.stages.kind import PhotosRuntime, Place
 from harness.suites.recipes import files_identity
@@ -16,18 +16,20 @@ from settings.errors import UserError
 from settings.records import Photo, WeakSet, fingerprint
 from settings.setting import Offer
 
-__all__ = ["SHARD", "Source", "check_every_class_is_taught", "contents", "once", "spread"]
+__all__ = ["SHARD", "Memo", "Source", "check_every_class_is_taught", "contents", "once", "spread"]
 
 SHARD = 64
 """Photos a shard, in id order; part of every key below it."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Memo: TypeAlias = dict[Hashable, object]
+"""What planning functions made, by function and arguments."""
 
 
 class _Remembering(Protocol):
     @property
-    def memo(self) -> dict[Any, Any]: ...
+    def memo(self) -> Memo: ...
 
 
 Owner = TypeVar("Owner", bound=_Remembering)
@@ -38,14 +40,14 @@ def once(planner: Callable[Concatenate[Owner, Arguments], Result]) -> Callable[C
 
     Every step of a line asks for the steps before it; without this, a stage would be planned once for each asker.
     """
+    # In the first argument, where functools.cache would keep every plan of this process for ever.
 
     @wraps(planner)
     def remembered(owner: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         key = (planner.__module__, planner.__qualname__, *args, *kwargs.items())
         if key not in owner.memo:
             owner.memo[key] = planner(owner, *args, **kwargs)
-        result: Result = owner.memo[key]
-        return result
+        return cast("Result", owner.memo[key])
 
     return remembered
 
@@ -60,7 +62,8 @@ class Source:
     place: Place
     offer: Offer | None = None
     """What the setting offers; None for val."""
-    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+    memo: Memo = field(default_factory=dict, repr=False)
+    """The hashes of shards that were asked for already."""
 
     @cached_property
     def shards(self) -> tuple[tuple[Photo, ...], ...]:
@@ -70,7 +73,9 @@ class Source:
         extra photos, or fewer of them, move no photo from shard to shard.
         """
         wanted = {photo.id for photo in self.photos}
-        declared = self.offer.declared if self.offer else self.photos
+        declared = self.photos
+        if self.offer is not None:
+            declared = self.offer.declared
         shards = []
         for _, of_one_source in groupby(declared, key=attrgetter("source")):
             for cut in _cut(tuple(of_one_source)):
@@ -80,7 +85,10 @@ class Source:
 
     @cached_property
     def _places(self) -> Mapping[str, int]:
-        return {photo.id: shard for shard, photos in enumerate(self.shards) for photo in photos}
+        places: dict[str, int] = {}
+        for shard, photos in enumerate(self.shards):
+            places |= dict.fromkeys((photo.id for photo in photos), shard)
+        return places
 
     def shards_of(self, ids: Iterable[str]) -> list[int]:
         """The shards that hold these photos, ascending; KeyError for one that is not there."""
@@ -98,6 +106,7 @@ class Source:
     def taught(self) -> tuple[int, ...]:
         """The shards whose photos segmentation is trained on: those of the target set, and trusted extra ones."""
         found = []
+        # A shard is never mixed: its first photo tells where all of its photos come from.
         for shard, photos in enumerate(self.shards):
             if self.trusts_extra or photos[0].source == "target":
                 found.append(shard)
@@ -105,7 +114,7 @@ class Source:
 
     @property
     def every_shard(self) -> range:
-        """The numbers of all shards."""
+        """The numbers of all shards, for stages that read every photo of the setting."""
         return range(len(self.shards))
 
     @once
@@ -118,14 +127,16 @@ class Source:
         """What identifies the files of other programs that a component reads for a shard; None where it has none."""
         return files_identity(component, self.shards[shard])
 
-    def runtime(self, photos: Sequence[Photo], places: Mapping[str, Any] | None = None) -> PhotosRuntime:
+    def runtime(self, photos: Sequence[Photo], places: Mapping[str, object] | None = None) -> PhotosRuntime:
         """What a stage needs to find these photos again, and the files of its component."""
         return PhotosRuntime(place=self.place, ids=tuple(photo.id for photo in photos), places=places)
 
 
 def check_every_class_is_taught(weak: WeakSet, where: str) -> None:
     """Raise UserError where a class has no photo: better told than found in a table, since it cannot be learned."""
-    taught = {class_id for photo in weak.photos for class_id in photo.labels}
+    taught: set[int] = set()
+    for photo in weak.photos:
+        taught.update(photo.labels)
     missing = [name for class_id, name in enumerate(weak.label_space.names) if class_id not in taught]
     if missing:
         found = f"no photo to train on labelled {', '.join(missing)}"
@@ -142,6 +153,6 @@ def contents(photos: Sequence[Photo]) -> str:
 
 
 def spread(ids: Sequence[str], count: int) -> list[str]:
-    """`count` ids (all, where there are fewer) at even distances."""
+    """`count` of the ids (all, where there are fewer) at even distances, so that no class is left out for its name."""
     count = min(count, len(ids))
     return [ids[index * len(ids) // count] for index in range(count)]

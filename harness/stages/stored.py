@@ -39,7 +39,7 @@ class StoredMaps:
 
 
 class StoredMasks:
-    """Masks, or saliency maps, of several shards by photo id."""
+    """Masks, or saliency maps, of several shards by photo id; each is read from its PNG when it is asked for."""
 
     def __init__(self, shards: Iterable[MaskFiles]) -> None:
         self._paths: dict[str, Path] = {}

@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from harness.stages.blueprint import Blueprint
 from harness.stages.filters import plan_filter, read_kept
@@ -33,12 +33,12 @@ class _Seen(TypedDict):
 
 
 class _Content(TypedDict):
-    """The record's content."""
+    """What the file of a weak set's record holds, as JSON."""
 
     classes: tuple[str, ...]
     fingerprint: str
     photos: list[_Seen]
-    audit: Any
+    audit: object
     """What was dropped of the extra photos, and why; None where none were audited."""
     filtered: list[str]
     """The ids that a filter dropped."""
@@ -48,13 +48,13 @@ class _Content(TypedDict):
 class WeakSetIdentity(Identity):
     """The data set, the setting with its options, and what methods may see under it before any filter."""
 
-    dataset: Mapping[str, Any]
-    setting: Mapping[str, Any]
+    dataset: Mapping[str, object]
+    setting: Mapping[str, object]
     training_fingerprint: str
 
 
 class WeakSetKind(StageKind[WeakSetIdentity, DataRuntime]):
-    """Writes down what methods see: photos, sources, labels, fingerprint; and what was dropped before, and why."""
+    """What a setting offers → what methods see of it: photos, sources, labels, fingerprint; and what was dropped."""
 
     name = "weak_set"
     identity = WeakSetIdentity
@@ -70,15 +70,15 @@ class WeakSetKind(StageKind[WeakSetIdentity, DataRuntime]):
             # Train and dev are one pool: which of the two a photo is in makes no difference to what may be learned.
             split = "train and dev" if photo["source"] == "target" else photo["source"]
             ids[split].append(photo["id"])
-        entries = [
-            LedgerEntry("image_labels", split, "train", self.name, tuple(members)) for split, members in ids.items()
-        ]
+        entries = []
+        for split, members in ids.items():
+            entries.append(LedgerEntry("image_labels", split, "train", self.name, tuple(members)))
         work.write_ledger(tuple(entries))
 
 
 @once
 def plan_weak_set(blueprint: Blueprint, source: Source) -> Ref:
-    """The record of what a method may see under a setting."""
+    """The stage that records what a method may see under a setting, behind its filter where it has one."""
     assert source.offer is not None and source.place.setting is not None
     identity = WeakSetIdentity(
         dataset=blueprint.dataset.identity(),
@@ -138,21 +138,28 @@ def setting_fields(files: WeakSetFiles, offer: Offer, supervision: str, masks: i
     seconds = label_seconds("mask", masks, 1)
     if supervision not in ("", CEILING):
         classes = offer.weak.label_space.foreground
-        seconds += sum(label_seconds(source, count, classes) for source, count in sources.items())
+        for source, count in sources.items():
+            seconds += label_seconds(source, count, classes)
+    # From the offer where it knows: the records of older stores hold neither drops nor filter, and are read too.
+    dropped, filter_name = 0, ""
+    if offer.audit:
+        dropped = len(offer.audit.drops)
+    if offer.filtering:
+        filter_name = offer.filtering.filter.name
     return {
         "training_fingerprint": content["fingerprint"],
         "label_hours": round(seconds / 3600, 3),
         "extra_photos": extra,
-        "extra_dropped": len(offer.audit.drops) if offer.audit else 0,
+        "extra_dropped": dropped,
         "extra_filtered": len(offer.extra) - extra,
-        "filter": offer.filtering.filter.name if offer.filtering else "",
+        "filter": filter_name,
         "noise_rate": offer.noise_rate,
         "without_extra": list(offer.classes_without_extra),
     }
 
 
 def _kept(filters: list[FilterFiles]) -> set[str] | None:
-    """The ids that a filter kept; None where there is none."""
+    """The ids that a filter kept; None where the setting has no filter, so that every photo stays."""
     if not filters:
         return None
     return set().union(*map(read_kept, filters))
@@ -160,26 +167,29 @@ def _kept(filters: list[FilterFiles]) -> set[str] | None:
 
 def _content(offer: Offer, kept: Collection[str] | None) -> _Content:
     """What the record holds; raises UserError for a class that is left without any photo."""
-    weak = _filtered(offer.weak, kept)
-    check_every_class_is_taught(weak, "the setting" if kept is None else "the filter")
-    remaining = {photo.id for photo in weak.photos}
-    photos: list[_Seen] = [
-        {"id": photo.id, "source": photo.source, "labels": photo.labels, "content": photo.content}
-        for photo in weak.photos
-    ]
+    weak, responsible = offer.weak, "the setting"
+    if kept is not None:
+        weak, responsible = _filtered(offer.weak, kept), "the filter"
+    # Planning has checked what the setting offers; what a filter leaves of it is known here first.
+    check_every_class_is_taught(weak, responsible)
+    photos: list[_Seen] = []
+    for photo in weak.photos:
+        photos.append({"id": photo.id, "source": photo.source, "labels": photo.labels, "content": photo.content})
+    audit = None
+    if offer.audit:
+        audit = offer.audit.to_json()
+    offered, remaining = ({photo.id for photo in each.photos} for each in (offer.weak, weak))
     return {
         "classes": weak.label_space.names,
         "fingerprint": weak.fingerprint,
         "photos": photos,
-        "audit": offer.audit.to_json() if offer.audit else None,
-        "filtered": sorted({photo.id for photo in offer.weak.photos} - remaining),
+        "audit": audit,
+        "filtered": sorted(offered - remaining),
     }
 
 
-def _filtered(weak: WeakSet, kept: Collection[str] | None) -> WeakSet:
+def _filtered(weak: WeakSet, kept: Collection[str]) -> WeakSet:
     """The weak set less the extra photos that a filter dropped; photos of the target set always stay."""
-    if kept is None:
-        return weak
     return replace(weak, photos=tuple(photo for photo in weak.photos if photo.source == "target" or photo.id in kept))
 
 

@@ -36,7 +36,7 @@ Item = TypeVar("Item")
 
 
 def _says_nothing(done: int, total: int, unit: str, values: Mapping[str, float]) -> None:
-    """For stages that nobody watches."""
+    """What `Process.report` does where nobody watches: a stage that is run alone, or in a test."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
         return cast("SomeRuntime", self.stage.runtime)
 
     def files(self, kind: type[SomeFiles]) -> SomeFiles:
-        """Where the stage's own files are to be written."""
+        """Where the stage's own files are to be written: in the attempt, which is published when `run` is through."""
         return kind(self.attempt.folder)
 
     def read(self, role: str, kind: type[SomeFiles]) -> list[SomeFiles]:
@@ -85,7 +85,7 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set that the stage reads."""
+        """The data set that the stage reads, opened once a process; AssertionError for a stage without data."""
         return dataset_of(self._data.place.dataset)
 
     @cached_property
@@ -107,16 +107,18 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
         assert isinstance(runtime, PhotosRuntime)
         if runtime.place.setting is None:
             return tuple(self.dataset.photo(photo_id).without_labels() for photo_id in runtime.ids)
+        # With the setting's labels, which may be others than the data set's own: those of `shuffled` are.
         by_id = {photo.id: photo for photo in self.offer.weak.photos}
         return tuple(by_id[photo_id] for photo_id in runtime.ids)
 
+    # Any: which base class a role has is known where the role is, and every caller names it.
     def component(self, identity: ComponentIdentity) -> Any:
         """The stage's component, with the options of its key and those that say where its files lie."""
         content = {"name": identity.name, "options": {**identity.options, **(self._data.places or {})}}
         return build_component(identity.role, content, identity.role)
 
     def bank(self) -> StoredFeatures:
-        """The stored features among the inputs."""
+        """The stored features among the inputs, of all their shards; nothing is read before it is asked for."""
         from methods.features import StoredFeatures
 
         return StoredFeatures([files.features for files in self.read("features", FeatureFiles)])
@@ -176,6 +178,7 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
         return self.stage.runtime
 
 
+# Any: for those that hand a stage on, whatever its kind, and look neither at identity nor at runtime.
 AnyWork = Work[Any, Any]
 
 

@@ -38,7 +38,7 @@ class Labelling(Options):
 
 
 class Combination(NamedTuple):
-    """One of each part under the name that they give it; None for a part that was taken away."""
+    """A localizer, a refiner chain and a labeler under the name that they make; None for one that was taken away."""
 
     name: str
     localizer: ComponentSpec | None
@@ -54,10 +54,10 @@ class Combination(NamedTuple):
             recipe["refiners"] = [_written(refiner) for refiner in self.refiners]
         for role in Labelling.model_fields:
             part = getattr(self.labelling, role)
-            if part:
-                recipe[role] = part
             if isinstance(part, ComponentSpec):
                 recipe[role] = _written(part)
+            elif part:
+                recipe[role] = part
         return recipe
 
 
@@ -151,11 +151,12 @@ def _named(combine: Combine, place: Callable[[str], str]) -> tuple[dict[str, obj
 
 
 def _is_change(recipe: object) -> bool:
-    """Whether it has options of a part whose name stands elsewhere, as no recipe of its own has."""
+    """Whether it has options of a part whose name stands elsewhere: a recipe that was written out names its parts."""
     if not isinstance(recipe, Mapping):
         return False
     return any(isinstance(part, Mapping) and part and "name" not in part for part in recipe.values())
 
 
 def _written(component: ComponentSpec) -> dict[str, object]:
+    # As users write it, so that a change of one option merges with it as with any recipe.
     return {"name": component.name, **component.options}

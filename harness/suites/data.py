@@ -19,23 +19,22 @@ from settings.setting import Offer, Setting, Target
 __all__ = ["dataset_of", "offer_of", "open_dataset", "open_options"]
 
 
-def dataset_of(component: ComponentSpec | Mapping[str, Any]) -> Dataset:
+def dataset_of(component: ComponentSpec) -> Dataset:
     """The data set that a suite or a stage names; raises UserError for unknown names and options."""
-    content = _content(component)
-    return _open_dataset(DATASETS.load(content["name"], "dataset"), _canonical(content["options"]))
+    return _open_dataset(DATASETS.load(component.name, "dataset"), _canonical(component))
 
 
-def offer_of(dataset: ComponentSpec | Mapping[str, Any], setting: ComponentSpec | Mapping[str, Any]) -> Offer:
-    """The photos and labels that methods see under a setting, before any filter."""
-    content = _content(setting)
-    kind = SETTINGS.load(content["name"], "settings")
-    return _open_offer(dataset_of(dataset), kind, f"settings.{content['name']}", _canonical(content["options"]))
+def offer_of(dataset: ComponentSpec, setting: ComponentSpec) -> Offer:
+    """The photos and labels that methods see under a setting, before any filter; raises UserError as `dataset_of`."""
+    kind = SETTINGS.load(setting.name, "settings")
+    return _open_offer(dataset_of(dataset), kind, f"settings.{setting.name}", _canonical(setting))
 
 
 def open_dataset(name: str, assignments: Sequence[str] = ()) -> Dataset:
     """A known data set, or the folder data set at a path, with options `key=value`; raises UserError."""
     known = DATASETS.names()
     given = {}
+    # The name first: a folder here that happens to be called as a data set does not stand in its place.
     if name not in known:
         if existing_folder(Path(name)) is None:
             raise unknown_name("data set", "name or folder", name, known)
@@ -44,6 +43,7 @@ def open_dataset(name: str, assignments: Sequence[str] = ()) -> Dataset:
     return dataset
 
 
+# Any: the model is that of the data set, and who asks for an option of it knows which one that is.
 def open_options(name: str, assignments: Sequence[str], given: Mapping[str, object] | None = None) -> Any:
     """A known data set's options, from `key=value` over what is given; raises UserError that names the option."""
     options = dict(given or {})
@@ -52,30 +52,25 @@ def open_options(name: str, assignments: Sequence[str], given: Mapping[str, obje
     return validated_options(DATASETS.load(name).options_model, expand_variables(options, "--set"), "dataset")
 
 
-def _content(component: ComponentSpec | Mapping[str, Any]) -> Mapping[str, Any]:
-    if isinstance(component, ComponentSpec):
-        return component.model_dump()
-    return component
-
-
-def _canonical(options: Mapping[str, object]) -> str:
+def _canonical(component: ComponentSpec) -> str:
     # As text: a cache needs a key that can be hashed.
-    return json.dumps(options, sort_keys=True, default=str)
+    return json.dumps(component.model_dump()["options"], sort_keys=True, default=str)
 
 
 # Kept by class, never by name: a plug-in that was edited is another class.
 @lru_cache(maxsize=8)
-def _open_dataset(kind: Any, options: str) -> Dataset:
+def _open_dataset(kind: type[Dataset], options: str) -> Dataset:
     dataset: Dataset = constructed(kind, json.loads(options), "dataset")
     return dataset
 
 
 @lru_cache(maxsize=32)
-def _open_offer(dataset: Dataset, kind: Any, where: str, options: str) -> Offer:
+def _open_offer(dataset: Dataset, kind: type[Setting], where: str, options: str) -> Offer:
     setting: Setting = constructed(kind, json.loads(options), where)
     return setting.offer(_target(dataset))
 
 
+# Kept beside the offers: every setting of a suite asks for the photos of one data set.
 @lru_cache(maxsize=8)
 def _target(dataset: Dataset) -> Target:
     return Target.of(dataset)

@@ -46,6 +46,7 @@ def read_with_includes(path: Path, find: Callable[[str], Path], seen: tuple[Path
     if path.resolve() in seen:
         raise UserError(path, "an include of itself", "includes that lead to other files")
     content = _read_yaml(path)
+    # Before merging, which forgets which of the files named them.
     if "plugins" in content:
         content["plugins"] = _beside(path, content["plugins"])
     includes = content.pop("include", [])
@@ -85,6 +86,7 @@ def override(content: dict[str, object], assignment: str) -> None:
     value = _parsed(text, where, "a YAML value")
     *parents, last = path.split(".")
     recipes = content.get("recipes")
+    # A mistyped recipe would be a new one without parts, refused for what it lacks and not for its name.
     if parents[:1] == ["recipes"] and len(parents) > 1 and isinstance(recipes, dict) and parents[1] not in recipes:
         raise unknown_name(where, "recipe", parents[1], map(str, recipes))
     place = content

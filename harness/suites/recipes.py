@@ -36,12 +36,12 @@ class ComponentIdentity:
     role: str
     name: str
     version: int
-    options: Mapping[str, Any]
+    options: Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class RecipeComponents:
-    """The components of one recipe."""
+    """The components of one recipe as objects with checked options, and how the recipe trains them."""
 
     localizer: Localizer | None
     refiners: tuple[Refiner, ...]
@@ -58,7 +58,7 @@ class RecipeComponents:
 
     @property
     def is_trained(self) -> bool:
-        """False for a control that learns from nothing."""
+        """Whether any network learns; False for a control, which then stands on the boards of every training mode."""
         return bool(self.localizer and self.localizer.trained) or bool(self.segmenter and self.segmenter.trained)
 
     @property
@@ -72,6 +72,7 @@ class RecipeComponents:
         if self.reveal is not None:
             return CEILING
         letters: set[str] = set()
+        # Letters are joined, so that a part which uses nothing new leaves the recipe on its board.
         for component in (self.localizer, *self.refiners, self.cue, self.labeler, self.segmenter):
             if component:
                 letters.update(component.supervision.split("+"))
@@ -79,6 +80,7 @@ class RecipeComponents:
 
     def identity(self, role: str, fit: bool = False, variant: Segmenter | None = None) -> ComponentIdentity:
         """What of a component belongs into keys: its name, version and options (of a fit: those that it reads)."""
+        # Variants share one fit: what tells them apart is an option that only `apply` reads.
         component: Component = variant or getattr(self, role)
         return identity_of(role, self.names[role], component, left_out_of(component, fit))
 
@@ -87,26 +89,29 @@ class RecipeComponents:
         refiner = self.refiners[step]
         return identity_of("refiner", self.refiner_names[step], refiner, left_out_of(refiner, fit))
 
-    def places(self, role: str) -> dict[str, Any]:
+    def places(self, role: str) -> Mapping[str, object]:
         """The options that say where a component's files lie, as a stage needs them and its key does not."""
         component: Component = getattr(self, role)
         return component.places()
 
 
 def left_out_of(component: Component, fit: bool) -> frozenset[str]:
-    """The options that are in no key, or (of a fit) not read by it."""
+    """The options that a key leaves out: where files lie; of a fit, also those that only `apply` reads."""
     if not fit:
         return component.place_options
     return component.place_options | component.apply_options
 
 
 class _Versioned(Protocol):
+    """What components and web filters have in common: filters are no components, since methods may not know them."""
+
     version: ClassVar[int]
     options: Options
 
 
 def identity_of(role: str, name: str, component: _Versioned, left_out: Collection[str] = ()) -> ComponentIdentity:
     """What of a component belongs into keys: role, name, version, and the options that are not left out."""
+    # With the defaults: a suite that writes one out asks for the same stage as a suite that leaves it out.
     options = component.options.model_dump(mode="json", exclude=set(left_out))
     return ComponentIdentity(role, name, component.version, options)
 
@@ -117,6 +122,7 @@ def files_identity(component: Component, photos: Sequence[Photo]) -> str | None:
     Raises UserError for a file that is missing or cannot be read.
     """
     contents = []
+    # Photo by photo: files that were exchanged between two photos have the same hashes, and other maps.
     for photo in photos:
         hashes = [_content_of(path) for path in component.files(photo)]
         contents.append((photo.id, hashes))
@@ -182,7 +188,9 @@ def possible_recipes(suite: Suite, skipped: Skipped) -> dict[str, RecipeComponen
     Raises UserError for a recipe that was written out and is impossible, and where none is left.
     """
     found: dict[str, RecipeComponents] = {}
-    combined = suite.combine.names if suite.combine else frozenset()
+    combined: frozenset[str] = frozenset()
+    if suite.combine is not None:
+        combined = suite.combine.names
     last: Impossible | None = None
     for name, recipe in suite.all_recipes().items():
         try:
@@ -193,6 +201,7 @@ def possible_recipes(suite: Suite, skipped: Skipped) -> dict[str, RecipeComponen
                 raise
             skipped.add(name, error.reason)
             last = error
+    # An empty table would say nothing: the last reason is as good as any other.
     if last is not None and not found:
         raise last
     return found
@@ -211,6 +220,7 @@ def _check_inputs(components: RecipeComponents, where: str) -> None:
     if labeler is None:
         return
     reader = f"labeler '{components.names['labeler']}'"
+    # What lies idle is refused too: its supervision would move the recipe to a board where it does not belong.
     for role, is_needed in (("localizer", labeler.needs_maps), ("cue", labeler.needs_cue)):
         is_given = getattr(components, role) is not None
         if is_needed and not is_given:
@@ -226,6 +236,7 @@ def _check_possible(components: RecipeComponents, where: str) -> None:
         if trained is not None and components.training_mode not in trained.modes:
             expected = f"one of {', '.join(trained.modes)} for this recipe"
             raise Impossible(f"{where}.training_mode", f"'{components.training_mode}'", expected)
+    # Asked here, without the maps: after hours of training the labeler would find that they have none.
     labeler = components.labeler
     if labeler and labeler.needs_background and not _has_background(components):
         expected = f"a localizer or refiner that gives one to labeler '{components.names['labeler']}', which reads it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -34,12 +34,6 @@ class Demand:
     timeout_s: float = 0.0
     """After which its processes are ended and it is begun again; 0: never."""
 
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Demand:
-        """The demand that `dataclasses.asdict` wrote, its tuples as JSON's lists."""
-        custom = tuple((str(name), float(value)) for name, value in content["custom"])
-        return cls(**{**content, "custom": custom})
-
     def gpus_on(self, device: str) -> float:
         """How many GPUs one process wants that computes on `device` (`cpu` or `cuda`)."""
         if self.gpus is None:
@@ -56,7 +50,7 @@ class Demand:
 
 
 def most(wants: Iterable[Wants]) -> Wants:
-    """What serves them all, one after the other."""
+    """What serves them all, one after the other: of each resource the largest amount that any of them asks for."""
     together: dict[str, float] = {}
     for one in wants:
         for name, amount in one.items():
@@ -70,7 +64,9 @@ def told(name: str, amount: float) -> str:
         return f"{amount / UNITS['GiB']:.3g} GiB of memory"
     if name in RESERVED:
         noun = {"threads": "thread", "gpus": "GPU"}[name]
-        return f"{amount:.3g} {noun}{'s' * (amount != 1)}"
+        if amount != 1:
+            noun += "s"
+        return f"{amount:.3g} {noun}"
     return f"{amount:.3g} of {name}"
 
 
@@ -88,7 +84,7 @@ def _with_unit(units: Mapping[str, int], example: str) -> BeforeValidator:
 
 
 def _share(gpus: float | None) -> float | None:
-    """Whole GPUs or 1/k: other shares leave rests that nothing fits into."""
+    """Whole GPUs or 1/k; raises ValueError for other shares, which leave rests that nothing fits into."""
     if gpus is None or gpus == 0:
         return gpus
     if gpus >= 1 and gpus == round(gpus):
@@ -99,6 +95,8 @@ def _share(gpus: float | None) -> float | None:
 
 
 def _custom(amounts: dict[str, float]) -> dict[str, float]:
+    """Resources that a cluster's nodes declare; raises ValueError for names that have a key of their own."""
+    # Ray counts CPUs and GPUs itself: beside its own amounts a second one of that name would mean nothing.
     for name, amount in sorted(amounts.items()):
         if name.lower() in (*RESERVED, "cpu", "gpu"):
             raise ValueError(f"custom resources beside what has a key of its own, as '{name}' has")

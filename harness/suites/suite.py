@@ -29,6 +29,7 @@ Diagnostic = Literal["classifier", "maps", "cue"]
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    # A seed given twice would be one row counted as two.
     if len(set(seeds)) < len(seeds) or min(seeds, default=-1) < 0:
         raise ValueError("distinct rng seeds that are not negative, at least one")
     return seeds
@@ -65,7 +66,7 @@ class Recipe(Options):
 
 
 class Compute(Options):
-    """What may change numbers in their last digits, and is therefore part of every key."""
+    """How stages compute: what may change numbers in their last digits, and is therefore part of keys."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -83,13 +84,14 @@ class Compute(Options):
 
 
 class Suite(Options):
-    """One leaderboard: what is run and how it is scored."""
+    """One leaderboard, as a YAML file has it: data set × settings × recipes × rng seeds, and how they are scored."""
 
     name: str = Field(pattern=r"^[\w][\w.-]*$")
     description: str = ""
     overrides: tuple[str, ...] = Field((), description="what --set changed; load_suite fills it in")
     plugins: tuple[str, ...] = Field((), description="Python files with components, relative to the suite's own file")
     dataset: ComponentSpec
+    # By label: one setting stands twice with other options, as `web` with and without a filter.
     settings: dict[RecipeName, ComponentSpec] = Field(
         {"clean": ComponentSpec(name="clean")}, min_length=1, description="by the name that rows show; or a list"
     )
@@ -112,6 +114,7 @@ class Suite(Options):
     )
     training_mode: TrainingMode = "frozen"
     backbone: BackboneOptions = BackboneOptions()
+    # The oracle stops at maps by default: it is a gap to be shown, and further on it trains a network of its own.
     policies: dict[Literal["fixed", "oracle"], LastStage] = Field(
         {"fixed": "segmentation", "oracle": "maps"}, description="policy → the last stage that is scored under it"
     )
@@ -157,13 +160,15 @@ class Suite(Options):
         return _place(key, self._file or self.name, self.overrides)
 
     def seeds_of(self, recipe: str, setting: str) -> tuple[int, ...]:
-        """The rng seeds of a recipe's lines under a setting."""
+        """The rng seeds of a recipe's lines under a setting: its own, else the setting's, else the suite's."""
         # References have no rng seeds of their own.
-        own = self.recipes[recipe].rng_seeds if recipe in self.recipes else None
-        return own or self.rng_seeds_of.get(setting, self.rng_seeds)
+        written = self.recipes.get(recipe)
+        if written is not None and written.rng_seeds is not None:
+            return written.rng_seeds
+        return self.rng_seeds_of.get(setting, self.rng_seeds)
 
     def stands_under(self, recipe: str, setting: str) -> bool:
-        """Whether a setting has a line of this recipe."""
+        """Whether a setting has a line of this recipe: all recipes, but where `recipes_of` names the only ones."""
         return setting not in self.recipes_of or recipe in self.recipes_of[setting]
 
     def demand_of(self, kind: str) -> Demand:
@@ -175,7 +180,7 @@ class Suite(Options):
 
     @property
     def folder_name(self) -> str:
-        """Where its leaderboard goes: a run with overrides does not overwrite the plain suite's."""
+        """The name of its leaderboard's folder: a run with overrides does not overwrite the plain suite's."""
         if not self.overrides:
             return self.name
         return f"{self.name}-{fingerprint(self.overrides)[:8]}"
@@ -187,6 +192,7 @@ class Suite(Options):
             recipes[name] = Recipe.model_validate(reference(name))
         for name, recipe in recipes.items():
             segmenter = recipe.segmenter or self.segmenter
+            # YAML's null would mean that none is named, and bring the suite's.
             if segmenter is not None and segmenter.name == "none":
                 segmenter = None
             recipes[name] = recipe.model_copy(update={"segmenter": segmenter})
@@ -208,6 +214,7 @@ def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite
     for assignment in overrides:
         if assignment not in of_parts:
             override(content, assignment)
+    # Last: of a value that an override or another file replaces no variable needs to be set.
     content = expand_variables(content, path.name)
     content.setdefault("name", path.stem)
     # Whatever the file says of overrides: those of this call are in the leaderboard's name.
@@ -265,6 +272,7 @@ def _validated(content: dict[str, object], file: str) -> Suite:
         suite = Suite.model_validate(content)
     except ValidationError as error:
         raise option_error(error, Suite, partial(_place, file=file, overrides=overrides)) from None
+    # Not among the checked fields: a suite made in Python has no file, and none may be given in YAML.
     suite._file = file
     # What pydantic cannot check: names that one part of a suite uses of another.
     for key in ("rng_seeds_of", "recipes_of"):

@@ -1,9 +1,11 @@
 """What suites say that stages need: amounts with units, shares of GPUs, and what is refused by name."""
 
+import json
 from dataclasses import asdict
 
 import pytest
 
+from harness.stages.kind import parsed
 from harness.stages.planning import make_plan
 from harness.suites.resources import Demand, most
 from harness.suites.suite import load_suite
@@ -27,7 +29,7 @@ def demand(text: str) -> Demand:
 )
 def test_amounts(text: str, expected: Demand) -> None:
     assert demand(text) == expected
-    assert Demand.from_json(asdict(expected)) == expected
+    assert parsed(Demand, json.loads(json.dumps(asdict(expected)))) == expected
 
 
 @pytest.mark.parametrize(
