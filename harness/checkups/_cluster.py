@@ -93,7 +93,7 @@ def _probed(node: Node, reply: Reply[Answer] | None, question: Question, timeout
 
 
 def _of_node(probed: Probed, here: Answer, question: Question) -> Iterator[Finding]:
-    """All findings about one node: one alone where it is dead or did not answer, since the rest would follow from it."""
+    """All findings about one node; where it is dead or did not answer that alone, since the rest would follow."""
     answer = probed.answer
     if not probed.node.is_alive:
         mend = "start Ray there again, or go on without it: its stages run elsewhere"

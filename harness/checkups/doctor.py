@@ -13,7 +13,7 @@ from harness.execution.workers import show_token
 from harness.stages.provenance import OURS
 from harness.store.backends.urls import Location, is_url, mirror_folder
 
-__all__ = ["Finding", "diagnose", "diagnose_cluster", "is_fit", "to_text"]
+__all__ = ["diagnose", "diagnose_cluster", "is_fit", "to_text"]
 
 Check = Callable[[], Iterator[Finding]]
 WIDTH = 120

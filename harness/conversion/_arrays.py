@@ -22,6 +22,7 @@ Array: TypeAlias = NDArray[Any]
 """An array of whatever numbers its file holds."""
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 TORCH_VERSION = 1001
+# Without torch.BFloat16Storage: numpy has no such type.
 STORAGES = {
     "torch.DoubleStorage": "f8",
     "torch.FloatStorage": "f4",

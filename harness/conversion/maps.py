@@ -189,6 +189,7 @@ def _integers(path: Path, keys: object) -> tuple[int, ...]:
 
 
 def _write(path: Path, ids: tuple[int, ...], maps_CHW: Array) -> None:
+    # Written beside and then renamed: a run that reads the folder meanwhile, or after a kill, finds whole files alone.
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

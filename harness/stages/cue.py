@@ -9,7 +9,7 @@ from harness.stages.features import plan_features
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
-from harness.stages.source import once
+from harness.stages.source import once, photo_ids
 from harness.stages.weak_set import plan_weak_set
 from harness.stages.work import Work
 from harness.store.layout import MaskFiles, Ref
@@ -84,7 +84,7 @@ def plan_saliency(line: Line, shard: int) -> Ref:
     masks = None
     if cue.reads_masks:
         _check_simulation(blueprint.dataset, name)
-        masks = blueprint.mask_contents(tuple(photo.id for photo in photos))
+        masks = blueprint.mask_contents(photo_ids(photos))
     inputs: dict[str, tuple[Ref, ...]] = {}
     if cue.trained:
         inputs["weights"] = (_plan_fit(line),)

@@ -17,7 +17,7 @@ from harness.stages.graph import Stage
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.localizer import plan_held_out_fit, plan_maps
-from harness.stages.source import Source, spread
+from harness.stages.source import Source, labels_content, photo_ids, spread
 from harness.stages.stored import StoredMasks, maps_of_photos
 from harness.stages.weak_set import seen_by
 from harness.stages.work import Work
@@ -29,7 +29,7 @@ from results.metrics.classification import mean_average_precision
 from results.metrics.flatness import Flatness, flatness, mean_flatness
 from results.metrics.foreground import Overlap, foreground_iou, overlap
 from results.metrics.miou import nullable
-from settings.records import Mask, Photo, WeakSet, fingerprint
+from settings.records import Mask, Photo, WeakSet
 from settings.supervision import LedgerEntry, Purpose
 
 __all__ = ["Diagnose", "DiagnosticRuntime", "Examine", "ExamineCue", "plan_diagnostics", "read_measures"]
@@ -99,7 +99,7 @@ class Examine(StageKind[ExamineIdentity, DiagnosticRuntime]):
             _write(files, {})
             return
         labels_NK = WeakSet(photos, space).labels_NK()
-        ids = _ids(photos)
+        ids = photo_ids(photos)
         np.savez(files.scores, ids=np.array(ids), scores_NK=scores_NK, labels_NK=labels_NK)
         result = mean_average_precision(scores_NK, labels_NK)
         _write(
@@ -108,6 +108,7 @@ class Examine(StageKind[ExamineIdentity, DiagnosticRuntime]):
             per_class=dict(zip(space.names, map(nullable, result.per_class), strict=True)),
             undefined=[space.names[class_id] for class_id in result.undefined],
         )
+        # Training options may be chosen by this figure: so these labels are on record as read to choose.
         work.write_ledger((LedgerEntry("image_labels", "dev", "choose", self.name, ids),))
 
 
@@ -138,7 +139,7 @@ class Diagnose(StageKind[DiagnoseIdentity, DiagnosticRuntime]):
         photos, weak, gate = work.photos(), seen_by(work), work.gate("score")
         weights, bank = work.weights(), work.bank()
         trained_on = work.surroundings(weak.label_space, weak=weak, bank=bank, weights=weights)
-        final = maps_of_photos(work.read("maps", MapFiles), {photo.id for photo in photos})
+        final = maps_of_photos(work.read("maps", MapFiles), photo_ids(photos))
         found: dict[str, list[Flatness]] = defaultdict(list)
         for photo in work.counted(photos):
             truth_HW = gate.mask("dev", photo.id)
@@ -240,7 +241,7 @@ def _plan_examine(line: Line) -> Ref | None:
         # What only `apply` reads changes no score.
         component=line.components.identity("localizer", fit=True),
         rng_seed=line.rng_seed,
-        labels=_labels(photos),
+        labels=labels_content(photos),
         version=VERSION,
     )
     inputs = {"weights": (fit,), "features": _features(line, localizer, fit, photos)}
@@ -251,7 +252,7 @@ def _features(line: Line, localizer: Localizer, fit: Ref, photos: Sequence[Photo
     """The features that the held-out fit's classifier reads of the photos that it left out."""
     source, requests = line.source, localizer.fit_features()
     if line.mode == "frozen":
-        return plan_features(line.blueprint, source, requests, source.shards_of(_ids(photos)))
+        return plan_features(line.blueprint, source, requests, source.shards_of(photo_ids(photos)))
     # Nobody else asks for features of this backbone: those of the held-out photos are enough.
     alone = Source(f"{source.name}, held out", tuple(photos), source.place)
     return plan_features(line.blueprint, alone, requests, alone.every_shard, fit)
@@ -262,15 +263,17 @@ def _plan_diagnose(line: Line) -> Ref | None:
     localizer, photos = line.components.localizer, _photos_with_masks(line)
     if localizer is None or not photos:
         return None
-    maps = tuple(plan_maps(line, shard) for shard in line.source.shards_of(_ids(photos)))
+    maps = tuple(plan_maps(line, shard) for shard in line.source.shards_of(photo_ids(photos)))
     identity = DiagnoseIdentity(
         component=line.components.identity("localizer"),
-        **line.blueprint.true_masks(_ids(photos), "score"),
+        **line.blueprint.true_masks(photo_ids(photos), "score"),
         rng_seed=line.rng_seed if localizer.trained else None,
-        labels=_labels(photos),
+        labels=labels_content(photos),
         version=VERSION,
     )
-    inputs = {"maps": maps, **_inputs_of([line.blueprint.graph[ref] for ref in maps])}
+    # Views are stored nowhere: they are made anew, from what the maps were made of.
+    made_of = _inputs_of([line.blueprint.graph[ref] for ref in maps])
+    inputs = {"maps": maps, **made_of}
     return _add(line, Diagnose(), identity, inputs, photos, "maps", line.components.places("localizer"))
 
 
@@ -292,9 +295,9 @@ def _plan_examine_cue(line: Line) -> Ref | None:
     photos = tuple(photo for photo in line.source.photos if photo.id in masked)
     if cue is None or not photos:
         return None
-    truth = line.blueprint.true_masks(_ids(photos), "score")
-    identity = ExamineCueIdentity(**truth, labels=_labels(photos), version=VERSION)
-    shards = line.source.shards_of(_ids(photos))
+    truth = line.blueprint.true_masks(photo_ids(photos), "score")
+    identity = ExamineCueIdentity(**truth, labels=labels_content(photos), version=VERSION)
+    shards = line.source.shards_of(photo_ids(photos))
     inputs = {"cue": tuple(plan_saliency(line, shard) for shard in shards)}
     return _add(line, ExamineCue(), identity, inputs, photos, "cue")
 
@@ -315,14 +318,6 @@ def _photos_with_masks(line: Line) -> tuple[Photo, ...]:
     return tuple(photo for photo in line.source.photos if photo.id in chosen)
 
 
-def _ids(photos: Sequence[Photo]) -> tuple[str, ...]:
-    return tuple(photo.id for photo in photos)
-
-
-def _labels(photos: Sequence[Photo]) -> str:
-    return fingerprint([(photo.id, photo.labels) for photo in photos])
-
-
 def _add(
     line: Line,
     kind: StageKind[SomeIdentity, DiagnosticRuntime],
@@ -334,7 +329,7 @@ def _add(
 ) -> Ref:
     runtime = DiagnosticRuntime(
         place=line.source.place,
-        ids=_ids(photos),
+        ids=photo_ids(photos),
         places=places,
         shown=Shown(line.recipe, line.source.name, line.mode, line.rng_seed, diagnostic),
     )

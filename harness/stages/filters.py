@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,14 +11,14 @@ import numpy as np
 from harness.stages.blueprint import Blueprint
 from harness.stages.features import plan_features
 from harness.stages.kind import DataRuntime, Identity, StageKind
-from harness.stages.source import Source, once
+from harness.stages.source import Source, labels_content, once
 from harness.stages.work import Work
 from harness.store.layout import FilterFiles, ProbabilityFiles, Ref
 from harness.suites.recipes import ComponentIdentity, identity_of
 from methods.base import Classifier
 from settings.components import build_component
 from settings.filter import Filter
-from settings.records import Photo, WeakSet, fingerprint
+from settings.records import Photo, WeakSet
 
 __all__ = ["Classify", "FilterKind", "plan_filter", "read_kept"]
 
@@ -71,6 +71,7 @@ class FilterKind(StageKind[JudgingIdentity, DataRuntime]):
         probabilities_NK = None
         for files in work.read("probabilities", ProbabilityFiles):
             probabilities_NK = load_file(files.probabilities)["probabilities_NK"]
+        # Probabilities and query labels alone: so a filter can reach no photo and no truth.
         keep_N = filter_.keep(probabilities_NK, WeakSet(extra, space).labels_NK()).tolist()
         kept = [photo.id for photo, keep in zip(extra, keep_N, strict=True) if keep]
         counts = {name: _counts(extra, keep_N, class_id) for class_id, name in enumerate(space.names)}
@@ -93,7 +94,7 @@ def plan_filter(blueprint: Blueprint, source: Source) -> Ref | None:
         FilterKind(),
         JudgingIdentity(
             component=identity_of("filter", named.name, filter_),
-            labels=_labels(source.offer.extra),
+            labels=labels_content(source.offer.extra),
         ),
         DataRuntime(place=source.place),
         inputs=inputs,
@@ -114,7 +115,7 @@ def _plan_classify(blueprint: Blueprint, source: Source) -> Ref:
         Classify(),
         JudgingIdentity(
             component=identity_of("classifier", named.name, classifier),
-            labels=_labels(source.photos),
+            labels=labels_content(source.photos),
         ),
         DataRuntime(place=source.place),
         threads=blueprint.suite.compute.threads,
@@ -128,10 +129,6 @@ def _plan_classify(blueprint: Blueprint, source: Source) -> Ref:
 def read_kept(files: FilterFiles) -> frozenset[str]:
     """The ids of the photos that a filter keeps."""
     return frozenset(json.loads(files.kept.read_text(encoding="utf-8"))["kept"])
-
-
-def _labels(photos: Iterable[Photo]) -> str:
-    return fingerprint([(photo.id, photo.labels) for photo in photos])
 
 
 def _counts(photos: Sequence[Photo], keep: Sequence[bool], class_id: int) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from harness.stages.kind import DataRuntime, Identity, StageKind
 from harness.stages.line import Line
+from harness.stages.source import photo_ids
 from harness.stages.weak_set import seen_by
 from harness.stages.work import Work
 from harness.store.layout import FitFiles, Ref
@@ -110,7 +111,7 @@ def plan_fit(
     weights = tuple(shared_cache().sha256(path) for path in component.weight_files())
     left_out_content = None
     if left_out:
-        left_out_content = fingerprint([photo.id for photo in left_out])
+        left_out_content = fingerprint(photo_ids(left_out))
     return line.blueprint.add(
         kind,
         FitIdentity(

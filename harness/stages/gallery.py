@@ -14,7 +14,7 @@ from harness.stages.localizer import plan_maps
 from harness.stages.refiner import plan_final_maps
 from harness.stages.scoring import plan_scores, reported_shards
 from harness.stages.segmenter import plan_predictions
-from harness.stages.source import once, spread
+from harness.stages.source import once, photo_ids, spread
 from harness.stages.stored import StoredMasks, maps_of_photos
 from harness.stages.work import Work
 from harness.store.layout import CountFiles, GalleryFiles, MapFiles, MaskFiles, Ref
@@ -141,7 +141,7 @@ def drawn_photos(line: Line) -> tuple[Photo, ...]:
 
 def drawn_predictions(line: Line) -> tuple[Ref, ...]:
     """The segmentation of the shards that hold the drawn photos; none where nothing is segmented."""
-    return _predictions(line, _shards_of(line, drawn_photos(line)))
+    return _predictions(line, line.source.shards_of(photo_ids(drawn_photos(line))))
 
 
 def _reported_ids(line: Line) -> list[str]:
@@ -151,19 +151,15 @@ def _reported_ids(line: Line) -> list[str]:
     return found
 
 
-def _shards_of(line: Line, photos: Sequence[Photo]) -> list[int]:
-    return line.source.shards_of(photo.id for photo in photos)
-
-
 def _plan_spread(line: Line, photos: Sequence[Photo]) -> Ref:
-    ids = tuple(photo.id for photo in photos)
+    ids = photo_ids(photos)
     identity = GalleryIdentity(
         photos=ids,
         dataset=line.blueprint.dataset.identity(),
         masks=line.blueprint.mask_contents(ids),
         version=VERSION,
     )
-    inputs = _drawn(line, _shards_of(line, photos))
+    inputs = _drawn(line, line.source.shards_of(ids))
     return _plan_gallery(line, identity, inputs, photos, "", "photos spread over")
 
 
@@ -171,6 +167,7 @@ def _plan_by_score(line: Line) -> Ref:
     """The sheet of best, median and worst photos; which these are is known when the pseudo labels are scored."""
     ids = frozenset(_reported_ids(line))
     photos = [photo for photo in line.source.photos if photo.id in ids]
+    # Neither photos nor masks are in the key: the scores among the inputs decide the ones and hang on the others.
     identity = GalleryIdentity(count=min(line.blueprint.suite.gallery, len(photos)), version=VERSION)
     shards = [shard for shard, _ in reported_shards(line)]
     inputs = {**_drawn(line, shards), "scores": plan_scores(line, "fixed")}
@@ -191,7 +188,7 @@ def _plan_gallery(
         drawn = identity.count
     runtime = GalleryRuntime(
         place=source.place,
-        ids=tuple(photo.id for photo in photos),
+        ids=photo_ids(photos),
         name=f"{line.recipe}-{source.name}{suffix}",
         title=f"{line.recipe} · {source.name} · {what} {split}",
         split=split,
@@ -220,6 +217,7 @@ def _drawn(line: Line, shards: Sequence[int]) -> dict[str, tuple[Ref, ...]]:
 
 def _predictions(line: Line, shards: Sequence[int]) -> tuple[Ref, ...]:
     """The segmentation of whole shards, since the photos that are picked by score are not known yet."""
+    # A sheet trains nothing that no row asks for.
     if line.components.segmenter is None or line.last_step != "segmentation":
         return ()
     return plan_predictions(line, line.source, shards)

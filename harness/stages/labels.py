@@ -10,14 +10,14 @@ from harness.stages.cue import plan_saliency
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.refiner import plan_final_maps
-from harness.stages.source import once
+from harness.stages.source import labels_content, once, photo_ids
 from harness.stages.stored import StoredMasks, maps_of_photos
 from harness.stages.work import Work
 from harness.store.layout import ChoiceFiles, MapFiles, MaskFiles, Ref
 from harness.suites.recipes import ComponentIdentity
 from methods.base import Labeler
 from settings.masks import write_mask
-from settings.records import Photo, fingerprint
+from settings.records import Photo
 from settings.revealing import revealed_ids
 
 __all__ = ["Label", "Reveal", "plan_pseudo_labels", "plan_revealed", "read_threshold"]
@@ -49,10 +49,11 @@ class Label(StageKind[LabelIdentity, PhotosRuntime]):
     def run(self, work: Work[LabelIdentity, PhotosRuntime]) -> None:
         """Label photo by photo, at the declared threshold or at the one that a policy chose."""
         labeler: Labeler = work.component(work.identity.component)
+        # The choice is an input and in no option: planning names this stage before the threshold is known.
         for choice in work.read("select", ChoiceFiles):
             labeler = labeler.with_threshold(read_threshold(choice))
         photos, files = work.photos(), work.files(MaskFiles)
-        maps = maps_of_photos(work.read("maps", MapFiles), {photo.id for photo in photos})
+        maps = maps_of_photos(work.read("maps", MapFiles), photo_ids(photos))
         saliency = StoredMasks(work.read("cue", MaskFiles))
         for photo in work.counted(photos):
             mask = labeler.label(photo, maps.get(photo.id), saliency.saliency(photo.id))
@@ -96,7 +97,7 @@ def plan_pseudo_labels(line: Line, shard: int, choice: Ref | None = None) -> Ref
     if labeler.needs_maps:
         inputs["maps"] = (plan_final_maps(line, shard),)
     else:
-        labels = fingerprint([(photo.id, photo.labels) for photo in photos])
+        labels = labels_content(photos)
     if labeler.needs_cue:
         inputs["cue"] = (plan_saliency(line, shard),)
     if choice is not None:
@@ -133,7 +134,7 @@ def plan_revealed(line: Line) -> tuple[Ref, ...]:
 
 def _plan_reveal(line: Line, photos: Sequence[Photo]) -> Ref:
     dataset = line.blueprint.dataset
-    masks = line.blueprint.mask_contents(tuple(photo.id for photo in photos))
+    masks = line.blueprint.mask_contents(photo_ids(photos))
     return line.blueprint.add(
         Reveal(),
         RevealIdentity(dataset=dataset.identity(), masks=masks),

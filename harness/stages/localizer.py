@@ -10,15 +10,15 @@ from harness.stages.filters import plan_filter
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, fitted_backbone, held_out_photos, plan_fit
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
-from harness.stages.source import once
+from harness.stages.source import labels_content, once
 from harness.stages.weak_set import plan_weak_set, seen_by
 from harness.stages.work import Work
 from harness.store.layout import MapFiles, Ref
 from harness.suites.recipes import ComponentIdentity
 from methods.base import Fit, Localizer, Surroundings
-from settings.records import Photo, WeakSet, fingerprint
+from settings.records import Photo, WeakSet
 
-__all__ = ["LocalizerApply", "LocalizerFit", "plan_held_out_fit", "plan_localizer_fit", "plan_maps"]
+__all__ = ["LocalizerApply", "LocalizerFit", "plan_held_out_fit", "plan_maps"]
 
 
 class LocalizerFit(FitKind):
@@ -70,7 +70,7 @@ class LocalizerApply(StageKind[LocalizerApplyIdentity, PhotosRuntime]):
 
 
 @once
-def plan_localizer_fit(line: Line) -> Ref:
+def _plan_localizer_fit(line: Line) -> Ref:
     """The stage that trains the localizer on all photos of the setting, for the maps of its rows."""
     return _plan_fit(line, "localizer fit")
 
@@ -113,7 +113,7 @@ def plan_maps(line: Line, shard: int) -> Ref:
     if localizer.reference_features():
         rng_seed = line.rng_seed
     if localizer.trained:
-        fit = plan_localizer_fit(line)
+        fit = _plan_localizer_fit(line)
         inputs["weights"] = (fit,)
     if features := _features(line, localizer, shard, fit):
         inputs["features"] = features
@@ -124,7 +124,7 @@ def plan_maps(line: Line, shard: int) -> Ref:
         LocalizerApply(),
         LocalizerApplyIdentity(
             component=line.components.identity("localizer"),
-            labels=fingerprint([(photo.id, photo.labels) for photo in photos]),
+            labels=labels_content(photos),
             rng_seed=rng_seed,
             files=line.source.files(localizer, shard),
         ),

@@ -12,7 +12,7 @@ from harness.stages.graph import Stage
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.labels import plan_pseudo_labels, plan_revealed
 from harness.stages.line import Line
-from harness.stages.source import Source, contents, once
+from harness.stages.source import Source, contents, once, photo_ids
 from harness.stages.stored import StoredMasks
 from harness.stages.weak_set import plan_weak_set
 from harness.stages.work import Work
@@ -117,14 +117,13 @@ def plan_segmentation(
         inputs, fitted = {"weights": (fit,)}, fitted_backbone(line, fit)
     if requests := segmenter.apply_features():
         inputs["features"] = plan_features(blueprint, source, requests, shards, fitted)
-    ids = source.runtime(photos).ids
     return blueprint.add(
         Segment(),
         SegmentIdentity(
             component=line.components.identity("segmenter", variant=segmenter),
             photos=contents(photos),
         ),
-        SegmentRuntime(place=source.place, ids=ids, classes=blueprint.dataset.label_space.names),
+        SegmentRuntime(place=source.place, ids=photo_ids(photos), classes=blueprint.dataset.label_space.names),
         threads=blueprint.suite.compute.threads,
         inputs=inputs,
         label=line.label(f"{step} of {photos[0].id}…"),

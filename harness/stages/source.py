@@ -16,9 +16,11 @@ from settings.errors import UserError
 from settings.records import Photo, WeakSet, fingerprint
 from settings.setting import Offer
 
-__all__ = ["SHARD", "Memo", "Source", "check_every_class_is_taught", "contents", "once", "spread"]
+__all__ = [
+    *("Memo", "Source", "check_every_class_is_taught", "contents", "labels_content", "once", "photo_ids", "spread"),
+]
 
-SHARD = 64
+_SHARD = 64
 """Photos a shard, in id order; part of every key below it."""
 
 Arguments = ParamSpec("Arguments")
@@ -67,7 +69,7 @@ class Source:
 
     @cached_property
     def shards(self) -> tuple[tuple[Photo, ...], ...]:
-        """At most SHARD photos each, all of one source.
+        """At most 64 photos each, all of one source.
 
         They are cut along all that a source declares, whatever was dropped of it, and never across sources: other
         extra photos, or fewer of them, move no photo from shard to shard.
@@ -87,7 +89,7 @@ class Source:
     def _places(self) -> Mapping[str, int]:
         places: dict[str, int] = {}
         for shard, photos in enumerate(self.shards):
-            places |= dict.fromkeys((photo.id for photo in photos), shard)
+            places |= dict.fromkeys(photo_ids(photos), shard)
         return places
 
     def shards_of(self, ids: Iterable[str]) -> list[int]:
@@ -129,7 +131,7 @@ class Source:
 
     def runtime(self, photos: Sequence[Photo], places: Mapping[str, object] | None = None) -> PhotosRuntime:
         """What a stage needs to find these photos again, and the files of its component."""
-        return PhotosRuntime(place=self.place, ids=tuple(photo.id for photo in photos), places=places)
+        return PhotosRuntime(place=self.place, ids=photo_ids(photos), places=places)
 
 
 def check_every_class_is_taught(weak: WeakSet, where: str) -> None:
@@ -144,12 +146,22 @@ def check_every_class_is_taught(weak: WeakSet, where: str) -> None:
 
 
 def _cut(photos: tuple[Photo, ...]) -> Iterator[tuple[Photo, ...]]:
-    return (photos[start : start + SHARD] for start in range(0, len(photos), SHARD))
+    return (photos[start : start + _SHARD] for start in range(0, len(photos), _SHARD))
 
 
-def contents(photos: Sequence[Photo]) -> str:
+def photo_ids(photos: Iterable[Photo]) -> tuple[str, ...]:
+    """The ids of some photos, in the photos' order, as stages carry photos to any process."""
+    return tuple(photo.id for photo in photos)
+
+
+def contents(photos: Iterable[Photo]) -> str:
     """What identifies the pixels of some photos (sha256 over ids and photo contents)."""
     return fingerprint([(photo.id, photo.content) for photo in photos])
+
+
+def labels_content(photos: Iterable[Photo]) -> str:
+    """What identifies the labels of some photos (sha256 over ids and labels): a setting may give others."""
+    return fingerprint([(photo.id, photo.labels) for photo in photos])
 
 
 def spread(ids: Sequence[str], count: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.store.layout import MapFiles, MaskFiles
@@ -33,6 +33,7 @@ class StoredMaps:
         from methods.localization import read_maps
 
         path = self._shard_of[photo_id]
+        # A shard is one file, and is read once for all of its photos: fits ask photo by photo.
         if path not in self._read:
             self._read[path] = {record.photo_id: record for record in read_maps(path)}
         return self._read[path][photo_id]
@@ -60,13 +61,14 @@ class StoredMasks:
         return read_saliency(self._paths[photo_id])
 
 
-def maps_of_photos(shards: Iterable[MapFiles], ids: Collection[str]) -> dict[str, LocalizationMaps]:
+def maps_of_photos(shards: Iterable[MapFiles], ids: Iterable[str]) -> dict[str, LocalizationMaps]:
     """The maps of these photos by id, from shards that hold more; photos without maps are left out."""
     from methods.localization import read_maps
 
+    wanted = frozenset(ids)
     found = {}
     for files in shards:
         for record in read_maps(files.maps):
-            if record.photo_id in ids:
+            if record.photo_id in wanted:
                 found[record.photo_id] = record
     return found

@@ -22,7 +22,7 @@ from settings.records import Photo, fingerprint
 
 __all__ = [
     *("ComponentIdentity", "RecipeComponents", "Skipped", "components_of", "files_identity", "identity_of"),
-    *("left_out_of", "possible_recipes"),
+    "possible_recipes",
 ]
 
 ROLES = ("localizer", "cue", "labeler", "segmenter")
@@ -82,12 +82,12 @@ class RecipeComponents:
         """What of a component belongs into keys: its name, version and options (of a fit: those that it reads)."""
         # Variants share one fit: what tells them apart is an option that only `apply` reads.
         component: Component = variant or getattr(self, role)
-        return identity_of(role, self.names[role], component, left_out_of(component, fit))
+        return identity_of(role, self.names[role], component, _left_out_of(component, fit))
 
     def refiner_identity(self, step: int, fit: bool = False) -> ComponentIdentity:
         """What of the refiner at a place in the chain (from 0) belongs into keys: its name, version and options."""
         refiner = self.refiners[step]
-        return identity_of("refiner", self.refiner_names[step], refiner, left_out_of(refiner, fit))
+        return identity_of("refiner", self.refiner_names[step], refiner, _left_out_of(refiner, fit))
 
     def places(self, role: str) -> Mapping[str, object]:
         """The options that say where a component's files lie, as a stage needs them and its key does not."""
@@ -95,7 +95,7 @@ class RecipeComponents:
         return component.places()
 
 
-def left_out_of(component: Component, fit: bool) -> frozenset[str]:
+def _left_out_of(component: Component, fit: bool) -> frozenset[str]:
     """The options that a key leaves out: where files lie; of a fit, also those that only `apply` reads."""
     if not fit:
         return component.place_options
