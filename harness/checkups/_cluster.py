@@ -57,7 +57,8 @@ def probe(address: str, question: Question, timeout_s: float = TIMEOUT_S) -> lis
 def judge(probed: Sequence[Probed], here: Answer, question: Question) -> Iterator[Finding]:
     """All findings: the cluster, then each node against the driver's own answer `here`."""
     alive = [each.node for each in probed if each.node.is_alive]
-    cpus, gpus = sum(node.cpus for node in alive), sum(node.gpus for node in alive)
+    cpus = sum(node.cpus for node in alive)
+    gpus = sum(node.gpus for node in alive)
     found = f"{len(alive)} nodes alive, {len(probed) - len(alive)} dead; {cpus:g} CPUs, {gpus:g} GPUs"
     if alive:
         yield Finding("cluster", "ok", found)
@@ -126,7 +127,7 @@ def _sources(answer: Answer, here: Answer) -> Finding:
 
 
 def _python(answer: Answer, here: Answer) -> Finding:
-    """Python's minor version must agree; another patch may do."""
+    """The node's Python against the driver's: the minor version must agree, another patch may do."""
     if answer.python == here.python:
         return Finding("python", "ok", answer.python)
     # Pickles of one minor version are understood by its other patches.

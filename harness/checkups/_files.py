@@ -126,6 +126,7 @@ def _configured_roots(path: Path) -> dict[str, str] | None:
     """Folders by data set, as a configuration names them; None where it cannot be read."""
     try:
         named = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]
+        # A relative folder counts from the configuration, wherever doctor is started.
         return {str(name): str(configured_path(path, str(root))) for name, root in named.items()}
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return None

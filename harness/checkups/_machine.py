@@ -19,6 +19,7 @@ from harness.checkups._probe import installed_version, run_python
 from harness.stages.numerics import cpu_class, resolve_device, usable_cores
 from harness.stages.provenance import OURS, ROOT
 
+# By a pattern: `packaging`, which reads requirements, is no dependency of ours.
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w,.-]*\])?\s*>=\s*(?P<least>[\d.]+)(?P<extra>.*extra\s*==.*)?")
 # Large ones with compiled parts, which are what breaks.
 IMPORTED = ("numpy", "pyarrow", "torch", "torchvision", "timm", "segmentation_models_pytorch", "ray")
@@ -61,7 +62,7 @@ def requirements() -> list[Requirement]:
 
 
 def python() -> Iterator[Finding]:
-    """The interpreter against what Seedbed's metadata asks for."""
+    """Whether Seedbed is installed, from where, and whether this Python is as new as its metadata asks for."""
     here = f"{platform.python_version()} ({sys.executable})"
     try:
         least = re.sub(r"[^\d.]", "", metadata("seedbed")["Requires-Python"] or "")

@@ -57,7 +57,7 @@ class PickledDtype(Built):
 
 
 class PickledArray(Built):
-    """`numpy._core.multiarray._reconstruct(ndarray, (0,), b"b")`, whose state then holds all."""
+    """`numpy._core.multiarray._reconstruct(ndarray, (0,), b"b")`: an empty array, whose state then brings the rest."""
 
     value: object = None
 
@@ -90,7 +90,10 @@ def value_of(built: object) -> object:
 def array_of(
     content: Unchecked, dtype: Unchecked, shape: object, order: object = "C", axis_order: object = None
 ) -> Array:
-    """The array in `content`, as `numpy._core.numeric._frombuffer` makes it."""
+    """The array whose values are the bytes in `content`, as `numpy._core.numeric._frombuffer` makes it.
+
+    Raises Refused for Python objects, for other axes than plain ones, and for a shape that needs more or fewer bytes.
+    """
     if dtype.holds_objects:
         raise Refused("an array of Python objects")
     if order not in ("C", "F") or axis_order is not None:
@@ -110,7 +113,7 @@ def scalar(dtype: object, content: object) -> object:
 
 
 def encode(text: str, encoding: object) -> bytes:
-    """`_codecs.encode`, by which protocol 2 writes bytes."""
+    """`_codecs.encode(text, "latin1")`, by which protocol 2 writes bytes; raises Refused for another encoding."""
     if encoding != "latin1":
         raise Refused("a text in another encoding than latin1")
     return text.encode("latin1")
@@ -127,7 +130,7 @@ def ordered() -> dict[str | int, object]:
 
 
 def storage_of(content: bytes) -> Array:
-    """`torch.storage._load_from_bytes`: the values, on whatever device they were."""
+    """`torch.storage._load_from_bytes`: the values of a tensor, on whatever device they were; Refused for others."""
     stream, reader = BytesIO(content), Unpickler(STORAGES, persistent=lambda reference: reference)
     magic, version, _, reference, _ = (reader.load(stream) for _ in range(5))
     if (magic, version) != (TORCH_MAGIC, TORCH_VERSION):

@@ -27,7 +27,7 @@ __all__ = ["Keys", "import_maps"]
 Keys: TypeAlias = Literal["classes", "mask-values"]
 """What keys are: 0-based class ids, or values of masks (0 background, which is left out; class id + 1)."""
 Watch = Callable[[Sequence[Path]], Iterable[Path]]
-ARRAYS = ("attn_highres", "high_res", "highres", "cam")
+ARRAYS: tuple[str, ...] = ("attn_highres", "high_res", "highres", "cam")
 """Names of maps, the one that is taken first where there are several."""
 EXPECTED = f"a .npy dictionary with 'keys' and {', '.join(map(repr, ARRAYS))}, or one of maps by class id"
 # Values that leave [0, 1] by less are cut off: programs divide by a maximum plus or minus 1e-5, in half precision.
@@ -158,7 +158,9 @@ def _checked(path: Path, maps_CHW: Array, normalise: bool) -> Array:
 
 
 def _name(path: Path, content: Mapping[str | int, object], array: str | None) -> str:
-    names = ARRAYS if array is None else (array,)
+    names = ARRAYS
+    if array is not None:
+        names = (array,)
     for name in names:
         if name in content:
             return name

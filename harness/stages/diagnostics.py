@@ -61,7 +61,7 @@ class DiagnosticRuntime(PhotosRuntime):
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnosticIdentity(Identity):
-    """The photos' labels; each diagnostic adds what it reads."""
+    """The labels of the photos that something is measured on; each diagnostic adds the component and masks it reads."""
 
     labels: str
     """sha256 over ids and labels."""
@@ -70,7 +70,7 @@ class DiagnosticIdentity(Identity):
 
 @dataclass(frozen=True, kw_only=True)
 class ExamineIdentity(DiagnosticIdentity):
-    """The localizer whose classifier is measured."""
+    """The localizer whose classifier is measured, by a fit that left the measured photos out."""
 
     component: ComponentIdentity
     rng_seed: int
@@ -264,10 +264,14 @@ def _plan_diagnose(line: Line) -> Ref | None:
     if localizer is None or not photos:
         return None
     maps = tuple(plan_maps(line, shard) for shard in line.source.shards_of(photo_ids(photos)))
+    # What learns nothing has the same maps for every rng seed: it is measured once.
+    rng_seed = None
+    if localizer.trained:
+        rng_seed = line.rng_seed
     identity = DiagnoseIdentity(
         component=line.components.identity("localizer"),
         **line.blueprint.true_masks(photo_ids(photos), "score"),
-        rng_seed=line.rng_seed if localizer.trained else None,
+        rng_seed=rng_seed,
         labels=labels_content(photos),
         version=VERSION,
     )

@@ -127,7 +127,7 @@ def _plan_classify(blueprint: Blueprint, source: Source) -> Ref:
 
 
 def read_kept(files: FilterFiles) -> frozenset[str]:
-    """The ids of the photos that a filter keeps."""
+    """The ids of the extra photos that a filter keeps, from the file of its stage; all others are dropped."""
     return frozenset(json.loads(files.kept.read_text(encoding="utf-8"))["kept"])
 
 

@@ -86,7 +86,7 @@ class Stage:
 
     @property
     def device(self) -> str:
-        """Where it computes: `cpu` or `cuda`."""
+        """The kind of device that it computes on, as its key names it: `cpu` or `cuda`."""
         return self.numerics.device
 
     def wants(self) -> Wants:

@@ -160,6 +160,7 @@ class StageKind(ABC, Generic[SomeIdentity, SomeRuntime]):
         """
         return ()
 
+    # By class: a stage that has come to another process equals the one that was planned here.
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other)
 

@@ -63,6 +63,7 @@ class LocalizerApply(StageKind[LocalizerApplyIdentity, PhotosRuntime]):
         from methods.localization import write_maps
 
         localizer: Localizer = work.component(work.identity.component)
+        # All photos that methods see and not the shard's alone: references are drawn from them.
         weak = seen_by(work)
         surroundings = work.surroundings(weak.label_space, weak=weak, bank=work.bank(), weights=work.weights())
         records = localizer.apply(work.photos(), surroundings)

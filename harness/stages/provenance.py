@@ -21,6 +21,7 @@ __all__ = ["OURS", "ROOT", "modules_imported_by", "provenance", "sources_of", "s
 ROOT = Path(__file__).parent.parent.parent
 """The folder that our packages lie in."""
 OURS = ("harness", "methods", "settings", "results")
+# Those that decide outcomes: rows name their versions, and a cluster's nodes must have the driver's.
 PACKAGES = ("seedbed", "torch", "torchvision", "timm", "segmentation-models-pytorch", "ray", "numpy", "pillow")
 
 
@@ -57,7 +58,7 @@ def stale_sources(made_by: Mapping[str, str]) -> list[str]:
 
 
 def modules_imported_by(tree: ast.Module) -> list[str]:
-    """The modules of ours that a file imports itself."""
+    """The modules of ours that a plug-in's file imports itself, by name; what those import is not followed here."""
     found = set()
     for name in _names(tree, ""):
         # `from methods.base import Fit` yields the name of a class too, which has no file.
@@ -80,7 +81,9 @@ def _closure(module: str) -> dict[Path, Path]:
         path = _file_of(name, root)
         if path is not None and path not in found:
             found[path] = root
-            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            package = name
+            if path.name != "__init__.py":
+                package = name.rpartition(".")[0]
             pending += _imports(path, package)
     return found
 
@@ -92,7 +95,9 @@ def _root_of(top: str) -> Path | None:
     offering: set[str] = set()
     for registry in REGISTRIES.values():
         offering |= {point.module.split(".")[0] for point in registry.points().values()}
-    spec = find_spec(top) if top in offering else None
+    if top not in offering:
+        return None
+    spec = find_spec(top)
     if spec is None:
         return None
     # A package names its folders, a module of one file that file.

@@ -22,7 +22,7 @@ __all__ = ["RefinerApply", "RefinerFit", "plan_final_maps", "plan_refined"]
 
 
 class RefinerFit(FitKind):
-    """Localization maps and stored features → a refiner's weights."""
+    """Localization maps and stored features of the photos that segmentation is trained on → a refiner's weights."""
 
     name = "refiner_fit"
     seconds_a_photo = 0.2

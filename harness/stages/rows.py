@@ -123,8 +123,10 @@ class RowKind(StageKind[RowIdentity, DataRuntime]):
             **setting_fields(weak_set, work.offer, place.supervision, masks_used),
         )
         files = work.files(RowFiles)
+        # Beside the row: a table tells of changed sources without opening any ancestor of a finished suite.
         files.sources.write_text(json.dumps(lineage.sources()), encoding="utf-8")
         write_rows(files.rows, [row])
+        # Per image: intervals, subsets and the sheets by score come from these counts, not from pixels again.
         write_table(files.counts, table)
 
 
@@ -196,7 +198,9 @@ def plan_unscored(line: Line) -> dict[str, tuple[Ref, ...]]:
 
 def _plan_maps_row(line: Line, policy: str, declared: float) -> Ref:
     # The maps that are scored are those that the labeler reads; a recipe without refiners scores the others.
-    stage: ScoredStage = "refined" if line.components.refiners else "maps"
+    stage: ScoredStage = "maps"
+    if line.components.refiners:
+        stage = "refined"
     choice = plan_choice(line, policy)
     if choice is None:
         return _plan_row(line, stage, policy, plan_sweeps(line), threshold=declared)

@@ -109,6 +109,7 @@ class SweepKind(StageKind[SweepIdentity, CountedRuntime]):
         maps = {record.photo_id: record for record in read_maps(shard.maps)}
         classes = work.dataset.label_space.foreground + 1
 
+        # One pass for all thresholds: a photo's maps are upsampled and compared with its mask once.
         def swept(photo_id: str, truth_HW: Mask) -> Sweep:
             winner = winner_and_score(upsample(maps[photo_id]), maps[photo_id].class_ids)
             return threshold_sweep(winner.score, winner.winner, truth_HW, classes, work.identity.steps)

@@ -59,7 +59,7 @@ class SegmentIdentity(Identity):
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentRuntime(PhotosRuntime):
-    """The photos, and the names of the foreground classes."""
+    """The photos to segment, without labels, and the names of the foreground classes that the network knows."""
 
     classes: tuple[str, ...]
 

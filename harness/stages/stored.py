@@ -29,7 +29,7 @@ class StoredMaps:
         return photo_id in self._shard_of
 
     def of(self, photo_id: str) -> LocalizationMaps:
-        """The photo's maps; KeyError where no shard has them."""
+        """The photo's localization maps at network resolution; KeyError where no shard has them."""
         from methods.localization import read_maps
 
         path = self._shard_of[photo_id]

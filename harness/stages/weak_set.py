@@ -11,7 +11,7 @@ from typing import TypedDict
 from harness.stages.blueprint import Blueprint
 from harness.stages.filters import plan_filter, read_kept
 from harness.stages.kind import DataRuntime, Identity, StageKind
-from harness.stages.source import Source, check_every_class_is_taught, once
+from harness.stages.source import Source, check_every_class_is_taught, once, photo_ids
 from harness.stages.work import Work
 from harness.store.layout import FilterFiles, Ref, WeakSetFiles
 from results.rows import CEILING
@@ -67,8 +67,10 @@ class WeakSetKind(StageKind[WeakSetIdentity, DataRuntime]):
         work.files(WeakSetFiles).photos.write_text(json.dumps(content), encoding="utf-8")
         ids: dict[str, list[str]] = defaultdict(list)
         for photo in content["photos"]:
+            split = photo["source"]
             # Train and dev are one pool: which of the two a photo is in makes no difference to what may be learned.
-            split = "train and dev" if photo["source"] == "target" else photo["source"]
+            if split == "target":
+                split = "train and dev"
             ids[split].append(photo["id"])
         entries = []
         for split, members in ids.items():
@@ -178,13 +180,13 @@ def _content(offer: Offer, kept: Collection[str] | None) -> _Content:
     audit = None
     if offer.audit:
         audit = offer.audit.to_json()
-    offered, remaining = ({photo.id for photo in each.photos} for each in (offer.weak, weak))
+    filtered = set(photo_ids(offer.weak.photos)) - set(photo_ids(weak.photos))
     return {
         "classes": weak.label_space.names,
         "fingerprint": weak.fingerprint,
         "photos": photos,
         "audit": audit,
-        "filtered": sorted(offered - remaining),
+        "filtered": sorted(filtered),
     }
 
 

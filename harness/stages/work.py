@@ -90,7 +90,7 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
 
     @cached_property
     def offer(self) -> Offer:
-        """What the stage's setting offers, before any filter."""
+        """The photos and labels that the stage's setting offers, before any filter; raises AssertionError on val."""
         place = self._data.place
         assert place.setting is not None
         return offer_of(place.dataset, place.setting)
@@ -137,6 +137,8 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
     ) -> Surroundings:
         """What a component is given beside its data: this stage's weights, features, arithmetic and process."""
         numerics, process = self.stage.numerics, self.process
+        # What draws nothing has no rng seed in its key, so that all rng seeds share it.
+        rng_seed = getattr(self.identity, "rng_seed", None) or 0
         return Surroundings(
             label_space=label_space,
             backbone=self._data.place.backbone,
@@ -145,7 +147,7 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
             weak=weak,
             device=numerics.device,
             precision=cast("Literal['float32', 'bfloat16']", numerics.precision),
-            rng_seed=getattr(self.identity, "rng_seed", None) or 0,
+            rng_seed=rng_seed,
             checkpoint_folder=process.checkpoint_folder,
             share=process.share,
             report=process.report,
@@ -158,7 +160,7 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
         return Gate(self.dataset, self.stage.kind.name, purpose)
 
     def write_ledger(self, entries: tuple[LedgerEntry, ...]) -> None:
-        """Put what was read into the artefact's record."""
+        """Put on the artefact's record which labels or masks were read, and why: rows sum that up over ancestors."""
         ledger = tuple(entry.to_json() for entry in entries)
         self.attempt.record = replace(self.attempt.record, ledger=ledger)
 

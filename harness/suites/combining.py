@@ -20,6 +20,7 @@ from settings.options import Options
 
 __all__ = ["MOST", "Combine", "RecipeName", "with_combinations"]
 
+# A part of file names, in leaderboards and galleries: no slash, and no dot in front.
 RecipeName = Annotated[str, Field(pattern=r"^\w[\w+.-]*$")]
 Chain = tuple[ComponentSpec, ...]
 UNNAMED = "none"
@@ -93,7 +94,7 @@ class Combine(Options):
 
     @property
     def names(self) -> frozenset[str]:
-        """The names of all combinations that have every part."""
+        """The names of all combinations of which no part was taken away: those that become recipes."""
         return frozenset(each.name for each in self.combinations() if each.recipe() is not None)
 
 

@@ -155,6 +155,7 @@ def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:
         names=names,
         variants=variants,
     )
+    # Mistakes first: what is merely impossible is skipped among combinations, where a mistake must be told.
     _check_inputs(components, where)
     _check_possible(components, where)
     return components
@@ -172,7 +173,7 @@ class Skipped:
         self.recipes.setdefault((reason, setting), {})[recipe] = None
 
     def notes(self) -> tuple[str, ...]:
-        """One line for each reason, which names the recipes."""
+        """One line for each reason, which names the recipes, for `seedbed plan` and for tables."""
         notes = []
         for (reason, setting), names in self.recipes.items():
             what = ", ".join(names)

@@ -70,6 +70,7 @@ class Compute(Options):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
+    # The number that keys name, not that of free cores: so a laptop and a cluster come to the same bits.
     threads: int = Field(1, ge=1, le=256, description="compute threads of a stage, whichever executor runs it")
     training_threads: int = Field(1, ge=1, le=256, description="compute threads of each process that trains")
     train_processes: int = Field(
@@ -224,7 +225,7 @@ def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite
 
 
 def ready_suites() -> list[str]:
-    """The names of the suites that come with Seedbed."""
+    """The names of the suites that come with Seedbed, which `load_suite` takes in place of a path."""
     return sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
