@@ -94,7 +94,7 @@ def _probed(node: Node, reply: Reply[Answer] | None, question: Question, timeout
 
 
 def _of_node(probed: Probed, here: Answer, question: Question) -> Iterator[Finding]:
-    """All findings about one node; where it is dead or did not answer that alone, since the rest would follow."""
+    """All findings about one node; that it is dead or did not answer is one alone, since the rest would follow."""
     answer = probed.answer
     if not probed.node.is_alive:
         mend = "start Ray there again, or go on without it: its stages run elsewhere"

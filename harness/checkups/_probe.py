@@ -119,7 +119,6 @@ def run_python(code: str, timeout_s: float) -> tuple[str, str]:
     """What some code prints in a process of its own, which it may end, and the last line of the trouble that it had."""
     command = [sys.executable, "-W", "ignore", "-c", code]
     try:
-        # No check of the exit code: a package that is broken may end Python by a signal, and that is the answer.
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
         return "", f"no end after {timeout_s} s"
