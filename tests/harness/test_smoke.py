@@ -157,7 +157,7 @@ def test_the_ledger_says_who_saw_which_pixels(smoke: Finished) -> None:
 def test_no_stage_of_a_method_read_a_mask(smoke: Finished) -> None:
     store = Store(smoke.run.store_folder)
     for ref, stage in smoke.run.plan.graph.items():
-        read = {entry["kind"] for entry in store.record(ref).get("ledger", ())}
+        read = {entry["kind"] for entry in store.record(ref).ledger}
         assert read == ({"mask"} if stage.kind.name in MAY_READ_MASKS else read - {"mask"})
 
 
