@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 COLUMNS = ("recipe", "setting", "rng_seed", "step", "epoch", "term", "value")
-"""Of the frame and the CSV; `step` is localizer or segmenter, `epoch` begins with 0."""
+"""The columns of the frame and the CSV; `step` is localizer or segmenter, `epoch` begins with 0."""
 NO_LOSS = frozenset({"learning_rate"})
 """Terms that are written down and not drawn."""
 PANELS_A_LINE = 3

@@ -15,7 +15,7 @@ def config_file() -> Path:
 
 
 def existing_folder(path: Path) -> Path | None:
-    """The folder, `~` expanded; None where there is none, or none can be."""
+    """The folder, `~` expanded; None where the path leads to anything else, or no file system could hold it."""
     try:
         expanded = path.expanduser()
         return expanded if expanded.is_dir() else None

@@ -66,7 +66,7 @@ class Registry:
         return _is_offered(plugin, self.base, frozenset(f"{self.package}.{name}" for name in self._files()))
 
     def module_of(self, name: str) -> str:
-        """The module of a component that is no plug-in: ours, or the one that its entry point names."""
+        """The module of an installed component: ours, or the one that its entry point names."""
         point = None if name in self._files() else self.points().get(name)
         return point.module if point else f"{self.package}.{name}"
 

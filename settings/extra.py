@@ -47,7 +47,9 @@ def offer_with_extra(
     report = audit(declared, target.evaluation, options.audit)
     kept = _without(declared, report)
     if not kept:
-        raise UserError(f"settings.{kind}.source", f"none of {len(declared)} photos fit for use", "at least one")
+        raise UserError(
+            f"settings.{kind}.source", f"{len(declared)} photos, each dropped by the audit", "one that passes it"
+        )
     return Offer(
         WeakSet((*target.photos, *kept), target.label_space),
         (*target.photos, *declared),

@@ -1,4 +1,4 @@
-"""The setting `shuffled`, a control: target photos under each other's labels. What is learned here is no knowledge."""
+"""The setting `shuffled`, a control: target photos under each other's labels. What is learned here is chance."""
 
 from dataclasses import replace
 from hashlib import sha256

@@ -12,7 +12,7 @@ from settings.source import Kind
 
 
 class WebOptions(ExtraOptions):
-    """As for every extra source; and who decides which photos show what they were found under."""
+    """Where extra photos come from, what becomes of them, and who decides which of them show what was asked for."""
 
     filter: Annotated[ComponentSpec, FILTERS] = Field(
         ComponentSpec(name="none"), description="none, classifier, small_loss: see settings/filters"

@@ -1,4 +1,4 @@
-"""No refinement: for grids over refiners, where one of them is none."""
+"""The refiner `none`: maps pass through unchanged, a control that has the stages of every other refiner."""
 
 from __future__ import annotations
 

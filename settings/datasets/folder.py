@@ -79,7 +79,7 @@ class Folder(Dataset):
         return photo_id in self._masks
 
     def read_mask(self, photo_id: str) -> Mask:
-        """The mask; raises UserError for values that are no class and when mask and photo differ in size."""
+        """The mask; raises UserError for values above the classes, and when mask and photo differ in size."""
         path = self._masks.path(photo_id)
         mask = read_mask(path, self.label_space.foreground + 1)
         height, width = photo_size(self._photo_path(photo_id))
