@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from harness.stages.work import Context
-from methods.base import BackboneOptions, FeatureRequest
+from methods.base import BackboneOptions, FeatureRequest, Surroundings
 from methods.features import StoredFeatures, compute, write_shard
 from methods.localizers.coattention import CoAttention, CoAttentionOptions
 from methods.networks.backbones import Backbone, build
@@ -34,7 +33,6 @@ class Setup(NamedTuple):
     backbone: Backbone
     network: PairClassifier
     weak: WeakSet
-    context: Context
 
 
 def main() -> None:
@@ -44,8 +42,7 @@ def main() -> None:
     # Every photo bears both classes, so that each needs references for each.
     photos = tuple(Photo(i, (0, 1), i, scenes.photo(i).load) for i in scenes.splits["train"])
     network = PairClassifier(512, CLASSES, Structure(512, 3, "none", learned_affinity=True, separate_heads=True))
-    context = Context("cpu", "float32", 0, Path("unused"), lambda done, total, unit, values: None)
-    setup = Setup(build(VGG, (4,)).eval(), network.eval(), WeakSet(photos, scenes.label_space), context)
+    setup = Setup(build(VGG, (4,)).eval(), network.eval(), WeakSet(photos, scenes.label_space))
     ways: dict[str, Callable[[], object]] = {
         "naive, R = 3": lambda: naive(setup, 3),
         **{f"bank, R = {count}": lambda count=count: from_bank(setup, count) for count in (1, 3, 10)},  # type: ignore[misc]
@@ -78,7 +75,9 @@ def from_bank(setup: Setup, count: int) -> None:
         for path, request in zip(paths, requests, strict=True):
             write_shard(path, request, computed.shard, computed.features[request])
         weights = named_tensors(network=setup.network)
-        list(localizer.apply(setup.weak.photos, setup.weak, weights, StoredFeatures(paths), setup.context))
+        space, bank = setup.weak.label_space, StoredFeatures(paths)
+        surroundings = Surroundings(space, weights=weights, bank=bank, weak=setup.weak)
+        list(localizer.apply(setup.weak.photos, surroundings))
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ Run: python -m benchmarks.scenes_ceiling [--split dev] [--threads 2] [key=value 
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -14,38 +15,14 @@ import torch
 import yaml
 
 from harness.suites.suite import load_suite
-from methods.base import FeatureBank, PseudoLabelled
+from methods.base import PseudoLabelled, Surroundings
 from methods.features import Computed, StoredFeatures, compute, write_shard
 from methods.networks.backbones import build
 from methods.segmenters.deeplab import LEVELS, DeepLab, DeepLabOptions
-from methods.sharing import ALONE
 from results.metrics.counts import Counts, count
 from results.metrics.miou import mean_iou
 from settings.datasets.scenes import Scenes
 from settings.records import Photo
-
-
-class Context:
-    """What a segmenter needs of its surroundings."""
-
-    device = "cpu"
-    precision = "float32"
-    rng_seed = 0
-    share = ALONE
-
-    def __init__(self, folder: Path) -> None:
-        self.checkpoint_folder = folder
-
-    def progress(self, done: int, total: int, unit: str, **values: float) -> None:
-        """Nothing is shown."""
-
-    def is_stopping(self) -> bool:
-        """Never."""
-        return False
-
-    def batch(self, photos: int) -> int:
-        """As many as it takes."""
-        return photos
 
 
 def stored(folder: Path, name: str, computed: Computed) -> list[Path]:
@@ -77,15 +54,15 @@ def main() -> None:
     photos: tuple[Photo, ...] = tuple(map(scenes.photo, known))
     scored = tuple(map(scenes.photo, scenes.splits[arguments.split]))
     with tempfile.TemporaryDirectory() as name:
-        folder, context = Path(name), Context(Path(name))
+        folder = Path(name)
         paths = stored(folder, "known", compute(backbone, photos, segmenter.fit_features()))
         paths += stored(folder, "scored", compute(backbone, scored, segmenter.apply_features()))
-        bank: FeatureBank = StoredFeatures(paths)
+        surroundings = Surroundings(scenes.label_space, suite.backbone, bank=StoredFeatures(paths))
         start = perf_counter()
-        fit = segmenter.fit(PseudoLabelled(photos, scenes.label_space, scenes.read_mask), bank, suite.backbone, context)
+        fit = segmenter.fit(PseudoLabelled(photos, scenes.label_space, scenes.read_mask), surroundings)
         seconds = perf_counter() - start
         classes = scenes.label_space.foreground + 1
-        masks = segmenter.apply(scored, scenes.label_space, fit.weights, bank, suite.backbone, context)
+        masks = segmenter.apply(scored, replace(surroundings, weights=fit.weights))
         total = Counts.zero(classes)
         for photo, mask_HW in zip(scored, masks, strict=True):
             total += count(mask_HW, scenes.read_mask(photo.id), classes)

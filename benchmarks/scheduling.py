@@ -25,14 +25,18 @@ from typing import Any
 import matplotlib.pyplot as plt
 import ray
 
-from harness.execution.driver import Executor, drive
+from harness.execution.driver import drive
+from harness.execution.executor import Executor
+from harness.execution.job import Job, Outcome
 from harness.execution.queue import remaining_way
 from harness.execution.ray import Ray
-from harness.execution.worker import Job, Outcome, resident_bytes
+from harness.execution.workplace import resident_bytes
 from harness.stages.graph import Stage
+from harness.stages.kind import Identity, Runtime, StageKind
 from harness.stages.planning import make_plan
-from harness.store.events import EventLog
-from harness.store.layout import Ref
+from harness.stages.work import Work
+from harness.store.events import Ending, EventLog
+from harness.store.layout import Ref, StageFiles
 from harness.store.store import Store
 from harness.suites.suite import load_suite
 
@@ -40,6 +44,34 @@ FOLDER = Path(__file__).parent
 RECORDED = FOLDER / "recorded_stages.csv.gz"
 RAY_SLOTS = 8
 RAY_MAKESPAN_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedIdentity(Identity):
+    """Which of the recorded stages, and of what kind it was."""
+
+    n: int
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedRuntime(Runtime):
+    """What the stage took."""
+
+    seconds: float
+
+
+class Recorded(StageKind[RecordedIdentity, RecordedRuntime]):
+    """A stage that was run once and is only slept through now."""
+
+    name = "recorded"
+    identity = RecordedIdentity
+    runtime = RecordedRuntime
+    writes = StageFiles
+
+    def run(self, work: Work[RecordedIdentity, RecordedRuntime]) -> None:
+        """Take as long as it took."""
+        time.sleep(work.runtime.seconds)
 
 
 def record(suite: str, overrides: Sequence[str], store: Path) -> None:
@@ -51,11 +83,11 @@ def record(suite: str, overrides: Sequence[str], store: Path) -> None:
         for ref, stage in graph.items():
             seconds = Store(store).record(*ref)["seconds"]
             needs = " ".join(str(number[need]) for need in dict.fromkeys(stage.needs()))
-            writer.writerow([stage.kind, f"{seconds:.4g}", stage.threads, stage.bundle[:8], needs])
+            writer.writerow([stage.kind.name, f"{seconds:.4g}", stage.threads, stage.bundle[:8], needs])
 
 
 def recorded(count: int, scale: float = 1.0) -> dict[Ref, Stage]:
-    """The recorded stages, again and again until there are `count`; `runtime["seconds"]` is what each takes."""
+    """The recorded stages, again and again until there are `count`; `runtime.seconds` is what each takes."""
     with gzip.open(RECORDED, "rb") as file:
         rows = list(csv.reader(io.TextIOWrapper(file)))
     stages: list[Stage] = []
@@ -65,10 +97,10 @@ def recorded(count: int, scale: float = 1.0) -> dict[Ref, Stage]:
             inputs = {"inputs": tuple(stages[offset + int(need)].ref for need in needs.split())}
             stages.append(
                 Stage(
-                    kind,
-                    {"n": len(stages)},
+                    Recorded(),
+                    RecordedIdentity(n=len(stages), kind=kind),
+                    RecordedRuntime(seconds=float(seconds) * scale),
                     inputs,
-                    {"seconds": float(seconds) * scale},
                     label=str(len(stages)),
                     threads=int(threads),
                     bundle=f"{bundle} {offset}" if bundle else "",
@@ -79,7 +111,8 @@ def recorded(count: int, scale: float = 1.0) -> dict[Ref, Stage]:
 
 def seconds_of(stage: Stage) -> float:
     """What a stage takes; here estimates are exact."""
-    return float(stage.runtime["seconds"])
+    assert isinstance(stage.runtime, RecordedRuntime)
+    return stage.runtime.seconds
 
 
 class Virtual(Executor):
@@ -106,7 +139,7 @@ class Virtual(Executor):
         self._free += int(job.wants["threads"])
         self._begin()
         self.busy.append((self.now, self.slots - self._free))
-        return [Outcome(stage.ref, "done") for stage in job.stages]
+        return [Outcome(stage.ref, Ending.DONE) for stage in job.stages]
 
     def close(self) -> None:
         """Nothing was started."""
@@ -139,8 +172,8 @@ class Sleeping(Ray):
 
 
 def _sleep(job: Job) -> list[Outcome]:
-    time.sleep(sum(float(stage.runtime["seconds"]) for stage in job.stages))
-    return [Outcome(stage.ref, "done") for stage in job.stages]
+    time.sleep(sum(map(seconds_of, job.stages)))
+    return [Outcome(stage.ref, Ending.DONE) for stage in job.stages]
 
 
 @dataclass

@@ -10,6 +10,9 @@ from harness.execution.workers import Workers
 from harness.reports.estimate import Estimate, estimate_suite
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.suites.suite import Suite, load_suite
+from settings.errors import UserError
+
+__all__ = ["Estimate", "Finished", "Suite", "UserError", "load_suite", "plan", "run"]
 
 STORE = "runs"
 

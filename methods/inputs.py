@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from methods.base import BackboneOptions, FeatureBank, FeatureRequest
+from methods.base import BackboneOptions, FeatureBank, FeatureRequest, Surroundings
 from methods.networks.backbones import build
 from methods.training import Group, groups_of, named_tensors
 from settings.images import resize
@@ -142,10 +142,8 @@ class Squares:
         return square
 
 
-def training_inputs(
-    photos: Sequence[Photo], levels: Sequence[int], bank: FeatureBank | None, backbone: BackboneOptions, device: str
-) -> Inputs:
+def training_inputs(photos: Sequence[Photo], levels: Sequence[int], surroundings: Surroundings) -> Inputs:
     """Stored features where there is a bank, else a backbone to train."""
-    if bank is not None:
-        return FrozenInputs(photos, levels, bank, device)
-    return TrainedInputs(photos, levels, backbone, device)
+    if surroundings.bank is not None:
+        return FrozenInputs(photos, levels, surroundings.bank, surroundings.device)
+    return TrainedInputs(photos, levels, surroundings.backbone, surroundings.device)

@@ -1,4 +1,4 @@
-"""What AffinityNet and IRN are trained on: labels of a photo's sure pixels, from its localization maps (METHODS.md §4).
+"""What AffinityNet and IRN are trained on: labels of sure pixels, from localization maps; docs/methods.md §4.
 
 Two segmentations of the same maps, one that is quick to say background and one that is slow to: a class is believed
 of the first, background of the second, and the rest is unknown. Both may first be refined by the photo's colours.

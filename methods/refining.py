@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.base import FeatureBank, Fit, LocalizationMaps, Localized, StageContext, TrainingOptions
+from methods.base import Fit, LocalizationMaps, Localized, Surroundings, TrainingOptions
 from methods.upsampling import upsample
 from settings.images import resize
 from settings.records import UNKNOWN, Image, Mask, Photo
@@ -63,13 +63,12 @@ def _on_grid(mask_HW: Mask, grid: tuple[int, int]) -> Mask:
 
 def fit_on_pairs(
     data: Localized,
-    bank: FeatureBank,
     levels: Sequence[int],
     head_of: Callable[[tuple[int, ...]], nn.Module],
     labels_at: Callable[[tuple[int, int]], NDArray[np.uint8]],
     loss: Callable[[torch.Tensor, torch.Tensor, Counted], torch.Tensor],
     training: TrainingOptions,
-    context: StageContext,
+    surroundings: Surroundings,
 ) -> Fit:
     """Train a head on some levels of frozen features, photos mirrored at random, at the grid of the first level.
 
@@ -82,11 +81,11 @@ def fit_on_pairs(
     from methods.inputs import FrozenInputs
     from methods.training import groups_of, named_tensors, train
 
-    torch.manual_seed(context.rng_seed)
-    inputs = FrozenInputs(data.weak.photos, levels, bank, context.device)
-    head = head_of(inputs.channels).to(context.device)
+    torch.manual_seed(surroundings.rng_seed)
+    inputs = FrozenInputs(data.weak.photos, levels, surroundings.stored, surroundings.device)
+    head = head_of(inputs.channels).to(surroundings.device)
     height, width = inputs(np.zeros(1, np.int64), np.zeros(1, np.bool_))[0].shape[2:]
-    labels, share = torch.from_numpy(labels_at((height, width))).to(context.device), context.share
+    labels, share = torch.from_numpy(labels_at((height, width))).to(surroundings.device), surroundings.share
 
     def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
         flips, items = rng.random(len(rows)) < 0.5, len(rows)
@@ -97,7 +96,7 @@ def fit_on_pairs(
         return {"affinity": loss(features_BDHW, labels_BHW, lambda pairs: share.even(pairs, items))}
 
     groups = groups_of(head, bias_factor=training.bias_factor)
-    log = train(head, groups, len(data.weak.photos), step, training, context)
+    log = train(head, groups, len(data.weak.photos), step, training, surroundings)
     return Fit(named_tensors(head=head), log)
 
 

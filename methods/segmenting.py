@@ -1,4 +1,4 @@
-"""How a trained segmentation network is run: on which copies of a photo, and whether a CRF follows (METHODS.md §8).
+"""How a trained segmentation network is run: on which copies of a photo, with a CRF or without; docs/methods.md §8.
 
 None of it trains anything anew: one network gives several rows, each named by its variant. Copies vote by the mean of
 their probabilities at photo size.

@@ -1,7 +1,7 @@
 """The one training loop: SGD with parameter groups, a schedule, mixed precision, a checkpoint after every epoch.
 
 All randomness comes from (rng seed, epoch), so a run that was killed continues from its last epoch to the same result.
-Several processes train together as methods/sharing.py tells: a context's `share` says which of them this one is.
+Several processes train together as methods/sharing.py tells: `surroundings.share` says which of them this one is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from methods.base import StageContext, Stopped, TrainingOptions
+from methods.base import Stopped, Surroundings, TrainingOptions
 from methods.networks.synchronised import SynchronisedBatchNorm
 from methods.sharing import Share, reduced
 
@@ -63,7 +63,7 @@ def train(
     items: int,
     step: StepFunction,
     options: TrainingOptions,
-    context: StageContext,
+    surroundings: Surroundings,
     begins: Mapping[str, int] | None = None,
 ) -> tuple[Mapping[str, float], ...]:
     """Train `module` in place on `items` items and return one row a epoch: mean of each loss term, learning rate.
@@ -73,7 +73,7 @@ def train(
     Raises TrainingDiverged for a loss that is not finite, Stopped after an epoch in which the run was asked to stop.
     Where several processes train: UserError for a batch that is too small for them, and what methods/sharing.py raises.
     """
-    share = context.share
+    share = surroundings.share
     share.check(min(items, options.batch))
     module.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
@@ -83,22 +83,29 @@ def train(
         weight_decay=options.weight_decay,
         nesterov=options.nesterov and options.momentum > 0,
     )
-    checkpoint = Checkpoint(context.checkpoint_folder / "training.safetensors", module, optimizer)
+    folder = surroundings.checkpoint_folder
+    checkpoint = Checkpoint(folder and folder / "training.safetensors", module, optimizer)
     log = checkpoint.load()
-    share.agree([torch.tensor([len(log)], device=context.device)], "the checkpoint that training continues from")
+    share.agree([torch.tensor([len(log)], device=surroundings.device)], "the checkpoint that training continues from")
     share.begin_alike(checkpoint.tensors().values())
     with flushed_denormals(), batch_norms(share):
         for epoch in range(len(log), options.epochs):
             counted = partial(_counted, epoch=epoch, begins=begins or {})
-            log.append(_epoch(module, optimizer, items, step, counted, options, context, epoch))
+            log.append(_epoch(module, optimizer, items, step, counted, options, surroundings, epoch))
             if not share.sync_batch_norm:
                 share.average(module.buffers())
             share.agree(checkpoint.tensors().values(), f"epoch {epoch}")
             if share.is_first:
                 checkpoint.save(log)
-            if len(log) < options.epochs and share.any(torch.tensor(context.is_stopping(), device=context.device)):
+            if len(log) < options.epochs and _is_stopping(surroundings):
                 raise Stopped(f"stopped after epoch {epoch + 1} of {options.epochs}, which is kept")
     return tuple(log)
+
+
+def _is_stopping(surroundings: Surroundings) -> bool:
+    """Whether one of the processes that train together is asked to stop; all of them find the same."""
+    asked = torch.tensor(surroundings.is_stopping(), device=surroundings.device)
+    return bool(surroundings.share.any(asked))
 
 
 def batch_norms(share: Share) -> AbstractContextManager[object]:
@@ -124,12 +131,12 @@ def _epoch(
     step: StepFunction,
     counted: Callable[[Losses], Losses],
     options: TrainingOptions,
-    context: StageContext,
+    surroundings: Surroundings,
     epoch: int,
 ) -> dict[str, float]:
-    rng = np.random.default_rng([context.rng_seed, epoch])
+    rng = np.random.default_rng([surroundings.rng_seed, epoch])
     # Each process has dropout of its own: items of several slices shall not have one mask.
-    torch.manual_seed((int(rng.integers(2**63)) + context.share.rank) % 2**63)
+    torch.manual_seed((int(rng.integers(2**63)) + surroundings.share.rank) % 2**63)
     module.train()
     steps = max(1, items // options.batch)
     sums: dict[str, float] = {}
@@ -137,11 +144,11 @@ def _epoch(
         rate = learning_rate(options, epoch, (epoch * steps + index) / (options.epochs * steps))
         _set_learning_rate(optimizer, rate)
         for name, value in _update(
-            optimizer, step, counted, batch, rng, context, f"epoch {epoch}, step {index}"
+            optimizer, step, counted, batch, rng, surroundings, f"epoch {epoch}, step {index}"
         ).items():
             sums[name] = sums.get(name, 0.0) + value
         means = {name: value / (index + 1) for name, value in sums.items()}
-        context.progress(epoch * steps + index + 1, options.epochs * steps, "steps", epoch=epoch + 1, **means)
+        surroundings.progress(epoch * steps + index + 1, options.epochs * steps, "steps", epoch=epoch + 1, **means)
     return {"epoch": epoch, "learning_rate": rate, **means}
 
 
@@ -172,20 +179,20 @@ def _update(
     counted: Callable[[Losses], Losses],
     batch: NDArray[np.int64],
     rng: np.random.Generator,
-    context: StageContext,
+    surroundings: Surroundings,
     where: str,
 ) -> dict[str, float]:
-    with torch.autocast(context.device, torch.bfloat16, enabled=context.precision == "bfloat16"):
+    with torch.autocast(surroundings.device, torch.bfloat16, enabled=surroundings.precision == "bfloat16"):
         losses = step(batch, rng)
-    values = _over_all(losses, context.share, len(batch))
+    values = _over_all(losses, surroundings.share, len(batch))
     if not all(map(math.isfinite, values.values())):
         raise TrainingDiverged(f"{where}: the loss is not finite ({values}); try a lower learning_rate")
     optimizer.zero_grad(set_to_none=True)
     total = torch.stack([loss.float() for loss in counted(losses).values()]).sum()
-    if context.share.size == 1:
+    if surroundings.share.size == 1:
         total.backward()  # type: ignore[no-untyped-call]
     else:
-        (total * context.share.weight(len(batch))).backward()  # type: ignore[no-untyped-call]
+        (total * surroundings.share.weight(len(batch))).backward()  # type: ignore[no-untyped-call]
         _add_up_gradients([parameter for group in optimizer.param_groups for parameter in group["params"]])
     optimizer.step()
     return values
@@ -221,9 +228,12 @@ def _counted(losses: Losses, epoch: int, begins: Mapping[str, int]) -> Losses:
 
 
 class Checkpoint:
-    """The module, SGD's momentum and the log so far, in one safetensors file that is replaced in one step."""
+    """The module, SGD's momentum and the log so far, in one safetensors file that is replaced in one step.
 
-    def __init__(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    Without a path nothing is kept, and there is nothing to go on from.
+    """
+
+    def __init__(self, path: Path | None, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self._path, self._module, self._optimizer = path, module, optimizer
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -236,6 +246,8 @@ class Checkpoint:
 
     def save(self, log: Sequence[Mapping[str, float]]) -> None:
         """Keep the state after the epochs in `log`."""
+        if self._path is None:
+            return
         tensors = {name: value for name, value in self.tensors().items() if not name.startswith("outside.")}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix(".partial")
@@ -248,6 +260,8 @@ class Checkpoint:
 
     def load(self) -> list[Mapping[str, float]]:
         """Restore the last state and return its log; an absent, damaged or foreign file means the beginning."""
+        if self._path is None:
+            return []
         try:
             with safe_open(self._path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}

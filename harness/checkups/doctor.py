@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.checkups import Finding
-from harness.execution.token import show_token
+from harness.execution.workers import show_token
 from harness.store.backends.urls import Location, is_url, mirror_folder
 
 __all__ = ["Finding", "diagnose", "diagnose_cluster", "is_fit", "to_text"]

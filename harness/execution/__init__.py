@@ -1,6 +1,12 @@
-"""Executors: one interface, one process or many."""
+"""Who runs which stage next, and where: in this process, on this machine's cores, or on a cluster.
+
+The way of a run: `running` (what of a plan is missing) → `driver` (which stage next) → an executor (`executor`, `ray`)
+→ `worker` (one job: lease, run, publish). What is begun again after it ended badly is decided in `retries`.
+"""
 
 from typing import Literal
+
+__all__ = ["ExecutorName", "Packages"]
 
 ExecutorName = Literal["serial", "ray"]
 Packages = Literal["installed", "pinned"]

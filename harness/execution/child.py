@@ -12,9 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
-from typing import Any
+from multiprocessing.context import SpawnProcess
 
-from harness.execution.worker import Job, Outcome, run_job
+from harness.execution.job import Job, Outcome
+from harness.execution.worker import run_job
+from harness.store.events import Ending
+
+__all__ = ["Child", "run_within_time", "timed_out"]
 
 ORPHAN_POLL_S = 1.0
 
@@ -26,8 +30,7 @@ def run_within_time(job: Job) -> list[Outcome]:
 
 def timed_out(job: Job) -> list[Outcome]:
     """The outcomes of a job whose time was up."""
-    reason = f"not done after {job.timeout_s:g} s, its `timeout`"
-    return [Outcome(stage.ref, "timed_out", reason=reason) for stage in job.stages]
+    return job.ended(Ending.TIMED_OUT, f"not done after {job.timeout_s:g} s, its `timeout`")
 
 
 @cache
@@ -41,7 +44,7 @@ def _child() -> Child:
 class Child:
     """One process beside this one; it is started when it is needed, and again after it was ended."""
 
-    process: Any = None
+    process: SpawnProcess | None = None
     connection: Connection | None = None
 
     def run(self, job: Job) -> list[Outcome]:
@@ -53,24 +56,24 @@ class Child:
                 outcomes: list[Outcome] = connection.recv()
                 return outcomes
         except (EOFError, OSError):
-            code = self.end()
-            return [Outcome(stage.ref, "worker_died", reason=f"the worker ended: {code}") for stage in job.stages]
+            return job.ended(Ending.WORKER_DIED, f"the worker ended: {self.end()}")
         self.end()
         return timed_out(job)
 
     def end(self) -> int | None:
         """SIGKILL to the child's process group; its exit code."""
-        if self.process is None:
+        process = self.process
+        if process is None or process.pid is None:
             return None
         with suppress(ProcessLookupError):  # it may not have made its group yet
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
-        self.process.join()
-        code: int | None = self.process.exitcode
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.join()
         self.process = self.connection = None
-        return code
+        return process.exitcode
 
     def _connected(self) -> Connection:
+        """The way to the child, which is ready for a job."""
         if self.connection is None:
             context = multiprocessing.get_context("spawn")
             self.connection, theirs = context.Pipe()
@@ -94,6 +97,7 @@ def _serve(connection: Connection, parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
+    """Kill this process's group once it has another parent than the one that started it."""
     while os.getppid() == parent:
         time.sleep(ORPHAN_POLL_S)
     os.killpg(0, signal.SIGKILL)

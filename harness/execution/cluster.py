@@ -21,6 +21,8 @@ from harness.stages.numerics import usable_cores
 from harness.stages.provenance import OURS, ROOT
 from settings.errors import UserError
 
+__all__ = ["connect", "disconnect", "pinned"]
+
 OBJECT_STORE_BYTES = 80 << 20
 """Jobs and outcomes are small: artefacts travel through the store. This is close to the least that Ray takes."""
 FORWARDED = ("SEEDBED_", "AWS_", "FSSPEC_")
@@ -66,7 +68,7 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-def _sent(variables: dict[str, str], packages: Packages, folder: Path) -> dict[str, Any]:
+def _sent(variables: dict[str, str], packages: Packages, folder: Path) -> dict[str, object]:
     """The runtime environment of workers elsewhere: our packages as they are here, and the variables that they need.
 
     Ours alone travel, copied into `folder`, not the working directory: no run, photo or test can come along by mistake.
@@ -74,7 +76,7 @@ def _sent(variables: dict[str, str], packages: Packages, folder: Path) -> dict[s
     for name in OURS:
         copytree(ROOT / name, folder / name, ignore=ignore_patterns("leaderboards", "__pycache__"))
     forwarded = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
-    content: dict[str, Any] = {"env_vars": {**forwarded, **variables}, "working_dir": str(folder)}
+    content: dict[str, object] = {"env_vars": {**forwarded, **variables}, "working_dir": str(folder)}
     if packages == "pinned":
         content["pip"] = list(pinned())
     return content
@@ -92,10 +94,14 @@ def pinned() -> Iterator[str]:
 
 
 def _check_answers(address: str) -> None:
-    """Ray itself looks for a minute for a server that is not there, and then ends the program."""
+    """Raise UserError where no server answers at the address: Ray itself would look for a minute, then end the program.
+
+    Anything else than host and port is left to Ray.
+    """
     place = _last_started() if address == "auto" else address.removeprefix("ray://")
-    with _told(address):
-        if matched := re.fullmatch(r"(?P<host>[^/]+):(?P<port>\d+)", place):
+    matched = re.fullmatch(r"(?P<host>[^/]+):(?P<port>\d+)", place)
+    if matched:
+        with _told(address):
             socket.create_connection((matched["host"], int(matched["port"])), CONNECT_S).close()
 
 
@@ -109,6 +115,7 @@ def _last_started() -> str:
 
 @contextmanager
 def _told(address: str) -> Iterator[None]:
+    """What goes wrong in the block is told as the user's error: at that address no cluster answers."""
     try:
         yield
     except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:

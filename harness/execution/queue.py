@@ -1,8 +1,9 @@
-"""The stages that could run now: which of them go next, as one job, into the room that is free."""
+"""The stages that could run now, the room that is free, and which of the stages go into it next, as one job."""
 
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -10,9 +11,16 @@ from harness.stages.graph import Stage
 from harness.store.layout import Ref
 from harness.suites.resources import Wants
 
+__all__ = ["JOIN_S", "ReadyQueue", "Room", "remaining_way"]
+
 JOIN_S = 1.0
 """Cheap stages are joined into a job of about this length: each then costs its driver little."""
+LOOK_S = 5.0
+"""How often the capacity is asked for: nodes come and go."""
+WINDOW = 8
+"""One job in so many slots waits at the executor, not in the queue."""
 EPSILON = 1e-6
+"""Thirds of a GPU add up to one but for rounding."""
 
 
 def remaining_way(
@@ -21,12 +29,48 @@ def remaining_way(
     """For each stage the seconds of the longest chain from it to the end; `stages` come after their inputs."""
     way: dict[Ref, float] = {}
     for ref in reversed(list(stages)):
-        way[ref] = seconds(stages[ref]) + max((way[dependant] for dependant in dependants[ref]), default=0.0)
+        following = [way[dependant] for dependant in dependants[ref]]
+        way[ref] = seconds(stages[ref]) + max(following, default=0.0)
     return way
 
 
-def fits(wants: Wants, room: Mapping[str, float]) -> bool:
-    """Whether all that is wanted is there."""
+class Room:
+    """How much is free of what jobs hold: threads, GPUs, memory, custom resources."""
+
+    def __init__(self, capacity: Callable[[], Wants]) -> None:
+        self._ask = capacity
+        self._capacity = self._asked()
+        self._looked = time.monotonic()
+        self.free = dict(self._capacity)
+
+    def take(self, wants: Wants) -> None:
+        """A job holds so much from now on."""
+        for name, value in wants.items():
+            self.free[name] -= value
+
+    def give_back(self, wants: Wants) -> None:
+        """A job that held so much has ended."""
+        for name, value in wants.items():
+            self.free[name] += value
+
+    def look_around(self) -> None:
+        """Take notice of nodes that came or went; what jobs hold stays taken."""
+        if time.monotonic() - self._looked < LOOK_S:
+            return
+        before, self._capacity = self._capacity, self._asked()
+        for name in {*before, *self._capacity}:
+            change = self._capacity.get(name, 0.0) - before.get(name, 0.0)
+            self.free[name] = self.free.get(name, 0.0) + change
+        self._looked = time.monotonic()
+
+    def _asked(self) -> dict[str, float]:
+        capacity = dict(self._ask())
+        # A few jobs more than the slots hold hide the way to a worker and back.
+        capacity["threads"] += max(1, int(capacity["threads"]) // WINDOW)
+        return capacity
+
+
+def _fits(wants: Wants, room: Mapping[str, float]) -> bool:
     return all(room.get(name, 0.0) >= value - EPSILON for name, value in wants.items())
 
 
@@ -36,8 +80,9 @@ class _Line:
 
     wants: Wants
     heap: list[tuple[float, int, Ref]] = field(default_factory=list)
+    """(minus the seconds of the way, place in the graph, stage); stages that were dropped stay until they come up."""
     seconds: float = 0.0
-    """Of all that wait in this line."""
+    """All that wait in this line together."""
 
 
 class ReadyQueue:
@@ -106,18 +151,20 @@ class ReadyQueue:
         return taken
 
     def _next_line(self, room: Mapping[str, float]) -> _Line | None:
-        """Of the lines that fit, the one whose first stage has the longest way."""
+        """The line whose first stage has the longest way, among those that fit into the room."""
         left = dict(room)
         lines = [line for line in self._lines.values() if self._peek(line) is not None]
         for line in sorted(lines, key=lambda line: line.heap[0][:2]):
-            if fits(line.wants, left):
+            if _fits(line.wants, left):
                 return line
+            # What this line lacks is kept for it: who comes after may not have any of it.
             for name, value in line.wants.items():
                 if left.get(name, 0.0) < value - EPSILON:
                     left[name] = 0.0
         return None
 
     def _peek(self, line: _Line) -> Stage | None:
+        """The first stage of a line, if it has any."""
         while line.heap and self._line_of.get(line.heap[0][2]) is not line:
             heapq.heappop(line.heap)
         return self._stages[line.heap[0][2]] if line.heap else None
@@ -127,7 +174,8 @@ class ReadyQueue:
         first = self._stages[line.heap[0][2]]
         is_bundled = first.bundle and first.ref not in self._suspects
         refs = self._bundles.get(first.bundle, set()) if is_bundled else {first.ref}
-        mates = sorted((self._stages[ref] for ref in refs if self._line_of[ref] is line), key=lambda mate: mate.label)
+        mates = [self._stages[ref] for ref in refs if self._line_of[ref] is line]
+        mates.sort(key=lambda mate: mate.label)
         for mate in mates:
             self.drop(mate.ref)
         return tuple(mates)

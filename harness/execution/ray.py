@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import ray
@@ -14,13 +14,16 @@ import ray
 from harness.execution import Packages
 from harness.execution.child import run_within_time, timed_out
 from harness.execution.cluster import connect, disconnect
-from harness.execution.driver import Executor, check_teams
+from harness.execution.executor import Executor, check_teams
+from harness.execution.job import Job, Outcome
 from harness.execution.probing import strangers_to
 from harness.execution.trainer import run_training_job
-from harness.execution.worker import Job, Outcome
 from harness.stages.graph import Stage
+from harness.store.events import Ending
 from harness.suites.resources import Wants
 from settings.errors import UserError
+
+__all__ = ["Ray"]
 
 _ray: Any = ray  # parts of it have no types
 POLL_S = 1.0
@@ -31,13 +34,14 @@ RAYS_NAMES = {"threads": "num_cpus", "gpus": "num_gpus", "memory": "memory"}
 class Ray(Executor):
     """A fresh local cluster that ends with the run, or one that exists at an address."""
 
+    # A cluster names all that it has.
     unnamed = 0.0
 
     def __init__(self, slots: int | None = None, address: str | None = None, packages: Packages = "installed") -> None:
         connect(address, slots, packages)
         self._is_own = address is None
         self._most = math.inf if address is None or slots is None else slots
-        """Of a cluster that exists, what this run may take."""
+        """How many slots of a cluster that exists this run may take."""
         self._widest = self.slots = 1
         self.capacity()
         # Ray retries nothing: the driver's loop decides what is begun again.
@@ -45,23 +49,26 @@ class Ray(Executor):
         self._train: Any = ray.remote(max_retries=0, num_returns=1)(run_training_job)
         self._jobs: dict[Any, Job] = {}
         self._deadlines: dict[Any, float] = {}
-        """Until when teams may take; other jobs watch their time themselves."""
+        """When a team's time is up, by `time.monotonic`; other jobs watch their time themselves."""
 
     def capacity(self) -> Wants:
         """What the cluster has now."""
         nodes: list[dict[str, float]] = [node["Resources"] for node in _ray.nodes() if node["Alive"]]
-        whole = {name: sum(node.get(name, 0.0) for node in nodes) for name in {*chain(*nodes)}}
+        whole: defaultdict[str, float] = defaultdict(float)
+        for node in nodes:
+            for name, amount in node.items():
+                whole[name] += amount
         custom = {name: value for name, value in whole.items() if name not in ("CPU", "GPU", "memory")}
-        self.slots = max(1, int(min(whole.get("CPU", 0.0), self._most)))
+        self.slots = max(1, int(min(whole["CPU"], self._most)))
         self._widest = int(max((node.get("CPU", 0.0) for node in nodes), default=0))
-        return {**custom, "threads": self.slots, "gpus": whole.get("GPU", 0.0), "memory": whole.get("memory", 0.0)}
+        return {**custom, "threads": self.slots, "gpus": whole["GPU"], "memory": whole["memory"]}
 
     def widest(self) -> int:
         """The cores of the largest node."""
         return max(1, min(self.slots, self._widest))
 
     def check(self, stages: Iterable[Stage], store: str) -> None:
-        """The same; and each node of a cluster that exists must find the store."""
+        """Raise UserError for stages that the cluster has too little for, and for a store that a node does not find."""
         stages = list(stages)
         super().check(stages, store)
         check_teams(stages, self.slots)
@@ -89,7 +96,10 @@ class Ray(Executor):
         ended, _ = ray.wait(waiting, timeout=POLL_S)
         if ended:  # and whatever else is there
             ended, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
-        return [outcome for reference in ended for outcome in self._outcomes(reference)] + self._overdue()
+        outcomes: list[Outcome] = []
+        for reference in ended:
+            outcomes += self._outcomes(reference)
+        return outcomes + self._overdue()
 
     def close(self) -> None:
         """Leave the cluster."""
@@ -110,16 +120,16 @@ class Ray(Executor):
         self._deadlines.pop(reference, None)
         try:
             outcomes: list[Outcome] = ray.get(reference)
-        except ray.exceptions.RayTaskError as error:  # not of a stage: those are outcomes; its node lacks something
-            reason = " ".join(str(error.cause).split())
-            return [Outcome(stage.ref, "failed", reason=reason) for stage in job.stages]
+        except ray.exceptions.RayTaskError as error:  # a stage's errors are outcomes: this node lacks something
+            return job.ended(Ending.FAILED, " ".join(str(error.cause).split()))
         except ray.exceptions.RayError as error:
-            reason = f"the worker ended: {type(error).__name__}"
-            return [Outcome(stage.ref, "worker_died", reason=reason) for stage in job.stages]
+            return job.ended(Ending.WORKER_DIED, f"the worker ended: {type(error).__name__}")
         return outcomes
 
 
 def _run_on_worker(job: Job) -> list[Outcome]:
     """The job on the GPU that Ray chose for it, whichever others this reused worker had before."""
     gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
-    return run_within_time(replace(job, gpu=int(gpus[0])) if gpus else job)
+    if gpus:
+        job = replace(job, gpu=int(gpus[0]))
+    return run_within_time(job)

@@ -1,8 +1,7 @@
-"""A suite from beginning to end: plan, run what is missing, gather rows, write the leaderboard."""
+"""From a suite to a store that has everything of it: plan, look what is missing, run that, and keep a log of it."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -11,28 +10,33 @@ from pathlib import Path
 
 from harness.execution import ExecutorName
 from harness.execution.costs import Costs
-from harness.execution.driver import Result, check_teams, drive
+from harness.execution.descriptions import Descriptions
+from harness.execution.driver import Result, drive
+from harness.execution.executor import check_teams
+from harness.execution.retries import MAX_REPAIRS
 from harness.execution.workers import Workers
 from harness.stages.graph import Stage, missing_stages
 from harness.stages.numerics import usable_cores
 from harness.stages.planning import Plan, make_plan
 from harness.store.backends.urls import Location, absolute
-from harness.store.events import EventLog
+from harness.store.events import Event, EventLog
 from harness.store.layout import Ref
 from harness.store.lease import this_process
-from harness.store.store import Lost, Store, write_json
+from harness.store.store import Lost, Store
 from harness.suites.suite import Suite
 from settings.errors import UserError
 
+__all__ = ["ANYWHERE", "Display", "Run", "missing_of", "run_plan", "run_suite"]
+
 ANYWHERE = Workers()
-MAX_REPAIRS = 10
-"""How often artefacts that turn out damaged are made again within one run: more than stages lie behind each other."""
+"""Wherever this machine can: on all its cores."""
 Display = Callable[[EventLog, dict[Ref, Stage], Store], AbstractContextManager[object]]
+"""Shows a run while the block is open: from its log, the stages that it runs, and its store."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its plan, what went wrong, and where its leaderboard was written."""
+    """A run whose stages have ended: its plan, what went wrong, and where the artefacts lie."""
 
     plan: Plan
     result: Result
@@ -68,7 +72,10 @@ def run_plan(
     display: Display | None = None,
     start: float | None = None,
 ) -> Iterator[Run]:
-    """The same for a plan, which may ask for less than its suite; `start` is when planning began."""
+    """Run every stage of a plan that is missing, as `run_suite` does; a plan may ask for less than its suite.
+
+    `start` is when planning began: the run's seconds count from there, by `time.perf_counter`.
+    """
     start = time.perf_counter() if start is None else start
     workers = Workers.of(workers)
     store = Store.at(absolute(location)).create()
@@ -83,7 +90,8 @@ def run_plan(
         raise store.unusable(error) from None
     result = Result()
     if log:
-        with display(log, missing, store) if display else nullcontext():
+        shown = display(log, missing, store) if display else nullcontext()
+        with shown:
             result = _execute(plan, missing, workers, store, log)
         store.forget(missing)
         with suppress(OSError, Lost):  # they only make estimates better
@@ -93,9 +101,8 @@ def run_plan(
         yield Run(plan, result, store.root, store.location, ran, time.perf_counter() - start)
     finally:
         if log:
-            log.write(
-                "run_finished", failures=len(result.failures), blocked=len(result.blocked), stopped=result.interrupted
-            )
+            counts = {"failures": len(result.failures), "blocked": len(result.blocked)}
+            log.write(Event.RUN_FINISHED, **counts, stopped=result.interrupted)
 
 
 def _check_device(missing: dict[Ref, Stage]) -> None:
@@ -120,12 +127,11 @@ def missing_of(plan: Plan, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, 
     """The stages that are still to run; `lost` artefacts are wanted even where all that came of them exists."""
     lost = [ref for ref in lost if ref in plan.graph]
     store.forget(lost)
-    wanted = (*plan.targets, *lost)
-    return missing_stages(plan.graph, wanted, _Exists(store))
+    return missing_stages(plan.graph, (*plan.targets, *lost), _Exists(store))
 
 
 class _Exists(dict[Ref, bool]):
-    """Asks the store once for each artefact."""
+    """Whether each artefact is published; the store is asked once for each, and only for those that matter."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -136,16 +142,18 @@ class _Exists(dict[Ref, bool]):
 
 
 def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Store, log: EventLog) -> Result:
+    """Drive the missing stages, then what turned out damaged with all that waits for it."""
     executor = workers.make()
     try:
-        log.write("connected", slots=executor.slots)
+        log.write(Event.CONNECTED, slots=executor.slots)
         executor.check(missing.values(), store.location)
         seconds = Costs(store).seconds
         result = drive(missing, executor, store.location, log, seconds)
         for _ in range(MAX_REPAIRS):
             if not result.lost or result.interrupted:
                 break
-            result = drive(missing_of(plan, store, result.lost.values()), executor, store.location, log, seconds)
+            missing = missing_of(plan, store, result.lost.values())
+            result = drive(missing, executor, store.location, log, seconds)
         return result
     finally:
         executor.close()
@@ -153,17 +161,16 @@ def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Sto
 
 
 def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
+    """A log of its own for this run, which begins with all that others have to know of it."""
     store.check_writable()
     folder = store.root / "events"
     folder.mkdir(exist_ok=True)
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}.jsonl"
     log = store.log(folder / name)
-    for stage in missing.values():
-        _write_stage(store, stage)
-    store.push(store.root / "stages", absent_only=True)
+    Descriptions(store).write(missing.values())
     groups = {stage.key: stage.group for stage in missing.values()}
     log.write(
-        "run_started",
+        Event.RUN_STARTED,
         suite=plan.suite.name,
         executor=workers.name,
         slots=workers.known_slots,
@@ -173,34 +180,3 @@ def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Work
         driver=this_process(),
     )
     return log
-
-
-def _write_stage(store: Store, stage: Stage) -> None:
-    """Keep what a stage is, so that `seedbed stage KEY` can run it alone."""
-    folder = store.root / "stages"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{stage.key}.json"
-    if not _read_stage(path):
-        write_json(path, stage.to_json())
-
-
-def _read_stage(path: Path) -> Stage | None:
-    """A stage's description; None for a damaged one, which the next run writes anew."""
-    try:
-        stage = Stage.from_json(json.loads(path.read_text(encoding="utf-8")))
-        return stage if stage.key == path.stem else None
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return None
-
-
-def described(store: Store, key: str) -> Stage | None:
-    """The stage of that key as a run wrote it down; None where none did, or it is damaged."""
-    return _read_stage(store.root / "stages" / f"{key}.json")
-
-
-def read_stages(store: Store, beginning: str) -> list[Stage]:
-    """The stages whose key or label begins so."""
-    store.pull("stages")
-    paths = sorted((store.root / "stages").glob("*.json"))
-    stages = [stage for path in paths if (stage := _read_stage(path))]
-    return [stage for stage in stages if stage.key.startswith(beginning) or stage.label.startswith(beginning)]

@@ -1,8 +1,8 @@
 """A stage that several processes train together: what each is told, what it reports, and what is made of the reports.
 
-The job's own process is none of them: it holds the lease, has a launcher start the team, and publishes what the first
-process wrote. A launcher is `harness.execution.processes.in_processes` (this machine), or Ray Train's under the Ray
-executor.
+The job's own process is none of them: it holds the lease, has a launcher start the team, judges the reports, and
+publishes what the first process wrote. Launchers are `processes.in_processes` (this machine) and `trainer.by_trainer`
+(Ray Train, under the Ray executor); what each process does is `rank.run_rank`.
 """
 
 from __future__ import annotations
@@ -10,21 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from harness.stages.graph import Stage
-from harness.stages.work import Work
+from harness.stages.work import AnyWork
 from harness.store.backends.urls import absolute
 from harness.store.layout import Ref
 from harness.store.store import Lost
 from methods.base import Stopped
+from settings.errors import UserError
+
+__all__ = ["Launch", "RankDied", "RankFailed", "Report", "Team", "check", "reason_of", "train_together"]
 
 
 @dataclass(frozen=True)
 class Team:
     """What every process of a team is told, in plain types."""
 
-    stage: Mapping[str, Any]
+    description: Mapping[str, object]
+    """Of the stage, as `Stage.to_json` gives it."""
     store: str
     """What `Store.at` opens."""
     log: str
@@ -34,23 +37,21 @@ class Team:
     sync_batch_norm: bool
 
     @classmethod
-    def of(cls, work: Work, log: Path) -> Team:
+    def of(cls, work: AnyWork, log: Path) -> Team:
         """The team of a stage that is about to be run."""
-        numerics = work.identity["numerics"]
-        folder, location = str(work.attempt.folder.resolve()), absolute(work.store.location)
-        stage = work.stage
-        return cls(stage.to_json(), location, str(log.resolve()), folder, stage.processes, numerics["sync_batch_norm"])
+        return cls(
+            description=work.stage.to_json(),
+            store=absolute(work.store.location),
+            log=str(log.resolve()),
+            attempt=str(work.attempt.folder.resolve()),
+            size=work.stage.processes,
+            sync_batch_norm=bool(work.stage.numerics.sync_batch_norm),
+        )
 
     @property
-    def threads(self) -> int:
-        """Compute threads of each process."""
-        return Stage.from_json(self.stage).threads
-
-    @property
-    def device(self) -> str:
-        """The kind of device that the stage was planned for."""
-        device: str = self.stage["identity"]["numerics"]["device"]
-        return device
+    def stage(self) -> Stage:
+        """The stage that the team trains."""
+        return Stage.from_json(self.description)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Report:
     """It was asked to stop and kept what it needs to go on."""
     died: bool = False
     """It ended without a word."""
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, object] = field(default_factory=dict)
     """What the stage wants kept beside its files."""
     peak_memory_bytes: int = 0
     gpu: str = ""
@@ -93,7 +94,7 @@ class RankDied(RuntimeError):
     """One of the processes ended without a word (it was killed): the stage is begun again, as after any such death."""
 
 
-def train_together(work: Work, log: Path, launch: Launch) -> int:
+def train_together(work: AnyWork, log: Path, launch: Launch) -> int:
     """Have a team run the stage into the attempt; returns the bytes of memory that its processes held together.
 
     Raises Lost, Stopped, RankFailed or RankDied.
@@ -102,12 +103,13 @@ def train_together(work: Work, log: Path, launch: Launch) -> int:
     reports = launch(team)
     check(reports, team.size)
     work.store.take_over(work.attempt)
-    work.attempt.record.update({**reports[0].record, "gpus": len({report.gpu for report in reports if report.gpu})})
+    gpus = {report.gpu for report in reports if report.gpu}
+    work.attempt.record.update({**reports[0].record, "gpus": len(gpus)})
     return sum(report.peak_memory_bytes for report in reports)
 
 
 def check(reports: Sequence[Report], size: int) -> None:
-    """Raise for the process that began a team's failure, if any did."""
+    """Raise for the process that began a team's failure, if any did: Lost, Stopped, RankFailed or RankDied."""
     failed = [report for report in reports if report.reason]
     # Who merely lost another process comes last: that one's own reason, or its silence, is what happened.
     for report in sorted(failed, key=lambda report: (report.follows, report.died, report.rank)):
@@ -122,3 +124,9 @@ def check(reports: Sequence[Report], size: int) -> None:
         raise RankFailed(report, size)
     if len(reports) < size:
         raise RankDied(f"{size - len(reports)} of {size} processes gave no report")
+
+
+def reason_of(error: Exception) -> str:
+    """One line: what went wrong, and for what is not the user's mistake the kind of error."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError | RankFailed) else f"{type(error).__name__}: {text}"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.execution import ExecutorName, Packages
-from harness.execution.token import show_token
 from harness.stages.numerics import usable_cores
 from settings.errors import UserError
 
 if TYPE_CHECKING:
-    from harness.execution.driver import Executor
+    from harness.execution.executor import Executor
+
+__all__ = ["Workers", "show_token"]
+
+TOKEN = Path("~/.ray/auth_token")
 
 
 @dataclass(frozen=True)
@@ -33,22 +38,27 @@ class Workers:
 
     @property
     def name(self) -> ExecutorName:
-        """The executor."""
-        return self.executor or ("ray" if self.address or (self.slots or usable_cores()) > 1 else "serial")
+        """The executor, which may be left to us: Ray where it has more than one slot to fill."""
+        if self.executor:
+            return self.executor
+        slots = self.slots or usable_cores()
+        return "ray" if self.address or slots > 1 else "serial"
 
     @property
     def known_slots(self) -> int | None:
         """How many stages of one thread run at once, where that is known before a cluster is asked."""
         if self.name == "serial":
             return 1
-        return self.slots or (None if self.address else usable_cores())
+        if self.slots or self.address:
+            return self.slots
+        return usable_cores()
 
     def make(self) -> Executor:
         """Start it; Ray is imported only here. Raises UserError where no cluster answers."""
         if self.name == "serial":
             if self.address:
                 raise UserError("--address", f"'{self.address}' beside --executor serial", "one of them")
-            from harness.execution.serial import Serial
+            from harness.execution.executor import Serial
 
             return Serial()
         if self.address:
@@ -56,3 +66,12 @@ class Workers:
         from harness.execution.ray import Ray
 
         return Ray(self.slots, self.address, self.packages)
+
+
+def show_token() -> None:
+    """Have Ray show this user's token to clusters; without, an address fails after 20 s and many warnings.
+
+    To be called before Ray is imported: it reads the variables then, and never again.
+    """
+    if TOKEN.expanduser().is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")

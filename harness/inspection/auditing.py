@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.execution.running import Display, run_plan
-from harness.reports.holes import reason_of
+from harness.reports.gathering import reason_of
 from harness.stages.blueprint import Blueprint
-from harness.stages.filters import read_kept
+from harness.stages.filters import plan_filter, read_kept
 from harness.stages.planning import Plan
 from harness.stages.plugins import read_plugins
 from harness.stages.source import Source
 from harness.store.backends.urls import Location
-from harness.store.layout import Ref
+from harness.store.layout import FilterFiles, Ref
 from harness.store.store import Store
 from harness.suites.suite import Suite
 from results.metrics.filter_quality import FilterQuality, filter_quality
@@ -134,17 +134,17 @@ def _keep_lists(
     suite: Suite, blueprint: Blueprint, sources: Sequence[Source], store: Location, display: Display | None
 ) -> dict[str, frozenset[str]]:
     """What each setting's filter keeps; runs the stages for it that are missing."""
-    filters: dict[str, Ref] = {source.name: ref for source in sources if (ref := blueprint.filter(source))}
+    filters: dict[str, Ref] = {source.name: ref for source in sources if (ref := plan_filter(blueprint, source))}
     if not filters:
         return {}
-    plan = Plan(suite, blueprint.graph, (), (), tuple(filters.values()), {})
+    plan = Plan(suite, blueprint.graph, others=tuple(filters.values()))
     with run_plan(plan, store, "serial", display) as run:
         opened = Store.at(run.location)
         for name, ref in filters.items():
             if not opened.has(*ref):
                 reason = reason_of(run, plan.graph[ref])
                 raise UserError(f"settings.{name}.filter", f"no keep-list ({reason})", "a filter that runs")
-        return {name: read_kept(opened.open(*ref)) for name, ref in filters.items()}
+        return {name: read_kept(FilterFiles(opened.open(*ref).folder)) for name, ref in filters.items()}
 
 
 def _truth(blueprint: Blueprint, source: Source, csv: Path | None) -> Mapping[str, tuple[int, ...]]:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from harness.drawing.overlays import with_mask
 from harness.drawing.sheet import legend
 from harness.inspection.inspecting import Place
-from harness.stages.gallery import spread
+from harness.stages.source import spread
 from settings.dataset import Dataset
 from settings.errors import UserError
 from settings.images import resize

@@ -12,8 +12,8 @@ from harness.drawing.overlays import outlines
 from harness.drawing.sheet import Row, to_png
 from harness.pictures.columns import KINDS, Refs, Subject
 from harness.pictures.wanted import Found, Wanted, find, one
+from harness.stages.line import Line
 from harness.stages.plugins import read_plugins
-from harness.stages.scored import Scored
 from harness.store.backends.urls import Location
 from harness.store.store import Artefact, Lost, Store
 from harness.suites.suite import load_suite
@@ -26,7 +26,7 @@ from settings.supervision import Gate
 TRUTH = "truth"
 USUAL = ("maps", "refined", "pseudo_labels", "prediction", TRUTH)
 """The columns that are drawn where none are named."""
-Needs = Mapping[tuple[Scored, str], Mapping[str, Refs]]
+Needs = Mapping[tuple[Line, str], Mapping[str, Refs]]
 """What is read of a line for a kind of column, by role."""
 
 
@@ -69,8 +69,8 @@ class Shelf:
     def check(self, needs: Needs) -> None:
         """Raise UserError that names all that is not there."""
         absent = [
-            f"no {KINDS[kind].what} of {scored.line.recipe}"
-            for (scored, kind), roles in needs.items()
+            f"no {KINDS[kind].what} of {line.recipe}"
+            for (line, kind), roles in needs.items()
             if not all(self.store.has(*ref) for refs in roles.values() for ref in refs)
         ]
         if absent:
@@ -93,8 +93,8 @@ def _draw(found: Found, names: Sequence[str], shelf: Shelf, base: Callable[[Imag
         _check_made(found, set(kinds) - {kind for _, kind in needs})
     shelf.check(needs)
     columns: list[Column] = []
-    for (scored, kind), roles in needs.items():
-        columns += KINDS[kind].draw(scored, found.subject, shelf.take(roles))
+    for (line, kind), roles in needs.items():
+        columns += KINDS[kind].draw(line, found.subject, shelf.take(roles))
     if TRUTH in (names or _usual_truth(found)):
         columns.append(_truth(_dataset(found), found.subject))
     rows = [Row(photo) for photo in found.subject.photos]
@@ -104,7 +104,7 @@ def _draw(found: Found, names: Sequence[str], shelf: Shelf, base: Callable[[Imag
 def _needs(found: Found, kinds: Sequence[str]) -> Needs:
     """What several recipes have in common, such as one localizer's maps, is drawn under the first."""
     every = {(line, kind): KINDS[kind].needs(line, found.subject) for line in found.lines for kind in kinds}
-    first: dict[tuple[str, str], tuple[Scored, str]] = {}
+    first: dict[tuple[str, str], tuple[Line, str]] = {}
     for (line, kind), roles in every.items():
         if roles:
             first.setdefault((kind, repr(sorted(roles.items()))), (line, kind))
@@ -133,7 +133,7 @@ def _truth(dataset: Dataset, subject: Subject) -> Column:
 
 
 def _dataset(found: Found) -> Dataset:
-    return found.lines[0].line.blueprint.dataset
+    return found.lines[0].blueprint.dataset
 
 
 def _write(path: Path, png: bytes) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import gettempdir
-from typing import Any
 
-from harness.stages.lines import Line
-from harness.stages.weak_set import kept_of
-from harness.stages.work import Context
+from harness.stages.line import Line
+from harness.stages.weak_set import weak_set_of
+from harness.stages.work import weights_in
+from harness.store.layout import FeatureFiles, FitFiles, WeakSetFiles
 from harness.store.store import Artefact
-from methods.base import LocalizationMaps
+from methods.base import LocalizationMaps, Surroundings
 from settings.records import Photo
 
 
@@ -23,27 +21,19 @@ def views(
 
     `inputs` are the weights and the stored features that the maps of these photos were made of.
     """
-    from safetensors.torch import load_file
-
     from methods.features import StoredFeatures
 
     localizer, offer = line.components.localizer, line.source.offer
     assert localizer is not None and offer is not None
-    weak = offer.weak
-    for artefact in inputs.get("weak_set", ()):
-        weak = kept_of(weak, artefact)
-    weights = {
-        name: t for fit in inputs.get("weights", ()) for name, t in load_file(fit.path("weights.safetensors")).items()
-    }
-    bank = StoredFeatures([artefact.path("features.safetensors") for artefact in inputs.get("features", ())])
-    context = _context(line)
+    weak = weak_set_of(offer, [WeakSetFiles(artefact.folder) for artefact in inputs.get("weak_set", ())])
+    weights = weights_in(FitFiles(artefact.folder) for artefact in inputs.get("weights", ()))
+    bank = StoredFeatures([FeatureFiles(artefact.folder).features for artefact in inputs.get("features", ())])
+    # On a CPU, whatever the stages ran on: ten photos are no work.
+    surroundings = Surroundings(
+        weak.label_space, line.blueprint.suite.backbone, weights, bank, weak, rng_seed=line.rng_seed
+    )
     found: dict[str, dict[str, LocalizationMaps]] = defaultdict(dict)
     for photo in photos:
-        for name, maps in localizer.views(photo, weak, weights, bank, context).items():
+        for name, maps in localizer.views(photo, surroundings).items():
             found[name][photo.id] = maps
     return dict(found)
-
-
-def _context(line: Line) -> Any:
-    """What a stage would hand over, on a CPU: ten photos are no work (Any: mypy wants a protocol's fields settable)."""
-    return Context("cpu", "float32", line.rng_seed, Path(gettempdir()), lambda done, total, unit, values: None)

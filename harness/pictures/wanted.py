@@ -8,10 +8,8 @@ from typing import NamedTuple, TypeVar
 
 from harness.pictures.columns import Subject
 from harness.stages.blueprint import Blueprint
-from harness.stages.gallery import spread
-from harness.stages.lines import Line
-from harness.stages.scored import Scored
-from harness.stages.source import Source
+from harness.stages.line import Line
+from harness.stages.source import Source, spread
 from harness.suites.recipes import components_of
 from harness.suites.skipping import Skipped, possible_recipes
 from harness.suites.suite import Suite
@@ -40,7 +38,7 @@ class Wanted:
 class Found(NamedTuple):
     """The lines of the suite that are shown, their photos, and what a sheet of them is called."""
 
-    lines: tuple[Scored, ...]
+    lines: tuple[Line, ...]
     subject: Subject
     title: str
 
@@ -52,7 +50,7 @@ def find(suite: Suite, wanted: Wanted) -> Found:
     source = blueprint.source(setting, one("--setting", "setting", setting, suite.settings))
     subject = _subject(blueprint, source, wanted)
     lines = _lines(suite, blueprint, source, wanted)
-    rng_seeds = sorted({scored.line.rng_seed for scored in lines})
+    rng_seeds = sorted({line.rng_seed for line in lines})
     title = f"{suite.name} · {source.name} · {subject.split} · rng seed {', '.join(map(str, rng_seeds))}"
     if wanted.map_class:
         title += f" · maps of {wanted.map_class}"
@@ -66,7 +64,7 @@ def one(where: str, what: str, name: str, known: Mapping[str, T]) -> T:
     return known[name]
 
 
-def _lines(suite: Suite, blueprint: Blueprint, source: Source, wanted: Wanted) -> tuple[Scored, ...]:
+def _lines(suite: Suite, blueprint: Blueprint, source: Source, wanted: Wanted) -> tuple[Line, ...]:
     """Of the named recipes, else of all that are possible and no references; each with its own first rng seed."""
     recipes = suite.all_recipes()
     if wanted.recipes:
@@ -80,7 +78,7 @@ def _lines(suite: Suite, blueprint: Blueprint, source: Source, wanted: Wanted) -
     if wanted.rng_seed is not None and wanted.rng_seed not in known:
         raise UserError("--rng-seed", str(wanted.rng_seed), f"one of {', '.join(map(str, known))}")
     chosen = {name: of[0] if wanted.rng_seed is None else wanted.rng_seed for name, of in seeds.items()}
-    return tuple(Scored(Line(blueprint, source, name, part, chosen[name])) for name, part in parts.items())
+    return tuple(Line(blueprint, source, name, part, chosen[name]) for name, part in parts.items())
 
 
 def _subject(blueprint: Blueprint, source: Source, wanted: Wanted) -> Subject:

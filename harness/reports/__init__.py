@@ -1,1 +1,1 @@
-"""What a run tells: its leaderboard, its progress, what it would cost."""
+"""What a run tells: its progress, its leaderboard, what it would cost. Runs themselves are made in `execution`."""

@@ -1,30 +1,49 @@
-"""`seedbed plan`: what a suite would do, before it does anything."""
+"""`seedbed plan`: what a suite would do and cost, before it does anything, and what its lines save by sharing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.execution.costs import Costs
 from harness.execution.running import missing_of
-from harness.reports.display import duration
-from harness.reports.sharing import Sharing, sharing
-from harness.stages.planning import make_plan
+from harness.reports.progress import duration
+from harness.stages.graph import Stage, missing_stages
+from harness.stages.planning import Plan, make_plan
+from harness.stages.rows import RowIdentity
 from harness.store.backends.urls import Location, absolute
-from harness.store.store import Store
+from harness.store.layout import Ref
+from harness.store.store import Lost, Store
 from harness.suites.suite import Suite, load_suite
+
+__all__ = ["Estimate", "GroupEstimate", "Sharing", "estimate", "estimate_suite", "sharing"]
 
 
 @dataclass(frozen=True)
 class GroupEstimate:
-    """Stages that are shown as one line."""
+    """Stages that are shown as one line; seconds (of one core) and gigabytes are those of what is to do."""
 
     name: str
     stages: int
     to_do: int
     seconds: float
     gigabytes: float
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Core-seconds of all stages that rows need, done or not: of all together, and as if each line ran alone."""
+
+    together: float
+    alone: float
+    """The sum over lines (a recipe under a setting with an rng seed) of what each needs."""
+
+    def to_text(self) -> str:
+        """One line; empty where nothing is shared."""
+        if self.alone <= self.together:
+            return ""
+        share = f"{100 * self.together / self.alone:.0f} %"
+        return f"shared: all lines together {duration(self.together)}, each alone {duration(self.alone)} ({share})"
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,16 @@ class Estimate:
     """What is to be known of the settings."""
 
     @property
+    def stages(self) -> int:
+        """All stages, done or not."""
+        return sum(group.stages for group in self.groups)
+
+    @property
+    def to_do(self) -> int:
+        """Stages that a run would run."""
+        return sum(group.to_do for group in self.groups)
+
+    @property
     def seconds(self) -> float:
         """Core-seconds to do."""
         return sum(group.seconds for group in self.groups)
@@ -48,32 +77,30 @@ class Estimate:
         """To be written."""
         return sum(group.gigabytes for group in self.groups)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain types."""
-        total = {"seconds": round(self.seconds, 1), "gigabytes": round(self.gigabytes, 3)}
-        counts = {"stages": sum(g.stages for g in self.groups), "to_do": sum(g.to_do for g in self.groups)}
-        groups = [{**vars(group), "done": group.stages - group.to_do} for group in self.groups]
+    def to_json(self) -> dict[str, object]:
+        """Plain types, for `seedbed plan --json`."""
         return {
             "suite": self.suite,
             "store": self.store,
-            **counts,
-            **total,
+            "stages": self.stages,
+            "to_do": self.to_do,
+            "seconds": round(self.seconds, 1),
+            "gigabytes": round(self.gigabytes, 3),
             "together_seconds": round(self.sharing.together, 1),
             "alone_seconds": round(self.sharing.alone, 1),
-            "groups": groups,
+            "groups": [{**vars(group), "done": group.stages - group.to_do} for group in self.groups],
             "notes": list(self.notes),
         }
 
     def to_text(self) -> str:
-        """A table of groups and the sum."""
+        """A table of groups and the sum, what is saved by sharing, and the notes."""
         width = max(len(group.name) for group in self.groups)
         lines = [f"{'stages':{width}}  {'all':>6} {'to do':>6} {'core time':>12} {'GB':>7}"]
         for group in self.groups:
             time = duration(group.seconds) if group.to_do else "done"
             lines.append(f"{group.name:{width}}  {group.stages:6} {group.to_do:6} {time:>12} {group.gigabytes:7.2f}")
-        to_do = sum(group.to_do for group in self.groups)
-        all_ = sum(group.stages for group in self.groups)
-        lines.append(f"{'total':{width}}  {all_:6} {to_do:6} {duration(self.seconds):>12} {self.gigabytes:7.2f}")
+        time = duration(self.seconds)
+        lines.append(f"{'total':{width}}  {self.stages:6} {self.to_do:6} {time:>12} {self.gigabytes:7.2f}")
         return "\n".join(filter(None, [*lines, self.sharing.to_text(), *self.notes]))
 
 
@@ -83,20 +110,56 @@ def estimate(suite_name: str, overrides: Sequence[str], location: Location) -> E
 
 
 def estimate_suite(suite: Suite, location: Location) -> Estimate:
-    """The same for a suite that is already read."""
+    """Plan a suite that is already read against a store, as `estimate` does."""
     store = Store.at(absolute(location))
     plan = make_plan(suite)
     try:
         missing, costs = missing_of(plan, store), Costs(store)
     except OSError as error:
         raise store.unusable(error) from None
-    groups: dict[str, list[float]] = {}
+    members: dict[str, list[Stage]] = {}
+    for stage in plan.graph.values():
+        members.setdefault(stage.group, []).append(stage)
+    groups: list[GroupEstimate] = []
+    for name, stages in members.items():
+        to_do = [stage for stage in stages if stage.ref in missing]
+        seconds = sum(costs.seconds(stage) * stage.slots for stage in to_do)
+        gigabytes = sum(costs.bytes(stage) for stage in to_do) / 1e9
+        groups.append(GroupEstimate(name, len(stages), len(to_do), round(seconds, 2), round(gigabytes, 4)))
+    return Estimate(suite.name, store.name, tuple(groups), sharing(plan, store), plan.notes)
+
+
+def sharing(plan: Plan, store: Store) -> Sharing:
+    """From the plan's rows and what every stage behind them cost, where the store has it, or is estimated to cost."""
+    lines: dict[tuple[str, str, int], list[Ref]] = {}
+    for ref in plan.rows:
+        identity = plan.graph[ref].identity
+        assert isinstance(identity, RowIdentity)
+        line = (identity.row.recipe, identity.row.setting, identity.row.rng_seed)
+        lines.setdefault(line, []).append(ref)
+    seconds = _seconds(plan, store)
+    nothing = dict.fromkeys(plan.graph, False)
+
+    def cost(targets: Iterable[Ref]) -> float:
+        return sum(seconds[ref] for ref in missing_stages(plan.graph, targets, nothing))
+
+    return Sharing(cost(plan.rows), sum(map(cost, lines.values())))
+
+
+def _seconds(plan: Plan, store: Store) -> dict[Ref, float]:
+    """Core-seconds of every stage: measured of those that the store has, else estimated."""
+    costs = Costs(store)
+    done = {ref for ref in plan.graph if store.has(*ref)}
+    store.prepare(done)
+    seconds: dict[Ref, float] = {}
     for ref, stage in plan.graph.items():
-        sums = groups.setdefault(stage.group, [0, 0, 0.0, 0.0])
-        sums[0] += 1
-        if ref in missing:
-            sums[1] += 1
-            sums[2] += costs.seconds(stage) * stage.slots
-            sums[3] += costs.bytes(stage) / 1e9
-    estimates = (GroupEstimate(n, int(s[0]), int(s[1]), round(s[2], 2), round(s[3], 4)) for n, s in groups.items())
-    return Estimate(suite.name, store.name, tuple(estimates), sharing(plan, store), plan.notes)
+        each = _measured(store, ref) if ref in done else costs.seconds(stage)
+        seconds[ref] = stage.slots * each
+    return seconds
+
+
+def _measured(store: Store, ref: Ref) -> float:
+    try:
+        return float(store.record(*ref)["seconds"])
+    except (Lost, LookupError, TypeError, ValueError):  # told by whoever opens it
+        return 0.0

@@ -4,74 +4,141 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from harness.execution.running import described
-from harness.reports.display import duration
-from harness.reports.pace import pace_of
+from harness.execution.costs import Costs
+from harness.execution.descriptions import Descriptions
+from harness.execution.job import Job
+from harness.execution.worker import run_job, run_openly
+from harness.reports.progress import Condition, RunState, duration
+from harness.stages.graph import Stage
 from harness.store.backends.urls import Location, absolute
-from harness.store.layout import Ref
+from harness.store.events import Event
+from harness.store.layout import FitFiles, Ref
 from harness.store.lease import process_start, this_process
 from harness.store.store import Lost, Store
 from settings.errors import UserError
 
+__all__ = ["SILENT_S", "lives", "log_of", "run_one", "status_of", "watch"]
+
 SILENT_S = 60
 WATCH_S = 2.0
-AGAIN = dict.fromkeys(("retried", "stopped", "worker_died", "out_of_memory", "input_lost"), "to do")
-"""Events after which a stage is neither done nor failed; what is given up has an event of its own."""
+CONDITIONS: tuple[Condition, ...] = ("done", "running", "failed", "to do")
 
 
 def status_of(location: Location) -> str:
     """The latest run on a store: stages done, running and failed, and whether it still goes on."""
-    store = Store.at(location)
-    log = store.latest_log()
-    if log is None:
-        raise UserError(store.name, "no run", "a store that a suite was run on", "see --store")
-    events = list(store.reader(log).new())
-    first = next((event for event in events if event["event"] == "run_started"), None)
-    if first is None or not {"suite", "executor", "groups"} <= first.keys():
-        raise UserError(log, "no beginning of a run", "an event log")
-    store.pull("stages")
-    groups: dict[str, str] = first["groups"]
-    state = dict.fromkeys(groups, "to do")
-    for event in events:
-        for key in state.keys() & set(event.get("stages", ())):
-            known = {"started": "running", "finished": "done", "progress": state[key]} | AGAIN
-            state[key] = known.get(event["event"], "failed")
-    ending = _ending(events)
-    lines = [f"{first['suite']} · {first['executor']} · {ending}"]
-    if ending.startswith("running"):
-        lines += _going_on(store, events)
-    for group in dict.fromkeys(groups.values()):
-        members = [state[key] for key in groups if groups[key] == group]
-        counts = {name: members.count(name) for name in ("done", "running", "failed", "to do")}
-        lines.append(f"  {group}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
-    failed = [(key, e.get("reason")) for e in events if e["event"] == "failed" for key in e.get("stages", ())]
-    failures = [f"  failed: {_label(store, key)} ({key[:12]}): {reason}" for key, reason in failed]
-    return "\n".join(lines + failures)
+    return "\n".join(_status(location)[0])
 
 
 def watch(location: Location, show: Callable[[str], None], interval_s: float = WATCH_S) -> None:
     """Show the status again and again, until the run has ended or its driver has died."""
     while True:
-        text = status_of(location)
-        show(text)
-        if " · running" not in text.splitlines()[0]:
+        lines, goes_on = _status(location)
+        show("\n".join(lines))
+        if not goes_on:
             return
         time.sleep(interval_s)
 
 
-def _going_on(store: Store, events: list[dict[str, Any]]) -> list[str]:
+def _status(location: Location) -> tuple[list[str], bool]:
+    """The lines of the status, and whether the run goes on."""
+    store = Store.at(location)
+    log = store.latest_log()
+    if log is None:
+        raise UserError(store.name, "no run", "a store that a suite was run on", "see --store")
+    events = list(store.reader(log).new())
+    first = next((event for event in events if event["event"] == Event.RUN_STARTED), None)
+    if first is None or not {"suite", "executor", "groups"} <= first.keys():
+        raise UserError(log, "no beginning of a run", "an event log")
+    descriptions = Descriptions(store)
+    descriptions.fetch()
+    ending, goes_on = _ending(events)
+    groups: Mapping[str, str] = first["groups"]
+    # A finished run is told without the stages themselves, of which there may be thousands.
+    state = RunState(_described(descriptions, groups) if goes_on else {}, Costs(store))
+    for event in events:
+        state.take(event)
+    lines = [f"{first['suite']} · {first['executor']} · {ending}"]
+    if goes_on:
+        lines += _going_on(state)
+    members: dict[str, list[str]] = {}
+    for key, group in groups.items():
+        members.setdefault(group, []).append(key)
+    for group, keys in members.items():
+        counts = {condition: state.count(condition, keys) for condition in CONDITIONS}
+        told = [f"{count} {condition}" for condition, count in counts.items() if count]
+        lines.append(f"  {group}: {', '.join(told)}")
+    for key, reason in state.reasons.items():
+        if state.condition(key) == "failed":
+            stage = descriptions.read(key)
+            lines.append(f"  failed: {stage.label if stage else 'a stage'} ({key[:12]}): {reason}")
+    return lines, goes_on
+
+
+def _described(descriptions: Descriptions, keys: Iterable[str]) -> dict[str, Stage]:
+    found: dict[str, Stage] = {}
+    for key in keys:
+        stage = descriptions.read(key)
+        if stage:
+            found[key] = stage
+    return found
+
+
+def _going_on(state: RunState) -> list[str]:
     """How busy it is, and what runs; nothing for a log that does not tell, or stages that cannot be read."""
-    stages = {key: stage for key in events[0]["groups"] if (stage := described(store, key))}
     try:
-        pace = pace_of(events, stages, store, time.time())
-    except (LookupError, TypeError, ValueError):
+        pace = state.pace(time.time())
+    except (LookupError, ValueError):
         return []
-    return [f"  {line}" for line in (pace.to_text(), *pace.running)]
+    return [f"  {line}" for line in (pace.to_text(), *state.lines())]
+
+
+def _ending(events: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
+    """How the run ended, or that it goes on, in words; and whether it goes on."""
+    last = events[-1]
+    ago = duration(time.time() - last["t"])
+    if last["event"] == Event.RUN_FINISHED and last.get("stopped"):
+        return f"stopped {ago} ago; run it again to continue", False
+    if last["event"] == Event.RUN_FINISHED:
+        return f"finished {ago} ago, {last.get('failures')} failed, {last.get('blocked')} blocked", False
+    if lives(events[0].get("driver", {})) is False:
+        return f"killed, last event {ago} ago; run it again to continue", False
+    if time.time() - last["t"] < SILENT_S:
+        return f"running, last event {ago} ago", True
+    return f"silent; it may have been killed: run it again to continue, last event {ago} ago", False
+
+
+def lives(driver: Mapping[str, Any]) -> bool | None:
+    """Whether the process that drives a run on this machine is there; None where nobody can tell."""
+    here = this_process()
+    known = driver.get("start") and (driver.get("host"), driver.get("boot")) == (here["host"], here["boot"])
+    pid = driver.get("pid")
+    return process_start(pid) == driver["start"] if known and isinstance(pid, int) else None
+
+
+def run_one(location: Location, prefix: str, debug: bool) -> str:
+    """Run one stage here and now; with `debug` its errors come through."""
+    found = Descriptions(Store.at(location)).find(prefix)
+    if len(found) != 1:
+        expected = "the beginning of one stage's key or label"
+        raise UserError("stage", f"'{prefix}', which fits {len(found)} stages", expected)
+    (stage,) = found
+    store = Store.at(absolute(location))
+    absent = [str(ref) for ref in stage.needs() if not store.has(*ref)]
+    if absent:
+        raise UserError("stage", f"missing inputs {', '.join(absent[:3])}", "published inputs", "run the suite first")
+    log = store.root / "events" / "single.jsonl"
+    log.parent.mkdir(exist_ok=True)
+    start = time.perf_counter()
+    if debug:
+        run_openly(stage, store)
+        return f"{stage.label}: ran in {duration(time.perf_counter() - start)}; nothing was published"
+    (outcome,) = run_job(Job((stage,), store.location, log))
+    return f"{stage.label}: {outcome.status.name.lower()} {outcome.reason}".rstrip()
 
 
 def log_of(location: Location, stage: str) -> str:
@@ -88,39 +155,6 @@ def log_of(location: Location, stage: str) -> str:
     raise UserError("stage", f"'{stage}'", f"the key or label of a stage in {store.name}", "see seedbed status")
 
 
-def run_one(location: Location, prefix: str, debug: bool) -> str:
-    """Run one stage here and now; with `debug` its errors come through."""
-    from harness.execution.running import read_stages
-    from harness.execution.worker import Job, run_job, run_openly
-
-    found = read_stages(Store.at(location), prefix)
-    if len(found) != 1:
-        raise UserError(
-            "stage", f"'{prefix}', which fits {len(found)} stages", "the beginning of one stage's key or label"
-        )
-    (stage,) = found
-    store = Store.at(absolute(location))
-    absent = [str(ref) for ref in stage.needs() if not store.has(*ref)]
-    if absent:
-        raise UserError("stage", f"missing inputs {', '.join(absent[:3])}", "published inputs", "run the suite first")
-    log = store.root / "events" / "single.jsonl"
-    log.parent.mkdir(exist_ok=True)
-    start = time.perf_counter()
-    if debug:
-        run_openly(stage, store)
-        return f"{stage.label}: ran in {duration(time.perf_counter() - start)}; nothing was published"
-    (outcome,) = run_job(Job((stage,), store.location, log))
-    return f"{stage.label}: {outcome.status} {outcome.reason}".rstrip()
-
-
-def lives(driver: Mapping[str, Any]) -> bool | None:
-    """Whether the process that drives a run on this machine is there; None where nobody can tell."""
-    here = this_process()
-    known = driver.get("start") and (driver.get("host"), driver.get("boot")) == (here["host"], here["boot"])
-    pid = driver.get("pid")
-    return process_start(pid) == driver["start"] if known and isinstance(pid, int) else None
-
-
 def _failure(path: Path) -> dict[str, str]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -129,43 +163,25 @@ def _failure(path: Path) -> dict[str, str]:
         return {"label": "a stage", "reason": f"damaged: {path} ({error})", "traceback": ""}
 
 
-def _label(store: Store, key: str) -> str:
-    try:
-        return str(json.loads((store.root / "stages" / f"{key}.json").read_text(encoding="utf-8"))["label"])
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
-        return "a stage"
-
-
-def _ending(events: list[dict[str, Any]]) -> str:
-    last = events[-1]
-    ago = time.time() - last["t"]
-    if last["event"] == "run_finished" and last.get("stopped"):
-        return f"stopped {duration(ago)} ago; run it again to continue"
-    if last["event"] == "run_finished":
-        return f"finished {duration(ago)} ago, {last.get('failures')} failed, {last.get('blocked')} blocked"
-    if lives(events[0].get("driver", {})) is False:
-        return f"killed, last event {duration(ago)} ago; run it again to continue"
-    word = "running" if ago < SILENT_S else "silent; it may have been killed: run it again to continue"
-    return f"{word}, last event {duration(ago)} ago"
-
-
-def _published(store: Store) -> list[tuple[Ref, Any]]:
+def _published(store: Store) -> list[tuple[Ref, Mapping[str, Any]]]:
     refs = [Ref(kind, key) for kind in store.kinds() for key in store.keys(kind)]
     store.prepare(refs)
-    found = []
+    found: list[tuple[Ref, Mapping[str, Any]]] = []
     for ref in refs:
         with suppress(Lost, OSError):  # told by `seedbed store verify`
             found.append((ref, store.record(*ref)))
     return found
 
 
-def _success(store: Store, ref: Ref, record: Any) -> str:
+def _success(store: Store, ref: Ref, record: Mapping[str, Any]) -> str:
     try:
         head = f"{record['label']} ({ref.key[:12]}): done in {duration(record['seconds'])} on {record['device']}"
-        path = store.open(*ref).path("log.json")
+        log = FitFiles(store.open(*ref).folder).log
     except (Lost, LookupError, TypeError) as error:
         raise UserError(ref, f"a damaged artefact ({error})", "a whole one", "run its suite again") from None
-    if not path.exists():
-        return head
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    return "\n".join([head, *("  " + " · ".join(f"{name} {value:g}" for name, value in row.items()) for row in rows)])
+    lines = [head]
+    if log.exists():
+        for row in json.loads(log.read_text(encoding="utf-8")):
+            values = [f"{name} {value:g}" for name, value in row.items()]
+            lines.append(f"  {' · '.join(values)}")
+    return "\n".join(lines)

@@ -1,129 +1,346 @@
-"""What is measured beside the rows: the classifier inside a localizer, the flatness of its maps, a cue's shapes."""
+"""Diagnostics as stages: what is measured beside the rows of a localizer's classifier and maps, and of a cue."""
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from harness.stages.gallery import spread
-from harness.stages.lines import Line
-from harness.stages.source import Source
-from harness.store.layout import Ref
+import numpy as np
+
+from harness.stages.cue import plan_saliency
+from harness.stages.features import plan_features
+from harness.stages.fit import held_out_photos
+from harness.stages.graph import Stage
+from harness.stages.kind import Identity, PhotosRuntime, StageKind
+from harness.stages.line import Line
+from harness.stages.localizer import plan_localizer_fit, plan_maps
+from harness.stages.source import Source, spread
+from harness.stages.stored import StoredMasks, maps_of_photos
+from harness.stages.weak_set import seen_by
+from harness.stages.work import Work
+from harness.store.layout import MapFiles, MaskFiles, MeasureFiles, Ref
+from harness.suites.recipes import ComponentIdentity
 from harness.suites.suite import Diagnostic
-from methods.base import Localizer
-from settings.records import Photo, fingerprint
+from methods.base import LocalizationMaps, Localizer
+from results.metrics.classification import mean_average_precision
+from results.metrics.flatness import Flatness, flatness, mean_flatness
+from results.metrics.foreground import Overlap, foreground_iou, overlap
+from results.metrics.miou import nullable
+from settings.records import Mask, Photo, WeakSet, fingerprint
+from settings.supervision import LedgerEntry, Purpose
 
+__all__ = ["Diagnose", "DiagnosticRuntime", "Examine", "ExamineCue", "plan_diagnostics", "read_measures"]
+
+SomeIdentity = TypeVar("SomeIdentity", bound=Identity)
 MAX_PHOTOS = 128
 """So many photos tell the flatness of maps well enough, and views of them are quickly made."""
 VERSION = 1
 """Raised when a measure changes: it is part of every key here."""
 
 
-@dataclass(frozen=True, eq=False)
-class Diagnostics:
-    """The stages that measure a line's localizer and cue; recipes with the same ones have the same stages."""
+@dataclass(frozen=True)
+class Shown:
+    """What a table of diagnostics says of a measure's place."""
 
-    line: Line
+    recipe: str
+    setting: str
+    training_mode: str
+    rng_seed: int
+    diagnostic: Diagnostic
 
-    def stages(self) -> list[Ref]:
-        """One for each of the suite's `diagnostics` that this recipe and this data set allow."""
-        plan: Mapping[Diagnostic, Callable[[], Ref | None]] = {
-            "classifier": self._classify,
-            "maps": self._diagnose,
-            "cue": self._examine_cue,
-        }
-        return [ref for name in self.line.blueprint.suite.diagnostics if (ref := plan[name]())]
 
-    def _classify(self) -> Ref | None:
-        """The classifier of the fit that left the held-out photos out, on these photos."""
-        line, localizer, photos = self.line, self.line.components.localizer, self.line.held_out()
-        if localizer is None or not localizer.trained or type(localizer).scores_NK is Localizer.scores_NK or not photos:
-            return None
-        fit = line.localizer_fit(held_out=True)
-        # What only `apply` reads changes no score.
-        identity = {"component": line.components.identity("localizer", fit=True), "rng_seed": line.rng_seed}
-        inputs = {"weights": (fit,), "features": self._features(fit, photos)}
-        return self._add("examine", "classifier", identity, inputs, photos)
+@dataclass(frozen=True, kw_only=True)
+class DiagnosticRuntime(PhotosRuntime):
+    """The photos, and where the table shows what is measured on them."""
 
-    def _features(self, fit: Ref, photos: Sequence[Photo]) -> tuple[Ref, ...]:
-        line, source = self.line, self.line.source
-        assert line.components.localizer is not None
-        requests = line.components.localizer.fit_features()
-        if line.mode == "frozen":
-            return line.blueprint.features(source, requests, None, source.shards_of(p.id for p in photos))
-        # Nobody else asks for features of this backbone: those of the held-out photos are enough.
-        alone = Source(f"{source.name}, held out", tuple(photos), source.runtime)
-        return line.blueprint.features(alone, requests, fit, range(len(alone.shards)))
+    shown: Shown
 
-    def _diagnose(self) -> Ref | None:
-        """The stored maps and the views of photos with masks, from what the maps were made of."""
-        line, localizer, photos = self.line, self.line.components.localizer, self._photos_with_masks()
-        if localizer is None or not photos:
-            return None
-        maps = tuple(line.maps(shard) for shard in line.source.shards_of(p.id for p in photos))
-        stages = [line.blueprint.graph[ref] for ref in maps]
-        inputs = {
-            role: tuple(dict.fromkeys(ref for stage in stages for ref in stage.inputs.get(role, ())))
-            for role in ("weights", "features", "weak_set")
-        }
-        dataset = line.blueprint.dataset
-        identity = {
-            "component": line.components.identity("localizer"),
-            "dataset": dataset.identity(),
-            "masks": self.line.blueprint.mask_contents(tuple(photo.id for photo in photos)),
-            "purpose": "score",
-            **({"rng_seed": line.rng_seed} if localizer.trained else {}),
-        }
-        given = {role: refs for role, refs in inputs.items() if refs}
-        return self._add("diagnose", "maps", identity, {"maps": maps, **given}, photos)
 
-    def _examine_cue(self) -> Ref | None:
-        """The cue of the photos of dev and train against their masks."""
-        line, cue, dataset = self.line, self.line.components.cue, self.line.blueprint.dataset
-        masked = {p for split in ("dev", "train") for p in dataset.splits[split] if dataset.has_mask(p)}
-        photos = tuple(photo for photo in line.source.photos if photo.id in masked)
-        if cue is None or not photos:
-            return None
-        identity = {
-            "dataset": dataset.identity(),
-            "masks": line.blueprint.mask_contents(tuple(photo.id for photo in photos)),
-            "purpose": "score",
-        }
-        shards = line.source.shards_of(photo.id for photo in photos)
-        return self._add("examine_cue", "cue", identity, {"cue": tuple(map(line.cue, shards))}, photos)
+@dataclass(frozen=True, kw_only=True)
+class DiagnosticIdentity(Identity):
+    """The photos' labels; each diagnostic adds what it reads."""
 
-    def _photos_with_masks(self) -> tuple[Photo, ...]:
-        line = self.line
-        dev = set(filter(line.blueprint.dataset.has_mask, line.blueprint.dataset.splits["dev"]))
-        chosen = set(spread([p.id for p in line.source.photos if p.id in dev and p.labels], MAX_PHOTOS))
-        return tuple(photo for photo in line.source.photos if photo.id in chosen)
+    labels: str
+    """sha256 over ids and labels."""
+    version: int
 
-    def _add(
-        self,
-        kind: str,
-        diagnostic: Diagnostic,
-        identity: Mapping[str, Any],
-        inputs: Mapping[str, tuple[Ref, ...]],
-        photos: Sequence[Photo],
-    ) -> Ref:
-        line = self.line
-        shown = {
-            "recipe": line.recipe,
-            "setting": line.source.name,
-            "training_mode": line.mode,
-            "rng_seed": line.rng_seed,
-            "diagnostic": diagnostic,
-        }
-        labels = fingerprint([(photo.id, photo.labels) for photo in photos])
-        places = {"places": line.components.places("localizer")} if "component" in identity else {}
-        return line.blueprint.add(
-            kind,
-            {**identity, "labels": labels, "version": VERSION},
-            threads=line.blueprint.suite.compute.threads,
-            inputs=inputs,
-            runtime={**line.source.of(photos), **places, "shown": shown},
-            label=line.label_of(f"diagnostics of the {diagnostic}"),
-            group=line.group("diagnostics"),
-            photos=len(photos),
+
+@dataclass(frozen=True, kw_only=True)
+class ExamineIdentity(DiagnosticIdentity):
+    """The localizer whose classifier is measured."""
+
+    component: ComponentIdentity
+    rng_seed: int
+
+
+class Examine(StageKind[ExamineIdentity, DiagnosticRuntime]):
+    """The weights of the held-out fit and features of the photos it left out → scores, and their mAP.
+
+    `scores.npz` has ids (N), scores_NK (logits) and labels_NK (multi-hot); no mask is read.
+    """
+
+    name = "examine"
+    identity = ExamineIdentity
+    runtime = DiagnosticRuntime
+    writes = MeasureFiles
+    seconds_a_photo = 0.01
+
+    def run(self, work: Work[ExamineIdentity, DiagnosticRuntime]) -> None:
+        """Score the photos; a localizer that gives no scores with these options has no measure."""
+        photos, space = work.photos(), seen_by(work).label_space
+        localizer: Localizer = work.component(work.identity.component)
+        scores_NK = localizer.scores_NK(photos, work.surroundings(space, bank=work.bank(), weights=work.weights()))
+        files = work.files(MeasureFiles)
+        if scores_NK is None:
+            _write(files, {})
+            return
+        labels_NK = WeakSet(photos, space).labels_NK()
+        ids = tuple(photo.id for photo in photos)
+        np.savez(files.scores, ids=np.array(ids), scores_NK=scores_NK, labels_NK=labels_NK)
+        result = mean_average_precision(scores_NK, labels_NK)
+        _write(
+            files,
+            {"classifier mAP": result.mean},
+            per_class=dict(zip(space.names, map(nullable, result.per_class), strict=True)),
+            undefined=[space.names[class_id] for class_id in result.undefined],
         )
+        work.write_ledger((LedgerEntry("image_labels", "dev", "choose", self.name, ids),))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseIdentity(DiagnosticIdentity):
+    """The localizer whose maps are measured, and the true masks that they are held against."""
+
+    component: ComponentIdentity
+    dataset: Mapping[str, Any]
+    masks: str
+    purpose: Purpose
+    rng_seed: int | None = None
+    """For localizers that were trained."""
+
+
+class Diagnose(StageKind[DiagnoseIdentity, DiagnosticRuntime]):
+    """Stored maps and views of dev photos against true masks → flatness by kind of map, and the localizer's own."""
+
+    name = "diagnose"
+    identity = DiagnoseIdentity
+    runtime = DiagnosticRuntime
+    writes = MeasureFiles
+    seconds_a_photo = 0.1
+
+    def run(self, work: Work[DiagnoseIdentity, DiagnosticRuntime]) -> None:
+        """Measure photo by photo, then what the localizer itself can tell."""
+        localizer: Localizer = work.component(work.identity.component)
+        photos, weak, gate = work.photos(), seen_by(work), work.gate("score")
+        weights, bank = work.weights(), work.bank()
+        trained_on = work.surroundings(weak.label_space, weak=weak, bank=bank, weights=weights)
+        final = maps_of_photos(work.read("maps", MapFiles), {photo.id for photo in photos})
+        found: dict[str, list[Flatness]] = defaultdict(list)
+        for photo in work.counted(photos):
+            truth_HW = gate.mask("dev", photo.id)
+            for name, maps in {"maps": final[photo.id], **localizer.views(photo, trained_on)}.items():
+                found[name] += _by_label(maps, truth_HW)
+        measures: dict[str, float] = {}
+        for name, values in found.items():
+            for where, value in mean_flatness(values)._asdict().items():
+                measures[f"flatness {where}, {name}"] = value
+        # The measured photos alone: of the others there may be no features among the inputs.
+        measured = WeakSet(photos, weak.label_space)
+        only_these = work.surroundings(weak.label_space, weak=measured, bank=bank, weights=weights)
+        _write(work.files(MeasureFiles), {**measures, **localizer.measures(photos, only_these)})
+        work.write_ledger(gate.entries())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExamineCueIdentity(DiagnosticIdentity):
+    """The true masks that saliency maps are held against; the maps are among the inputs."""
+
+    dataset: Mapping[str, Any]
+    masks: str
+    purpose: Purpose
+
+
+class ExamineCue(StageKind[ExamineCueIdentity, DiagnosticRuntime]):
+    """Saliency maps against true masks → foreground IoU of dev and of train."""
+
+    name = "examine_cue"
+    identity = ExamineCueIdentity
+    runtime = DiagnosticRuntime
+    writes = MeasureFiles
+    seconds_a_photo = 0.006
+    sources = "results.metrics.foreground"
+
+    def run(self, work: Work[ExamineCueIdentity, DiagnosticRuntime]) -> None:
+        """Count each photo's overlap, split by split."""
+        saliency, gate = StoredMasks(work.read("cue", MaskFiles)), work.gate("score")
+        split_of: dict[str, str] = {}
+        for split in ("dev", "train"):
+            split_of |= dict.fromkeys(work.dataset.splits[split], split)
+        overlaps: dict[str, list[Overlap]] = defaultdict(list)
+        for photo in work.counted(work.photos()):
+            split, map_HW = split_of[photo.id], saliency.saliency(photo.id)
+            assert map_HW is not None
+            overlaps[split].append(overlap(map_HW, gate.mask(split, photo.id)))
+        measures = {f"foreground IoU of the cue, {split}": foreground_iou(of) for split, of in sorted(overlaps.items())}
+        _write(work.files(MeasureFiles), measures)
+        work.write_ledger(gate.entries())
+
+
+def read_measures(files: MeasureFiles) -> dict[str, float | None]:
+    """What a diagnostic measured, by name; None where the measure is undefined."""
+    measures: dict[str, float | None] = json.loads(files.measures.read_text(encoding="utf-8"))["measures"]
+    return measures
+
+
+def _by_label(maps: LocalizationMaps, truth_HW: Mask) -> list[Flatness]:
+    """One for each label of the photo, at photo size."""
+    from methods.upsampling import upsample
+
+    pairs = zip(upsample(maps), maps.class_ids, strict=True)
+    return [flatness(map_HW, truth_HW, class_id) for map_HW, class_id in pairs]
+
+
+def _write(files: MeasureFiles, measures: Mapping[str, float], **more: object) -> None:
+    content = {"measures": {name: nullable(float(value)) for name, value in measures.items()}, **more}
+    files.measures.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def plan_diagnostics(line: Line) -> list[Ref]:
+    """A stage for each of the suite's `diagnostics` that this recipe and this data set allow.
+
+    Recipes with one localizer or cue have one stage: it bears the name of the first.
+    """
+    found = []
+    for name in line.blueprint.suite.diagnostics:
+        ref = _PLANNERS[name](line)
+        if ref is not None:
+            found.append(ref)
+    return found
+
+
+def _plan_examine(line: Line) -> Ref | None:
+    """The classifier of the fit that left the held-out photos out, on these photos."""
+    localizer, photos = line.components.localizer, held_out_photos(line)
+    if localizer is None or not localizer.trained or type(localizer).scores_NK is Localizer.scores_NK or not photos:
+        return None
+    fit = plan_localizer_fit(line, held_out=True)
+    identity = ExamineIdentity(
+        # What only `apply` reads changes no score.
+        component=line.components.identity("localizer", fit=True),
+        rng_seed=line.rng_seed,
+        labels=_labels(photos),
+        version=VERSION,
+    )
+    inputs = {"weights": (fit,), "features": _features(line, localizer, fit, photos)}
+    return _add(line, Examine(), identity, inputs, photos, "classifier", line.components.places("localizer"))
+
+
+def _features(line: Line, localizer: Localizer, fit: Ref, photos: Sequence[Photo]) -> tuple[Ref, ...]:
+    """The features that the held-out fit's classifier reads of the photos that it left out."""
+    source, requests = line.source, localizer.fit_features()
+    if line.mode == "frozen":
+        return plan_features(line.blueprint, source, requests, source.shards_of(photo.id for photo in photos))
+    # Nobody else asks for features of this backbone: those of the held-out photos are enough.
+    alone = Source(f"{source.name}, held out", tuple(photos), source.place)
+    return plan_features(line.blueprint, alone, requests, alone.every_shard, fit)
+
+
+def _plan_diagnose(line: Line) -> Ref | None:
+    """The stored maps and the views of photos with masks, from what the maps were made of."""
+    localizer, photos = line.components.localizer, _photos_with_masks(line)
+    if localizer is None or not photos:
+        return None
+    maps = tuple(plan_maps(line, shard) for shard in line.source.shards_of(photo.id for photo in photos))
+    identity = DiagnoseIdentity(
+        component=line.components.identity("localizer"),
+        **_against(line, photos),
+        rng_seed=line.rng_seed if localizer.trained else None,
+        labels=_labels(photos),
+        version=VERSION,
+    )
+    inputs = {"maps": maps, **_inputs_of([line.blueprint.graph[ref] for ref in maps])}
+    return _add(line, Diagnose(), identity, inputs, photos, "maps", line.components.places("localizer"))
+
+
+def _inputs_of(stages: Sequence[Stage]) -> dict[str, tuple[Ref, ...]]:
+    """What the stages read, role by role, each artefact once."""
+    inputs: dict[str, dict[Ref, None]] = defaultdict(dict)
+    for stage in stages:
+        for role, refs in stage.inputs.items():
+            inputs[role] |= dict.fromkeys(refs)
+    return {role: tuple(refs) for role, refs in inputs.items()}
+
+
+def _plan_examine_cue(line: Line) -> Ref | None:
+    """The cue of the photos of dev and train against their masks."""
+    cue, dataset = line.components.cue, line.blueprint.dataset
+    masked: set[str] = set()
+    for split in ("dev", "train"):
+        masked |= set(filter(dataset.has_mask, dataset.splits[split]))
+    photos = tuple(photo for photo in line.source.photos if photo.id in masked)
+    if cue is None or not photos:
+        return None
+    identity = ExamineCueIdentity(**_against(line, photos), labels=_labels(photos), version=VERSION)
+    shards = line.source.shards_of(photo.id for photo in photos)
+    inputs = {"cue": tuple(plan_saliency(line, shard) for shard in shards)}
+    return _add(line, ExamineCue(), identity, inputs, photos, "cue")
+
+
+_PLANNERS: Mapping[Diagnostic, Callable[[Line], Ref | None]] = {
+    "classifier": _plan_examine,
+    "maps": _plan_diagnose,
+    "cue": _plan_examine_cue,
+}
+
+
+def _photos_with_masks(line: Line) -> tuple[Photo, ...]:
+    """Photos of dev with labels and a true mask, spread evenly where there are many."""
+    dataset = line.blueprint.dataset
+    dev = set(filter(dataset.has_mask, dataset.splits["dev"]))
+    labelled = [photo.id for photo in line.source.photos if photo.id in dev and photo.labels]
+    chosen = set(spread(labelled, MAX_PHOTOS))
+    return tuple(photo for photo in line.source.photos if photo.id in chosen)
+
+
+def _labels(photos: Sequence[Photo]) -> str:
+    return fingerprint([(photo.id, photo.labels) for photo in photos])
+
+
+def _against(line: Line, photos: Sequence[Photo]) -> dict[str, Any]:
+    """The true masks of some photos, as identities have them."""
+    blueprint = line.blueprint
+    return {
+        "dataset": blueprint.dataset.identity(),
+        "masks": blueprint.mask_contents(tuple(photo.id for photo in photos)),
+        "purpose": "score",
+    }
+
+
+def _add(
+    line: Line,
+    kind: StageKind[SomeIdentity, DiagnosticRuntime],
+    identity: SomeIdentity,
+    inputs: Mapping[str, tuple[Ref, ...]],
+    photos: Sequence[Photo],
+    diagnostic: Diagnostic,
+    places: Mapping[str, Any] | None = None,
+) -> Ref:
+    runtime = DiagnosticRuntime(
+        place=line.source.place,
+        ids=tuple(photo.id for photo in photos),
+        places=places,
+        shown=Shown(line.recipe, line.source.name, line.mode, line.rng_seed, diagnostic),
+    )
+    return line.blueprint.add(
+        kind,
+        identity,
+        runtime,
+        threads=line.blueprint.suite.compute.threads,
+        inputs=inputs,
+        label=line.label(f"diagnostics of the {diagnostic}"),
+        group=line.group("diagnostics"),
+        photos=len(photos),
+    )

@@ -1,133 +1,221 @@
-"""What of one line of the leaderboard is drawn, as stages: photos spread evenly, and the best, median and worst."""
+"""Galleries as stages: sheets of photo, maps, pseudo label, prediction and truth that a run draws of each recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from harness.stages.scored import Scored
-from harness.store.layout import Ref
+from harness.stages.kind import Identity, PhotosRuntime, StageKind
+from harness.stages.labels import plan_pseudo_labels
+from harness.stages.line import Line
+from harness.stages.localizer import plan_maps
+from harness.stages.refiner import plan_final_maps
+from harness.stages.scoring import plan_scores, reported_shards
+from harness.stages.segmenter import plan_predictions
+from harness.stages.source import once, spread
+from harness.stages.stored import StoredMasks, maps_of_photos
+from harness.stages.work import Work
+from harness.store.layout import CountFiles, GalleryFiles, MapFiles, MaskFiles, Ref
 from settings.records import Photo
+
+if TYPE_CHECKING:
+    from harness.drawing.cells import Column
+    from harness.drawing.sheet import Row
+
+__all__ = ["Gallery", "GalleryRuntime", "drawn_photos", "drawn_predictions", "plan_sheets"]
 
 VERSION = 4
 """Raised when the drawing changes: it is part of a picture's key."""
 
 
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """The sheets of a line."""
+@dataclass(frozen=True, kw_only=True)
+class GalleryIdentity(Identity):
+    """Which photos: those that are named, with their masks; or `count` of each place that the scores decide."""
 
-    scored: Scored
-
-    def sheets(self) -> list[Ref]:
-        """The sheets that a run draws of a line."""
-        if not self.photos:
-            return []
-        return [self._spread(), *([self._by_score()] if self._last in ("pseudo_labels", "segmentation") else [])]
-
-    @cached_property
-    def photos(self) -> tuple[Photo, ...]:
-        """Photos spread over those whose maps are reported, the same ones for every recipe.
-
-        None where there are no maps or nothing true to hold them against, and for all rng seeds but the first.
-        """
-        line, suite = self.scored.line, self.scored.line.blueprint.suite
-        if (
-            not (line.components.localizer and line.components.labeler)
-            or line.rng_seed != suite.seeds_of(line.recipe, line.source.name)[0]
-        ):
-            return ()
-        ids = [photo_id for _, shard in self.scored.reported_shards() for photo_id in shard]
-        chosen = set(spread(ids, suite.gallery))
-        return tuple(photo for photo in line.source.photos if photo.id in chosen)
-
-    def predictions(self) -> tuple[Ref, ...]:
-        """The segmentation of the shards that hold these photos; none where nothing is segmented."""
-        return self._predictions_of(self._shards()) if self.photos else ()
-
-    @property
-    def _last(self) -> str | None:
-        """How far the declared options are followed."""
-        return self.scored.line.blueprint.suite.policies.get("fixed")
-
-    def _spread(self) -> Ref:
-        dataset = self.scored.line.blueprint.dataset
-        identity = {
-            "photos": [photo.id for photo in self.photos],
-            "dataset": dataset.identity(),
-            "masks": self.scored.line.blueprint.mask_contents(tuple(photo.id for photo in self.photos)),
-        }
-        inputs = self._drawn(self._shards())
-        return self._gallery(identity, inputs, self.photos, len(self.photos), "", "photos spread over")
-
-    def _by_score(self) -> Ref:
-        """Which photos these are is known when the pseudo labels are scored: the stage picks them by their counts."""
-        source = self.scored.line.source
-        reported = self.scored.reported_shards()
-        ids = {photo_id for _, shard in reported for photo_id in shard}
-        photos = [photo for photo in source.photos if photo.id in ids]
-        count = min(self.scored.line.blueprint.suite.gallery, len(photos))
-        shards = [shard for shard, _ in reported]
-        inputs = {
-            **self._drawn(shards),
-            "scores": self.scored.scores("fixed"),
-        }
-        return self._gallery(
-            {"count": count}, inputs, photos, count, "-by-score", "best, median and worst pseudo labels of"
-        )
-
-    def _predictions_of(self, shards: Sequence[int]) -> tuple[Ref, ...]:
-        """The segmentation of whole shards, since the photos that are picked by score are not known yet."""
-        line = self.scored.line
-        if line.components.segmenter is None or self._last != "segmentation":
-            return ()
-        source = line.source
-        return tuple(line.segment(source, source.shards[shard], [shard], None) for shard in shards)
-
-    def _gallery(
-        self,
-        identity: Mapping[str, Any],
-        inputs: Mapping[str, tuple[Ref, ...]],
-        photos: Sequence[Photo],
-        count: int,
-        suffix: str,
-        what: str,
-    ) -> Ref:
-        line = self.scored.line
-        split = line.blueprint.reported.maps
-        shown = {
-            "name": f"{line.recipe}-{line.source.name}{suffix}",
-            "title": f"{line.recipe} · {line.source.name} · {what} {split}",
-            "split": split,
-        }
-        return line.blueprint.add(
-            "gallery",
-            {**identity, "version": VERSION},
-            inputs=inputs,
-            runtime={**line.source.of(photos), **shown},
-            label=f"{line.recipe} · {line.source.name} · gallery{suffix.replace('-', ' ')}",
-            group="pictures",
-            photos=count,
-        )
-
-    def _drawn(self, shards: Sequence[int]) -> dict[str, tuple[Ref, ...]]:
-        """What the columns show, by role."""
-        line, predictions = self.scored.line, self._predictions_of(shards)
-        refined = {"refined": tuple(line.final_maps(shard) for shard in shards)} if line.components.refiners else {}
-        return {
-            "maps": tuple(line.maps(shard) for shard in shards),
-            **refined,
-            "pseudo_labels": tuple(line.pseudo_labels(shard, None) for shard in shards),
-            **({"masks": predictions} if predictions else {}),
-        }
-
-    def _shards(self) -> list[int]:
-        return self.scored.line.source.shards_of(photo.id for photo in self.photos)
+    photos: tuple[str, ...] | None = None
+    dataset: Mapping[str, Any] | None = None
+    masks: str | None = None
+    count: int | None = None
+    version: int
 
 
-def spread(ids: Sequence[str], count: int) -> list[str]:
-    """`count` ids (all, where there are fewer) at even distances."""
-    count = min(count, len(ids))
-    return [ids[index * len(ids) // count] for index in range(count)]
+@dataclass(frozen=True, kw_only=True)
+class GalleryRuntime(PhotosRuntime):
+    """The photos, and what the sheet is called."""
+
+    name: str
+    """Of the file in the leaderboard's folder."""
+    title: str
+    split: str
+
+
+class Gallery(StageKind[GalleryIdentity, GalleryRuntime]):
+    """Photo | maps | pseudo label | prediction | truth, one line a photo, as PNGs.
+
+    Where scores are among the inputs, the photos are the best, the median and the worst by them, else all of the stage.
+    """
+
+    name = "gallery"
+    identity = GalleryIdentity
+    runtime = GalleryRuntime
+    writes = GalleryFiles
+    seconds_a_photo = 0.5
+    sources = "harness.drawing.sheet"
+
+    def run(self, work: Work[GalleryIdentity, GalleryRuntime]) -> None:
+        """Draw the sheet; where photos are not ours, once over them, for the user, and once over their outlines."""
+        from harness.drawing.cells import masks_column
+        from harness.drawing.overlays import outlines
+        from harness.drawing.sheet import to_png
+
+        rows = _rows(work)
+        gate = work.gate("show")
+        columns = _columns(work, {row.photo.id for row in rows})
+        columns.append(masks_column("truth", partial(gate.mask, work.runtime.split)))
+        files, space, title = work.files(GalleryFiles), work.dataset.label_space, work.runtime.title
+        if work.dataset.photos_are_ours:
+            files.gallery.write_bytes(to_png(rows, columns, space, title))
+        else:
+            files.photos.write_bytes(to_png(rows, columns, space, title))
+            files.gallery.write_bytes(to_png(rows, columns, space, title, outlines))
+        work.write_ledger(gate.entries())
+
+
+def _columns(work: Work[GalleryIdentity, GalleryRuntime], ids: Collection[str]) -> list[Column]:
+    """A column for each kind of artefact among the inputs, in the order in which they come about."""
+    from harness.drawing.cells import maps_column, masks_column
+
+    columns = []
+    for role, head in (("maps", "localization maps"), ("refined", "refined")):
+        if role in work.inputs:
+            columns.append(maps_column(head, maps_of_photos(work.read(role, MapFiles), ids).get))
+    for role, head in (("pseudo_labels", "pseudo label"), ("masks", "prediction")):
+        if role in work.inputs:
+            columns.append(masks_column(head, StoredMasks(work.read(role, MaskFiles)).mask))
+    return columns
+
+
+def _rows(work: Work[GalleryIdentity, GalleryRuntime]) -> list[Row]:
+    from harness.drawing.sheet import Row
+    from results.per_image import joined, read_table
+    from results.photo_scores import best_median_worst, miou_by_image
+
+    photos = {photo.id: photo for photo in work.photos()}
+    if "scores" not in work.inputs:
+        return [Row(photo) for photo in photos.values()]
+    assert work.identity.count is not None
+    table = joined([read_table(files.counts) for files in work.read("scores", CountFiles)])
+    scores = miou_by_image(table, work.dataset.label_space.foreground + 1)
+    picks = best_median_worst(scores, work.identity.count)
+    return [Row(photos[pick.image], f"{pick.place}: mIoU {pick.miou:.3f}") for pick in picks]
+
+
+def plan_sheets(line: Line) -> list[Ref]:
+    """The sheets that a run draws of a line: photos spread evenly, and those picked by the score of pseudo labels."""
+    photos = drawn_photos(line)
+    if not photos:
+        return []
+    sheets = [_plan_spread(line, photos)]
+    if line.last_step in ("pseudo_labels", "segmentation"):
+        sheets.append(_plan_by_score(line))
+    return sheets
+
+
+@once
+def drawn_photos(line: Line) -> tuple[Photo, ...]:
+    """Photos spread over those whose maps are reported, the same ones for every recipe.
+
+    None where there are no maps or nothing true to hold them against, and for all rng seeds but the first.
+    """
+    suite, components = line.blueprint.suite, line.components
+    has_maps = components.localizer is not None and components.labeler is not None
+    is_first = line.rng_seed == suite.seeds_of(line.recipe, line.source.name)[0]
+    if not (has_maps and is_first):
+        return ()
+    chosen = frozenset(spread(_reported_ids(line), suite.gallery))
+    return tuple(photo for photo in line.source.photos if photo.id in chosen)
+
+
+def drawn_predictions(line: Line) -> tuple[Ref, ...]:
+    """The segmentation of the shards that hold the drawn photos; none where nothing is segmented."""
+    return _predictions(line, _shards_of(line, drawn_photos(line)))
+
+
+def _reported_ids(line: Line) -> list[str]:
+    found: list[str] = []
+    for _, ids in reported_shards(line):
+        found += ids
+    return found
+
+
+def _shards_of(line: Line, photos: Sequence[Photo]) -> list[int]:
+    return line.source.shards_of(photo.id for photo in photos)
+
+
+def _plan_spread(line: Line, photos: Sequence[Photo]) -> Ref:
+    ids = tuple(photo.id for photo in photos)
+    identity = GalleryIdentity(
+        photos=ids,
+        dataset=line.blueprint.dataset.identity(),
+        masks=line.blueprint.mask_contents(ids),
+        version=VERSION,
+    )
+    inputs = _drawn(line, _shards_of(line, photos))
+    return _plan_gallery(line, identity, inputs, photos, "", "photos spread over")
+
+
+def _plan_by_score(line: Line) -> Ref:
+    """Which photos these are is known when the pseudo labels are scored: the stage picks them by their counts."""
+    ids = frozenset(_reported_ids(line))
+    photos = [photo for photo in line.source.photos if photo.id in ids]
+    identity = GalleryIdentity(count=min(line.blueprint.suite.gallery, len(photos)), version=VERSION)
+    shards = [shard for shard, _ in reported_shards(line)]
+    inputs = {**_drawn(line, shards), "scores": plan_scores(line, "fixed")}
+    return _plan_gallery(line, identity, inputs, photos, "-by-score", "best, median and worst pseudo labels of")
+
+
+def _plan_gallery(
+    line: Line,
+    identity: GalleryIdentity,
+    inputs: Mapping[str, tuple[Ref, ...]],
+    photos: Sequence[Photo],
+    suffix: str,
+    what: str,
+) -> Ref:
+    source, split = line.source, line.blueprint.reported.maps
+    runtime = GalleryRuntime(
+        place=source.place,
+        ids=tuple(photo.id for photo in photos),
+        name=f"{line.recipe}-{source.name}{suffix}",
+        title=f"{line.recipe} · {source.name} · {what} {split}",
+        split=split,
+    )
+    return line.blueprint.add(
+        Gallery(),
+        identity,
+        runtime,
+        inputs=inputs,
+        label=f"{line.recipe} · {source.name} · gallery{suffix.replace('-', ' ')}",
+        group="pictures",
+        photos=len(photos) if identity.count is None else identity.count,
+    )
+
+
+def _drawn(line: Line, shards: Sequence[int]) -> dict[str, tuple[Ref, ...]]:
+    """What the columns show, by role."""
+    inputs = {"maps": tuple(plan_maps(line, shard) for shard in shards)}
+    if line.components.refiners:
+        inputs["refined"] = tuple(plan_final_maps(line, shard) for shard in shards)
+    inputs["pseudo_labels"] = tuple(plan_pseudo_labels(line, shard) for shard in shards)
+    if predictions := _predictions(line, shards):
+        inputs["masks"] = predictions
+    return inputs
+
+
+def _predictions(line: Line, shards: Sequence[int]) -> tuple[Ref, ...]:
+    """The segmentation of whole shards, since the photos that are picked by score are not known yet."""
+    if line.components.segmenter is None or line.last_step != "segmentation":
+        return ()
+    return plan_predictions(line, line.source, shards)

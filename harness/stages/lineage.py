@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.stages.provenance import provenance, sources_of
-from harness.stages.work import Work
+from harness.stages.work import AnyWork
 from harness.store.layout import Ref
 from settings.supervision import LedgerEntry
 
@@ -20,7 +20,7 @@ class Lineage:
     records: Mapping[Ref, Mapping[str, Any]]
 
     @classmethod
-    def of(cls, work: Work) -> Lineage:
+    def of(cls, work: AnyWork) -> Lineage:
         """Follow the inputs' records to the beginning."""
         store = work.store
         records: dict[Ref, Mapping[str, Any]] = {}

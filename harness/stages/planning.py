@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.stages.blueprint import Blueprint
-from harness.stages.diagnostics import Diagnostics
-from harness.stages.gallery import Pictures
+from harness.stages.cue import impossible
+from harness.stages.diagnostics import plan_diagnostics
+from harness.stages.gallery import plan_sheets
 from harness.stages.graph import Stage
-from harness.stages.lines import Line, impossible
+from harness.stages.kind import kinds
+from harness.stages.line import Line
 from harness.stages.plugins import with_plugins
-from harness.stages.scored import Scored
+from harness.stages.rows import plan_rows, plan_unscored
 from harness.store.layout import Ref
 from harness.suites.recipes import RecipeComponents
 from harness.suites.skipping import Skipped, possible_recipes
 from harness.suites.suite import Compute, Suite
+from settings.errors import unknown_name
+
+__all__ = ["Plan", "make_plan"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All stages of a suite, and those it is run for: its rows, pictures and diagnostics."""
+    """All stages of a suite, and those it is run for: its rows, pictures, diagnostics and whatever else it asks for."""
 
     suite: Suite
     graph: Mapping[Ref, Stage]
-    rows: tuple[Ref, ...]
-    pictures: tuple[Ref, ...]
-    diagnostics: tuple[Ref, ...]
-    unscored: Mapping[str, tuple[Ref, ...]]
+    rows: tuple[Ref, ...] = ()
+    pictures: tuple[Ref, ...] = ()
+    diagnostics: tuple[Ref, ...] = ()
+    unscored: Mapping[str, tuple[Ref, ...]] = field(default_factory=dict)
     """Pseudo labels and predictions of a data set without true masks, by the name of the folder they are copied to."""
+    others: tuple[Ref, ...] = ()
+    """What kinds of stage ask for by their own `targets`."""
     notes: tuple[str, ...] = ()
     """What is to be known of the settings: photos, drops, classes without extra photos; and which lines are skipped."""
 
@@ -36,39 +43,45 @@ class Plan:
     def targets(self) -> tuple[Ref, ...]:
         """What must exist in the end."""
         unscored = (ref for refs in self.unscored.values() for ref in refs)
-        return (*self.rows, *self.pictures, *self.diagnostics, *unscored)
+        return (*self.rows, *self.pictures, *self.diagnostics, *unscored, *self.others)
 
 
 @with_plugins
 def make_plan(suite: Suite) -> Plan:
     """Resolve names, check options and data, and lay out every stage; raises UserError for what a run would refuse."""
+    _check_resources(suite)
     blueprint = Blueprint(suite)
     rows: list[Ref] = []
     pictures: list[Ref] = []
-    diagnostics: dict[Ref, None] = {}
     unscored: dict[str, tuple[Ref, ...]] = {}
+    # Several lines may ask for one stage: each is wanted once.
+    diagnostics: dict[Ref, None] = {}
+    others: dict[Ref, None] = {}
     skipped = Skipped()
-    parts = _with_masks_revealed(possible_recipes(suite, skipped), blueprint, skipped)
-    for line in _lines(suite, blueprint, parts):
+    recipes = _with_masks_revealed(possible_recipes(suite, skipped), blueprint, skipped)
+    for line in _lines(suite, blueprint, recipes):
         if reason := impossible(line):
             skipped.add(line.recipe, reason, line.source.name)
             continue
-        scored = Scored(line)
-        rows += scored.rows()
-        name = f"{line.recipe}-{line.source.name}-{line.rng_seed}"
-        unscored |= {f"{what}-{name}": refs for what, refs in scored.unscored().items()}
-        pictures += Pictures(scored).sheets()
-        # Recipes with one localizer ask for one stage: it bears the name of the first.
-        diagnostics |= dict.fromkeys(Diagnostics(line).stages())
+        rows += plan_rows(line)
+        for what, refs in plan_unscored(line).items():
+            unscored[f"{what}-{line.recipe}-{line.source.name}-{line.rng_seed}"] = refs
+        pictures += plan_sheets(line)
+        diagnostics |= dict.fromkeys(plan_diagnostics(line))
+        for kind in kinds().values():
+            others |= dict.fromkeys(kind.targets(line))
+    notes = (*blueprint.notes(), *_training_notes(suite.compute), *skipped.notes())
     return Plan(
-        suite,
-        blueprint.graph,
-        tuple(rows),
-        tuple(pictures),
-        tuple(diagnostics),
-        unscored,
-        (*blueprint.notes(), *_training_notes(suite.compute), *skipped.notes()),
+        suite, blueprint.graph, tuple(rows), tuple(pictures), tuple(diagnostics), unscored, tuple(others), notes
     )
+
+
+def _check_resources(suite: Suite) -> None:
+    """What a suite says under `resources:` is said of kinds of stage that there are."""
+    known = (*kinds(), "all")
+    for name in suite.resources:
+        if name not in known:
+            raise unknown_name("resources", "kind of stage", name, known)
 
 
 def _training_notes(compute: Compute) -> tuple[str, ...]:
@@ -80,24 +93,27 @@ def _training_notes(compute: Compute) -> tuple[str, ...]:
 
 
 def _with_masks_revealed(
-    parts: Mapping[str, RecipeComponents], blueprint: Blueprint, skipped: Skipped
+    recipes: Mapping[str, RecipeComponents], blueprint: Blueprint, skipped: Skipped
 ) -> dict[str, RecipeComponents]:
     """The recipes less those that masks would have to be revealed to, where there are none."""
     dataset = blueprint.dataset
     if any(map(dataset.has_mask, dataset.training_ids)):
-        return dict(parts)
-    for name, each in parts.items():
-        if each.reveal is not None:
+        return dict(recipes)
+    possible = {}
+    for name, components in recipes.items():
+        if components.reveal is None:
+            possible[name] = components
+        else:
             skipped.add(name, "no photo of train and dev has a true mask")
-    return {name: each for name, each in parts.items() if each.reveal is None}
+    return possible
 
 
-def _lines(suite: Suite, blueprint: Blueprint, parts: Mapping[str, RecipeComponents]) -> Iterator[Line]:
+def _lines(suite: Suite, blueprint: Blueprint, recipes: Mapping[str, RecipeComponents]) -> Iterator[Line]:
     """The recipes of every setting with every rng seed; what no setting changes stands under the first alone."""
     for position, (label, setting) in enumerate(suite.settings.items()):
         source = blueprint.source(label, setting)
-        for name, each in parts.items():
-            if not suite.stands_under(name, label) or (position > 0 and not each.follows_setting):
+        for name, components in recipes.items():
+            if not suite.stands_under(name, label) or (position > 0 and not components.follows_setting):
                 continue
             for rng_seed in suite.seeds_of(name, label):
-                yield Line(blueprint, source, name, each, rng_seed)
+                yield Line(blueprint, source, name, components, rng_seed)

@@ -1,17 +1,24 @@
-"""The stages that score: sweeps of maps, counts of masks, a policy's choice, and the row they end in."""
+"""Scoring as stages: per-image counts of maps at every threshold and of masks, and a policy's choice among them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
-from harness.stages import weak_set as offered
-from harness.stages.lineage import Lineage
+from harness.stages.kind import Identity, PhotosRuntime, Runtime, StageKind
+from harness.stages.labels import plan_pseudo_labels
+from harness.stages.line import Line
+from harness.stages.refiner import plan_final_maps
+from harness.stages.segmenter import plan_segmentation, step_name
+from harness.stages.source import once
 from harness.stages.work import Work
-from results.evaluation import evaluation_fingerprint, mask_digest
+from harness.store.layout import ChoiceFiles, CountFiles, MapFiles, MaskFiles, Ref
+from methods.base import Segmenter
+from methods.segmenting import variant_of
+from results.evaluation import mask_digest
 from results.metrics.counts import Counts, Coverage, count, coverage, fill_void
-from results.metrics.miou import mean_iou, nullable, precision_recall
 from results.metrics.sweep import Sweep, threshold_sweep
 from results.metrics.winner import winner_and_score
 from results.per_image import (
@@ -20,144 +27,297 @@ from results.per_image import (
     joined,
     read_table,
     sweep_table,
-    total_counts,
     total_sweep,
     write_table,
 )
-from results.protocols import protocol
-from results.rows import Row, write_rows
 from results.selection import chooser
 from settings.masks import read_mask
 from settings.records import Mask
-from settings.supervision import LedgerEntry
+from settings.supervision import LedgerEntry, Purpose
+
+__all__ = [
+    "PROTOCOL",
+    "SWEEP_STEPS",
+    "Score",
+    "Select",
+    "SweepKind",
+    "declared_threshold",
+    "plan_choice",
+    "plan_scores",
+    "plan_segmentation_scores",
+    "plan_sweeps",
+    "reported_shards",
+    "segmented_shards",
+]
+
+SWEEP_STEPS = 100
+"""Thresholds of a sweep: 0, 0.01, … 1."""
+PROTOCOL = "voc/1"
+Measured = TypeVar("Measured")
+Void = Literal["background", "covered-only", "error"]
 
 
-def sweep(work: Work) -> None:
+@dataclass(frozen=True, kw_only=True)
+class CountedIdentity(Identity):
+    """The true masks that something is counted against, and why they are read."""
+
+    dataset: Mapping[str, Any]
+    masks: str
+    """sha256 over ids and mask contents."""
+    purpose: Purpose
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepIdentity(CountedIdentity):
+    """With how many thresholds the maps are swept."""
+
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreIdentity(CountedIdentity):
+    """How masks become a score, and what 255 in them counts as."""
+
+    protocol: str
+    void: Void
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedRuntime(PhotosRuntime):
+    """The photos, all of one split."""
+
+    split: str
+
+
+class SweepKind(StageKind[SweepIdentity, CountedRuntime]):
     """Localization maps of a shard against true masks, at every threshold, per image."""
-    from methods.localization import read_maps
-    from methods.upsampling import upsample
 
-    (shard,) = work.inputs["maps"]
-    maps = {record.photo_id: record for record in read_maps(shard.path("maps.safetensors"))}
+    name = "sweep"
+    identity = SweepIdentity
+    runtime = CountedRuntime
+    writes = CountFiles
+    seconds_a_photo = 0.01
+    sources = "results.metrics.sweep"
 
-    def swept(photo_id: str, truth_HW: Mask) -> Sweep:
-        winner = winner_and_score(upsample(maps[photo_id]), maps[photo_id].class_ids)
-        return threshold_sweep(winner.score, winner.winner, truth_HW, _classes(work), work.identity["steps"])
+    def run(self, work: Work[SweepIdentity, CountedRuntime]) -> None:
+        """Count each photo's pixels by the threshold up to which they are foreground."""
+        from methods.localization import read_maps
+        from methods.upsampling import upsample
 
-    write_table(work.attempt.path("counts.parquet"), sweep_table(_over_truth(work, swept)))
+        (shard,) = work.read("maps", MapFiles)
+        maps = {record.photo_id: record for record in read_maps(shard.maps)}
+        classes = work.dataset.label_space.foreground + 1
 
+        def swept(photo_id: str, truth_HW: Mask) -> Sweep:
+            winner = winner_and_score(upsample(maps[photo_id]), maps[photo_id].class_ids)
+            return threshold_sweep(winner.score, winner.winner, truth_HW, classes, work.identity.steps)
 
-def score(work: Work) -> None:
-    """Masks of a shard against true masks, per image; 255 in a pseudo label counts as the stage's `void` says."""
-    (shard,) = work.inputs["masks"]
-    void = work.identity["void"]
-    covered = Coverage(0, 0)
-
-    def counted(photo_id: str, truth_HW: Mask) -> Counts:
-        nonlocal covered
-        prediction_HW = read_mask(shard.path(f"{photo_id}.png"))
-        if void == "error":
-            return count(prediction_HW, truth_HW, _classes(work))
-        covered = covered.merged(coverage(prediction_HW, truth_HW))
-        return count(*fill_void(prediction_HW, truth_HW, void), _classes(work))
-
-    write_table(work.attempt.path("counts.parquet"), confusion_table(_over_truth(work, counted)))
-    work.attempt.path("coverage.json").write_text(json.dumps(covered._asdict()), encoding="utf-8")
+        write_table(work.files(CountFiles).counts, sweep_table(_over_truth(work, swept)))
 
 
-def select(work: Work) -> None:
-    """Sweep counts → the threshold that a policy chooses."""
-    table = joined([read_table(artefact.path("counts.parquet")) for artefact in work.inputs["sweeps"]])
-    total = total_sweep(table, work.identity["classes"], work.identity["steps"])
-    declared = work.identity["declared"]
-    chosen = chooser(work.identity["policy"]).threshold(total, 0.0 if declared is None else declared)
-    entry = LedgerEntry("mask", work.stage.runtime["split"], "choose", work.stage.kind, image_ids(table))
-    work.write_ledger((entry,))
-    content = {"threshold": chosen, "policy": work.identity["policy"], "curve": total.curve().tolist()}
-    work.attempt.path("choice.json").write_text(json.dumps(content), encoding="utf-8")
+class Score(StageKind[ScoreIdentity, CountedRuntime]):
+    """Masks of a shard against true masks, per image; 255 in a pseudo label counts as the identity's `void` says."""
+
+    name = "score"
+    identity = ScoreIdentity
+    runtime = CountedRuntime
+    writes = CountFiles
+    seconds_a_photo = 0.006
+    sources = "results.metrics.counts"
+
+    def run(self, work: Work[ScoreIdentity, CountedRuntime]) -> None:
+        """Count each photo's confusion, and how much of the true foreground was decided at all."""
+        (shard,) = work.read("masks", MaskFiles)
+        void, classes = work.identity.void, work.dataset.label_space.foreground + 1
+        covered = Coverage(0, 0)
+
+        def counted(photo_id: str, truth_HW: Mask) -> Counts:
+            nonlocal covered
+            prediction_HW = read_mask(shard.of(photo_id))
+            if void == "error":
+                return count(prediction_HW, truth_HW, classes)
+            covered = covered.merged(coverage(prediction_HW, truth_HW))
+            return count(*fill_void(prediction_HW, truth_HW, void), classes)
+
+        files = work.files(CountFiles)
+        write_table(files.counts, confusion_table(_over_truth(work, counted)))
+        files.coverage.write_text(json.dumps(covered._asdict()), encoding="utf-8")
 
 
-def row(work: Work) -> None:
-    """Counts of all shards → one row, with its ledger and its cost from everything it comes from."""
-    identity = work.identity["row"]
-    table = joined([read_table(artefact.path("counts.parquet")) for artefact in work.inputs["counts"]])
-    threshold = _threshold(work)
-    if work.inputs["counts"][0].kind == "sweep":
-        swept = total_sweep(table, len(identity["classes"]), work.identity["steps"])
-        index = round((threshold or 0.0) * work.identity["steps"])
-        result = _result(swept.counts(index), identity["classes"])
-    else:
-        result = _result(total_counts(table, len(identity["classes"])), identity["classes"])
-        if identity["stage"] == "pseudo_labels":
-            result |= {"coverage": nullable(_coverage(work).share), "void": "background"}
-    result["photos"] = len(image_ids(table))
-    result |= {"evaluation_fingerprint": _evaluation_fingerprint(work), "threshold": threshold}
-    lineage = Lineage.of(work)
-    costs = lineage.row_fields()
-    (weak_set,) = work.inputs["weak_set"]
-    told = offered.row_fields(
-        offered.read(weak_set), work.offer, identity["supervision"], costs["masks_trained"] + costs["masks_chosen"]
-    )
-    record = Row(**_row_identity(identity), **result, **costs, **told)
-    work.attempt.path("sources.json").write_text(json.dumps(lineage.sources()), encoding="utf-8")
-    write_rows(work.attempt.path("rows.parquet"), [record])
-    write_table(work.attempt.path("counts.parquet"), table)
-
-
-ROW_STAGES: Mapping[str, Callable[[Work], None]] = {"sweep": sweep, "score": score, "select": select, "row": row}
-
-
-def _over_truth(work: Work, measure: Callable[[str, Mask], Any]) -> Iterator[tuple[str, Any]]:
-    """Measure each photo against its true mask; notes the truth's digest and the ledger beside."""
-    gate, digests = work.gate(work.identity["purpose"]), {}
-    split = work.stage.runtime["split"]
-    for done, photo_id in enumerate(work.stage.runtime["ids"], 1):
-        truth_HW = gate.mask(split, photo_id)
+def _over_truth(
+    work: Work[CountedIdentity, CountedRuntime], measure: Callable[[str, Mask], Measured]
+) -> Iterator[tuple[str, Measured]]:
+    """Measure each photo against its true mask; when all are, write the truth's digests and the ledger."""
+    gate, digests = work.gate(work.identity.purpose), {}
+    for photo_id in work.counted(work.runtime.ids):
+        truth_HW = gate.mask(work.runtime.split, photo_id)
         digests[photo_id] = mask_digest(truth_HW)
         yield photo_id, measure(photo_id, truth_HW)
-        work.progress(done)
-    work.attempt.path("truth.json").write_text(json.dumps(digests), encoding="utf-8")
+    work.files(CountFiles).truth.write_text(json.dumps(digests), encoding="utf-8")
     work.write_ledger(gate.entries())
 
 
-def _classes(work: Work) -> int:
-    return work.dataset.label_space.foreground + 1
+@dataclass(frozen=True, kw_only=True)
+class SelectIdentity(Identity):
+    """The policy and what it chooses from; the sweeps are among the inputs."""
+
+    policy: str
+    declared: float | None
+    """The recipe's own threshold."""
+    steps: int
+    classes: int
+    """K + 1."""
+    version: int
 
 
-def _threshold(work: Work) -> float | None:
-    if "select" in work.inputs:
-        (choice,) = work.inputs["select"]
-        return float(json.loads(choice.path("choice.json").read_text(encoding="utf-8"))["threshold"])
-    declared: float | None = work.identity["threshold"]
-    return declared
+@dataclass(frozen=True, kw_only=True)
+class SelectRuntime(Runtime):
+    """The split whose masks the choice has used, for the ledger."""
+
+    split: str
 
 
-def _result(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
-    iou = mean_iou(counts)
-    macro = precision_recall(counts)
+class Select(StageKind[SelectIdentity, SelectRuntime]):
+    """Sweep counts of all shards → the threshold that a policy chooses, and the whole curve."""
+
+    name = "select"
+    identity = SelectIdentity
+    runtime = SelectRuntime
+    writes = ChoiceFiles
+    sources = "results.selection"
+
+    def run(self, work: Work[SelectIdentity, SelectRuntime]) -> None:
+        """Add up the counts and let the policy choose; every image counted is on record as chosen by."""
+        identity = work.identity
+        table = joined([read_table(files.counts) for files in work.read("sweeps", CountFiles)])
+        total = total_sweep(table, identity.classes, identity.steps)
+        declared = 0.0 if identity.declared is None else identity.declared
+        chosen = chooser(identity.policy).threshold(total, declared)
+        entry = LedgerEntry("mask", work.runtime.split, "choose", self.name, image_ids(table))
+        work.write_ledger((entry,))
+        content = {"threshold": chosen, "policy": identity.policy, "curve": total.curve().tolist()}
+        work.files(ChoiceFiles).choice.write_text(json.dumps(content), encoding="utf-8")
+
+
+def declared_threshold(line: Line) -> float | None:
+    """What turns maps into masks that can be scored, where the recipe has it."""
+    labeler = line.components.labeler
+    if labeler is None or line.components.localizer is None:
+        return None
+    return labeler.declared_threshold
+
+
+Shards = list[tuple[int, tuple[str, ...]]]
+"""Numbers of shards, each with the ids of its photos that are scored."""
+
+
+@once
+def reported_shards(line: Line) -> Shards:
+    """The shards of the setting that hold photos whose maps are reported."""
+    dataset = line.blueprint.dataset
+    scored = frozenset(filter(dataset.has_mask, dataset.splits[line.blueprint.reported.maps]))
+    found = []
+    for shard, photos in enumerate(line.source.shards):
+        if ids := tuple(photo.id for photo in photos if photo.id in scored):
+            found.append((shard, ids))
+    return found
+
+
+@once
+def segmented_shards(line: Line) -> Shards:
+    """The shards of val that hold photos whose segmentation is reported."""
+    dataset = line.blueprint.dataset
+    found = []
+    for shard, photos in enumerate(line.blueprint.val.shards):
+        if ids := tuple(photo.id for photo in photos if dataset.has_mask(photo.id)):
+            found.append((shard, ids))
+    return found
+
+
+@once
+def plan_sweeps(line: Line) -> tuple[Ref, ...]:
+    """The counts of the final maps at every threshold, one artefact a reported shard."""
+    split, found = line.blueprint.reported.maps, []
+    for shard, ids in reported_shards(line):
+        ref = line.blueprint.add(
+            SweepKind(),
+            SweepIdentity(**_against(line, ids), steps=SWEEP_STEPS),
+            _counted_runtime(line, split, ids),
+            inputs={"maps": (plan_final_maps(line, shard),)},
+            label=line.label(f"sweep of {ids[0]}…"),
+            group=line.group("scores"),
+            photos=len(ids),
+        )
+        found.append(ref)
+    return tuple(found)
+
+
+def plan_scores(line: Line, policy: str) -> tuple[Ref, ...]:
+    """The counts of the pseudo labels under a policy, one artefact a reported shard."""
+    choice, split = plan_choice(line, policy), line.blueprint.reported.maps
+    found = []
+    for shard, ids in reported_shards(line):
+        masks = plan_pseudo_labels(line, shard, choice)
+        found.append(_plan_score(line, masks, split, ids, "background", "score"))
+    return tuple(found)
+
+
+def plan_segmentation_scores(line: Line, policy: str, variant: Segmenter) -> tuple[Ref, ...]:
+    """The counts of the predictions of one variant under a policy, one artefact a shard of val."""
+    choice, val, split = plan_choice(line, policy), line.blueprint.val, line.blueprint.reported.segmentation
+    step, found = step_name("score", variant_of(variant)), []
+    for shard, ids in segmented_shards(line):
+        masks = plan_segmentation(line, val, val.shards[shard], [shard], choice, variant)
+        found.append(_plan_score(line, masks, split, ids, "error", step))
+    return tuple(found)
+
+
+def _plan_score(line: Line, masks: Ref, split: str, ids: tuple[str, ...], void: Void, step: str) -> Ref:
+    return line.blueprint.add(
+        Score(),
+        ScoreIdentity(**_against(line, ids), protocol=PROTOCOL, void=void),
+        _counted_runtime(line, split, ids),
+        inputs={"masks": (masks,)},
+        label=line.label(f"{step} of {ids[0]}…"),
+        group=line.group("scores"),
+        photos=len(ids),
+    )
+
+
+def plan_choice(line: Line, policy: str) -> Ref | None:
+    """The stage that chooses the threshold; None for the policy that takes the declared one."""
+    return None if policy == "fixed" else _plan_select(line, policy)
+
+
+@once
+def _plan_select(line: Line, policy: str) -> Ref:
+    identity = SelectIdentity(
+        policy=policy,
+        declared=declared_threshold(line),
+        steps=SWEEP_STEPS,
+        classes=line.blueprint.dataset.label_space.foreground + 1,
+        version=2,
+    )
+    return line.blueprint.add(
+        Select(),
+        identity,
+        SelectRuntime(split=line.blueprint.reported.maps),
+        inputs={"sweeps": plan_sweeps(line)},
+        label=line.label(f"choice by {policy}"),
+        group=line.group("scores"),
+    )
+
+
+def _against(line: Line, ids: Sequence[str]) -> dict[str, Any]:
+    """The true masks that something is counted against, as `CountedIdentity` has them."""
+    blueprint = line.blueprint
     return {
-        "miou": nullable(iou.mean),
-        "per_class": [nullable(value) for value in iou.per_class],
-        "undefined": [classes[index] for index in iou.undefined],
-        "precision": nullable(macro.precision),
-        "recall": nullable(macro.recall),
+        "dataset": blueprint.dataset.identity(),
+        "masks": blueprint.mask_contents(tuple(ids)),
+        "purpose": blueprint.reported.purpose,
     }
 
 
-def _row_identity(identity: Mapping[str, Any]) -> dict[str, Any]:
-    return {**identity, "protocol_version": protocol(identity["protocol"]).version}
-
-
-def _coverage(work: Work) -> Coverage:
-    total = Coverage(0, 0)
-    for artefact in work.inputs["counts"]:
-        total = total.merged(Coverage(**json.loads(artefact.path("coverage.json").read_text(encoding="utf-8"))))
-    return total
-
-
-def _evaluation_fingerprint(work: Work) -> str:
-    """What the row was scored on, from the digests that lie beside the counts of each shard."""
-    digests: dict[str, str] = {}
-    for artefact in work.inputs["counts"]:
-        digests |= json.loads(artefact.path("truth.json").read_text(encoding="utf-8"))
-    return evaluation_fingerprint(work.identity["row"]["classes"], digests)
+def _counted_runtime(line: Line, split: str, ids: tuple[str, ...]) -> CountedRuntime:
+    # Counting knows no setting: the same masks are counted once, whichever setting they come from.
+    return CountedRuntime(place=line.blueprint.place, ids=ids, split=split)

@@ -9,8 +9,12 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from settings.records import Photo, fingerprint
+from harness.stages.kind import PhotosRuntime, Place
+from settings.errors import UserError
+from settings.records import Photo, WeakSet, fingerprint
 from settings.setting import Offer
+
+__all__ = ["SHARD", "Source", "check_every_class_is_taught", "contents", "once", "spread"]
 
 SHARD = 64
 """Photos a shard, in id order; part of every key below it."""
@@ -27,15 +31,18 @@ class _Remembering(Protocol):
 Owner = TypeVar("Owner", bound=_Remembering)
 
 
-def once(method: Callable[Concatenate[Owner, Arguments], Result]) -> Callable[Concatenate[Owner, Arguments], Result]:
-    """A method whose result is kept in its object's `memo`, by its (hashable) arguments."""
+def once(planner: Callable[Concatenate[Owner, Arguments], Result]) -> Callable[Concatenate[Owner, Arguments], Result]:
+    """A planning function whose result is kept in its first argument's `memo`, by the other (hashable) arguments.
 
-    @wraps(method)
-    def remembered(self: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        key = (method.__name__, *args, *kwargs.items())
-        if key not in self.memo:
-            self.memo[key] = method(self, *args, **kwargs)
-        result: Result = self.memo[key]
+    Every step of a line asks for the steps before it; without this, a stage would be planned once for each asker.
+    """
+
+    @wraps(planner)
+    def remembered(owner: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        key = (planner.__module__, planner.__qualname__, *args, *kwargs.items())
+        if key not in owner.memo:
+            owner.memo[key] = planner(owner, *args, **kwargs)
+        result: Result = owner.memo[key]
         return result
 
     return remembered
@@ -46,9 +53,11 @@ class Source:
     """The photos of one setting, or of val, cut into shards; compared by identity."""
 
     name: str
+    """What rows and labels call it: the setting's name in the suite, or `val`."""
     photos: tuple[Photo, ...]
-    runtime: Mapping[str, Any]
+    place: Place
     offer: Offer | None = None
+    """What the setting offers; None for val."""
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -59,10 +68,13 @@ class Source:
         extra photos, or fewer of them, move no photo from shard to shard.
         """
         wanted = {photo.id for photo in self.photos}
-        by_source = groupby(self.offer.declared if self.offer else self.photos, key=attrgetter("source"))
-        cut = (part for _, photos in by_source for part in _cut(tuple(photos)))
-        found = (tuple(photo for photo in part if photo.id in wanted) for part in cut)
-        return tuple(shard for shard in found if shard)
+        declared = self.offer.declared if self.offer else self.photos
+        shards = []
+        for _, of_one_source in groupby(declared, key=attrgetter("source")):
+            for cut in _cut(tuple(of_one_source)):
+                if shard := tuple(photo for photo in cut if photo.id in wanted):
+                    shards.append(shard)
+        return tuple(shards)
 
     @cached_property
     def _places(self) -> Mapping[str, int]:
@@ -77,23 +89,40 @@ class Source:
 
     @property
     def trusts_extra(self) -> bool:
-        """Whether there are extra photos that enter stage 2."""
+        """Whether there are extra photos that segmentation is trained on too."""
         return bool(self.offer and self.offer.extra and self.offer.extra_in_stage_2)
 
     @cached_property
-    def stage_2(self) -> tuple[int, ...]:
-        """The shards whose photos stage 2 trains on."""
-        every = enumerate(self.shards)
-        return tuple(shard for shard, photos in every if self.trusts_extra or photos[0].source == "target")
+    def taught(self) -> tuple[int, ...]:
+        """The shards whose photos segmentation is trained on: those of the target set, and trusted extra ones."""
+        found = []
+        for shard, photos in enumerate(self.shards):
+            if self.trusts_extra or photos[0].source == "target":
+                found.append(shard)
+        return tuple(found)
+
+    @property
+    def every_shard(self) -> range:
+        """The numbers of all shards."""
+        return range(len(self.shards))
 
     @once
     def content(self, shard: int) -> str:
-        """What identifies the pixels of a shard."""
+        """What identifies the pixels of a shard (sha256 over ids and photo contents)."""
         return contents(self.shards[shard])
 
-    def of(self, photos: Sequence[Photo]) -> dict[str, Any]:
-        """What a stage needs to find these photos again."""
-        return {**self.runtime, "ids": [photo.id for photo in photos]}
+    def runtime(self, photos: Sequence[Photo], places: Mapping[str, Any] | None = None) -> PhotosRuntime:
+        """What a stage needs to find these photos again, and the files of its component."""
+        return PhotosRuntime(place=self.place, ids=tuple(photo.id for photo in photos), places=places)
+
+
+def check_every_class_is_taught(weak: WeakSet, where: str) -> None:
+    """Raise UserError where a class has no photo: better told than found in a table, since it cannot be learned."""
+    taught = {class_id for photo in weak.photos for class_id in photo.labels}
+    missing = [name for class_id, name in enumerate(weak.label_space.names) if class_id not in taught]
+    if missing:
+        found = f"no photo to train on labelled {', '.join(missing)}"
+        raise UserError(where, found, "one for each class", "add photos, or leave the class out")
 
 
 def _cut(photos: tuple[Photo, ...]) -> Iterator[tuple[Photo, ...]]:
@@ -101,5 +130,11 @@ def _cut(photos: tuple[Photo, ...]) -> Iterator[tuple[Photo, ...]]:
 
 
 def contents(photos: Sequence[Photo]) -> str:
-    """What identifies the pixels of some photos."""
+    """What identifies the pixels of some photos (sha256 over ids and photo contents)."""
     return fingerprint([(photo.id, photo.content) for photo in photos])
+
+
+def spread(ids: Sequence[str], count: int) -> list[str]:
+    """`count` ids (all, where there are fewer) at even distances."""
+    count = min(count, len(ids))
+    return [ids[index * len(ids) // count] for index in range(count)]

@@ -2,52 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from harness.store.store import Artefact
+from harness.store.layout import MapFiles, MaskFiles
 from methods.base import LocalizationMaps, Saliency
 from settings.masks import read_mask
 from settings.records import Mask
 from settings.saliency import read_saliency
 
+__all__ = ["StoredMaps", "StoredMasks", "maps_of_photos"]
 
-class MapShards:
+
+class StoredMaps:
     """Localization maps of several shards by photo id; a shard is read when one of its photos is first asked for."""
 
-    def __init__(self, artefacts: Sequence[Artefact]) -> None:
+    def __init__(self, shards: Sequence[MapFiles]) -> None:
         from methods.localization import ids_of
 
-        self._paths = [artefact.path("maps.safetensors") for artefact in artefacts]
-        self._place = {photo_id: path for path in self._paths for photo_id in ids_of(path)}
+        self._shard_of: dict[str, Path] = {}
+        for files in shards:
+            self._shard_of |= dict.fromkeys(ids_of(files.maps), files.maps)
         self._read: dict[Path, dict[str, LocalizationMaps]] = {}
 
     def __contains__(self, photo_id: str) -> bool:
-        return photo_id in self._place
+        return photo_id in self._shard_of
 
     def of(self, photo_id: str) -> LocalizationMaps:
         """The photo's maps; KeyError where no shard has them."""
         from methods.localization import read_maps
 
-        path = self._place[photo_id]
+        path = self._shard_of[photo_id]
         if path not in self._read:
             self._read[path] = {record.photo_id: record for record in read_maps(path)}
         return self._read[path][photo_id]
 
 
-class MaskFolders:
-    """Masks of several shards by photo id."""
+class StoredMasks:
+    """Masks, or saliency maps, of several shards by photo id."""
 
-    def __init__(self, artefacts: Sequence[Artefact]) -> None:
-        self._paths = {name: artefact.path(name) for artefact in artefacts for name in artefact.record["files"]}
+    def __init__(self, shards: Iterable[MaskFiles]) -> None:
+        self._paths: dict[str, Path] = {}
+        for files in shards:
+            self._paths |= files.by_photo()
 
     def __contains__(self, photo_id: str) -> bool:
-        return f"{photo_id}.png" in self._paths
+        return photo_id in self._paths
 
-    def read(self, photo_id: str) -> Mask:
-        """uint8 (H, W)."""
-        return read_mask(self._paths[f"{photo_id}.png"])
+    def mask(self, photo_id: str) -> Mask:
+        """The photo's mask, uint8 (H, W); KeyError where no shard has it."""
+        return read_mask(self._paths[photo_id])
 
     def saliency(self, photo_id: str) -> Saliency | None:
-        """The same of saliency maps; None where there is none."""
-        return read_saliency(self._paths[f"{photo_id}.png"]) if photo_id in self else None
+        """The photo's saliency map, uint8 (H, W); None where no shard has it."""
+        if photo_id not in self._paths:
+            return None
+        return read_saliency(self._paths[photo_id])
+
+
+def maps_of_photos(shards: Iterable[MapFiles], ids: Collection[str]) -> dict[str, LocalizationMaps]:
+    """The maps of these photos by id, from shards that hold more; photos without maps are left out."""
+    from methods.localization import read_maps
+
+    found = {}
+    for files in shards:
+        for record in read_maps(files.maps):
+            if record.photo_id in ids:
+                found[record.photo_id] = record
+    return found

@@ -1,81 +1,140 @@
-"""The record of what a setting offers: the `weak_set` artefact, written once, read by all that trains on it."""
+"""The record of what a setting offers: written once by its own stage, read by all stages that train on it."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict
 
-from harness.store.store import Artefact
+from harness.stages.blueprint import Blueprint
+from harness.stages.filters import plan_filter, read_kept
+from harness.stages.kind import DataRuntime, Identity, StageKind
+from harness.stages.source import Source, check_every_class_is_taught, once
+from harness.stages.work import Work
+from harness.store.layout import FilterFiles, Ref, WeakSetFiles
 from results.rows import CEILING
 from settings.effort import label_seconds
-from settings.errors import UserError
 from settings.records import WeakSet
 from settings.setting import Offer
+from settings.supervision import LedgerEntry
 
-NAME = "photos.json"
-
-
-def to_json(offer: Offer, kept: Collection[str] | None = None) -> dict[str, Any]:
-    """What methods see under a setting: photos, sources, labels, fingerprint; and what was dropped before, and why.
-
-    `kept` are the ids that a filter kept, None where there is none. Raises UserError for a class without any photo.
-    """
-    weak = filtered(offer.weak, kept)
-    check_every_class_is_taught(weak, "the filter" if kept is not None else "the setting")
-    photos = [{"id": p.id, "source": p.source, "labels": p.labels, "content": p.content} for p in weak.photos]
-    drops = offer.audit.to_json() if offer.audit else None
-    gone = sorted({photo.id for photo in offer.weak.photos} - {photo.id for photo in weak.photos})
-    return {
-        "classes": weak.label_space.names,
-        "fingerprint": weak.fingerprint,
-        "photos": photos,
-        "audit": drops,
-        "filtered": gone,
-    }
+__all__ = ["SettingFields", "WeakSetKind", "plan_weak_set", "seen_by", "setting_fields", "weak_set_of"]
 
 
-def check_every_class_is_taught(weak: WeakSet, where: str) -> None:
-    """A class that no photo shows can be neither learned nor scored fairly: better told than found in a table."""
-    taught = {class_id for photo in weak.photos for class_id in photo.labels}
-    missing = [name for class_id, name in enumerate(weak.label_space.names) if class_id not in taught]
-    if missing:
-        found = f"no photo to train on labelled {', '.join(missing)}"
-        raise UserError(where, found, "one for each class", "add photos, or leave the class out")
+class _Seen(TypedDict):
+    """A photo that methods see, as the record keeps it."""
+
+    id: str
+    source: str
+    labels: tuple[int, ...]
+    content: str
 
 
-def filtered(weak: WeakSet, kept: Collection[str] | None) -> WeakSet:
-    """The weak set with the extra photos that a filter kept; all of them where there is none."""
-    if kept is None:
-        return weak
-    ids = frozenset(kept)
-    return replace(weak, photos=tuple(p for p in weak.photos if p.source == "target" or p.id in ids))
+class _Content(TypedDict):
+    """The record's content."""
+
+    classes: tuple[str, ...]
+    fingerprint: str
+    photos: list[_Seen]
+    audit: Any
+    """What was dropped of the extra photos, and why; None where none were audited."""
+    filtered: list[str]
+    """The ids that a filter dropped."""
 
 
-def kept_of(weak: WeakSet, artefact: Artefact) -> WeakSet:
-    """The photos of a weak set that its artefact has."""
-    ids = {photo["id"] for photo in read(artefact)["photos"]}
-    return replace(weak, photos=tuple(photo for photo in weak.photos if photo.id in ids))
+@dataclass(frozen=True, kw_only=True)
+class WeakSetIdentity(Identity):
+    """The data set, the setting with its options, and what methods may see under it before any filter."""
+
+    dataset: Mapping[str, Any]
+    setting: Mapping[str, Any]
+    training_fingerprint: str
 
 
-def read(artefact: Artefact) -> Mapping[str, Any]:
-    """What `to_json` made."""
-    content: Mapping[str, Any] = json.loads(artefact.path(NAME).read_text(encoding="utf-8"))
-    return content
+class WeakSetKind(StageKind[WeakSetIdentity, DataRuntime]):
+    """Writes down what methods see: photos, sources, labels, fingerprint; and what was dropped before, and why."""
+
+    name = "weak_set"
+    identity = WeakSetIdentity
+    runtime = DataRuntime
+    writes = WeakSetFiles
+
+    def run(self, work: Work[WeakSetIdentity, DataRuntime]) -> None:
+        """Apply the filter's keep-list, if there is one, and write the record with its ledger."""
+        content = _content(work.offer, _kept(work.read("filter", FilterFiles)))
+        work.files(WeakSetFiles).photos.write_text(json.dumps(content), encoding="utf-8")
+        ids: dict[str, list[str]] = defaultdict(list)
+        for photo in content["photos"]:
+            split = "train and dev" if photo["source"] == "target" else photo["source"]
+            ids[split].append(photo["id"])
+        entries = [
+            LedgerEntry("image_labels", split, "train", self.name, tuple(members)) for split, members in ids.items()
+        ]
+        work.write_ledger(tuple(entries))
 
 
-def row_fields(content: Mapping[str, Any], offer: Offer, supervision: str, masks: int) -> dict[str, Any]:
-    """The part of a row that tells of its setting; `masks` were drawn by hand for it.
+@once
+def plan_weak_set(blueprint: Blueprint, source: Source) -> Ref:
+    """The record of what a method may see under a setting."""
+    assert source.offer is not None and source.place.setting is not None
+    identity = WeakSetIdentity(
+        dataset=blueprint.dataset.identity(),
+        setting={"name": source.place.setting.name, "options": dict(source.offer.identity)},
+        training_fingerprint=source.offer.weak.fingerprint,
+    )
+    filter_ = plan_filter(blueprint, source)
+    return blueprint.add(
+        WeakSetKind(),
+        identity,
+        DataRuntime(place=source.place),
+        inputs={"filter": (filter_,)} if filter_ else {},
+        label=source.name,
+        group="weak sets",
+    )
+
+
+def seen_by(work: Work[Identity, DataRuntime]) -> WeakSet:
+    """The photos and labels of a stage's setting, less what the record among its inputs says was filtered."""
+    return weak_set_of(work.offer, work.read("weak_set", WeakSetFiles))
+
+
+def weak_set_of(offer: Offer, records: Collection[WeakSetFiles]) -> WeakSet:
+    """The photos that a setting offers, or of these the ones that its record has, where there is one."""
+    weak = offer.weak
+    for files in records:
+        ids = {photo["id"] for photo in _read(files)["photos"]}
+        weak = replace(weak, photos=tuple(photo for photo in weak.photos if photo.id in ids))
+    return weak
+
+
+class SettingFields(TypedDict):
+    """The part of a row that tells of its setting."""
+
+    training_fingerprint: str
+    label_hours: float
+    """What annotators would have worked for the labels and masks that the row has used."""
+    extra_photos: int
+    extra_dropped: int
+    extra_filtered: int
+    filter: str
+    noise_rate: float | None
+    without_extra: list[str]
+
+
+def setting_fields(files: WeakSetFiles, offer: Offer, supervision: str, masks: int) -> SettingFields:
+    """What a row tells of its setting; `masks` is how many were drawn by hand for it.
 
     A control that uses no supervision costs no labels, and a ceiling its masks alone.
     """
+    content = _read(files)
     sources = Counter(photo["source"] for photo in content["photos"])
     extra = sources.total() - sources["target"]
-    classes = offer.weak.label_space.foreground
-    labels = sum(label_seconds(source, count, classes) for source, count in sources.items())
-    seconds = (0 if supervision in ("", CEILING) else labels) + label_seconds("mask", masks, 1)
+    seconds = label_seconds("mask", masks, 1)
+    if supervision not in ("", CEILING):
+        classes = offer.weak.label_space.foreground
+        seconds += sum(label_seconds(source, count, classes) for source, count in sources.items())
     return {
         "training_fingerprint": content["fingerprint"],
         "label_hours": round(seconds / 3600, 3),
@@ -86,3 +145,40 @@ def row_fields(content: Mapping[str, Any], offer: Offer, supervision: str, masks
         "noise_rate": offer.noise_rate,
         "without_extra": list(offer.classes_without_extra),
     }
+
+
+def _kept(filters: list[FilterFiles]) -> set[str] | None:
+    """The ids that a filter kept; None where there is none."""
+    if not filters:
+        return None
+    return set().union(*map(read_kept, filters))
+
+
+def _content(offer: Offer, kept: Collection[str] | None) -> _Content:
+    """What the record holds; raises UserError for a class that is left without any photo."""
+    weak = _filtered(offer.weak, kept)
+    check_every_class_is_taught(weak, "the setting" if kept is None else "the filter")
+    remaining = {photo.id for photo in weak.photos}
+    photos: list[_Seen] = [
+        {"id": photo.id, "source": photo.source, "labels": photo.labels, "content": photo.content}
+        for photo in weak.photos
+    ]
+    return {
+        "classes": weak.label_space.names,
+        "fingerprint": weak.fingerprint,
+        "photos": photos,
+        "audit": offer.audit.to_json() if offer.audit else None,
+        "filtered": sorted({photo.id for photo in offer.weak.photos} - remaining),
+    }
+
+
+def _filtered(weak: WeakSet, kept: Collection[str] | None) -> WeakSet:
+    """The weak set less the extra photos that a filter dropped; photos of the target set always stay."""
+    if kept is None:
+        return weak
+    return replace(weak, photos=tuple(photo for photo in weak.photos if photo.source == "target" or photo.id in kept))
+
+
+def _read(files: WeakSetFiles) -> _Content:
+    content: _Content = json.loads(files.photos.read_text(encoding="utf-8"))
+    return content

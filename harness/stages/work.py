@@ -1,139 +1,188 @@
-"""What a running stage has at hand: its inputs, a folder to fill, and the surroundings that methods are given."""
+"""What a running stage has at hand: its inputs, a folder to fill, and the surroundings that components are given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from harness.stages.graph import Stage
-from harness.stages.held_out import held_out_ids, without
-from harness.stages.weak_set import kept_of
+from harness.stages.kind import DataRuntime, Identity, PhotosRuntime, Runtime
+from harness.store.layout import FeatureFiles, FitFiles, StageFiles
 from harness.store.store import Artefact, Attempt, Store
 from harness.suites.data import dataset_of, offer_of
-from methods.base import BackboneOptions
+from harness.suites.recipes import ComponentIdentity
+from methods.base import Surroundings
 from methods.sharing import ALONE, Share
 from settings.components import build_component
 from settings.dataset import Dataset
-from settings.records import Photo, WeakSet
+from settings.records import LabelSpace, Photo, WeakSet
 from settings.setting import Offer
 from settings.supervision import Gate, LedgerEntry, Purpose
 
 if TYPE_CHECKING:
-    import torch
-
+    from methods.base import Weights
     from methods.features import StoredFeatures
 
+__all__ = ["AnyWork", "Process", "Work", "weights_in"]
+
 Progress = Callable[[int, int, str, Mapping[str, float]], None]
+SomeIdentity = TypeVar("SomeIdentity", bound=Identity, covariant=True)
+SomeRuntime = TypeVar("SomeRuntime", bound=Runtime, covariant=True)
+SomeFiles = TypeVar("SomeFiles", bound=StageFiles)
+Item = TypeVar("Item")
+
+
+def _says_nothing(done: int, total: int, unit: str, values: Mapping[str, float]) -> None:
+    """For stages that nobody watches."""
 
 
 @dataclass(frozen=True)
-class Context:
-    """The StageContext that methods receive."""
+class Process:
+    """What a stage may know of the process that runs it, and what it tells it."""
 
-    device: str
-    precision: Literal["float32", "bfloat16"]
-    rng_seed: int
     checkpoint_folder: Path
-    report: Progress = field(repr=False)
+    report: Progress = field(default=_says_nothing, repr=False)
+    """Called with units done, units in all, the unit's name, and values to show beside."""
     stop_asked: Callable[[], bool] = field(default=lambda: False, repr=False)
     halvings: int = 0
+    """How often batches of photos are halved, because a GPU had too little memory."""
     share: Share = ALONE
-
-    def progress(self, done: int, total: int, unit: str, **values: float) -> None:
-        """Report that `done` of `total` units are finished."""
-        self.report(done, total, unit, values)
-
-    def is_stopping(self) -> bool:
-        """Whether the run is asked to stop."""
-        return self.stop_asked()
-
-    def batch(self, photos: int) -> int:
-        """How many photos go through a network at once: `photos`, or less where a GPU had too little memory."""
-        return max(1, photos >> self.halvings)
+    """Which of the processes that train together this is."""
 
 
 @dataclass(frozen=True)
-class Work:
+class Work(Generic[SomeIdentity, SomeRuntime]):
     """One stage with its opened inputs, about to be run."""
 
     stage: Stage
     inputs: Mapping[str, tuple[Artefact, ...]]
+    """The artefacts that it reads, by role, verified."""
     attempt: Attempt
-    context: Context
+    """The folder that it fills."""
+    process: Process
     store: Store
 
     @property
-    def identity(self) -> Mapping[str, Any]:
-        """What decides the outcome."""
-        return self.stage.identity
+    def identity(self) -> SomeIdentity:
+        """What decides the outcome. `Stage` has checked that it is the identity of the stage's kind."""
+        return cast("SomeIdentity", self.stage.identity)
 
     @property
+    def runtime(self) -> SomeRuntime:
+        """What the stage needs to run. `Stage` has checked that it is the runtime of the stage's kind."""
+        return cast("SomeRuntime", self.stage.runtime)
+
+    def files(self, kind: type[SomeFiles]) -> SomeFiles:
+        """Where the stage's own files are to be written."""
+        return kind(self.attempt.folder)
+
+    def read(self, role: str, kind: type[SomeFiles]) -> list[SomeFiles]:
+        """The files of the artefacts that have a role for this stage; none where there are no such inputs."""
+        return [kind(artefact.folder) for artefact in self.inputs.get(role, ())]
+
+    @cached_property
     def dataset(self) -> Dataset:
         """The data set that the stage reads."""
-        return dataset_of(self.stage.runtime["dataset"])
+        return dataset_of(self._data.place.dataset)
+
+    @cached_property
+    def offer(self) -> Offer:
+        """What the stage's setting offers, before any filter."""
+        place = self._data.place
+        assert place.setting is not None
+        return offer_of(place.dataset, place.setting)
 
     def mask_folders(self) -> tuple[Path, ...]:
         """Where true masks lie that this stage might come across; a stage without a data set has none."""
-        return self.dataset.mask_folders() if "dataset" in self.stage.runtime else ()
-
-    @property
-    def weak_set(self) -> WeakSet:
-        """The photos and labels of the stage's setting; for a held-out fit without those that it leaves out.
-
-        Where a filter decides which extra photos stay, the `weak_set` among the inputs tells.
-        """
-        weak = self.offer.weak
-        for artefact in self.inputs.get("weak_set", ()):
-            weak = kept_of(weak, artefact)
-        return without(weak, held_out_ids(self.dataset)) if self.stage.runtime.get("held_out") else weak
-
-    @property
-    def offer(self) -> Offer:
-        """What the stage's setting offers, before any filter."""
-        return offer_of(self.stage.runtime["dataset"], self.stage.runtime["setting"])
-
-    @property
-    def backbone(self) -> BackboneOptions:
-        """The suite's backbone."""
-        return BackboneOptions.model_validate(self.stage.runtime["backbone"])
-
-    def component(self, role: str) -> Any:
-        """The stage's component, with the options of its key and those that say where its files lie."""
-        content = self.identity["component"]
-        options = {**content["options"], **self.stage.runtime.get("places", {})}
-        return build_component(role, {**content, "options": options}, role)
+        if not isinstance(self.stage.runtime, DataRuntime):
+            return ()
+        return self.dataset.mask_folders()
 
     def photos(self) -> tuple[Photo, ...]:
         """The stage's photos: with labels under a setting, without them on val."""
-        ids = self.stage.runtime["ids"]
-        if "setting" not in self.stage.runtime:
-            return tuple(self.dataset.photo(photo_id).without_labels() for photo_id in ids)
+        runtime = self.stage.runtime
+        assert isinstance(runtime, PhotosRuntime)
+        if runtime.place.setting is None:
+            return tuple(self.dataset.photo(photo_id).without_labels() for photo_id in runtime.ids)
         by_id = {photo.id: photo for photo in self.offer.weak.photos}
-        return tuple(by_id[photo_id] for photo_id in ids)
+        return tuple(by_id[photo_id] for photo_id in runtime.ids)
+
+    def component(self, identity: ComponentIdentity) -> Any:
+        """The stage's component, with the options of its key and those that say where its files lie."""
+        content = {"name": identity.name, "options": {**identity.options, **(self._data.places or {})}}
+        return build_component(identity.role, content, identity.role)
 
     def bank(self) -> StoredFeatures:
         """The stored features among the inputs."""
         from methods.features import StoredFeatures
 
-        return StoredFeatures([artefact.path("features.safetensors") for artefact in self.inputs.get("features", ())])
+        return StoredFeatures([files.features for files in self.read("features", FeatureFiles)])
 
-    def weights(self, role: str = "weights") -> dict[str, torch.Tensor]:
-        """The weights among the inputs; empty where there are none."""
-        from safetensors.torch import load_file
+    def weights(self, role: str = "weights") -> Weights:
+        """The weights among the inputs, by tensor name; empty where there are none."""
+        return weights_in(self.read(role, FitFiles))
 
-        paths = [artefact.path("weights.safetensors") for artefact in self.inputs.get(role, ())]
-        return {name: tensor for path in paths for name, tensor in load_file(path).items()}
+    def surroundings(
+        self,
+        label_space: LabelSpace,
+        *,
+        weak: WeakSet | None = None,
+        bank: StoredFeatures | None = None,
+        weights: Weights | None = None,
+    ) -> Surroundings:
+        """What a component is given beside its data: this stage's weights, features, arithmetic and process."""
+        numerics, process = self.stage.numerics, self.process
+        return Surroundings(
+            label_space=label_space,
+            backbone=self._data.place.backbone,
+            weights=weights or {},
+            bank=bank,
+            weak=weak,
+            device=numerics.device,
+            precision=cast("Literal['float32', 'bfloat16']", numerics.precision),
+            rng_seed=getattr(self.identity, "rng_seed", None) or 0,
+            checkpoint_folder=process.checkpoint_folder,
+            share=process.share,
+            report=process.report,
+            stop_asked=process.stop_asked,
+            halvings=process.halvings,
+        )
 
     def gate(self, purpose: Purpose) -> Gate:
-        """The way to masks; what was read is put on record by `write_ledger`."""
-        return Gate(self.dataset, self.stage.kind, purpose)
+        """The way to true masks; what was read through it is put on record by `write_ledger`."""
+        return Gate(self.dataset, self.stage.kind.name, purpose)
 
     def write_ledger(self, entries: tuple[LedgerEntry, ...]) -> None:
         """Put what was read into the artefact's record."""
         self.attempt.record["ledger"] = [entry.to_json() for entry in entries]
 
     def progress(self, done: int, total: int | None = None) -> None:
-        """Photos done."""
-        self.context.progress(done, total or self.stage.photos, "photos")
+        """Report that so many photos are done, of `total` or of all that the stage has."""
+        self.process.report(done, total or self.stage.photos, "photos", {})
+
+    def counted(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items as they come, one a photo, with progress reported after each."""
+        for done, item in enumerate(items, 1):
+            yield item
+            self.progress(done)
+
+    @property
+    def _data(self) -> DataRuntime:
+        assert isinstance(self.stage.runtime, DataRuntime)
+        return self.stage.runtime
+
+
+AnyWork = Work[Any, Any]
+
+
+def weights_in(fits: Iterable[FitFiles]) -> Weights:
+    """All tensors of some fits by name; they are loaded into main memory."""
+    from safetensors.torch import load_file
+
+    weights: Weights = {}
+    for fit in fits:
+        weights |= load_file(fit.weights)
+    return weights

@@ -7,11 +7,52 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 VERSION = 1
 THROTTLE_S = 0.5
+
+
+class Event(StrEnum):
+    """What a run's log tells beside how stages end. Values are the words in logs; those of old logs stay readable."""
+
+    RUN_STARTED = "run_started"
+    CONNECTED = "connected"
+    """The executor is there, and tells how many slots it has."""
+    STARTED = "started"
+    """A worker has begun a job's stages."""
+    PROGRESS = "progress"
+    STOPPING = "stopping"
+    """A signal asked the run to stop."""
+    RUN_FINISHED = "run_finished"
+
+
+class Ending(StrEnum):
+    """How a try at a stage ended: what a worker returns to the driver, and the word that stands in the run's log."""
+
+    DONE = "finished"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    """Its training keeps a checkpoint, from which the next run goes on."""
+    INPUT_LOST = "input_lost"
+    """An input was damaged and is set aside; the stage can run once that is made again."""
+    WORKER_DIED = "worker_died"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    """Of a GPU."""
+    BUSY = "busy"
+    """Another process holds the stage. The driver asks again later, and logs have no such event."""
+    RETRIED = "retried"
+    """The driver begins it again after one of the above."""
+
+    @property
+    def leaves(self) -> Literal["done", "failed", "to do"]:
+        """What the stage is afterwards; one that is given up gets a `failed` of its own."""
+        if self is Ending.DONE:
+            return "done"
+        return "failed" if self is Ending.FAILED else "to do"
 
 
 class EventLog:
@@ -53,7 +94,7 @@ class EventLog:
         if done >= total or now - self._last_progress >= THROTTLE_S:
             self._last_progress = now
             numbers = {name: round(float(value), 4) for name, value in values.items()}
-            self.write("progress", stages=stages, done=done, total=total, unit=unit, values=numbers)
+            self.write(Event.PROGRESS, stages=stages, done=done, total=total, unit=unit, values=numbers)
 
 
 class EventReader:
@@ -101,7 +142,15 @@ def _is_event(event: Any) -> bool:
     keys, groups, driver = event.get("stages", []), event.get("groups", {}), event.get("driver", {})
     named = isinstance(event.get("event"), str) and isinstance(event.get("t"), (int, float))
     listed = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
-    return named and listed and isinstance(groups, dict) and isinstance(driver, dict)
+    tells = event.get("event") != Event.PROGRESS or _tells_progress(event)
+    return named and listed and isinstance(groups, dict) and isinstance(driver, dict) and tells
+
+
+def _tells_progress(event: Mapping[str, Any]) -> bool:
+    values = event.get("values")
+    if not isinstance(values, dict) or not isinstance(event.get("unit"), str):
+        return False
+    return all(isinstance(number, (int, float)) for number in (event.get("done"), event.get("total"), *values.values()))
 
 
 def latest_log(folder: Path) -> Path | None:

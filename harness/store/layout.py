@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, overload
 
@@ -99,13 +98,12 @@ class MaskFiles(StageFiles):
     SUFFIX = ".png"
 
     def of(self, photo_id: str) -> Path:
-        """The photo's PNG."""
+        """Where the photo's PNG lies."""
         return self.folder / f"{photo_id}{self.SUFFIX}"
 
-    @classmethod
-    def ids_in(cls, names: Iterator[str]) -> Iterator[str]:
-        """The photo ids among file names."""
-        return (name.removesuffix(cls.SUFFIX) for name in names if name.endswith(cls.SUFFIX))
+    def by_photo(self) -> dict[str, Path]:
+        """Every PNG that is there, by photo id."""
+        return {path.name.removesuffix(self.SUFFIX): path for path in self.folder.glob(f"*{self.SUFFIX}")}
 
 
 class CountFiles(StageFiles):

@@ -22,6 +22,16 @@ ROLES = ("localizer", "cue", "labeler", "segmenter")
 
 
 @dataclass(frozen=True)
+class ComponentIdentity:
+    """What of a component decides an outcome: its role, name and version, and those of its options that are read."""
+
+    role: str
+    name: str
+    version: int
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class RecipeComponents:
     """The components of one recipe."""
 
@@ -57,12 +67,12 @@ class RecipeComponents:
         letters = {letter for part in parts if part for letter in part.supervision.split("+") if letter}
         return "+".join(sorted(letters))
 
-    def identity(self, role: str, fit: bool = False, variant: Segmenter | None = None) -> dict[str, Any]:
+    def identity(self, role: str, fit: bool = False, variant: Segmenter | None = None) -> ComponentIdentity:
         """What of a component belongs into keys: its name, version and options (of a fit: those that it reads)."""
         part: Component = variant or getattr(self, role)
         return identity_of(role, self.names[role], part, left_out_of(part, fit))
 
-    def refiner_identity(self, step: int, fit: bool = False) -> dict[str, Any]:
+    def refiner_identity(self, step: int, fit: bool = False) -> ComponentIdentity:
         """The same of a refiner, by its place in the chain."""
         part = self.refiners[step]
         return identity_of("refiner", self.refiner_names[step], part, left_out_of(part, fit))
@@ -83,19 +93,19 @@ class _Versioned(Protocol):
     options: Options
 
 
-def identity_of(role: str, name: str, part: _Versioned, left_out: Collection[str] = ()) -> dict[str, Any]:
-    """What of a component belongs into keys."""
+def identity_of(role: str, name: str, part: _Versioned, left_out: Collection[str] = ()) -> ComponentIdentity:
+    """What of a component belongs into keys, less the options that are left out."""
     options = part.options.model_dump(mode="json", exclude=set(left_out))
-    return {"role": role, "name": name, "version": part.version, "options": options}
+    return ComponentIdentity(role, name, part.version, options)
 
 
-def files_identity(part: Component, photos: Sequence[Photo]) -> dict[str, str]:
-    """What identifies the files of other programs that a component reads for these photos; empty where it has none.
+def files_identity(part: Component, photos: Sequence[Photo]) -> str | None:
+    """What identifies the files of other programs that a component reads for these photos; None where it has none.
 
     Raises UserError for a file that is missing or cannot be read.
     """
     contents = [(photo.id, [_content_of(path) for path in part.files(photo)]) for photo in photos]
-    return {"files": fingerprint(contents)} if any(files for _, files in contents) else {}
+    return fingerprint(contents) if any(files for _, files in contents) else None
 
 
 def _content_of(path: Path) -> str:

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from harness.stages.graph import KINDS
 from harness.suites.combining import Combine, RecipeName, with_combinations
 from harness.suites.reading import expand_variables, override, read_with_includes
 from harness.suites.resources import Demand, Resources
@@ -223,9 +222,6 @@ def _validated(content: dict[str, Any], path: Path) -> Suite:
     for name in suite.references:
         if reference(name) is None:
             raise unknown_name(place("references"), "reference", name, REFERENCES)
-    for kind in suite.resources:
-        if kind not in (*KINDS, "all"):
-            raise unknown_name(place("resources"), "kind of stage", kind, (*KINDS, "all"))
     for label, names in suite.recipes_of.items():
         for name in names:
             if name not in suite.all_recipes():

@@ -7,7 +7,6 @@ labels of their queries, noise included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha256
 from typing import Literal
 
@@ -15,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from methods.base import Classifier, FeatureBank, StageContext
+from methods.base import Classifier, Photos, Surroundings
 from settings.options import Options
 from settings.records import Photo
 
-CHUNK = 64
-"""Photos whose unpooled features are in memory at a time."""
 ITERATIONS = 10_000
 """Far above what the solver needs (dozens)."""
 
@@ -43,21 +40,15 @@ class Logistic(Classifier):
     options_model = LogisticOptions
     options: LogisticOptions
 
-    def out_of_fold(
-        self,
-        target: Sequence[Photo],
-        extra: Sequence[Photo],
-        foreground: int,
-        bank: FeatureBank,
-        context: StageContext,
-    ) -> NDArray[np.float32]:
+    def out_of_fold(self, target: Photos, extra: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """float32 (extra photos, K) in [0, 1]; which fold a photo is in depends on its id alone.
 
         Raises ValueError where no photo is left to train on.
         """
+        foreground = surroundings.label_space.foreground
         if not extra:
             return np.zeros((0, foreground), np.float32)
-        features_NC = np.concatenate([self._pooled(photos, bank) for photos in (target, extra) if photos])
+        features_NC = np.concatenate([self._pooled(photos, surroundings) for photos in (target, extra) if photos])
         labels_NK = _labels_NK([*target, *extra], foreground)
         folds_N = np.array([-1] * len(target) + [self._fold(photo) for photo in extra])
         probabilities_NK = np.zeros(labels_NK.shape, np.float32)
@@ -66,7 +57,7 @@ class Logistic(Classifier):
             train_N = folds_N == -1 if self.options.train_on == "target" else folds_N != fold
             judged_N = folds_N == fold
             probabilities_NK[judged_N] = self._fitted(features_NC[train_N], labels_NK[train_N], features_NC[judged_N])
-            context.progress(done, len(present), "fits")
+            surroundings.progress(done, len(present), "fits")
         return probabilities_NK[len(target) :]
 
     def _fold(self, photo: Photo) -> int:
@@ -74,13 +65,10 @@ class Logistic(Classifier):
             return 0
         return int.from_bytes(sha256(photo.id.encode()).digest()) % self.options.folds
 
-    def _pooled(self, photos: Sequence[Photo], bank: FeatureBank) -> NDArray[np.float64]:
-        requests, rows = self.fit_features(), []
-        for start in range(0, len(photos), CHUNK):
-            ids = [photo.id for photo in photos[start : start + CHUNK]]
-            views = [bank.features_BCHW(ids, [request] * len(ids)).mean((2, 3)).numpy() for request in requests]
-            rows.append(np.mean(views, axis=0, dtype=np.float64))
-        return np.concatenate(rows)
+    def _pooled(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float64]:
+        views = [surroundings.pooled_NC(photos, request).numpy() for request in self.fit_features()]
+        pooled_NC: NDArray[np.float64] = np.mean(views, axis=0, dtype=np.float64)
+        return pooled_NC
 
     def _fitted(
         self, train_NC: NDArray[np.float64], labels_NK: NDArray[np.bool_], judged_MC: NDArray[np.float64]
@@ -106,7 +94,7 @@ class Logistic(Classifier):
         return probabilities
 
 
-def _labels_NK(photos: Sequence[Photo], foreground: int) -> NDArray[np.bool_]:
+def _labels_NK(photos: Photos, foreground: int) -> NDArray[np.bool_]:
     labels_NK = np.zeros((len(photos), foreground), np.bool_)
     for row, photo in zip(labels_NK, photos, strict=True):
         row[list(photo.labels)] = True

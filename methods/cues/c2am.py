@@ -1,25 +1,16 @@
 """C²AM (Xie et al., CVPR 2022): where photos show objects, learned from the photos alone. On features of the frozen
-backbone; formulas in METHODS.md §7."""
+backbone; formulas in docs/methods.md §7."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from methods.base import (
-    BackboneOptions,
-    Cue,
-    FeatureBank,
-    FeatureRequest,
-    Fit,
-    Saliency,
-    StageContext,
-    TrainingOptions,
-)
+from methods.base import Cue, FeatureRequest, Fit, Photos, Saliency, Surroundings, TrainingOptions
 from settings.options import Options
 from settings.records import Photo
 
@@ -27,7 +18,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from methods.base import Weights
     from methods.inputs import Inputs
 
 LEVELS = (3, 4)
@@ -50,7 +40,6 @@ class C2am(Cue):
     options_model = C2amOptions
     options: C2amOptions
     apply_options = frozenset({"scales", "flip", "threshold"})
-    trained = True
 
     @property
     def supervision(self) -> str:
@@ -67,7 +56,7 @@ class C2am(Cue):
         passes = [(scale, flip) for scale in self.options.scales for flip in flips]
         return tuple(FeatureRequest(scale, flip, level) for scale, flip in passes for level in LEVELS)
 
-    def fit(self, photos: Sequence[Photo], bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
+    def fit(self, photos: Photos, surroundings: Surroundings) -> Fit:
         """Contrast of foreground and background, on photos mirrored at random.
 
         The paper decides by the border strips after the first epoch whether the map shows the background; here the
@@ -80,9 +69,9 @@ class C2am(Cue):
         from methods.networks.grids import joined
         from methods.training import groups_of, named_tensors, train
 
-        torch.manual_seed(context.rng_seed)
-        inputs, training = FrozenInputs(photos, LEVELS, bank, context.device), self.options.training
-        head, share = ForegroundHead(sum(inputs.channels)).to(context.device), context.share
+        torch.manual_seed(surroundings.rng_seed)
+        inputs, training = FrozenInputs(photos, LEVELS, surroundings.stored, surroundings.device), self.options.training
+        head, share = ForegroundHead(sum(inputs.channels)).to(surroundings.device), surroundings.share
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
             flips, items = rng.random(len(rows)) < 0.5, len(rows)
@@ -91,40 +80,36 @@ class C2am(Cue):
             loss = contrast_loss(features_BCHW, foreground_BHW, self.options.alpha, lambda v: share.gathered(v, items))
             return {"between": loss.between, "foreground": loss.foreground, "background": loss.background}
 
-        log = train(head, groups_of(head), len(photos), step, training, context)
+        log = train(head, groups_of(head), len(photos), step, training, surroundings)
         head.eval()
         inverted = torch.tensor([_shows_background(head, inputs, len(photos))])
         return Fit({**named_tensors(head=head), "inverted": inverted}, log)
 
-    def apply(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[Saliency]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Saliency]:
         """One map a photo at photo size."""
         from methods.networks.c2am import ForegroundHead
         from methods.training import part_of
 
-        head = ForegroundHead.of_state(part_of(weights, "head")).to(context.device).eval()
-        inverted = bool(weights["inverted"])
+        head = ForegroundHead.of_state(part_of(surroundings.weights, "head")).to(surroundings.device).eval()
+        inverted = bool(surroundings.weights["inverted"])
         for photo in photos:
-            map_HW = self._map(head, inverted, photo, bank, context.device)
+            map_HW = self._map(head, inverted, photo, surroundings)
             bent_HW = np.interp(map_HW, (0, self.options.threshold, 1), (0, 0.5, 1))
             saliency_HW: Saliency = (bent_HW * 255).round().astype(np.uint8)
             yield saliency_HW
 
-    def _map(
-        self, head: nn.Module, inverted: bool, photo: Photo, bank: FeatureBank, device: str
-    ) -> NDArray[np.float32]:
+    def _map(self, head: nn.Module, inverted: bool, photo: Photo, surroundings: Surroundings) -> NDArray[np.float32]:
         """The logits of all passes summed (1 − logit where the head shows the background), ReLU, over the maximum."""
         import torch
 
         from methods.features import batches
         from methods.networks.grids import joined, resized
 
-        size, requests = bank.image_size(photo.id), self.apply_features()
+        size, requests, device = surroundings.image_size(photo), self.apply_features(), surroundings.device
         total_HW = torch.zeros(size, device=device)
         with torch.inference_mode():
             for levels in batches(requests, len(LEVELS)):
-                features = [bank.features_BCHW([photo.id], [request]).to(device) for request in levels]
+                features = [surroundings.features_CHW(photo, request)[None].to(device) for request in levels]
                 logits_1HW = head(joined(features)).float()
                 logits_1HW = logits_1HW.flip(2) if levels[0].flip else logits_1HW
                 total_HW += resized(logits_1HW[None], size)[0, 0]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from methods.base import Cue, FeatureBank, Saliency, StageContext
+from methods.base import Cue, Photos, Saliency, Surroundings
 from methods.outside import SUPERVISION, OutsideOptions, place_of
 from settings.errors import UserError
 from settings.options import AbsolutePath
 from settings.records import Photo
 from settings.saliency import read_saliency
-
-if TYPE_CHECKING:
-    from methods.base import Weights
 
 
 class FolderOptions(OutsideOptions):
@@ -44,9 +40,7 @@ class Folder(Cue):
         """The map's file."""
         return (place_of(self.options.sources.get(photo.source, self.options.root), photo, ".png"),)
 
-    def apply(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[Saliency]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Saliency]:
         """The maps as they are."""
         for photo in photos:
             (path,) = self.files(photo)

@@ -52,7 +52,7 @@ class SaliencyLabeler(Labeler):
 def saliency_rule(
     maps_KHW: NDArray[np.uint8], class_ids: Sequence[int], saliency_HW: Saliency, options: SaliencyOptions = MCIS
 ) -> Mask:
-    """The pseudo label of a photo from its maps and its saliency, all uint8 at photo size (METHODS.md §3).
+    """The pseudo label of a photo from its maps and its saliency, all uint8 at photo size (docs/methods.md §3).
 
     `class_ids` (0-based) name the maps; the result holds 0 background, class id + 1, 255 unknown. All arithmetic is
     float32 as the released programs write it, since ties depend on it.

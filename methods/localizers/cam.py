@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from methods.base import (
-    BackboneOptions,
-    FeatureBank,
     FeatureRequest,
     Fit,
-    LocalizationMaps,
     Localizer,
-    StageContext,
+    MapRecords,
+    Photos,
+    Surroundings,
     TrainingOptions,
 )
 from settings.options import Options
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-
-    from methods.base import Weights
 
 
 class CamOptions(Options):
@@ -51,7 +48,7 @@ class Cam(Localizer):
         flips = (False, True) if self.options.flip else (False,)
         return tuple(FeatureRequest(scale, flip) for scale in self.options.scales for flip in flips)
 
-    def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
+    def fit(self, weak: WeakSet, surroundings: Surroundings) -> Fit:
         """Multi-label soft-margin loss on the means of the class maps, on photos mirrored at random."""
         import torch
         from torch.nn.functional import multilabel_soft_margin_loss
@@ -60,10 +57,10 @@ class Cam(Localizer):
         from methods.networks.heads import ClassMaps
         from methods.training import groups_of, train
 
-        torch.manual_seed(context.rng_seed)
-        inputs = training_inputs(weak.photos, (4,), bank, backbone, context.device)
-        head = ClassMaps(inputs.channels[-1], weak.label_space.foreground, self.options.hidden).to(context.device)
-        labels_NK, share = torch.from_numpy(weak.labels_NK()).to(context.device), context.share
+        torch.manual_seed(surroundings.rng_seed)
+        inputs = training_inputs(weak.photos, (4,), surroundings)
+        head = ClassMaps(inputs.channels[-1], weak.label_space.foreground, self.options.hidden).to(surroundings.device)
+        labels_NK, share = torch.from_numpy(weak.labels_NK()).to(surroundings.device), surroundings.share
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
             flips = rng.random(len(rows)) < 0.5
@@ -75,44 +72,46 @@ class Cam(Localizer):
         groups = groups_of(head, bias_factor=training.bias_factor)
         groups += inputs.groups(training.backbone_factor, training.bias_factor)
         modules = torch.nn.ModuleDict({"head": head, "inputs": inputs.module})
-        log = train(modules, groups, len(weak.photos), step, training, context)
+        log = train(modules, groups, len(weak.photos), step, training, surroundings)
         return Fit(inputs.weights_with(head=head), log)
 
-    def apply(
-        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """Maps of each photo's own labels, in [0, 1]."""
         from methods.networks.heads import ClassMaps
         from methods.training import part_of
 
-        head = ClassMaps.of_state(part_of(weights, "head")).to(context.device).eval()
+        head = ClassMaps.of_state(part_of(surroundings.weights, "head")).to(surroundings.device).eval()
         for photo in photos:
-            maps_CHW = summed_maps(head, photo, self.apply_features(), bank, context.device)
-            yield LocalizationMaps(photo.id, photo.labels, maps_CHW, bank.image_size(photo.id))
+            maps_CHW = summed_maps(head, photo, self.apply_features(), surroundings)
+            yield surroundings.record(photo, maps_CHW)
 
-    def scores_NK(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> NDArray[np.float32]:
+    def scores_NK(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """Logits: means of the class maps over positions, over the photo as it is and mirrored."""
         import torch
 
         from methods.networks.heads import ClassMaps
         from methods.training import part_of
 
-        head = ClassMaps.of_state(part_of(weights, "head")).to(context.device).eval()
-        requests = self.fit_features()
+        head = ClassMaps.of_state(part_of(surroundings.weights, "head")).to(surroundings.device).eval()
+        requests, bank = self.fit_features(), surroundings.stored
         with torch.inference_mode():
-            rows = [bank.features_BCHW([p.id] * len(requests), requests).to(context.device) for p in photos]
+            rows = [bank.features_BCHW([p.id] * len(requests), requests).to(surroundings.device) for p in photos]
             logits_NK = torch.stack([head(features_BCHW).float().mean((0, 2, 3)) for features_BCHW in rows])
         scores_NK: NDArray[np.float32] = logits_NK.cpu().numpy()
         return scores_NK
 
 
 def summed_maps(
-    head: torch.nn.Module, photo: Photo, requests: Sequence[FeatureRequest], bank: FeatureBank, device: str
+    head: torch.nn.Module, photo: Photo, requests: Sequence[FeatureRequest], surroundings: Surroundings
 ) -> NDArray[np.float32]:
     """The maps of the photo's labels, (C, h, w) float32 in [0, 1], at the grid of the first request."""
-    return summed_passes(lambda one: head(bank.features_BCHW([photo.id], [one]).to(device)).relu(), photo, requests)
+
+    def maps_of(request: FeatureRequest) -> torch.Tensor:
+        features_1CHW = surroundings.features_CHW(photo, request)[None].to(surroundings.device)
+        maps_1KHW: torch.Tensor = head(features_1CHW).relu()
+        return maps_1KHW
+
+    return summed_passes(maps_of, photo, requests)
 
 
 def summed_passes(

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from methods.base import (
-    BackboneOptions,
-    FeatureBank,
-    FeatureRequest,
-    Fit,
-    LocalizationMaps,
-    Localizer,
-    StageContext,
-)
+from methods.base import LocalizationMaps, Localizer, MapRecords, Photos, Surroundings
 from settings.options import Options
-from settings.records import Photo, WeakSet
-
-if TYPE_CHECKING:
-    from methods.base import Weights
 
 GRID = 64
 
@@ -38,19 +23,9 @@ class CentrePrior(Localizer):
 
     options_model = CentrePriorOptions
     options: CentrePriorOptions
-    trained = False
+    features = ()
 
-    def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """None."""
-        return ()
-
-    def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
-        """There is nothing to fit."""
-        return Fit({}, ())
-
-    def apply(
-        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """One map a label."""
         map_HW = self._map()
         for photo in photos:

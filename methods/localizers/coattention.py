@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from methods.base import (
-    BackboneOptions,
-    FeatureBank,
+    PLAIN,
     FeatureRequest,
     Fit,
     LocalizationMaps,
     Localizer,
-    StageContext,
+    MapRecords,
+    Photos,
+    Surroundings,
     TrainingOptions,
 )
 from methods.pairs import PartnerRule
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from methods.base import Weights
     from methods.inputs import Inputs
     from methods.jitter import ColourJitter, Jitter
     from methods.networks.pair_classifier import PairClassifier, Structure, Terms
@@ -92,15 +92,15 @@ class CoAttention(Localizer):
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """Plain and mirrored, and the scaled copies."""
-        return (FeatureRequest(), FeatureRequest(flip=True), *self._scaled())
+        return (PLAIN, FeatureRequest(flip=True), *self._scaled())
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
         """The same; the scaled copies only where common maps are read."""
-        return self.fit_features() if self._reads_copies else (FeatureRequest(), FeatureRequest(flip=True))
+        return self.fit_features() if self._reads_copies else (PLAIN, FeatureRequest(flip=True))
 
     def reference_features(self) -> tuple[FeatureRequest, ...]:
         """References are read as they are."""
-        return (FeatureRequest(),) if self._reads_common and self.options.references else ()
+        return (PLAIN,) if self._reads_common and self.options.references else ()
 
     @property
     def _reads_common(self) -> bool:
@@ -119,7 +119,7 @@ class CoAttention(Localizer):
         o = self.options
         return Structure(o.hidden, o.hidden_layers, o.norm, o.affinity == "learned", o.heads == "two")
 
-    def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
+    def fit(self, weak: WeakSet, surroundings: Surroundings) -> Fit:
         """Each photo is an anchor once an epoch, with one partner that shares a class and with copies of itself."""
         import torch
 
@@ -128,14 +128,14 @@ class CoAttention(Localizer):
         from methods.pairs import Partners
         from methods.training import groups_of, train
 
-        torch.manual_seed(context.rng_seed)
-        inputs = training_inputs(weak.photos, (4,), bank, backbone, context.device)
+        torch.manual_seed(surroundings.rng_seed)
+        inputs = training_inputs(weak.photos, (4,), surroundings)
         network = PairClassifier(inputs.channels[-1], weak.label_space.foreground, self._structure())
-        network.to(context.device)
+        network.to(surroundings.device)
         partners, labels_NK = Partners(weak, self.options.partners), torch.from_numpy(weak.labels_NK())
-        labels_NK = labels_NK.to(context.device)
-        share = context.share
-        draw = _Draw(self.options, inputs, network, bank is None, share)
+        labels_NK = labels_NK.to(surroundings.device)
+        share = surroundings.share
+        draw = _Draw(self.options, inputs, network, surroundings.bank is None, share)
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
             others = partners.of(rows, rng)
@@ -149,23 +149,18 @@ class CoAttention(Localizer):
         ]
         modules = torch.nn.ModuleDict({"network": network, "inputs": inputs.module})
         begins = {"contrastive": self.options.contrastive_from}
-        log = train(modules, groups, len(weak.photos), step, training, context, begins)
+        log = train(modules, groups, len(weak.photos), step, training, surroundings, begins)
         return Fit(inputs.weights_with(network=network), log)
 
-    def apply(
-        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """Maps of each photo's own labels in [0, 1]; upsampled bicubically, as the released program does."""
-        references = self._references(weak, context)
-        inference = self._inference(weights, bank, context)
+        references, inference = self._references(surroundings), self._inference(surroundings)
         for photo in photos:
-            yield _record(photo, self._maps(photo, inference, references), bank)
+            yield surroundings.record(photo, self._maps(photo, inference, references), "bicubic")
 
-    def views(
-        self, photo: Photo, weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Mapping[str, LocalizationMaps]:
+    def views(self, photo: Photo, surroundings: Surroundings) -> Mapping[str, LocalizationMaps]:
         """Basic and own maps, and the common maps by what the photo stood beside."""
-        inference, references = self._inference(weights, bank, context), self._references(weak, context)
+        inference, references = self._inference(surroundings), self._references(surroundings)
         raw = {"basic": inference.basic(photo.id), "own": inference.own(photo.id)}
         raw |= dict(zip(("mirrored pair", "mirror image"), inference.mirrored_pair(photo.id), strict=True))
         if self._reads_copies:
@@ -173,23 +168,19 @@ class CoAttention(Localizer):
         shown = {name: _normalised(maps_KHW[list(photo.labels)]) for name, maps_KHW in raw.items()}
         if self.reference_features() and photo.labels:
             shown["references"] = _normalised(_with_references(photo, inference, references))
-        return {name: _record(photo, maps_CHW, bank) for name, maps_CHW in shown.items()}
+        return {name: surroundings.record(photo, maps_CHW, "bicubic") for name, maps_CHW in shown.items()}
 
-    def scores_NK(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> NDArray[np.float32]:
+    def scores_NK(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """Logits of the basic branch."""
         import torch
 
-        inference = self._inference(weights, bank, context)
+        inference = self._inference(surroundings)
         scores_NK: NDArray[np.float32] = torch.stack([inference.scores(p.id) for p in photos]).cpu().numpy()
         return scores_NK
 
-    def measures(
-        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Mapping[str, float]:
+    def measures(self, photos: Photos, surroundings: Surroundings) -> Mapping[str, float]:
         """How widely photos attend to one reference each, beside the widest attention possible."""
-        inference, references = self._inference(weights, bank, context), self._references(weak, context, at_least=1)
+        inference, references = self._inference(surroundings), self._references(surroundings, at_least=1)
         labelled = [photo for photo in photos if photo.labels]
         entropies = [inference.entropy(p.id, references.of(p.id, p.labels[0])[0]) for p in labelled]
         widest = [np.log(np.prod(inference.grid(p.id))) for p in labelled]
@@ -200,18 +191,19 @@ class CoAttention(Localizer):
 
         return Terms(self.options.common, self.options.common and self.options.contrastive)
 
-    def _inference(self, weights: Weights, bank: FeatureBank, context: StageContext) -> PairInference:
+    def _inference(self, surroundings: Surroundings) -> PairInference:
         from methods.networks.pair_classifier import PairClassifier
         from methods.networks.pair_inference import PairInference
         from methods.training import part_of
 
-        network = PairClassifier.of_state(part_of(weights, "network"), self._structure())
-        return PairInference(network, bank, context.device)
+        network = PairClassifier.of_state(part_of(surroundings.weights, "network"), self._structure())
+        return PairInference(network, surroundings.stored, surroundings.device)
 
-    def _references(self, weak: WeakSet, context: StageContext, at_least: int = 0) -> References:
+    def _references(self, surroundings: Surroundings, at_least: int = 0) -> References:
         from methods.pairs import References
 
-        return References(weak, context.rng_seed, max(at_least, self.options.references))
+        assert surroundings.weak is not None
+        return References(surroundings.weak, surroundings.rng_seed, max(at_least, self.options.references))
 
     def _maps(self, photo: Photo, inference: PairInference, references: References) -> NDArray[np.float32]:
         """The maps that `inference` names, (C, h, w) in [0, 1]."""
@@ -307,7 +299,3 @@ def _normalised(maps_CHW: Any) -> NDArray[np.float32]:
     positive_CHW = np.maximum(array_CHW, np.float32(0))
     normalised: NDArray[np.float32] = positive_CHW / np.maximum(positive_CHW.max((1, 2), keepdims=True), 1e-8)
     return normalised
-
-
-def _record(photo: Photo, maps_CHW: NDArray[np.float32], bank: FeatureBank) -> LocalizationMaps:
-    return LocalizationMaps(photo.id, photo.labels, maps_CHW, bank.image_size(photo.id), "bicubic")

@@ -8,22 +8,18 @@ They are taken as they are; those of classes that the photo's labels exclude are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.base import BackboneOptions, FeatureBank, FeatureRequest, Fit, LocalizationMaps, Localizer, StageContext
+from methods.base import LocalizationMaps, Localizer, MapRecords, Photos, Surroundings
 from methods.npz import read_npz
 from methods.outside import OutsideOptions, place_of
 from settings.errors import UserError
-from settings.records import LabelSpace, Photo, WeakSet
+from settings.records import LabelSpace, Photo
 from settings.saliency import read_saliency
-
-if TYPE_CHECKING:
-    from methods.base import Weights
 
 
 class FolderOptions(OutsideOptions):
@@ -38,20 +34,12 @@ class Folder(Localizer):
     options_model = FolderOptions
     place_options = frozenset({"root"})
     options: FolderOptions
-    trained = False
+    features = ()
 
     @property
     def supervision(self) -> str:
         """As declared."""
         return self.options.supervision
-
-    def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """None."""
-        return ()
-
-    def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """None."""
-        return ()
 
     def files(self, photo: Photo) -> tuple[Path, ...]:
         """The photo's `.npz`, else all PNGs of its folder; raises UserError where there are neither, or both."""
@@ -67,18 +55,12 @@ class Folder(Localizer):
         is_dictionary = place_of(self.options.root, photo, ".npy").exists()
         return "convert the .npy files: seedbed data import-maps" if is_dictionary else ""
 
-    def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
-        """There is nothing to fit."""
-        return Fit({}, ())
-
-    def apply(
-        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """The maps of each photo's labels; raises UserError for a label without a map and for odd files."""
         for photo in photos:
             files = self.files(photo)
             read = _maps_of_npz if files[0].suffix == ".npz" else _maps_of_pngs
-            maps_CHW = read(files, photo.labels, weak.label_space)
+            maps_CHW = read(files, photo.labels, surroundings.label_space)
             height, width = photo.image().shape[:2]
             yield LocalizationMaps(photo.id, photo.labels, maps_CHW, (height, width), self.options.upsampling)
 

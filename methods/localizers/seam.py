@@ -1,4 +1,4 @@
-"""Self-supervised equivariant attention (SEAM): Wang et al., CVPR 2020; METHODS.md §6.
+"""Self-supervised equivariant attention (SEAM): Wang et al., CVPR 2020; docs/methods.md §6.
 
 The classifier is that of `cam`, so that the two differ by what SEAM adds. What is compared beside the two feature
 levels are colours in [−1, 1], whatever the backbone's own normalisation: `apply` does not know the backbone.
@@ -6,20 +6,21 @@ levels are colours in [−1, 1], whatever the backbone's own normalisation: `app
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
 from methods.base import (
-    BackboneOptions,
-    FeatureBank,
     FeatureRequest,
     Fit,
     LocalizationMaps,
     Localizer,
-    StageContext,
+    MapRecords,
+    Photos,
+    Surroundings,
     TrainingOptions,
 )
 from methods.localizers.cam import Cam, CamOptions, summed_maps, summed_passes
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from methods.base import Weights
     from methods.networks.seam import Seam as SeamNetwork
 
 LEVELS = (3, 4)
@@ -73,7 +73,7 @@ class Seam(Localizer):
         """Both levels at every scale, plain and mirrored."""
         return _at_levels(self.options.scales, (False, True) if self.options.flip else (False,))
 
-    def fit(self, weak: WeakSet, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext) -> Fit:
+    def fit(self, weak: WeakSet, surroundings: Surroundings) -> Fit:
         """Classification of both copies and what makes them agree, on photos mirrored at random."""
         import torch
 
@@ -84,17 +84,18 @@ class Seam(Localizer):
         from methods.networks.seam import Seam as SeamNetwork
         from methods.training import groups_of, train
 
-        torch.manual_seed(context.rng_seed)
-        inputs = training_inputs(weak.photos, LEVELS, bank, backbone, context.device)
+        torch.manual_seed(surroundings.rng_seed)
+        inputs = training_inputs(weak.photos, LEVELS, surroundings)
         head = ClassMaps(inputs.channels[-1], weak.label_space.foreground, self.options.hidden)
-        network = SeamNetwork(head, PixelCorrelation(inputs.channels)).to(context.device)
-        labels_NK = torch.from_numpy(weak.labels_NK()).to(context.device)
-        colours, scales = Colours(weak.photos, context.device), (1.0, self.options.small_scale)
+        network = SeamNetwork(head, PixelCorrelation(inputs.channels)).to(surroundings.device)
+        labels_NK = torch.from_numpy(weak.labels_NK()).to(surroundings.device)
+        colours, scales = Colours(weak.photos, surroundings.device), (1.0, self.options.small_scale)
+        share = surroundings.share
         terms = ("classification", *(name for name in TERMS if getattr(self.options, name)))
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
             flips = rng.random(len(rows)) < 0.5
-            rows, flips = context.share.of(rows), context.share.of(flips)
+            rows, flips = share.of(rows), share.of(flips)
             copies = [inputs(rows, flips, scale) for scale in scales]
             images = colours(rows, flips, [_grid(copy) for copy in copies])
             large, small = (network(*copy) for copy in zip(copies, images, strict=True))
@@ -105,47 +106,43 @@ class Seam(Localizer):
         groups = groups_of(network, bias_factor=training.bias_factor)
         groups += inputs.groups(training.backbone_factor, training.bias_factor)
         modules = torch.nn.ModuleDict({"network": network, "inputs": inputs.module})
-        log = train(modules, groups, len(weak.photos), step, training, context)
+        log = train(modules, groups, len(weak.photos), step, training, surroundings)
         return Fit(inputs.weights_with(network=network), log)
 
-    def apply(
-        self, photos: Sequence[Photo], weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """Refined maps of each photo's own labels, in [0, 1]."""
-        network = _network(weights, context.device)
+        network = _network(surroundings)
         for photo in photos:
-            maps_CHW = self._refined(photo, network, bank, context.device)
-            yield LocalizationMaps(photo.id, photo.labels, maps_CHW, bank.image_size(photo.id))
+            maps_CHW = self._refined(photo, network, surroundings)
+            yield surroundings.record(photo, maps_CHW)
 
-    def views(
-        self, photo: Photo, weak: WeakSet, weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> Mapping[str, LocalizationMaps]:
+    def views(self, photo: Photo, surroundings: Surroundings) -> Mapping[str, LocalizationMaps]:
         """The classifier's own maps, and what the pixel correlation module makes of them."""
-        network, size = _network(weights, context.device), bank.image_size(photo.id)
+        network = _network(surroundings)
         maps = {
-            "cam": summed_maps(network.head, photo, self._as_cam().apply_features(), bank, context.device),
-            "refined": self._refined(photo, network, bank, context.device),
+            "cam": summed_maps(network.head, photo, self._as_cam().apply_features(), surroundings),
+            "refined": self._refined(photo, network, surroundings),
         }
-        return {name: LocalizationMaps(photo.id, photo.labels, maps_CHW, size) for name, maps_CHW in maps.items()}
+        return {name: surroundings.record(photo, maps_CHW) for name, maps_CHW in maps.items()}
 
-    def scores_NK(
-        self, photos: Sequence[Photo], weights: Weights, bank: FeatureBank, context: StageContext
-    ) -> NDArray[np.float32]:
+    def scores_NK(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """Logits of the classifier, as those of `cam`."""
         from methods.training import part_of
 
-        return self._as_cam().scores_NK(photos, part_of(weights, "network"), bank, context)
+        own = replace(surroundings, weights=part_of(surroundings.weights, "network"))
+        return self._as_cam().scores_NK(photos, own)
 
     def _as_cam(self) -> Cam:
         """`cam` at the same passes: its head is named as ours."""
         return Cam(CamOptions(scales=self.options.scales, flip=self.options.flip))
 
-    def _refined(self, photo: Photo, network: SeamNetwork, bank: FeatureBank, device: str) -> NDArray[np.float32]:
+    def _refined(self, photo: Photo, network: SeamNetwork, surroundings: Surroundings) -> NDArray[np.float32]:
         """The maps of the photo's labels, (C, h, w) float32 in [0, 1], at the grid of the first pass."""
         import torch
 
         from methods.colours import Colours
 
+        device = surroundings.device
         colours, first = Colours((photo,), device), np.zeros(1, np.int64)
         labels_1K = torch.zeros(1, network.head.classifier.out_channels, device=device)
         labels_1K[:, list(photo.labels)] = 1
@@ -153,7 +150,7 @@ class Seam(Localizer):
 
         def maps_of(request: FeatureRequest) -> torch.Tensor:
             asked = [FeatureRequest(request.scale, request.flip, level) for level in LEVELS]
-            levels = [bank.features_BCHW([photo.id], [one]).to(device) for one in asked]
+            levels = [surroundings.features_CHW(photo, one)[None].to(device) for one in asked]
             (image_B3HW,) = colours(first, np.array([request.flip]), [_grid(levels)])
             refined_BCHW: torch.Tensor = network(levels, image_B3HW, shown_1K).refined_BCHW
             return refined_BCHW[:, 1:]
@@ -165,14 +162,14 @@ def _at_levels(scales: Sequence[float], flips: Sequence[bool]) -> tuple[FeatureR
     return tuple(FeatureRequest(scale, flip, level) for scale in scales for flip in flips for level in LEVELS)
 
 
-def _network(weights: Weights, device: str) -> SeamNetwork:
+def _network(surroundings: Surroundings) -> SeamNetwork:
     from methods.networks.heads import ClassMaps
     from methods.networks.seam import PixelCorrelation, Seam
     from methods.training import part_of
 
-    state = part_of(weights, "network")
+    state = part_of(surroundings.weights, "network")
     head = ClassMaps.of_state(part_of(state, "head"))
-    return Seam(head, PixelCorrelation.of_state(part_of(state, "correlation"))).to(device).eval()
+    return Seam(head, PixelCorrelation.of_state(part_of(state, "correlation"))).to(surroundings.device).eval()
 
 
 def _grid(levels_BCHW: Sequence[torch.Tensor]) -> tuple[int, int]:

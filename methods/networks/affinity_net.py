@@ -1,5 +1,5 @@
 """Small networks on several levels of a backbone: AffinityNet's features (Ahn & Kwak, CVPR 2018) and IRN's class
-boundary (Ahn, Cho & Kwak, CVPR 2019); METHODS.md §4.
+boundary (Ahn, Cho & Kwak, CVPR 2019); docs/methods.md §4.
 
 Which levels, and the grid they are brought to, are the caller's: strides differ between backbones. On the default one
 (strides 2, 4, 8, 16, 16) AffinityNet takes levels 2–4 at the grid of level 2, IRN levels 0–4 at that of level 1.

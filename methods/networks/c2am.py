@@ -1,4 +1,4 @@
-"""C²AM: Xie et al., "Class-agnostic Activation Map", CVPR 2022; METHODS.md §7.
+"""C²AM: Xie et al., "Class-agnostic Activation Map", CVPR 2022; docs/methods.md §7.
 
 A photo's foreground and background, pooled to one vector each, shall differ in all photos, and be alike among photos:
 that needs no label. The batch norm has neither scale nor shift to train, which keeps all from becoming foreground.

@@ -1,4 +1,4 @@
-"""Pixel-adaptive mask refinement (PAMR): Araslanov & Roth, CVPR 2020, section 4; METHODS.md §5.
+"""Pixel-adaptive mask refinement (PAMR): Araslanov & Roth, CVPR 2020, section 4; docs/methods.md §5.
 
 A pixel takes the mean of its neighbours' maps, weighted by how alike their colours are; that, ten times. No training.
 """

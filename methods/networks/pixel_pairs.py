@@ -41,7 +41,7 @@ class Pairs:
         return self.size[0] * self.size[1]
 
     def between(self) -> Iterator[Window]:
-        """The windows of the points on the way, both ends included: IRN's path (METHODS.md §4)."""
+        """The windows of the points on the way, both ends included: IRN's path (docs/methods.md §4)."""
         for y, x in path(*self.offset):
             yield _moved(self.source, y, x)
 

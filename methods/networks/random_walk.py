@@ -1,5 +1,5 @@
 """Random walks that carry localization maps to pixels alike, and the loss that teaches what is alike: AffinityNet (Ahn
-& Kwak, CVPR 2018, "PSA") and IRN (Ahn, Cho & Kwak, CVPR 2019); formulas in METHODS.md §4.
+& Kwak, CVPR 2018, "PSA") and IRN (Ahn, Cho & Kwak, CVPR 2019); formulas in docs/methods.md §4.
 
 `border` says which pixels pairs begin at: see methods/networks/pixel_pairs.py.
 """

@@ -1,4 +1,4 @@
-"""Self-supervised equivariant attention (SEAM): Wang et al., CVPR 2020; METHODS.md §6.
+"""Self-supervised equivariant attention (SEAM): Wang et al., CVPR 2020; docs/methods.md §6.
 
 A pixel correlation module (PCM) spreads class maps over positions that look alike. Classification and equivariance
 (ER) train the classifier; consistency (ECR) and min-pooling train the PCM alone, since it refines detached maps of

@@ -1,9 +1,9 @@
 """AffinityNet (Ahn & Kwak, CVPR 2018, "PSA"): a network learns from the maps' sure pixels which pixels are alike, and a
-random walk carries the maps along. On features of the frozen backbone; formulas in METHODS.md §4."""
+random walk carries the maps along. On features of the frozen backbone; formulas in docs/methods.md §4."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,25 +12,23 @@ import numpy as np
 from pydantic import Field
 
 from methods.base import (
-    BackboneOptions,
-    FeatureBank,
     FeatureRequest,
     Fit,
     LocalizationMaps,
     Localized,
+    MapRecords,
+    Photos,
     Refiner,
-    StageContext,
+    Surroundings,
     TrainingOptions,
 )
 from methods.label_steps import LabelRefiner, affinity_labels, require_label_refiner
 from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
 from settings.options import Options
-from settings.records import Photo
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.base import Weights
     from methods.networks.random_walk import Counted
 
 LEVELS = (2, 3, 4)
@@ -58,7 +56,6 @@ class Affinity(Refiner):
     options: AffinityOptions
     apply_options = frozenset({"beta", "log2_steps", "background_power"})
     version = 2
-    trained = True
     gives_background = True
 
     def check_installed(self, where: str) -> None:
@@ -73,7 +70,7 @@ class Affinity(Refiner):
         """The same levels, plain."""
         return tuple(FeatureRequest(level=level) for level in LEVELS)
 
-    def fit(self, data: Localized, bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
+    def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
         """The pair loss on labels of sure pixels, on photos mirrored at random; ValueError where nothing is sure."""
         from methods.networks.affinity_net import AffinityHead
         from methods.networks.random_walk import affinity_loss
@@ -86,16 +83,9 @@ class Affinity(Refiner):
         def loss(feature_BDHW: torch.Tensor, labels_BHW: torch.Tensor, counted: Counted) -> torch.Tensor:
             return affinity_loss(feature_BDHW, labels_BHW, o.radius, counted=counted).total
 
-        return fit_on_pairs(data, bank, LEVELS, AffinityHead, labels_at, loss, o.training, context)
+        return fit_on_pairs(data, LEVELS, AffinityHead, labels_at, loss, o.training, surroundings)
 
-    def apply(
-        self,
-        photos: Sequence[Photo],
-        maps: Callable[[str], LocalizationMaps],
-        weights: Weights,
-        bank: FeatureBank,
-        context: StageContext,
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Background and maps of each photo after the walk, divided by the maximum of all."""
         import torch
 
@@ -103,17 +93,18 @@ class Affinity(Refiner):
         from methods.networks.random_walk import affinity_walk
         from methods.training import part_of
 
-        head, o = AffinityHead.of_state(part_of(weights, "head")).to(context.device).eval(), self.options
+        head, o = AffinityHead.of_state(part_of(surroundings.weights, "head")), self.options
+        head, device = head.to(surroundings.device).eval(), surroundings.device
         for photo in photos:
             record = maps(photo.id)
             if not record.class_ids:
                 yield record
                 continue
-            levels = [bank.features_BCHW([photo.id], [r]).to(context.device) for r in self.apply_features()]
+            levels = [surroundings.features_CHW(photo, one)[None].to(device) for one in self.apply_features()]
             grid = (levels[0].shape[2], levels[0].shape[3])
             maps_CHW = maps_at(record, grid)
             background_1HW = (1 - maps_CHW.max(0, keepdims=True)) ** np.float32(o.background_power)
-            scores_SHW = torch.from_numpy(np.concatenate([background_1HW, maps_CHW])).to(context.device)
+            scores_SHW = torch.from_numpy(np.concatenate([background_1HW, maps_CHW])).to(device)
             with torch.inference_mode():
                 feature_DHW = head(levels, grid)[0]
             walked_SHW = affinity_walk(scores_SHW, feature_DHW, o.beta, o.log2_steps, o.radius).cpu().numpy()

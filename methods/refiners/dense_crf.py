@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
-from methods.base import FeatureBank, LocalizationMaps, Refiner, StageContext
+from methods.base import LocalizationMaps, MapRecords, Photos, Refiner, Surroundings
 from methods.dense_crf import dense_crf, require_dense_crf
 from methods.refining import maps_at
 from methods.upsampling import upsample_background
 from settings.images import resize
 from settings.options import Options
 from settings.records import Photo
-
-if TYPE_CHECKING:
-    from methods.base import Weights
 
 
 class DenseCrfOptions(Options):
@@ -44,14 +40,7 @@ class DenseCrf(Refiner):
         """The extra `crf`."""
         require_dense_crf(where)
 
-    def apply(
-        self,
-        photos: Sequence[Photo],
-        maps: Callable[[str], LocalizationMaps],
-        weights: Weights,
-        bank: FeatureBank,
-        context: StageContext,
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """UserError where the extra is not installed."""
         for photo in photos:
             record = maps(photo.id)

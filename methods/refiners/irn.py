@@ -1,9 +1,9 @@
 """IRN's semantic part (Ahn, Cho & Kwak, CVPR 2019): a network learns from the maps' sure pixels where classes end, and
-a random walk carries the maps up to there. On features of the frozen backbone; formulas in METHODS.md §4."""
+a random walk carries the maps up to there. On features of the frozen backbone; formulas in docs/methods.md §4."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -11,25 +11,23 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from methods.base import (
-    BackboneOptions,
-    FeatureBank,
     FeatureRequest,
     Fit,
     LocalizationMaps,
     Localized,
+    MapRecords,
+    Photos,
     Refiner,
-    StageContext,
+    Surroundings,
     TrainingOptions,
 )
 from methods.label_steps import LabelRefiner, irn_labels, require_label_refiner
 from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
 from settings.options import Options
-from settings.records import Photo
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.base import Weights
     from methods.networks.random_walk import Counted
 
 
@@ -56,7 +54,6 @@ class Irn(Refiner):
     options_model = IrnOptions
     options: IrnOptions
     apply_options = frozenset({"radius", "beta", "log2_steps"})
-    trained = True
     gives_background = False
 
     def check_installed(self, where: str) -> None:
@@ -75,7 +72,7 @@ class Irn(Refiner):
     def _levels(self) -> tuple[int, ...]:
         return tuple(sorted(set(self.options.levels)))
 
-    def fit(self, data: Localized, bank: FeatureBank, backbone: BackboneOptions, context: StageContext) -> Fit:
+    def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
         """The pair loss on labels of sure pixels, on photos mirrored at random; ValueError where nothing is sure."""
         from methods.networks.affinity_net import BoundaryHead
         from methods.networks.random_walk import irn_affinity_loss
@@ -88,16 +85,9 @@ class Irn(Refiner):
         def loss(logits_BHW: torch.Tensor, labels_BHW: torch.Tensor, counted: Counted) -> torch.Tensor:
             return irn_affinity_loss(logits_BHW.sigmoid(), labels_BHW, o.training_radius, counted=counted).total
 
-        return fit_on_pairs(data, bank, self._levels, BoundaryHead, labels_at, loss, o.training, context)
+        return fit_on_pairs(data, self._levels, BoundaryHead, labels_at, loss, o.training, surroundings)
 
-    def apply(
-        self,
-        photos: Sequence[Photo],
-        maps: Callable[[str], LocalizationMaps],
-        weights: Weights,
-        bank: FeatureBank,
-        context: StageContext,
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Maps of each photo after the walk."""
         import torch
 
@@ -105,22 +95,18 @@ class Irn(Refiner):
         from methods.networks.random_walk import irn_walk
         from methods.training import part_of
 
-        head, o = BoundaryHead.of_state(part_of(weights, "head")).to(context.device).eval(), self.options
+        head, o = BoundaryHead.of_state(part_of(surroundings.weights, "head")), self.options
+        head, device = head.to(surroundings.device).eval(), surroundings.device
         for photo in photos:
             record = maps(photo.id)
             if not record.class_ids:
                 yield record
                 continue
-            views = [
-                [
-                    bank.features_BCHW([photo.id], [FeatureRequest(flip=flip, level=level)]).to(context.device)
-                    for level in self._levels
-                ]
-                for flip in (False, True)
-            ]
-            grid = (views[0][0].shape[2], views[0][0].shape[3])
+            levels = [surroundings.features_CHW(photo, one)[None].to(device) for one in self.apply_features()]
+            plain, mirrored = levels[: len(self._levels)], levels[len(self._levels) :]
+            grid = (plain[0].shape[2], plain[0].shape[3])
             with torch.inference_mode():
-                boundary_BHW = boundary(*(head(levels, grid) for levels in views))
-            maps_CHW = torch.from_numpy(maps_at(record, grid)).to(context.device)
+                boundary_BHW = boundary(head(plain, grid), head(mirrored, grid))
+            maps_CHW = torch.from_numpy(maps_at(record, grid)).to(device)
             walked_CHW = irn_walk(maps_CHW, boundary_BHW[0], o.beta, o.log2_steps, o.radius).cpu().numpy()
             yield replace(record, maps_CHW=on_one_scale(walked_CHW), background_HW=None, upsampling="bilinear")

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from methods.base import FeatureBank, LocalizationMaps, Refiner, StageContext
-from settings.records import Photo
-
-if TYPE_CHECKING:
-    from methods.base import Weights
+from methods.base import LocalizationMaps, MapRecords, Photos, Refiner, Surroundings
 
 
 class NoRefiner(Refiner):
     """The maps as they are."""
 
-    def apply(
-        self,
-        photos: Sequence[Photo],
-        maps: Callable[[str], LocalizationMaps],
-        weights: Weights,
-        bank: FeatureBank,
-        context: StageContext,
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Unchanged."""
         return (maps(photo.id) for photo in photos)

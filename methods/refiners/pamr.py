@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from methods.base import FeatureBank, LocalizationMaps, Refiner, StageContext
+from methods.base import LocalizationMaps, MapRecords, Photos, Refiner, Surroundings
 from methods.refining import peaked, shrunk
 from methods.upsampling import upsample
 from settings.images import resize
 from settings.options import Options
 from settings.records import Photo
-
-if TYPE_CHECKING:
-    from methods.base import Weights
 
 
 class PamrOptions(Options):
@@ -37,17 +34,10 @@ class Pamr(Refiner):
     options_model = PamrOptions
     options: PamrOptions
 
-    def apply(
-        self,
-        photos: Sequence[Photo],
-        maps: Callable[[str], LocalizationMaps],
-        weights: Weights,
-        bank: FeatureBank,
-        context: StageContext,
-    ) -> Iterator[LocalizationMaps]:
+    def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Maps at the shrunk photo's size."""
         for photo in photos:
-            yield self._refined(photo, maps(photo.id), context.device)
+            yield self._refined(photo, maps(photo.id), surroundings.device)
 
     def _refined(self, photo: Photo, record: LocalizationMaps, device: str) -> LocalizationMaps:
         import torch

@@ -8,24 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from methods.base import (
-    BackboneOptions,
-    FeatureBank,
-    FeatureRequest,
-    Fit,
-    PseudoLabelled,
-    Segmenter,
-    StageContext,
-    TrainingOptions,
-)
+from methods.base import FeatureRequest, Fit, Photos, PseudoLabelled, Segmenter, Surroundings, TrainingOptions
 from methods.segmenting import Pass, SegmenterOptions, mask_of
-from settings.records import UNKNOWN, LabelSpace, Mask, Photo
+from settings.records import UNKNOWN, Mask
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from methods.base import Weights
     from methods.inputs import Inputs
     from methods.networks.deeplab import DeepLabHead
 
@@ -57,20 +47,18 @@ class DeepLab(Segmenter):
         passes = self.options.inference.passes
         return tuple(FeatureRequest(*one, level) for one in passes for level in LEVELS)
 
-    def fit(
-        self, data: PseudoLabelled, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext
-    ) -> Fit:
+    def fit(self, data: PseudoLabelled, surroundings: Surroundings) -> Fit:
         """Train on photos mirrored at random; raises ValueError when no pixel has a usable pseudo label."""
         import torch
 
         from methods.inputs import training_inputs
         from methods.training import groups_of, train
 
-        torch.manual_seed(context.rng_seed)
-        inputs = training_inputs(data.photos, LEVELS, bank, backbone, context.device)
-        head = self._head(inputs, data.label_space.foreground + 1).to(context.device)
-        masks_NHW = torch.from_numpy(_small_masks(data, backbone.size // 4)).to(context.device)
-        share = context.share
+        torch.manual_seed(surroundings.rng_seed)
+        inputs = training_inputs(data.photos, LEVELS, surroundings)
+        head = self._head(inputs, data.label_space.foreground + 1).to(surroundings.device)
+        masks_NHW = torch.from_numpy(_small_masks(data, surroundings.backbone.size // 4)).to(surroundings.device)
+        share = surroundings.share
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
             flips, items = rng.random(len(rows)) < 0.5, len(rows)
@@ -84,31 +72,23 @@ class DeepLab(Segmenter):
         groups = groups_of(head, bias_factor=training.bias_factor)
         groups += inputs.groups(training.backbone_factor, training.bias_factor)
         modules = torch.nn.ModuleDict({"head": head, "inputs": inputs.module})
-        log = train(modules, groups, len(data.photos), step, training, context)
+        log = train(modules, groups, len(data.photos), step, training, surroundings)
         return Fit(inputs.weights_with(head=head), log)
 
-    def apply(
-        self,
-        photos: Sequence[Photo],
-        label_space: LabelSpace,
-        weights: Weights,
-        bank: FeatureBank,
-        backbone: BackboneOptions,
-        context: StageContext,
-    ) -> Iterator[Mask]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Mask]:
         """Scores of every pass at photo size, averaged as probabilities where there are several; argmax."""
         from methods.features import BATCH, batches
         from methods.networks.deeplab import DeepLabHead
         from methods.training import part_of
 
-        state = part_of(weights, "head")
-        head = DeepLabHead.of_state(state, self.options.atrous_rates).to(context.device).eval()
+        state = part_of(surroundings.weights, "head")
+        head = DeepLabHead.of_state(state, self.options.atrous_rates).to(surroundings.device).eval()
         inference = self.options.inference
-        for batch in batches(photos, context.batch(BATCH)):
+        for batch in batches(photos, surroundings.batch(BATCH)):
             ids = [photo.id for photo in batch]
-            logits = [_logits_BCHW(head, ids, one, bank, context.device) for one in inference.passes]
+            logits = [_logits_BCHW(head, ids, one, surroundings) for one in inference.passes]
             for photo, *logits_CHW in zip(batch, *logits, strict=True):
-                yield mask_of(logits_CHW, bank.image_size(photo.id), inference, photo)
+                yield mask_of(logits_CHW, surroundings.image_size(photo), inference, photo)
 
     def _head(self, inputs: Inputs, classes: int) -> DeepLabHead:
         from methods.networks.deeplab import DeepLabHead
@@ -117,11 +97,12 @@ class DeepLab(Segmenter):
         return DeepLabHead(low, high, classes, self.options.width, self.options.atrous_rates)
 
 
-def _logits_BCHW(head: DeepLabHead, ids: Sequence[str], one: Pass, bank: FeatureBank, device: str) -> torch.Tensor:
+def _logits_BCHW(head: DeepLabHead, ids: Sequence[str], one: Pass, surroundings: Surroundings) -> torch.Tensor:
     """Scores of one pass; of a mirrored one they are mirrored back."""
     import torch
 
     requests = [FeatureRequest(*one, level) for level in LEVELS]
+    bank, device = surroundings.stored, surroundings.device
     low, high = (bank.features_BCHW(ids, [request] * len(ids)).to(device) for request in requests)
     with torch.inference_mode():
         logits_BCHW: torch.Tensor = head(low, high).float()

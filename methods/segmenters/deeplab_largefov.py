@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,24 +12,23 @@ from pydantic import Field, PositiveInt, field_validator
 from methods.base import (
     NAMED_WEIGHTS,
     BackboneOptions,
-    FeatureBank,
     Fit,
+    Photos,
     PseudoLabelled,
     Segmenter,
-    StageContext,
+    Surroundings,
     TrainingOptions,
 )
 from methods.segmenting import Pass, SegmenterOptions, mask_of
 from settings.errors import UserError
 from settings.images import resize
 from settings.options import Options, absolute
-from settings.records import UNKNOWN, Image, LabelSpace, Mask, Photo
+from settings.records import UNKNOWN, Image, Mask
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from methods.base import Weights
     from methods.networks.backbones import Backbone
     from methods.networks.largefov import LargeFovHead
 
@@ -94,9 +93,7 @@ class DeepLabLargeFov(Segmenter):
             return {}
         return {"encoder": {"name": encoder.name, "weights": str(encoder.file)}}
 
-    def fit(
-        self, data: PseudoLabelled, bank: FeatureBank | None, backbone: BackboneOptions, context: StageContext
-    ) -> Fit:
+    def fit(self, data: PseudoLabelled, surroundings: Surroundings) -> Fit:
         """Train backbone and head; raises ValueError when no pixel has a usable pseudo label."""
         import torch
 
@@ -106,12 +103,13 @@ class DeepLabLargeFov(Segmenter):
         from methods.training import groups_of, named_tensors, train
 
         _check_usable(data)
-        torch.manual_seed(context.rng_seed)
-        network = build(self._encoder(backbone), (4,))
+        torch.manual_seed(surroundings.rng_seed)
+        device = surroundings.device
+        network = build(self._encoder(surroundings.backbone), (4,))
         head = LargeFovHead(network.channels[-1], data.label_space.foreground + 1, self.options.width)
-        modules = torch.nn.ModuleDict({"head": head, "backbone": FixedBatchNorm(network)}).to(context.device)
+        modules = torch.nn.ModuleDict({"head": head, "backbone": FixedBatchNorm(network)}).to(device)
         red, green, blue = (round(255 * mean) for mean in network.mean_C)
-        crops, share = Crops(self.options.crop, self.options.scales, (red, green, blue)), context.share
+        crops, share = Crops(self.options.crop, self.options.scales, (red, green, blue)), surroundings.share
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
             masks = [data.pseudo_label(data.photos[row].id) for row in rows]
@@ -119,36 +117,30 @@ class DeepLabLargeFov(Segmenter):
             drawn = zip(share.of(rows), share.of(masks), share.of(places), strict=True)
             cut = [crops.cut(data.photos[row].image(), mask_HW, place) for row, mask_HW, place in drawn]
             images_BHWC, truth_BHW = (np.stack(parts) for parts in zip(*cut, strict=True))
-            features_BCHW = network(network.to_input(images_BHWC).to(context.device))[-1]
-            known = share.even(torch.from_numpy(truth_BHW != UNKNOWN).sum().to(context.device), len(rows))
-            return {"cross_entropy": _loss(head(features_BCHW), torch.from_numpy(truth_BHW).to(context.device), known)}
+            features_BCHW = network(network.to_input(images_BHWC).to(device))[-1]
+            known = share.even(torch.from_numpy(truth_BHW != UNKNOWN).sum().to(device), len(rows))
+            return {"cross_entropy": _loss(head(features_BCHW), torch.from_numpy(truth_BHW).to(device), known)}
 
         training = self._training(len(data.photos))
         groups = groups_of(head, bias_factor=training.bias_factor)
         groups += groups_of(network, training.backbone_factor, training.bias_factor)
-        log = train(modules, groups, len(data.photos), step, training, context)
+        log = train(modules, groups, len(data.photos), step, training, surroundings)
         return Fit(named_tensors(head=head, backbone=network.body), log)
 
-    def apply(
-        self,
-        photos: Sequence[Photo],
-        label_space: LabelSpace,
-        weights: Weights,
-        bank: FeatureBank,
-        backbone: BackboneOptions,
-        context: StageContext,
-    ) -> Iterator[Mask]:
+    def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Mask]:
         """Scores of the photo at its own size, or of several copies: averaged as probabilities; argmax."""
         from methods.networks.backbones import build
         from methods.networks.largefov import LargeFovHead
         from methods.training import part_of
 
-        head = LargeFovHead.of_state(part_of(weights, "head")).to(context.device).eval()
-        network = build(self._encoder(backbone), (4,), part_of(weights, "backbone")).for_inference().to(context.device)
+        weights, device = surroundings.weights, surroundings.device
+        head = LargeFovHead.of_state(part_of(weights, "head")).to(device).eval()
+        encoder = self._encoder(surroundings.backbone)
+        network = build(encoder, (4,), part_of(weights, "backbone")).for_inference().to(device)
         inference = self.options.inference
         for photo in photos:
             image = photo.image()
-            logits = [_logits_CHW(network, head, image, one, context.device) for one in inference.passes]
+            logits = [_logits_CHW(network, head, image, one, device) for one in inference.passes]
             yield mask_of(logits, (image.shape[0], image.shape[1]), inference, photo)
 
     def _encoder(self, backbone: BackboneOptions) -> BackboneOptions:

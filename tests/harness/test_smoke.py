@@ -34,7 +34,7 @@ def row_of(smoke: Finished, recipe: str, stage: str, policy: str = "fixed") -> R
 
 
 def stages_of(smoke: Finished, kind: str, recipe: str = "") -> list[Stage]:
-    return [s for s in smoke.run.plan.graph.values() if s.kind == kind and s.label.startswith(recipe)]
+    return [s for s in smoke.run.plan.graph.values() if s.kind.name == kind and s.label.startswith(recipe)]
 
 
 def naive_miou(pairs: list[tuple[np.ndarray, np.ndarray]], classes: int) -> float:
@@ -57,12 +57,12 @@ def masks_behind(smoke: Finished, row_stage: str, recipe: str) -> list[tuple[np.
     pairs = []
     for ref in smoke.run.plan.rows:
         stage = smoke.run.plan.graph[ref]
-        if (stage.identity["row"]["stage"], stage.identity["row"]["recipe"]) != (row_stage, recipe):
+        if (stage.identity.row.stage, stage.identity.row.recipe) != (row_stage, recipe):
             continue
         for counts in stage.inputs["counts"]:
             scored = smoke.run.plan.graph[counts]
             folder = store.open(*scored.inputs["masks"][0]).folder
-            for photo_id in scored.runtime["ids"]:
+            for photo_id in scored.runtime.ids:
                 mask = np.array(Image.open(folder / f"{photo_id}.png"))
                 mask[mask == UNKNOWN] = 0
                 pairs.append((mask, dataset.read_mask(photo_id)))
@@ -158,7 +158,7 @@ def test_no_stage_of_a_method_read_a_mask(smoke: Finished) -> None:
     store = Store(smoke.run.store_folder)
     for ref, stage in smoke.run.plan.graph.items():
         read = {entry["kind"] for entry in store.record(*ref).get("ledger", ())}
-        assert read == ({"mask"} if stage.kind in MAY_READ_MASKS else read - {"mask"})
+        assert read == ({"mask"} if stage.kind.name in MAY_READ_MASKS else read - {"mask"})
 
 
 def test_results_load_gives_the_same_rows(smoke: Finished) -> None:

@@ -7,38 +7,36 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from methods.base import FeatureRequest
-from methods.sharing import ALONE, Share
+from methods.base import BackboneOptions, FeatureRequest, Surroundings
+from methods.sharing import Share
 from settings.records import LabelSpace, Mask, Photo, WeakSet
 
+SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64, output_stride=8)
+SPACE = LabelSpace(("class0", "class1", "class2"))
 
-@dataclass
-class Surroundings:
-    """A StageContext that notes what is reported."""
 
-    checkpoint_folder: Path
-    rng_seed: int = 0
-    device: str = "cpu"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    share: Share = ALONE
+@dataclass(frozen=True)
+class Noted(Surroundings):
+    """Surroundings of the toy set that note what is reported."""
+
+    label_space: LabelSpace = SPACE
+    backbone: BackboneOptions = SMALL
     reports: list[tuple[int, int, str, Mapping[str, float]]] = field(default_factory=list)
     stops_after: float = math.inf
     """Reports, after which the run is asked to stop."""
 
     def progress(self, done: int, total: int, unit: str, **values: float) -> None:
         self.reports.append((done, total, unit, values))
+        super().progress(done, total, unit, **values)
 
     def is_stopping(self) -> bool:
         return bool(self.reports) and len(self.reports) >= self.stops_after
-
-    def batch(self, photos: int) -> int:
-        return photos
 
 
 @dataclass
@@ -101,13 +99,12 @@ def make_toy(photos: int = 48, classes: int = 3, side: int = 64, grid: int = 8) 
 
 
 @pytest.fixture
-def surroundings(tmp_path: Path) -> Callable[..., Surroundings]:
+def surroundings(tmp_path: Path) -> Callable[..., Noted]:
     """Makes surroundings, with a checkpoint folder of their own each unless one is given."""
-    made: list[Surroundings] = []
+    made: list[Noted] = []
 
-    def make(**changes: object) -> Surroundings:
-        values = {"checkpoint_folder": tmp_path / f"checkpoints{len(made)}"} | changes
-        made.append(Surroundings(**values))  # type: ignore[arg-type]
+    def make(**changes: Any) -> Noted:
+        made.append(Noted(**{"checkpoint_folder": tmp_path / f"checkpoints{len(made)}"} | changes))
         return made[-1]
 
     return make

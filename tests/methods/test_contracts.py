@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from methods.base import BackboneOptions, FeatureRequest, LocalizationMaps, Localized, PseudoLabelled
+from methods.base import FeatureRequest, LocalizationMaps, Localized, PseudoLabelled
 from methods.segmenting import Inference, SegmenterOptions, variants_of
 from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REFINERS, REGISTRIES, SEGMENTERS, Registry
 from settings.masks import write_mask
 from settings.options import Options
 from settings.records import UNKNOWN
 from settings.saliency import write_saliency
-from tests.methods.conftest import Toy, make_photo
+from tests.methods.conftest import SMALL, Toy, make_photo
 
 METHODS = [registry for registry in REGISTRIES.values() if registry.package.startswith("methods.")]
 COMPONENTS = [(registry, name) for registry in METHODS for name in registry.names()]
-SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64, output_stride=8)
 MODES = {"frozen", "fine_tuned"}
 SIZE = (21, 30)
 PHOTOS = [
@@ -73,16 +72,16 @@ def build(registry: Registry, name: str, folder: Path) -> Any:
     return kind(options)
 
 
-def check_localizer(localizer: Any, toy: Toy, context: Callable[..., Any]) -> None:
+def check_localizer(localizer: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
     """Maps in [0, 1] of the photo's own labels, whatever other photos are asked for beside it."""
     weights = {}
     if localizer.trained:
-        fit = localizer.fit(toy.weak, toy.bank if "frozen" in localizer.modes else None, SMALL, context())
+        fit = localizer.fit(toy.weak, surroundings(bank=toy.bank if "frozen" in localizer.modes else None))
         weights = fit.weights
         assert all(np.isfinite(list(row.values())).all() for row in fit.log)
         assert all(np.isfinite(tensor.numpy()).all() for tensor in weights.values())
     photos = (*toy.weak.photos[:3], toy.weak.photos[3].without_labels())
-    records = list(localizer.apply(photos, toy.weak, weights, toy.bank, context()))
+    records = list(localizer.apply(photos, surroundings(weights=weights, bank=toy.bank, weak=toy.weak)))
     assert [record.photo_id for record in records] == [photo.id for photo in photos]
     for photo, record in zip(photos, records, strict=True):
         assert record.class_ids == photo.labels
@@ -92,11 +91,11 @@ def check_localizer(localizer: Any, toy: Toy, context: Callable[..., Any]) -> No
         if photo.labels:
             assert 0 <= record.maps_CHW.min() <= record.maps_CHW.max() <= 1
             assert (record.background_HW is not None) == localizer.gives_background
-        (alone,) = localizer.apply([photo], toy.weak, weights, toy.bank, context())
+        (alone,) = localizer.apply([photo], surroundings(weights=weights, bank=toy.bank, weak=toy.weak))
         assert np.allclose(alone.maps_CHW, record.maps_CHW, atol=1e-5)
 
 
-def check_cue(cue: Any, toy: Toy, context: Callable[..., Any]) -> None:
+def check_cue(cue: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
     """Saliency at photo size, from photos (without labels) or, in a simulation, from true masks."""
     photos = [photo.without_labels() for photo in (toy.weak.photos if cue.trained else PHOTOS)]
     rng = np.random.default_rng(0)
@@ -104,14 +103,14 @@ def check_cue(cue: Any, toy: Toy, context: Callable[..., Any]) -> None:
     if cue.reads_masks:
         runs = [[cue.simulate(photo.id, mask) for photo, mask in zip(photos, truths, strict=True)] for _ in range(2)]
     else:
-        weights = cue.fit(photos, toy.bank, SMALL, context()).weights if cue.trained else {}
-        runs = [list(cue.apply(photos, weights, toy.bank, context())) for _ in range(2)]
+        weights = cue.fit(photos, surroundings(bank=toy.bank)).weights if cue.trained else {}
+        runs = [list(cue.apply(photos, surroundings(weights=weights, bank=toy.bank))) for _ in range(2)]
     for photo, first, second in zip(photos, *runs, strict=True):
         assert (first.shape, first.dtype) == (photo.image().shape[:2], np.uint8)
         assert np.array_equal(first, second)
 
 
-def check_labeler(labeler: Any, toy: Toy, context: Callable[..., Any]) -> None:
+def check_labeler(labeler: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
     """Masks at photo size of the photo's own labels; what is not needed may be absent."""
     rng = np.random.default_rng(0)
     for photo in PHOTOS:
@@ -129,37 +128,37 @@ def check_labeler(labeler: Any, toy: Toy, context: Callable[..., Any]) -> None:
         assert labeler.with_threshold(0.45).declared_threshold == 0.45
 
 
-def check_segmenter(segmenter: Any, toy: Toy, context: Callable[..., Any]) -> None:
+def check_segmenter(segmenter: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
     """Masks at photo size, one a photo, without undecided pixels."""
     space, weights = toy.weak.label_space, {}
     bank = toy.bank if "frozen" in segmenter.modes else None
     if segmenter.trained:
         data = PseudoLabelled(toy.weak.photos, space, toy.truth.__getitem__)
-        weights = segmenter.fit(data, bank, SMALL, context()).weights
+        weights = segmenter.fit(data, surroundings(bank=bank)).weights
     photos = [photo.without_labels() for photo in toy.weak.photos[:9]]
-    masks = list(segmenter.apply(photos, space, weights, toy.bank, SMALL, context()))
+    masks = list(segmenter.apply(photos, surroundings(weights=weights, bank=toy.bank)))
     assert len(masks) == 9
     for mask in masks:
         assert (mask.shape, mask.dtype) == ((64, 64), np.uint8)
         assert mask.max() <= space.foreground
 
 
-def check_classifier(classifier: Any, toy: Toy, context: Callable[..., Any]) -> None:
+def check_classifier(classifier: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
     """Probabilities of the extra photos, in their order; a photo's own label does not change its own."""
     target, extra, foreground = toy.weak.photos[:24], toy.weak.photos[24:], toy.weak.label_space.foreground
-    probabilities_NK = classifier.out_of_fold(target, extra, foreground, toy.bank, context())
+    probabilities_NK = classifier.out_of_fold(target, extra, surroundings(bank=toy.bank))
     assert set(toy.bank.asked[-1:]) <= set(classifier.fit_features())
     assert (probabilities_NK.shape, probabilities_NK.dtype) == ((len(extra), foreground), np.float32)
     assert np.all((probabilities_NK >= 0) & (probabilities_NK <= 1))
-    turned = classifier.out_of_fold(target, extra[::-1], foreground, toy.bank, context())
+    turned = classifier.out_of_fold(target, extra[::-1], surroundings(bank=toy.bank))
     assert np.allclose(turned[::-1], probabilities_NK, atol=1e-4)
     relabelled = (replace(extra[0], labels=(2,) if extra[0].labels != (2,) else (0,)), *extra[1:])
-    again = classifier.out_of_fold(target, relabelled, foreground, toy.bank, context())
+    again = classifier.out_of_fold(target, relabelled, surroundings(bank=toy.bank))
     assert np.array_equal(again[0], probabilities_NK[0])
-    assert classifier.out_of_fold(target, (), foreground, toy.bank, context()).shape == (0, foreground)
+    assert classifier.out_of_fold(target, (), surroundings(bank=toy.bank)).shape == (0, foreground)
 
 
-def check_refiner(refiner: Any, toy: Toy, context: Callable[..., Any]) -> None:
+def check_refiner(refiner: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
     """Maps of the same classes in [0, 1], each photo's whatever else is asked for; a photo without labels has none."""
     rng = np.random.default_rng(0)
     known = {
@@ -170,21 +169,22 @@ def check_refiner(refiner: Any, toy: Toy, context: Callable[..., Any]) -> None:
     known[blank.id] = LocalizationMaps(blank.id, (), np.zeros((0, 8, 8), np.float32), (64, 64))
     weights = {}
     if refiner.trained:
-        weights = refiner.fit(Localized(toy.weak, known.__getitem__), toy.bank, SMALL, context()).weights
+        weights = refiner.fit(Localized(toy.weak, known.__getitem__), surroundings(bank=toy.bank)).weights
         assert all(np.isfinite(tensor.numpy()).all() for tensor in weights.values())
     photos = (*toy.weak.photos[:3], blank)
-    records = list(refiner.apply(photos, known.__getitem__, weights, toy.bank, context()))
+    records = list(refiner.apply(photos, known.__getitem__, surroundings(weights=weights, bank=toy.bank)))
     assert [(r.photo_id, r.class_ids, r.image_size) for r in records] == [(p.id, p.labels, (64, 64)) for p in photos]
     for photo, record in zip(photos[:3], records, strict=False):
         assert record.maps_CHW.dtype == np.float32
         assert 0 <= record.maps_CHW.min() <= record.maps_CHW.max() <= 1 + 1e-6
         if record.background_HW is not None:
             assert record.background_HW.shape == record.maps_CHW.shape[1:]
-        (alone,) = refiner.apply([photo], known.__getitem__, weights, toy.bank, context())
+        (alone,) = refiner.apply([photo], known.__getitem__, surroundings(weights=weights, bank=toy.bank))
         assert np.allclose(alone.maps_CHW, record.maps_CHW, atol=1e-5)
     for given_HW in (None, rng.random((8, 8), np.float32)):
         beside = replace(known[photos[0].id], background_HW=given_HW)
-        (record,) = refiner.apply(photos[:1], {beside.photo_id: beside}.__getitem__, weights, toy.bank, context())
+        maps = {beside.photo_id: beside}.__getitem__
+        (record,) = refiner.apply(photos[:1], maps, surroundings(weights=weights, bank=toy.bank))
         passed_on = given_HW is not None if refiner.gives_background is None else refiner.gives_background
         assert (record.background_HW is not None) == passed_on
 

@@ -14,6 +14,7 @@ from methods.features import compute
 from methods.inputs import FrozenInputs, Squares, TrainedInputs, training_inputs
 from settings.images import resize
 from settings.records import Photo
+from tests.methods.conftest import Noted
 
 SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=32)
 ROWS = np.array([2, 0, 2])
@@ -27,7 +28,7 @@ def photos(photo: Callable[..., Photo]) -> list[Photo]:
 
 
 def test_stored_features_come_by_row_and_flip(toy: Any) -> None:
-    stored = training_inputs(toy.weak.photos, (1, 4), toy.bank, SMALL, "cpu")
+    stored = training_inputs(toy.weak.photos, (1, 4), Noted(bank=toy.bank))
     assert isinstance(stored, FrozenInputs)
     assert stored.channels == (7, 7)
     low, high = stored(ROWS, FLIPS)
@@ -40,7 +41,7 @@ def test_stored_features_come_by_row_and_flip(toy: Any) -> None:
 
 
 def test_a_trained_backbone_sees_the_mirrored_photos(photos: list[Photo]) -> None:
-    trained = training_inputs(photos, (4,), None, SMALL, "cpu")
+    trained = training_inputs(photos, (4,), Noted(backbone=SMALL))
     assert isinstance(trained, TrainedInputs)
     trained.module.eval()
     assert trained.channels == (64,)
@@ -71,14 +72,14 @@ class ScaledBank:
 
 
 def test_stored_features_come_at_a_scale(photos: list[Photo]) -> None:
-    stored = training_inputs(photos, (1, 4), ScaledBank(), SMALL, "cpu")
+    stored = training_inputs(photos, (1, 4), Noted(bank=ScaledBank()))
     for level, features in zip((1, 4), stored(ROWS, FLIPS, 0.75), strict=True):
         assert features[:, :, 0, 0].tolist() == [[2, 0.75, 1, level], [0, 0.75, 0, level], [2, 0.75, 0, level]]
     assert stored(ROWS, FLIPS)[0][:, 1].flatten().tolist() == [1, 1, 1]
 
 
 def test_stored_features_cannot_be_augmented(photos: list[Photo]) -> None:
-    stored = training_inputs(photos, (4,), ScaledBank(), SMALL, "cpu")
+    stored = training_inputs(photos, (4,), Noted(bank=ScaledBank()))
     with pytest.raises(ValueError, match="no augmentation with a frozen backbone"):
         stored(ROWS, FLIPS, augmentation=lambda image: image)
 
@@ -88,7 +89,7 @@ def test_a_trained_backbone_sees_photos_at_a_scale_as_the_features_stage_does(
     photos: list[Photo], scale: float
 ) -> None:
     """Resized from the photo itself, not from its square; the side is rounded (0.3 of 32 is 10)."""
-    trained = training_inputs(photos, (4,), None, SMALL, "cpu")
+    trained = training_inputs(photos, (4,), Noted(backbone=SMALL))
     assert isinstance(trained, TrainedInputs)
     trained.module.eval()
     with torch.inference_mode():
@@ -103,7 +104,7 @@ def test_a_trained_backbone_sees_photos_at_a_scale_as_the_features_stage_does(
 
 
 def test_an_augmentation_changes_each_photo_for_one_call(photos: list[Photo]) -> None:
-    trained = training_inputs(photos, (4,), None, SMALL, "cpu")
+    trained = training_inputs(photos, (4,), Noted(backbone=SMALL))
     trained.module.eval()
     seen: list[np.ndarray] = []
 
@@ -124,7 +125,7 @@ def test_an_augmentation_changes_each_photo_for_one_call(photos: list[Photo]) ->
 
 
 def test_biases_of_a_backbone_have_a_rate_of_their_own(photos: list[Photo]) -> None:
-    trained = training_inputs(photos, (4,), None, SMALL, "cpu")
+    trained = training_inputs(photos, (4,), Noted(backbone=SMALL))
     weights, biases = trained.groups(0.1, 2.0)
     assert (weights.factor, biases.factor) == (0.1, 0.2)
     named = dict(trained.module.named_parameters())

@@ -1,6 +1,7 @@
 """Several processes against one: slices, divisors, gathering, and how they are kept alike."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def network(norm: bool) -> nn.Sequential:
 
 def fitted(share: Share, context: Any, norm: bool = False, items: int = 23, **changes: Any) -> tuple[Any, ...]:
     """Losses an epoch and final state of a small network; noise is drawn for the whole batch."""
-    context.share = share
+    context = replace(context, share=share)
     module, images = network(norm), torch.rand(items, 3, 6, 6, generator=torch.Generator().manual_seed(2))
     images += torch.arange(items).view(-1, 1, 1, 1) / 5
     targets = torch.arange(items) % 2
@@ -170,14 +171,13 @@ def test_a_parameter_without_a_gradient_is_left_alone(
     context = surroundings()
 
     def work(share: Share) -> list[float]:
-        context.share = share
         idle, shared = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
 
         def step(rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
             return {"loss": (shared if share.rank else torch.ones(1, requires_grad=True)).sum()}
 
         plain = TrainingOptions(epochs=1, batch=2, learning_rate=0.5, momentum=0, weight_decay=0.5)
-        train(nn.Module(), [Group([idle, shared])], 2, step, plain, context)
+        train(nn.Module(), [Group([idle, shared])], 2, step, plain, replace(context, share=share))
         return [idle.item(), shared.item()]
 
     # 1 − 0.5 · (½ · 1 + 0.5): half of the batch has slope 1, and weight decay is of the whole.
@@ -190,13 +190,20 @@ def test_all_processes_tell_of_a_loss_that_is_not_finite(
     context = surroundings()
 
     def work(share: Share) -> str:
-        context.share, weight = share, nn.Parameter(torch.ones(1))
+        weight = nn.Parameter(torch.ones(1))
 
         def step(rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
             return {"loss": weight.sum() * (float("nan") if share.rank == 1 else 1)}
 
         with pytest.raises(TrainingDiverged) as caught:
-            train(nn.Module(), [Group([weight])], 4, step, TrainingOptions(epochs=1, batch=4), context)
+            train(
+                nn.Module(),
+                [Group([weight])],
+                4,
+                step,
+                TrainingOptions(epochs=1, batch=4),
+                replace(context, share=share),
+            )
         return str(caught.value)
 
     first, second = together(2, work)

@@ -1,12 +1,13 @@
 """Components trained by two processes against one: the same losses and weights where nothing but rounding differs."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from methods.base import BackboneOptions, Fit, Localized, PseudoLabelled, TrainingOptions
+from methods.base import Fit, Localized, PseudoLabelled, TrainingOptions
 from methods.cues.c2am import C2am, C2amOptions
 from methods.localizers.cam import Cam, CamOptions
 from methods.localizers.coattention import CoAttention, CoAttentionOptions
@@ -20,7 +21,6 @@ from settings.records import UNKNOWN, WeakSet
 from tests.methods.conftest import Toy, make_photo
 from tests.methods.refiners.test_walks import corner_maps
 
-SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64)
 ODD = TrainingOptions(epochs=3, batch=7, learning_rate=0.05)
 """Slices of 3 and 4 of each batch."""
 
@@ -42,7 +42,7 @@ def maps_of(toy: Toy) -> Localized:
 
 
 def cam(toy: Toy, context: Any, hidden: int = 0) -> Fit:
-    return Cam(CamOptions(hidden=hidden, training=ODD)).fit(toy.weak, toy.bank, SMALL, context)
+    return Cam(CamOptions(hidden=hidden, training=ODD)).fit(toy.weak, context)
 
 
 def fine_tuned(toy: Toy, context: Any) -> Fit:
@@ -53,22 +53,22 @@ def fine_tuned(toy: Toy, context: Any) -> Fit:
         make_photo(photo.id, photo.labels, image) for photo, image in zip(toy.weak.photos, noise, strict=True)
     )
     weak = WeakSet(photos, toy.weak.label_space)
-    return Cam(CamOptions(hidden=8, training=ODD)).fit(weak, None, SMALL, context)
+    return Cam(CamOptions(hidden=8, training=ODD)).fit(weak, replace(context, bank=None))
 
 
 def coattention(toy: Toy, context: Any) -> Fit:
     options = CoAttentionOptions(hidden=8, scaled_pairs=(), contrastive_from=1, training=ODD)
-    return CoAttention(options).fit(toy.weak, toy.bank, SMALL, context)
+    return CoAttention(options).fit(toy.weak, context)
 
 
 def affinity(toy: Toy, context: Any) -> Fit:
     options = AffinityOptions(label_refiner="none", radius=3, training=ODD)
-    return Affinity(options).fit(maps_of(toy), toy.bank, SMALL, context)
+    return Affinity(options).fit(maps_of(toy), context)
 
 
 def irn(toy: Toy, context: Any) -> Fit:
     options = IrnOptions(label_refiner="none", levels=(1, 4), training_radius=4, training=ODD)
-    return Irn(options).fit(maps_of(toy), toy.bank, SMALL, context)
+    return Irn(options).fit(maps_of(toy), context)
 
 
 CASES: Mapping[str, Callable[[Toy, Any], Fit]] = {
@@ -76,12 +76,10 @@ CASES: Mapping[str, Callable[[Toy, Any], Fit]] = {
     "cam with batch norm": lambda toy, context: cam(toy, context, hidden=8),
     "cam, fine-tuned": fine_tuned,
     "coattention": coattention,
-    "seam": lambda toy, context: Seam(SeamOptions(hidden=8, small_scale=1.0, training=ODD)).fit(
-        toy.weak, toy.bank, SMALL, context
-    ),
+    "seam": lambda toy, context: Seam(SeamOptions(hidden=8, small_scale=1.0, training=ODD)).fit(toy.weak, context),
     "affinity": affinity,
     "irn": irn,
-    "c2am": lambda toy, context: C2am(C2amOptions(training=ODD)).fit(toy.weak.photos, toy.bank, SMALL, context),
+    "c2am": lambda toy, context: C2am(C2amOptions(training=ODD)).fit(toy.weak.photos, context),
 }
 
 
@@ -103,8 +101,7 @@ def apart(one: Fit, other: Fit) -> tuple[float, float]:
 
 
 def trained(fit: Callable[[Toy, Any], Fit], toy: Toy, context: Any, share: Share) -> Fit:
-    context.share = share
-    return fit(toy, context)
+    return fit(toy, replace(context, share=share, bank=toy.bank))
 
 
 @pytest.mark.parametrize("name", list(CASES))
@@ -129,9 +126,9 @@ def test_two_processes_train_a_segmenter_as_one(
 
     def fit(toy: Toy, context: Any) -> Fit:
         if kind == "deeplab":
-            return DeepLab(DeepLabOptions(width=8, training=ODD)).fit(masks_of(toy), toy.bank, SMALL, context)
+            return DeepLab(DeepLabOptions(width=8, training=ODD)).fit(masks_of(toy), context)
         options = DeepLabLargeFovOptions(width=8, crop=65, training=ODD.model_copy(update={"epochs": 1}))
-        return DeepLabLargeFov(options).fit(masks_of(toy), None, SMALL, context)
+        return DeepLabLargeFov(options).fit(masks_of(toy), replace(context, bank=None))
 
     one, context = trained(fit, toy, surroundings(), ALONE), surroundings()
     first, second = together(2, lambda share: trained(fit, toy, context, share))
@@ -145,7 +142,7 @@ def test_dropout_and_batch_norm_of_each_process_make_a_bounded_difference(
     toy: Toy, together: Callable[..., Any], surroundings: Callable[..., Any]
 ) -> None:
     def fit(toy: Toy, context: Any) -> Fit:
-        return DeepLab(DeepLabOptions(width=8, training=ODD)).fit(masks_of(toy), toy.bank, SMALL, context)
+        return DeepLab(DeepLabOptions(width=8, training=ODD)).fit(masks_of(toy), context)
 
     one, contexts = trained(fit, toy, surroundings(), ALONE), [surroundings() for _ in range(2)]
     for sync, context in zip((True, False), contexts, strict=True):

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from harness.store.backends.remote import Remote
-from harness.store.events import EventLog, EventReader, append
+from harness.store.events import Event, EventLog, EventReader, append
 
 PUSH_S = PULL_S = 2.0
 PART_BYTES = 1 << 16
@@ -63,7 +63,7 @@ class SharedLog(EventLog):
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
         append(own, line)
-        if event != "progress" or time.monotonic() - self._pushed >= PUSH_S:
+        if event != Event.PROGRESS or time.monotonic() - self._pushed >= PUSH_S:
             self._pushed = time.monotonic()
             # A remote that does not answer now gets it with the next event.
             with suppress(OSError):
@@ -103,4 +103,4 @@ def run_folder(path: Path) -> Path:
 
 def _order(event: Mapping[str, Any]) -> tuple[int, float]:
     # Clocks of machines differ.
-    return {"run_started": 0, "run_finished": 2}.get(event["event"], 1), float(event["t"])
+    return {Event.RUN_STARTED: 0, Event.RUN_FINISHED: 2}.get(event["event"], 1), float(event["t"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.reports.status import SILENT_S, lives
-from harness.store.events import EventReader
+from harness.store.events import Event, EventReader
 from harness.store.layout import Ref
 from harness.store.store import Store
 
@@ -33,8 +33,8 @@ def _beginnings(folder: Path, busy: Set[str]) -> Iterator[dict[str, Any]]:
     """The first event of every run that goes on."""
     for log in folder.glob("*.jsonl"):
         events = {event["event"]: event for event in EventReader(log).new()}
-        started = events.get("run_started", {})
-        if "groups" in started and "run_finished" not in events:
+        started = events.get(Event.RUN_STARTED, {})
+        if "groups" in started and Event.RUN_FINISHED not in events:
             heard_of = time.time() - log.stat().st_mtime < SILENT_S
             if heard_of or lives(started.get("driver", {})) or started["groups"].keys() & busy:
                 yield started

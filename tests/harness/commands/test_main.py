@@ -159,7 +159,7 @@ def test_status_tells_a_killed_run_from_a_stopped_and_a_living_one(
 
 
 def test_one_stage_runs_in_this_process(command, smoke: Finished) -> None:
-    fit, *_ = (stage for stage in smoke.run.plan.graph.values() if stage.kind == "localizer_fit")
+    fit, *_ = (stage for stage in smoke.run.plan.graph.values() if stage.kind.name == "localizer_fit")
     ended = command("stage", fit.key[:16], "--store", smoke.run.store_folder, "--debug")
     assert ended.code == 0
     assert "nothing was published" in ended.out

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
-from harness.execution.driver import Executor
-from harness.execution.worker import Job, Outcome, Status
+from harness.execution.executor import Executor
+from harness.execution.job import Job, Outcome
 from harness.stages.graph import Stage
+from harness.store.events import Ending
 from harness.store.layout import Ref
 from harness.suites.resources import Wants
+from tests.harness.fakes import fake_stage
 
 
 class Pretended(Executor):
@@ -15,7 +17,7 @@ class Pretended(Executor):
     join_s = 0.0
 
     def __init__(
-        self, verdict: Callable[[Stage, int], Status] = lambda stage, nth: "done", slots: int = 2, **more: float
+        self, verdict: Callable[[Stage, int], Ending] = lambda stage, nth: Ending.DONE, slots: int = 2, **more: float
     ) -> None:
         self.slots, self.more = slots, more
         self.jobs: list[Job] = []
@@ -52,5 +54,5 @@ def graph_of(edges: dict[str, str], **more: object) -> dict[Ref, Stage]:
     stages: dict[str, Stage] = {}
     for name, inputs in edges.items():
         needs = {"inputs": tuple(stages[other].ref for other in inputs)}
-        stages[name] = Stage("kind", {"name": name}, needs, label=name, group="g", **more)
+        stages[name] = fake_stage(name, needs, label=name, group="g", **more)
     return {stage.ref: stage for stage in stages.values()}

@@ -9,15 +9,15 @@ import pytest
 
 from harness.execution import ExecutorName
 from harness.execution.child import Child
-from harness.execution.worker import Job
+from harness.execution.job import Job
 from harness.execution.workers import Workers
 from harness.reports.leaderboard import run_and_gather
-from harness.stages.graph import Stage
 from harness.store.events import EventReader, latest_log
 from harness.store.lease import process_start
 from harness.store.store import Store
 from harness.suites.resources import Demand
 from harness.suites.suite import load_suite
+from tests.harness.fakes import label_stage
 
 STUCK = """
 import ctypes
@@ -72,7 +72,7 @@ def _is_zombie(folder: Path) -> bool:
 
 def job(store: Path) -> Job:
     """A stage that cannot even be opened: its outcome comes at once."""
-    stage = Stage("label", {"n": 1}, {"maps": ()}, label="a", demand=Demand(timeout_s=60.0))
+    stage = label_stage(1, {"maps": ()}, label="a", demand=Demand(timeout_s=60.0))
     Store(store).create()
     (store / "events").mkdir(exist_ok=True)
     return Job((stage,), store, store / "events" / "log.jsonl")

@@ -8,18 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.execution.driver import Executor, Result, drive
-from harness.execution.worker import Outcome, Status
+from harness.execution.driver import Result, drive
+from harness.execution.executor import Executor
+from harness.execution.job import Outcome
 from harness.execution.workers import Workers
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.stages.graph import Stage, missing_stages
-from harness.store.events import EventLog, EventReader
+from harness.store.events import Ending, EventLog, EventReader
 from harness.store.layout import Ref
 from harness.suites.resources import Demand
 from harness.suites.suite import load_suite
 from settings.errors import UserError
 from tests.harness.conftest import ONLY_CAM, results_of
 from tests.harness.execution.pretended import Pretended, graph_of
+from tests.harness.fakes import CUDA, fake_kind, fake_stage
 
 
 def driven(graph: dict[Ref, Stage], executor: Executor, folder: Path) -> Result:
@@ -52,7 +54,7 @@ def test_a_failure_blocks_exactly_its_dependants(
     reached: dict[str, bool] = {}
     for stage in graph.values():
         reached[stage.label] = all(reached[graph[ref].label] and graph[ref].label not in bad for ref in stage.needs())
-    executor = Pretended(lambda stage, nth: "failed" if stage.label in bad else "done")
+    executor = Pretended(lambda stage, nth: Ending.FAILED if stage.label in bad else Ending.DONE)
     result = driven(graph, executor, tmp_path_factory.mktemp("drive"))
     assert names(graph, result.blocked) == {name for name, ok in reached.items() if not ok}
     assert names(graph, result.failures) == {name for name in bad if reached[name]}
@@ -61,30 +63,30 @@ def test_a_failure_blocks_exactly_its_dependants(
 
 def test_a_blocked_stage_knows_the_root_of_it(tmp_path: Path) -> None:
     graph = graph_of({"a": "", "b": "a", "c": "b"})
-    result = driven(graph, Pretended(lambda stage, nth: "failed"), tmp_path)
+    result = driven(graph, Pretended(lambda stage, nth: Ending.FAILED), tmp_path)
     assert {graph[ref].label: graph[root].label for ref, root in result.blocked.items()} == {"b": "a", "c": "a"}
     assert list(result.failures.values()) == ["a broke"]
 
 
 def test_a_stage_whose_worker_died_is_begun_again_but_not_for_ever(tmp_path: Path) -> None:
-    executor = Pretended(lambda stage, nth: "worker_died" if stage.label == "a" and nth < 3 else "done")
+    executor = Pretended(lambda stage, nth: Ending.WORKER_DIED if stage.label == "a" and nth < 3 else Ending.DONE)
     assert not driven(graph_of(DIAMOND), executor, tmp_path).failures
     assert executor.order.count("a") == 3
-    executor = Pretended(lambda stage, nth: "worker_died" if stage.label == "a" else "done")
+    executor = Pretended(lambda stage, nth: Ending.WORKER_DIED if stage.label == "a" else Ending.DONE)
     assert len(driven(graph_of(DIAMOND), executor, tmp_path).failures) == 1
     assert executor.order.count("a") == 4
 
 
 def test_what_no_worker_could_put_on_record_the_driver_does(tmp_path: Path) -> None:
     graph = graph_of({"a": ""})
-    driven(graph, Pretended(lambda stage, nth: "timed_out"), tmp_path)
+    driven(graph, Pretended(lambda stage, nth: Ending.TIMED_OUT), tmp_path)
     events = [event["event"] for event in EventReader(tmp_path / "log.jsonl").new()]
     assert events == ["retried"] * 3 + ["failed"]
 
 
 def test_a_stage_that_somebody_else_holds_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.execution.driver.BUSY_WAIT_S", 0.01)
-    executor = Pretended(lambda stage, nth: "busy" if stage.label == "a" and nth < 4 else "done")
+    executor = Pretended(lambda stage, nth: Ending.BUSY if stage.label == "a" and nth < 4 else Ending.DONE)
     assert not driven(graph_of(DIAMOND), executor, tmp_path).failures
     assert executor.order.count("a") == 4
 
@@ -118,9 +120,9 @@ def test_stages_of_a_bundle_are_one_job(tmp_path: Path) -> None:
 
 
 def test_a_signal_lets_running_stages_finish_and_starts_none(tmp_path: Path) -> None:
-    def interrupt(stage: Stage, nth: int) -> Status:
+    def interrupt(stage: Stage, nth: int) -> Ending:
         os.kill(os.getpid(), signal.SIGINT)
-        return "done"
+        return Ending.DONE
 
     graph = graph_of({"a": "", "b": "a", "c": "b"})
     executor = Pretended(interrupt)
@@ -189,36 +191,34 @@ def test_stages_with_a_time_limit_are_not_joined(tmp_path: Path) -> None:
     assert [len(job.stages) for job in executor.submitted] == [1, 1, 1]
 
 
-GPU = {"numerics": {"device": "cuda"}}
-
-
 def test_out_of_gpu_memory_asks_for_a_whole_one_then_for_half_the_batch(tmp_path: Path) -> None:
-    def run(kind: str, enough: int) -> tuple[Result, list[tuple[float, int]]]:
-        stage = Stage(kind, GPU, label="a", demand=Demand(gpus=0.25))
-        executor = Pretended(lambda stage, nth: "done" if nth > enough else "out_of_memory", gpus=2.0)
+    def run(halves: bool, enough: int) -> tuple[Result, list[tuple[float, int]]]:
+        kind = fake_kind("kind", halves=halves)
+        stage = fake_stage(kind=kind, numerics=CUDA, label="a", demand=Demand(gpus=0.25))
+        executor = Pretended(lambda stage, nth: Ending.DONE if nth > enough else Ending.OUT_OF_MEMORY, gpus=2.0)
         result = driven({stage.ref: stage}, executor, tmp_path)
         return result, [(job.wants["gpus"], job.halvings) for job in executor.submitted]
 
-    assert run("features", 2) == (Result(), [(0.25, 0), (1.0, 0), (1.0, 1)])
-    result, tried = run("features", 9)
+    assert run(True, 2) == (Result(), [(0.25, 0), (1.0, 0), (1.0, 1)])
+    result, tried = run(True, 9)
     assert (list(result.failures.values()), tried) == (["a broke"], [(0.25, 0), (1.0, 0), (1.0, 1)])
-    result, tried = run("segmenter_fit", 9)
+    result, tried = run(False, 9)
     assert (len(result.failures), tried) == (1, [(0.25, 0), (1.0, 0)]), "half the batch would be another training"
 
 
 def test_a_stage_that_stopped_is_neither_failed_nor_begun_again(tmp_path: Path) -> None:
     graph = graph_of({"a": "", "b": "a"})
-    executor = Pretended(lambda stage, nth: (os.kill(os.getpid(), signal.SIGTERM), "stopped")[1])  # type: ignore[arg-type, return-value]
+    executor = Pretended(lambda stage, nth: (os.kill(os.getpid(), signal.SIGTERM), Ending.STOPPED)[1])  # type: ignore[arg-type, return-value]
     result = driven(graph, executor, tmp_path)
     assert (result.interrupted, result.failures, executor.order) == (True, {}, ["a"])
     assert EventLog(tmp_path / "log.jsonl").is_stopping(), "workers are asked too"
 
 
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    def twice(stage: Stage, nth: int) -> Status:
+    def twice(stage: Stage, nth: int) -> Ending:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        return "done"
+        return Ending.DONE
 
     with pytest.raises(KeyboardInterrupt):
         driven(graph_of({"a": "", "b": ""}), Pretended(twice), tmp_path)
@@ -228,7 +228,7 @@ def test_what_may_have_killed_a_worker_takes_nobody_with_it_again(tmp_path: Path
     class KilledByA(Pretended):
         def wait(self) -> list[Outcome]:
             job = self.jobs.pop()
-            status: Status = "worker_died" if any(stage.label == "a" for stage in job.stages) else "done"
+            status: Ending = Ending.WORKER_DIED if any(stage.label == "a" for stage in job.stages) else Ending.DONE
             return [Outcome(stage.ref, status) for stage in job.stages]
 
     executor = KilledByA(slots=1)
@@ -240,7 +240,7 @@ def test_what_may_have_killed_a_worker_takes_nobody_with_it_again(tmp_path: Path
 
 
 def test_nodes_that_join_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.execution.driver.LOOK_S", 0.0)
+    monkeypatch.setattr("harness.execution.queue.LOOK_S", 0.0)
     executor = Pretended(slots=1)
     done = executor.wait
     executor.wait = lambda: (setattr(executor, "slots", 3), done())[1]  # type: ignore[method-assign]
@@ -261,8 +261,8 @@ def test_a_long_chain_is_blocked_without_end_of_the_stack(tmp_path: Path) -> Non
     stages: list[Stage] = []
     for n in range(3000):
         needs = {"inputs": (stages[-1].ref,)} if stages else {}
-        stages.append(Stage("kind", {"n": n}, needs, label=str(n)))
-    result = driven({stage.ref: stage for stage in stages}, Pretended(lambda stage, nth: "failed"), tmp_path)
+        stages.append(fake_stage(n, needs, label=str(n)))
+    result = driven({stage.ref: stage for stage in stages}, Pretended(lambda stage, nth: Ending.FAILED), tmp_path)
     assert len(result.blocked) == 2999
 
 

@@ -14,15 +14,16 @@ import pytest
 from safetensors.numpy import load_file
 
 from harness.execution.driver import drive
+from harness.execution.executor import Serial
+from harness.execution.job import Job, Outcome
 from harness.execution.running import run_plan
-from harness.execution.serial import Serial
 from harness.execution.team import RankDied, RankFailed, Report, check
-from harness.execution.worker import Job, Outcome, run_job
+from harness.execution.worker import run_job
 from harness.execution.workers import Workers
 from harness.stages.graph import Stage, missing_stages
 from harness.stages.lineage import Lineage
 from harness.stages.planning import Plan, make_plan
-from harness.store.events import EventLog
+from harness.store.events import Ending, EventLog
 from harness.store.layout import Ref
 from harness.store.lease import process_start
 from harness.store.store import Lost, Store
@@ -49,16 +50,16 @@ class TroubleOptions(CamOptions):
 class Trouble(Cam):
     options_model = TroubleOptions
 
-    def fit(self, weak, bank, backbone, context):
-        Path(self.options.notes, f"pid-{context.share.rank}").write_text(str(os.getpid()))
+    def fit(self, weak, surroundings):
+        Path(self.options.notes, f"pid-{surroundings.share.rank}").write_text(str(os.getpid()))
         if self.options.happens == "sleep":
             time.sleep(120)
-        if context.share.rank == 1:
+        if surroundings.share.rank == 1:
             if self.options.happens == "mistake":
                 raise UserError("photo 7", "nothing", "something", "look there")
             if self.options.happens == "kill":
                 os.kill(os.getpid(), 9)
-        return super().fit(weak, bank, backbone, context)
+        return super().fit(weak, surroundings)
 '''
 CAM = "recipes={{cam: {{localizer: {{name: cam, hidden: 0, training: {{epochs: 3, batch: {}}}}}, labeler: threshold}}}}"
 
@@ -75,7 +76,7 @@ def plan_of(*overrides: str) -> Plan:
 
 
 def fit_of(plan: Plan, kind: str = "localizer_fit") -> Stage:
-    (fit,) = [stage for stage in plan.graph.values() if stage.kind == kind and stage.label.startswith("cam")]
+    (fit,) = [stage for stage in plan.graph.values() if stage.kind.name == kind and stage.label.startswith("cam")]
     return fit
 
 
@@ -106,7 +107,7 @@ def test_two_processes_give_the_losses_and_weights_of_one(place: Place) -> None:
     """7 items a batch: slices of 3 and 4. Only the first process tells of its progress, and only its files are kept."""
     one, two = (fit_of(plan_of(CAM.format(7), f"compute.train_processes={n}")) for n in (1, 2))
     assert (one.processes, two.processes) == (1, 2)
-    assert [run(place, stage).status for stage in (one, two)] == ["done", "done"]
+    assert [run(place, stage).status for stage in (one, two)] == [Ending.DONE, Ending.DONE]
     assert np.abs(log_of(place, one) - log_of(place, two)).max() < 1e-4
     weights = weights_of(place, one)
     assert all(np.allclose(weights[name], value, atol=1e-5) for name, value in weights_of(place, two).items())
@@ -220,7 +221,7 @@ def test_who_began_a_failure_is_who_is_told_of() -> None:
 
 
 def test_one_process_goes_without_saying_in_keys() -> None:
-    numerics = fit_of(plan_of()).identity["numerics"]
+    numerics = fit_of(plan_of()).identity.numerics
     assert set(numerics) <= {"device", "precision", "memory_format", "cpu", "threads"}
     assert list(plan_of().graph) == list(plan_of("compute.sync_batch_norm=false").graph)
 
@@ -294,6 +295,6 @@ def test_ray_trains_a_team_to_the_same_result(place: Place) -> None:
         (outcome,) = ray.get(task.remote(Job((stage,), place.store.root, place.log)), timeout=180)
     finally:
         executor.close()
-    assert (outcome.status, outcome.reason) == ("done", "")
+    assert (outcome.status, outcome.reason) == (Ending.DONE, "")
     assert np.array_equal(losses, log_of(place, stage))
     assert all(np.array_equal(weights[name], value) for name, value in weights_of(place, stage).items())

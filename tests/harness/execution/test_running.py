@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.execution.job import Job
 from harness.execution.running import run_suite
-from harness.execution.worker import Job, run_job
+from harness.execution.worker import run_job
 from harness.reports.leaderboard import Finished
 from harness.reports.status import status_of
 from harness.store.care.waste import waste_of
@@ -59,7 +60,7 @@ def test_a_machine_that_computes_otherwise_is_told(
     tmp_path: Path, smoke: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.execution.worker.cpu_class", lambda: "abacus")
-    stage = next(stage for stage in smoke.run.plan.graph.values() if stage.kind == "features")
+    stage = next(stage for stage in smoke.run.plan.graph.values() if stage.kind.name == "features")
     store = Store(tmp_path / "store").create()
     (outcome,) = run_job(Job((stage,), store.root, store.root / "log.jsonl"))
     assert (outcome.status, outcome.is_users) == ("failed", True)

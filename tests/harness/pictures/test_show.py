@@ -144,8 +144,8 @@ def test_other_kinds_of_map_are_made_from_stored_weights_and_features(
 ) -> None:
     """A localizer's own maps and their mirror image, as two kinds."""
 
-    def views(self: Cam, photo: Any, weak: Any, weights: Any, bank: Any, context: Any) -> dict[str, LocalizationMaps]:
-        (own,) = self.apply([photo], weak, weights, bank, context)
+    def views(self: Cam, photo: Any, surroundings: Any) -> dict[str, LocalizationMaps]:
+        (own,) = self.apply([photo], surroundings)
         mirrored = LocalizationMaps(own.photo_id, own.class_ids, own.maps_CHW[..., ::-1].copy(), own.image_size)
         return {"own": own, "mirrored": mirrored}
 

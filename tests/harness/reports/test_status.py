@@ -10,12 +10,17 @@ import pytest
 
 from harness.drawing.overlays import outlines, with_mask
 from harness.execution.costs import Costs
-from harness.reports.display import State, duration
+from harness.reports.progress import RunState, duration
+from harness.stages.features import Features, FeaturesIdentity
 from harness.stages.graph import Stage
+from harness.stages.kind import PhotosRuntime, Place
 from harness.stages.numerics import cpu_class, resolve_device
 from harness.stages.provenance import provenance, sources_of
 from harness.store.events import EventLog, EventReader
 from harness.store.store import Store
+from methods.base import BackboneOptions
+from settings.components import ComponentSpec
+from tests.harness.fakes import fake_stage
 
 
 def test_events_come_back_in_order_and_only_whole(tmp_path: Path) -> None:
@@ -40,8 +45,8 @@ def test_progress_is_throttled_but_its_end_is_told(tmp_path: Path) -> None:
 
 
 def test_the_display_follows_a_stage_from_start_to_end(tmp_path: Path) -> None:
-    stage = Stage("features", {}, label="val 0", group="features", photos=10)
-    state = State({stage.key: stage}, Costs(Store(tmp_path)))
+    stage = fake_stage(label="val 0", group="features", photos=10)
+    state = RunState({stage.key: stage}, Costs(Store(tmp_path)))
     full = state.seconds_left()
     state.take({"event": "started", "stages": [stage.key], "t": 0.0})
     assert state.lines() == ["val 0"]
@@ -50,13 +55,13 @@ def test_the_display_follows_a_stage_from_start_to_end(tmp_path: Path) -> None:
     assert state.lines() == ["val 0: 5/10 photos · 2.5 photos/s · loss 0.5"]
     assert state.seconds_left() == pytest.approx(full / 2)
     state.take({"event": "finished", "stages": [stage.key], "t": 4.0})
-    assert state.lines() == [] and state.finished == {stage.key}
+    assert state.lines() == [] and state.condition(stage.key) == "done"
     assert state.seconds_left() == 0
 
 
 def test_costs_are_learnt_from_what_ran(tmp_path: Path) -> None:
     store = Store(tmp_path / "store").create()
-    stages = [Stage("label", {"n": n}, group="mine", photos=10) for n in range(3)]
+    stages = [fake_stage(n, group="mine", photos=10) for n in range(3)]
     for stage, seconds in zip(stages, (1.0, 2.0, 9.0), strict=True):
         attempt = store.attempt(*stage.ref)
         attempt.record["seconds"] = seconds
@@ -66,8 +71,10 @@ def test_costs_are_learnt_from_what_ran(tmp_path: Path) -> None:
 
 
 def test_bytes_of_features_are_those_of_float16_maps(tmp_path: Path) -> None:
-    backbone = {"size": 320, "output_stride": 16}
-    stage = Stage("features", {"level": 4, "scale": 1.0, "backbone": backbone}, photos=64)
+    backbone = BackboneOptions(size=320, output_stride=16)
+    identity = FeaturesIdentity(photos="", backbone=backbone.model_dump(), scale=1.0, flip=False, level=4)
+    runtime = PhotosRuntime(place=Place(ComponentSpec(name="scenes"), backbone), ids=())
+    stage = Stage(Features(), identity, runtime, photos=64)
     assert Costs(Store(tmp_path)).bytes(stage) == 64 * 320 * 20 * 20 * 2
 
 

@@ -56,7 +56,7 @@ def test_its_iou_is_that_of_the_stored_maps(finished: Finished, split: str) -> N
     dataset, store = dataset_of(finished.run.plan.suite.dataset), Store(finished.run.store_folder)
     both = either = 0
     for ref, stage in finished.run.plan.graph.items():
-        for photo_id in stage.runtime["ids"] if stage.kind == "cue" else ():
+        for photo_id in stage.runtime.ids if stage.kind.name == "cue" else ():
             if photo_id in dataset.splits[split]:
                 with Image.open(store.open(*ref).path(f"{photo_id}.png")) as picture:
                     shown = np.asarray(picture).astype(int) * 2 > 255
@@ -80,7 +80,8 @@ def test_what_only_apply_reads_trains_nothing_anew() -> None:
 
 def test_a_cue_without_a_fit_has_no_weights() -> None:
     kinds = {"cue", "label"}
-    stages = [s for s in plan_of("recipes.named.cue=scenes").graph.values() if s.kind in kinds and "named" in s.group]
+    graph = plan_of("recipes.named.cue=scenes").graph
+    stages = [s for s in graph.values() if s.kind.name in kinds and "named" in s.group]
     assert stages
     assert not any("weights" in stage.inputs for stage in stages)
 

@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from harness.reports.leaderboard import Finished, gather, run_and_gather
+from harness.stages.fit import held_out_ids
 from harness.stages.graph import Stage
-from harness.stages.held_out import held_out_ids
 from harness.stages.planning import Plan, make_plan
 from harness.store.store import Artefact, Store
 from harness.suites.data import dataset_of
@@ -67,7 +67,7 @@ def plan_of(suite_file: Path, *overrides: str) -> Plan:
 
 
 def stage_of(plan: Plan, kind: str, recipe: str) -> Stage:
-    (stage,) = (s for s in plan.graph.values() if s.kind == kind and s.label.startswith(f"{recipe} ·"))
+    (stage,) = (s for s in plan.graph.values() if s.kind.name == kind and s.label.startswith(f"{recipe} ·"))
     return stage
 
 
@@ -126,7 +126,7 @@ def test_classifier_map_is_that_of_the_left_out_photos(finished: Finished, recip
     assert entry["ids"] == ids.tolist()
     assert set(json.loads(artefact.path("measures.json").read_text())["per_class"]) == set(dataset.label_space.names)
     (fit,) = stage.inputs["weights"]
-    assert finished.run.plan.graph[fit].runtime["held_out"]
+    assert finished.run.plan.graph[fit].runtime.held_out
 
 
 @pytest.mark.parametrize("where", ["inside", "outside"])
@@ -193,7 +193,7 @@ def test_diagnostics_change_no_row(suite_file: Path) -> None:
     plain, measured = plan_of(suite_file, "diagnostics=[]"), plan_of(suite_file)
     assert plain.rows == measured.rows
     assert plain.diagnostics == ()
-    extra = {stage.kind for ref, stage in measured.graph.items() if ref not in plain.graph}
+    extra = {stage.kind.name for ref, stage in measured.graph.items() if ref not in plain.graph}
     assert extra == {"localizer_fit", "examine", "diagnose"}
 
 
@@ -211,7 +211,7 @@ def test_without_dev_or_classifier_there_is_nothing_to_measure(suite_file: Path,
 
 def test_at_most_128_photos_spread_over_dev_are_measured(suite_file: Path) -> None:
     stage = stage_of(plan_of(suite_file, "dataset.dev=256"), "diagnose", "cam")
-    assert stage.runtime["ids"] == [f"dev_{number:05d}" for number in range(0, 256, 2)]
+    assert list(stage.runtime.ids) == [f"dev_{number:05d}" for number in range(0, 256, 2)]
 
 
 def test_fine_tuned_fits_are_measured_on_features_of_their_own(suite_file: Path, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_fine_tuned_fits_are_measured_on_features_of_their_own(suite_file: Path,
         )
     made_of = [finished.run.plan.graph[ref] for ref in stage.inputs["features"]]
     assert all(features.inputs["backbone"] == stage.inputs["weights"] for features in made_of)
-    assert {photo_id for features in made_of for photo_id in features.runtime["ids"]} == set(stage.runtime["ids"])
+    assert {photo_id for features in made_of for photo_id in features.runtime.ids} == set(stage.runtime.ids)
 
 
 def test_a_localizer_may_have_no_scores(suite_file: Path, tmp_path: Path, monkeypatch: Any) -> None:

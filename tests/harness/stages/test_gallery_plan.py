@@ -60,8 +60,8 @@ def test_photos_are_spread_evenly() -> None:
 
 def test_all_recipes_and_settings_are_drawn_on_the_same_photos() -> None:
     spread_out, by_score = galleries("gallery=4")
-    assert spread_out.runtime["ids"] == ["train_00000", "train_00006", "train_00012", "train_00018"]
-    assert len(by_score.runtime["ids"]) == 24 and by_score.photos == 4
+    assert list(spread_out.runtime.ids) == ["train_00000", "train_00006", "train_00012", "train_00018"]
+    assert len(by_score.runtime.ids) == 24 and by_score.photos == 4
     assert "scores" in by_score.inputs
     assert by_score.inputs["masks"] == spread_out.inputs["masks"]  # one segmentation serves both
 
@@ -88,8 +88,8 @@ def test_nothing_is_trained_for_the_sake_of_a_picture(overrides: list[str], colu
 def test_pictures_are_of_the_first_rng_seed_and_of_the_split_that_is_reported() -> None:
     assert len(galleries("rng_seeds=[3, 4]")) == 2
     drawn = galleries("report=dev")
-    assert [stage.runtime["split"] for stage in drawn] == ["dev", "dev"]
-    assert all(photo_id.startswith("dev_") for stage in drawn for photo_id in stage.runtime["ids"])
+    assert [stage.runtime.split for stage in drawn] == ["dev", "dev"]
+    assert all(photo_id.startswith("dev_") for stage in drawn for photo_id in stage.runtime.ids)
 
 
 def test_others_photos_are_drawn_as_outlines_and_for_the_users_eyes(

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from harness.commands import main as cli
-from harness.execution.running import read_stages
-from harness.execution.worker import Job, run_job
+from harness.execution.descriptions import Descriptions
+from harness.execution.job import Job
+from harness.execution.worker import run_job
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan
 from harness.stages.plugins import plugins_of, read_plugins
+from harness.store.events import Ending
 from harness.store.store import Store
 from harness.suites.data import dataset_of
 from harness.suites.suite import load_suite
@@ -73,7 +75,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 def stages(plan: Plan, kind: str) -> list[Stage]:
-    return [stage for stage in plan.graph.values() if stage.kind == kind]
+    return [stage for stage in plan.graph.values() if stage.kind.name == kind]
 
 
 def keys(plan: Plan) -> dict[str, set[str]]:
@@ -107,7 +109,7 @@ def test_a_labeler_beside_the_suite_gets_its_row(write: Callable[..., Path]) -> 
 def test_every_kind_is_found_and_its_hash_is_in_the_keys_that_it_decides(write: Callable[..., Path]) -> None:
     suite = write(EVERYTHING, **PARTS)
     before = make_plan(load_suite(suite))
-    named = {kind: set(stages(before, kind)[0].identity.get("plugins", ())) for kind in keys(before)}
+    named = {kind: set(stages(before, kind)[0].identity.plugins or ()) for kind in keys(before)}
     assert named == {
         "weak_set": {"terse", "meadows"},
         "features": {"meadows"},
@@ -131,7 +133,7 @@ def test_every_kind_is_found_and_its_hash_is_in_the_keys_that_it_decides(write: 
 
 def test_a_suite_without_plugins_has_none_in_its_keys(write: Callable[..., Path]) -> None:
     plan = make_plan(load_suite(write(SUITE.replace("painted", "all_background").replace("[all_background.py]", "[]"))))
-    assert not any("plugins" in {**stage.identity, **stage.runtime} for stage in plan.graph.values())
+    assert not any(stage.identity.plugins or stage.runtime.plugins for stage in plan.graph.values())
 
 
 def test_an_edit_is_another_component_in_the_same_process(write: Callable[..., Path]) -> None:
@@ -153,9 +155,9 @@ def test_what_was_planned_is_what_runs_whatever_became_of_the_file(
     (label,) = stages(plan, "label")
     store = Store(tmp_path / "store").create()
     job = pickle.loads(pickle.dumps(Job((label,), store.root, tmp_path / "log.jsonl")))
-    assert [outcome.status for outcome in run_job(job)] == ["done"]
+    assert [outcome.status for outcome in run_job(job)] == [Ending.DONE]
     record = store.record(*label.ref)
-    assert record["identity"]["plugins"] == label.identity["plugins"]
+    assert record["identity"]["plugins"] == label.identity.plugins
     assert list(record["sources"]) == ["methods.labelers.all_background"]
 
 
@@ -179,9 +181,10 @@ def test_one_stage_runs_alone_in_a_fresh_process_without_the_file(write: Callabl
 
 def test_another_text_than_the_one_in_the_key_does_not_run(write: Callable[..., Path], tmp_path: Path) -> None:
     run = finished(write())
-    (label,) = read_stages(Store(run.run.store_folder), stages(run.run.plan, "label")[0].key)
-    (carried,) = label.runtime["plugins"]
-    forged = replace(label, runtime={**label.runtime, "plugins": [{**carried, "text": PAINTED + "import os\n"}]})
+    (label,) = Descriptions(Store(run.run.store_folder)).find(stages(run.run.plan, "label")[0].key)
+    (carried,) = label.runtime.plugins
+    other = replace(carried, text=PAINTED + "import os\n")
+    forged = replace(label, runtime=replace(label.runtime, plugins=(other,)))
     assert forged.key == label.key
     with pytest.raises(UserError, match=r"painted\.py: found another text; expected the one that .* was planned with"):
         plugins_of([forged])

@@ -26,15 +26,15 @@ def plan_of(*overrides: str) -> Plan:
 
 
 def stages(plan: Plan, kind: str, recipe: str = "") -> list[Stage]:
-    return [s for s in plan.graph.values() if s.kind == kind and s.label.startswith(recipe)]
+    return [s for s in plan.graph.values() if s.kind.name == kind and s.label.startswith(recipe)]
 
 
 def test_chains_share_their_beginning() -> None:
     plan = plan_of()
     assert len(stages(plan, "localizer_fit")) == 1
-    names = sorted(stage.identity["component"]["name"] for stage in stages(plan, "refiner_apply"))
+    names = sorted(stage.identity.component.name for stage in stages(plan, "refiner_apply"))
     assert names == ["affinity", "none", "pamr"]
-    (last,) = (s for s in stages(plan, "refiner_apply") if s.identity["component"]["name"] == "none")
+    (last,) = (s for s in stages(plan, "refiner_apply") if s.identity.component.name == "none")
     assert [ref.kind for ref in last.inputs["maps"]] == ["refiner_apply"]
     (fit,) = stages(plan, "refiner_fit")
     assert {ref.kind for refs in fit.inputs.values() for ref in refs} == {"weak_set", "localizer_apply", "features"}

@@ -11,9 +11,9 @@ import pytest
 from harness.commands import main as cli
 from harness.inspection.auditing import Audited, audit_suite
 from harness.reports.leaderboard import Finished, run_and_gather
-from harness.stages import weak_set as offered
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan
+from harness.store.layout import WeakSetFiles
 from harness.store.store import Store
 from harness.suites.suite import Suite, load_suite
 from settings.aliases import Aliases
@@ -37,13 +37,13 @@ def suite(settings: str, *more: str) -> Suite:
 
 
 def stages(plan: Plan, kind: str, label: str = "") -> list[Stage]:
-    return [stage for stage in plan.graph.values() if stage.kind == kind and label in stage.label]
+    return [stage for stage in plan.graph.values() if stage.kind.name == kind and label in stage.label]
 
 
 def test_extra_photos_move_no_target_photo_from_its_shard() -> None:
     clean, web = make_plan(suite("{clean: {}}")), make_plan(suite(f"{{web: {WEB}}}"))
     assert {s.key for s in stages(clean, "features")} < {s.key for s in stages(web, "features")}
-    shards = {tuple(s.runtime["ids"]) for s in stages(web, "features", "web") if "web." in s.runtime["ids"][0]}
+    shards = {tuple(s.runtime.ids) for s in stages(web, "features", "web") if "web." in s.runtime.ids[0]}
     assert sorted(map(len, shards)) == [12, 64, 64]
 
 
@@ -60,7 +60,7 @@ def test_extra_photos_move_no_target_photo_from_its_shard() -> None:
 def test_extra_photos_enter_stage_2_where_they_are_trusted(setting: str, enters: bool) -> None:
     plan = make_plan(suite(f"{{it: {setting}}}"))
     (fit,) = stages(plan, "segmenter_fit")
-    labelled = {photo for ref in fit.inputs["pseudo_labels"] for photo in plan.graph[ref].runtime["ids"]}
+    labelled = {photo for ref in fit.inputs["pseudo_labels"] for photo in plan.graph[ref].runtime.ids}
     sources = {photo_id.partition(".")[0] for photo_id in labelled if "." in photo_id}
     assert bool(sources) == enters
     assert len(labelled) == 32 + 140 * enters
@@ -93,15 +93,15 @@ def test_a_bare_name_among_options_at_the_command_line(capsys: pytest.CaptureFix
 
 def test_controls_and_ceilings_stand_once_whatever_the_settings() -> None:
     plan = make_plan(suite(f"{{clean: {{}}, web: {WEB}}}", "references=[all-background, full-supervision]"))
-    rows = [stage.identity["row"] for stage in stages(plan, "row")]
-    assert {row["setting"] for row in rows if row["recipe"] != "cam"} == {"clean"}
-    assert {row["setting"] for row in rows if row["recipe"] == "cam"} == {"clean", "web"}
+    rows = [stage.identity.row for stage in stages(plan, "row")]
+    assert {row.setting for row in rows if row.recipe != "cam"} == {"clean"}
+    assert {row.setting for row in rows if row.recipe == "cam"} == {"clean", "web"}
 
 
 def test_a_setting_has_rng_seeds_of_its_own() -> None:
     plan = make_plan(suite(f"{{clean: {{}}, web: {WEB}}}", "rng_seeds=[0, 1]", "rng_seeds_of={web: [5]}"))
-    rows = [stage.identity["row"] for stage in stages(plan, "row", "cam")]
-    assert {(row["setting"], row["rng_seed"]) for row in rows} == {("clean", 0), ("clean", 1), ("web", 5)}
+    rows = [stage.identity.row for stage in stages(plan, "row", "cam")]
+    assert {(row.setting, row.rng_seed) for row in rows} == {("clean", 0), ("clean", 1), ("web", 5)}
     with pytest.raises(UserError, match="did you mean 'web'"):
         suite(f"{{web: {WEB}}}", "rng_seeds_of={wab: [0]}")
 
@@ -110,8 +110,8 @@ def test_a_recipe_has_rng_seeds_of_its_own() -> None:
     plan = make_plan(
         suite("{clean: {}}", "rng_seeds=[0, 1]", "rng_seeds_of={clean: [2]}", "recipes.cam.rng_seeds=[4, 3]")
     )
-    rows = [stage.identity["row"] for stage in stages(plan, "row")]
-    assert {(r["recipe"], r["rng_seed"]) for r in rows} == {("cam", 4), ("cam", 3), ("all-background", 2)}
+    rows = [stage.identity.row for stage in stages(plan, "row")]
+    assert {(r.recipe, r.rng_seed) for r in rows} == {("cam", 4), ("cam", 3), ("all-background", 2)}
     with pytest.raises(UserError, match="distinct rng seeds"):
         suite("{clean: {}}", "recipes.cam.rng_seeds=[1, 1]")
 
@@ -120,8 +120,8 @@ def test_a_setting_may_have_few_of_the_recipes() -> None:
     two = f"{{clean: {{}}, web: {WEB}}}"
     other = "recipes.other={localizer: cam, labeler: {name: threshold, threshold: 0.2}}"
     plan = make_plan(suite(two, other, "recipes_of={web: [other]}"))
-    rows = [stage.identity["row"] for stage in stages(plan, "row")]
-    lines = {(row["setting"], row["recipe"]) for row in rows if row["recipe"] != "all-background"}
+    rows = [stage.identity.row for stage in stages(plan, "row")]
+    lines = {(row.setting, row.recipe) for row in rows if row.recipe != "all-background"}
     assert lines == {("clean", "cam"), ("clean", "other"), ("web", "other")}
     with pytest.raises(UserError, match="did you mean 'web'"):
         suite(two, "recipes_of={wab: [cam]}")
@@ -142,7 +142,7 @@ def test_a_simulated_cue_is_skipped_where_extra_photos_would_need_it() -> None:
     both = make_plan(suite(f"{{clean: {{}}, trusted: {WEB.replace('name: web', 'name: single_label')}}}", *recipe))
     (note,) = (note for note in both.notes if note.startswith("skipped"))
     assert note.startswith("skipped: cam under trusted: cue scenes simulates saliency")
-    assert {s.identity["row"]["setting"] for s in stages(both, "row", "cam")} == {"clean"}
+    assert {s.identity.row.setting for s in stages(both, "row", "cam")} == {"clean"}
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,10 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def weak_sets(finished: Finished) -> dict[str, dict]:
     store = Store(finished.run.store_folder)
     found = stages(finished.run.plan, "weak_set")
-    return {stage.label: dict(offered.read(store.open(*stage.ref))) for stage in found}
+    return {
+        stage.label: json.loads(WeakSetFiles(store.open(*stage.ref).folder).photos.read_text(encoding="utf-8"))
+        for stage in found
+    }
 
 
 def test_what_the_filter_drops_is_trained_on_by_nobody(filtered: Finished) -> None:
@@ -189,7 +192,7 @@ def test_rows_tell_of_extra_photos(filtered: Finished) -> None:
 
 def test_the_quality_of_a_filter_is_what_counting_by_hand_says(filtered: Finished) -> None:
     audits = {a.setting: a for a in audit_suite(filtered.run.plan.suite, filtered.run.store_folder, with_truth=True)}
-    space = LabelSpace(filtered.run.plan.graph[filtered.run.plan.rows[0]].identity["row"]["classes"][1:])
+    space = LabelSpace(filtered.run.plan.graph[filtered.run.plan.rows[0]].identity.row.classes[1:])
     truth = Scenes(ScenesOptions(photos_per_class=70, size=32)).truth("web", space, Aliases())
     kept = {photo["id"] for photo in weak_sets(filtered)["filtered"]["photos"]}
     audited = audits["filtered"]

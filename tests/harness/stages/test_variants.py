@@ -1,5 +1,6 @@
 """Several rows of one trained network: what they share, what is written, and what is refused before any work."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,12 @@ def plan_of(*overrides: str) -> Plan:
 
 
 def stages(plan: Plan, kind: str, recipe: str = "cam") -> list[Stage]:
-    return [s for s in plan.graph.values() if s.kind == kind and s.label.startswith(recipe)]
+    return [s for s in plan.graph.values() if s.kind.name == kind and s.label.startswith(recipe)]
 
 
 def variants(plan: Plan, recipe: str) -> list[str]:
-    rows = [stage.identity["row"] for stage in stages(plan, "row", recipe)]
-    return [row["variant"] for row in rows if row["stage"] == "segmentation"]
+    rows = [stage.identity.row for stage in stages(plan, "row", recipe)]
+    return [row.variant for row in rows if row.stage == "segmentation"]
 
 
 def test_one_fit_serves_every_variant() -> None:
@@ -48,8 +49,8 @@ def test_what_is_single_scale_keeps_its_keys() -> None:
     plain = plan_of()
     assert set(plan_of("segment=[{scales: [1], flip: false, crf: false}]").graph) == set(plain.graph)
     assert set(plan_of(THREE).graph) > set(plain.graph)
-    component = stages(plain, "segment")[0].identity["component"]
-    assert "inference" not in component["options"]
+    component = stages(plain, "segment")[0].identity.component
+    assert "inference" not in component.options
 
 
 @pytest.mark.parametrize("mode", ["frozen", "fine_tuned"])
@@ -57,7 +58,7 @@ def test_every_pass_has_its_features(mode: str) -> None:
     plan = plan_of(THREE, f"training_mode={mode}", "gallery=0")
     for segmented, passes in zip(stages(plan, "segment"), (1, 6, 2), strict=True):
         read = [plan.graph[ref] for ref in segmented.inputs["features"]]
-        assert len({(s.identity["scale"], s.identity["flip"], s.identity["level"]) for s in read}) == 2 * passes
+        assert len({(s.identity.scale, s.identity.flip, s.identity.level) for s in read}) == 2 * passes
         assert len({s.bundle for s in read}) == 1, "one job"
         assert all(bool(s.inputs.get("backbone")) == (mode == "fine_tuned") for s in read)
 
@@ -75,17 +76,20 @@ def test_the_plan_tells_what_more_passes_cost(tmp_path: Path) -> None:
 
 def test_passes_and_a_crf_take_their_time(tmp_path: Path) -> None:
     costs = Costs(Store(tmp_path))
+    segment = replace(stages(plan_of(), "segment")[0], photos=100)
+    component = segment.identity.component
     options = ({}, {"inference": {"scales": (1, 2), "flip": True}}, {"inference": {"crf": True}})
     seconds = [
-        costs.seconds(Stage("segment", {"component": {"options": one}}, photos=100, group=str(one))) for one in options
+        costs.seconds(replace(segment, identity=replace(segment.identity, component=replace(component, options=one))))
+        for one in options
     ]
     assert seconds == pytest.approx([3.02, 12.02, 103.02])
 
 
 def test_pictures_show_the_first_variant() -> None:
     plan = plan_of("segment=[{flip: true}, {}]", "gallery=2")
-    drawn = {ref for stage in plan.graph.values() if stage.kind == "gallery" for ref in stage.inputs["masks"]}
-    shown = [plan.graph[ref].identity["component"]["options"] for ref in drawn]
+    drawn = {ref for stage in plan.graph.values() if stage.kind.name == "gallery" for ref in stage.inputs["masks"]}
+    shown = [plan.graph[ref].identity.component.options for ref in drawn]
     assert [options["inference"]["flip"] for options in shown] == [True]
 
 

@@ -102,7 +102,7 @@ def test_a_leaderboard_that_finds_no_room_leaves_the_old_one_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("harness.reports.leaderboard._write_counts", full)
+        patch.setattr("harness.reports.folder._write_counts", full)
         ended = run_and_gather(load_suite("smoke"), store, "serial")
     assert ended.exit_code == 1 and "could not be written (No space left on device)" in ended.summary()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

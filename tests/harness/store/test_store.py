@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from harness.execution.worker import _publish
-from harness.stages.graph import Stage
 from harness.stages.work import Work
 from harness.store.lease import FileLease, process_start, this_process
 from harness.store.store import Absent, Damaged, Store, create_json
 from settings.errors import UserError
+from tests.harness.fakes import fake_stage
 
 
 @pytest.fixture
@@ -184,8 +184,7 @@ def test_a_holder_that_lost_its_lease_discards_what_it_made(store: Store) -> Non
     lease = store.lease("kind", "k")
     assert lease.acquire()
     (store.root / "kind" / "k" / "lease.json").write_text(json.dumps({**this_process(), "token": "theirs"}))
-    stage = Stage("kind", {})
-    work = Work(stage, {}, attempt, None, store)  # type: ignore[arg-type]
+    work = Work(fake_stage(), {}, attempt, None, store)  # type: ignore[arg-type]
     assert _publish(work, lease, store, 1.0).status == "busy"
     assert not attempt.folder.exists()
     assert not store.has("kind", "k")

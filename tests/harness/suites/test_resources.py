@@ -4,11 +4,11 @@ from dataclasses import asdict
 
 import pytest
 
-from harness.stages.graph import Stage
 from harness.stages.planning import make_plan
 from harness.suites.resources import Demand, most
 from harness.suites.suite import load_suite
 from settings.errors import UserError
+from tests.harness.fakes import CUDA, fake_stage
 
 
 def demand(text: str) -> Demand:
@@ -51,26 +51,25 @@ def test_what_is_refused(text: str, words: str) -> None:
 
 def test_unknown_kinds_are_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"unknown kind of stage 'segmenter_fits'.*did you mean 'segmenter_fit'"):
-        load_suite("smoke", ["resources={segmenter_fits: {gpu: 1}}"])
+        make_plan(load_suite("smoke", ["resources={segmenter_fits: {gpu: 1}}"]))
 
 
 def test_resources_are_in_no_key_and_all_stands_for_the_others() -> None:
     plain = make_plan(load_suite("smoke")).graph
     asked = make_plan(load_suite("smoke", ["resources={all: {timeout: 1 h}, segment: {memory: 1 GB}}"])).graph
     assert list(asked) == list(plain)
-    assert {stage.demand for stage in asked.values() if stage.kind == "segment"} == {Demand(memory_bytes=10**9)}
-    assert {stage.demand for stage in asked.values() if stage.kind != "segment"} == {Demand(timeout_s=3600.0)}
+    assert {stage.demand for stage in asked.values() if stage.kind.name == "segment"} == {Demand(memory_bytes=10**9)}
+    assert {stage.demand for stage in asked.values() if stage.kind.name != "segment"} == {Demand(timeout_s=3600.0)}
 
 
 def test_a_stage_wants_a_gpu_for_each_process_where_it_computes_on_one() -> None:
-    on_gpu = Stage("segment", {"numerics": {"device": "cuda"}}, threads=2)
+    on_gpu = fake_stage(numerics=CUDA, threads=2)
     assert on_gpu.wants() == {"threads": 2, "gpus": 1}
-    team = Stage("segmenter_fit", {"numerics": {"device": "cuda"}}, threads=2, processes=3)
+    team = fake_stage(numerics=CUDA, threads=2, processes=3)
     assert team.wants() == {"threads": 6, "gpus": 3}
-    assert Stage("segment", {}, demand=Demand(gpus=0.5)).wants() == {"threads": 1, "gpus": 0.5}
-    assert Stage("segment", {"numerics": {"device": "cuda"}}, demand=Demand(gpus=0.0)).wants() == {"threads": 1}
-    assert Stage.from_json(team.to_json()) == team
-    asking = Stage("segmenter_fit", {}, processes=2, demand=Demand(memory_bytes=5, custom=(("fast", 1.0),)))
+    assert fake_stage(demand=Demand(gpus=0.5)).wants() == {"threads": 1, "gpus": 0.5}
+    assert fake_stage(numerics=CUDA, demand=Demand(gpus=0.0)).wants() == {"threads": 1}
+    asking = fake_stage(processes=2, demand=Demand(memory_bytes=5, custom=(("fast", 1.0),)))
     assert asking.wants() == {"threads": 2, "memory": 10, "fast": 2}, "each process asks"
 
 

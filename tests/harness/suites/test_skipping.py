@@ -30,7 +30,7 @@ def combined(*overrides: str) -> Plan:
 
 
 def recipes_of(plan: Plan) -> set[str]:
-    return {plan.graph[ref].identity["row"]["recipe"] for ref in plan.rows}
+    return {plan.graph[ref].identity.row.recipe for ref in plan.rows}
 
 
 @pytest.fixture
@@ -135,5 +135,5 @@ def test_scenes_full_has_every_pair_that_can_be() -> None:
     assert recipes_of(plan) == {*expected, "label-in-saliency", "all-background"}
     skipped = [f"{name}{chain}+maps" for name in localizers for chain in chains if chain not in with_background]
     assert plan.notes == (f"skipped: {', '.join(skipped)}: {NO_BACKGROUND}",)
-    fits = [stage for stage in plan.graph.values() if stage.kind == "refiner_fit"]
+    fits = [stage for stage in plan.graph.values() if stage.kind.name == "refiner_fit"]
     assert len(fits) == 6  # affinity and irn of each localizer, whatever comes after

@@ -65,7 +65,7 @@ def naive(train: Sequence[Photo], judged: Sequence[Photo], bank: MemoryBank, str
 def test_the_fit_on_the_target_photos(sets: Any, surroundings: Callable[..., Any], strength: float) -> None:
     target, extra, bank = sets
     classifier = Logistic(LogisticOptions(regularisation=strength))
-    found = classifier.out_of_fold(target, extra, 3, bank, surroundings())
+    found = classifier.out_of_fold(target, extra, surroundings(bank=bank))
     assert np.allclose(found, naive(target, extra, bank, strength), atol=2e-3)
     assert set(bank.asked) == {FeatureRequest(flip=False), FeatureRequest(flip=True)}
     assert not np.allclose(found.sum(1), 1, atol=0.1), "classes are independent"
@@ -73,8 +73,8 @@ def test_the_fit_on_the_target_photos(sets: Any, surroundings: Callable[..., Any
 
 def test_the_fits_on_the_other_folds(sets: Any, surroundings: Callable[..., Any]) -> None:
     target, extra, bank = sets
-    context = surroundings()
-    found = Logistic(CROSS).out_of_fold(target, extra, 3, bank, context)
+    context = surroundings(bank=bank)
+    found = Logistic(CROSS).out_of_fold(target, extra, context)
     folds = [int(sha256(photo.id.encode()).hexdigest(), 16) % 3 for photo in extra]
     assert set(folds) == {0, 1, 2}
     for fold in range(3):
@@ -88,23 +88,23 @@ def test_a_photos_own_label_does_not_judge_it(sets: Any, surroundings: Callable[
     """Exactly: the rows of its fold stay, and the labels of one fold do change those of the others."""
     target, extra, bank = sets
     for options, changes_others in ((LogisticOptions(), False), (CROSS, True)):
-        before = Logistic(options).out_of_fold(target, extra, 3, bank, surroundings())
+        before = Logistic(options).out_of_fold(target, extra, surroundings(bank=bank))
         other = replace(extra[4], labels=tuple({0, 1, 2} - set(extra[4].labels)))
-        after = Logistic(options).out_of_fold(target, [*extra[:4], other, *extra[5:]], 3, bank, surroundings())
+        after = Logistic(options).out_of_fold(target, [*extra[:4], other, *extra[5:]], surroundings(bank=bank))
         assert np.array_equal(before[4], after[4])
         assert np.array_equal(before, after) is not changes_others
 
 
 def test_it_gives_the_same_twice(sets: Any, surroundings: Callable[..., Any]) -> None:
     target, extra, bank = sets
-    runs = [Logistic(CROSS).out_of_fold(target, extra, 3, bank, surroundings(rng_seed=seed)) for seed in (0, 1)]
+    runs = [Logistic(CROSS).out_of_fold(target, extra, surroundings(bank=bank, rng_seed=seed)) for seed in (0, 1)]
     assert np.array_equal(*runs)
 
 
 def test_a_class_that_all_or_none_show_has_that_share(sets: Any, surroundings: Callable[..., Any]) -> None:
     target, extra, bank = sets
     target = [replace(photo, labels=(0, 2) if 2 in photo.labels else (0,)) for photo in target]
-    found = Logistic(LogisticOptions()).out_of_fold(target, extra, 3, bank, surroundings())
+    found = Logistic(LogisticOptions()).out_of_fold(target, extra, surroundings(bank=bank))
     assert np.all(found[:, 0] == 1)
     assert np.all(found[:, 1] == 0)
     assert len(np.unique(found[:, 2])) == len(extra)
@@ -116,7 +116,7 @@ def test_a_feature_that_never_changes_tells_nothing(sets: Any, surroundings: Cal
         name: np.concatenate([values, np.full((1, 2, 3), 7, np.float32)]) for name, values in bank.features[4].items()
     }
     found = [
-        Logistic(LogisticOptions()).out_of_fold(target, extra, 3, MemoryBank({4: values}, bank.sizes), surroundings())
+        Logistic(LogisticOptions()).out_of_fold(target, extra, surroundings(bank=MemoryBank({4: values}, bank.sizes)))
         for values in (bank.features[4], flat)
     ]
     assert np.allclose(*found, atol=1e-5)
@@ -124,14 +124,14 @@ def test_a_feature_that_never_changes_tells_nothing(sets: Any, surroundings: Cal
 
 def test_without_photos(sets: Any, surroundings: Callable[..., Any]) -> None:
     target, extra, bank = sets
-    assert Logistic(CROSS).out_of_fold(target, [], 3, bank, surroundings()).shape == (0, 3)
-    assert Logistic(CROSS).out_of_fold([], extra, 3, bank, surroundings()).shape == (30, 3)
+    assert Logistic(CROSS).out_of_fold(target, [], surroundings(bank=bank)).shape == (0, 3)
+    assert Logistic(CROSS).out_of_fold([], extra, surroundings(bank=bank)).shape == (30, 3)
     for options, alone in ((LogisticOptions(), extra), (CROSS, extra[:1])):
         with pytest.raises(ValueError, match="no photo to train the classifier on"):
-            Logistic(options).out_of_fold([], alone, 3, bank, surroundings())
+            Logistic(options).out_of_fold([], alone, surroundings(bank=bank))
 
 
 def test_it_knows_the_toy_classes(toy: Toy, surroundings: Callable[..., Any]) -> None:
     target, extra = toy.weak.photos[:24], toy.weak.photos[24:]
-    found = Logistic(LogisticOptions()).out_of_fold(target, extra, 3, toy.bank, surroundings())
+    found = Logistic(LogisticOptions()).out_of_fold(target, extra, surroundings(bank=toy.bank))
     assert np.mean((found > 0.5) == toy.weak.labels_NK()[24:]) > 0.9

@@ -1,19 +1,19 @@
 """C²AM on the toy set: objects are found without a label, whichever side the network calls foreground."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from methods.base import BackboneOptions, FeatureRequest, TrainingOptions
+from methods.base import FeatureRequest, TrainingOptions
 from methods.cues.c2am import C2am, C2amOptions
 from results.metrics.foreground import foreground_iou, overlap
 from settings.records import LabelSpace, WeakSet
 from tests.methods.conftest import MemoryBank, Toy, make_photo
 
-SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64, output_stride=8)
 OPTIONS = C2amOptions(training=TrainingOptions(epochs=10, batch=16, learning_rate=0.1))
 
 
@@ -39,9 +39,9 @@ def toy() -> Toy:
 
 @pytest.mark.parametrize("rng_seed", [0, 1, 2])
 def test_objects_are_found(rng_seed: int, toy: Toy, surroundings: Callable[..., Any]) -> None:
-    cue, context = C2am(OPTIONS), surroundings(rng_seed=rng_seed)
-    fit = cue.fit(toy.weak.photos, toy.bank, SMALL, context)
-    maps = list(cue.apply(toy.weak.photos, fit.weights, toy.bank, context))
+    cue, context = C2am(OPTIONS), surroundings(bank=toy.bank, rng_seed=rng_seed)
+    fit = cue.fit(toy.weak.photos, context)
+    maps = list(cue.apply(toy.weak.photos, replace(context, weights=fit.weights)))
     truths = [toy.truth[photo.id] for photo in toy.weak.photos]
     found = foreground_iou(overlap(*pair) for pair in zip(maps, truths, strict=True))
     everything = foreground_iou(overlap(np.full_like(truth, 255), truth) for truth in truths)
@@ -52,23 +52,23 @@ def test_objects_are_found(rng_seed: int, toy: Toy, surroundings: Callable[..., 
 
 def test_an_inverted_network_gives_the_same_map(toy: Toy, surroundings: Callable[..., Any]) -> None:
     """The logits of a network with negated weights, called inverted, are 1 + those of the plain one."""
-    cue, photo, context = C2am(OPTIONS), toy.weak.photos[0], surroundings()
-    weights = cue.fit(toy.weak.photos, toy.bank, SMALL, context).weights
+    cue, photo, context = C2am(OPTIONS), toy.weak.photos[0], surroundings(bank=toy.bank)
+    weights = cue.fit(toy.weak.photos, context).weights
     negated = dict(weights, inverted=~weights["inverted"])
     negated["head.activation.weight"] = -weights["head.activation.weight"]
     shift = 1 if bool(weights["inverted"]) else -1
     negated["head.norm.running_mean"] = -weights["head.norm.running_mean"]
     negated["head.norm.running_mean"] -= shift * (weights["head.norm.running_var"] + 1e-5).sqrt()
-    ((first,), (second,)) = (cue.apply([photo], w, toy.bank, context) for w in (weights, negated))
+    ((first,), (second,)) = (cue.apply([photo], replace(context, weights=w)) for w in (weights, negated))
     assert np.abs(first.astype(int) - second).max() <= 1
 
 
 def test_the_threshold_becomes_a_saliency_of_one_half(toy: Toy, surroundings: Callable[..., Any]) -> None:
-    weights = C2am(OPTIONS).fit(toy.weak.photos, toy.bank, SMALL, surroundings()).weights
+    weights = C2am(OPTIONS).fit(toy.weak.photos, surroundings(bank=toy.bank)).weights
     maps = {}
     for threshold in (0.5, 0.2):
         cue = C2am(OPTIONS.model_copy(update={"threshold": threshold}))
-        (maps[threshold],) = cue.apply(toy.weak.photos[:1], weights, toy.bank, surroundings())
+        (maps[threshold],) = cue.apply(toy.weak.photos[:1], surroundings(weights=weights, bank=toy.bank))
     assert maps[0.5].max() == maps[0.2].max() == 255
     expected = np.interp(maps[0.5] / 255, (0, 0.2, 1), (0, 0.5, 1)) * 255
     assert np.abs(maps[0.2] - expected).max() <= 2
@@ -84,17 +84,12 @@ def test_passes_are_every_scale_plain_and_mirrored_at_both_levels() -> None:
 
 def test_a_mirrored_pass_is_mirrored_back(toy: Toy, surroundings: Callable[..., Any]) -> None:
     """The toy bank gives exactly mirrored features; a symmetric kernel then gives the same map twice."""
-    weights = C2am(OPTIONS).fit(toy.weak.photos, toy.bank, SMALL, surroundings()).weights
+    weights = C2am(OPTIONS).fit(toy.weak.photos, surroundings(bank=toy.bank)).weights
     kernel = weights["head.activation.weight"]
     weights["head.activation.weight"] = (kernel + kernel.flip(3)) / 2
-    plain, both = (
-        next(
-            iter(
-                C2am(OPTIONS.model_copy(update={"flip": f})).apply(
-                    toy.weak.photos[:1], weights, toy.bank, surroundings()
-                )
-            )
-        )
-        for f in (False, True)
-    )
+    maps = []
+    for flip in (False, True):
+        cue = C2am(OPTIONS.model_copy(update={"flip": flip}))
+        maps += cue.apply(toy.weak.photos[:1], surroundings(weights=weights, bank=toy.bank))
+    plain, both = maps
     assert torch.equal(torch.from_numpy(plain), torch.from_numpy(both))

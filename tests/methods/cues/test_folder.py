@@ -9,7 +9,7 @@ from PIL import Image
 from methods.cues.folder import Folder, FolderOptions
 from settings.errors import UserError
 from settings.records import Photo
-from tests.methods.conftest import MemoryBank, Surroundings
+from tests.methods.conftest import Noted
 
 
 def photo(photo_id: str = "a", source: str = "target") -> Photo:
@@ -21,7 +21,7 @@ def cue(root: Path, **options: object) -> Folder:
 
 
 def maps_of(folder: Folder, *photos: Photo) -> list[np.ndarray]:
-    return list(folder.apply(photos, {}, MemoryBank({}, {}), Surroundings(Path())))
+    return list(folder.apply(photos, Noted()))
 
 
 def test_maps_come_as_they_are_in_the_order_of_the_photos(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_equals_the_released_program(number: int) -> None:
 
 
 def naive(maps: np.ndarray, class_ids: list[int], saliency: np.ndarray, options: SaliencyOptions) -> np.ndarray:
-    """Pixel by pixel, in the words of METHODS.md §3."""
+    """Pixel by pixel, in the words of docs/methods.md §3."""
     height, width = saliency.shape
     mask = np.zeros((height, width), int)
     low, high = maps.min((1, 2)).astype(np.float32), maps.max((1, 2)).astype(np.float32)

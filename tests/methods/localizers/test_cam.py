@@ -1,6 +1,7 @@
 """CAM on features whose evidence lies at known places."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from methods.networks.backbones import build
 from methods.networks.heads import ClassMaps
 from methods.training import part_of
 from settings.records import Photo, WeakSet
+from tests.methods.conftest import Noted
 
 SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64)
 TRAINING = TrainingOptions(epochs=12, batch=8, learning_rate=0.5)
@@ -23,15 +25,15 @@ def options(**changes: Any) -> CamOptions:
 
 
 def fit_and_apply(toy: Any, cam: Cam, context: Any) -> tuple[Fit, list[LocalizationMaps]]:
-    fit = cam.fit(toy.weak, toy.bank, SMALL, context)
-    return fit, list(cam.apply(toy.weak.photos, toy.weak, fit.weights, toy.bank, context))
+    fit = cam.fit(toy.weak, context)
+    return fit, list(cam.apply(toy.weak.photos, replace(context, weights=fit.weights)))
 
 
 @pytest.mark.parametrize("hidden", [0, 16])
 def test_maps_peak_where_the_evidence_is(toy: Any, surroundings: Callable[..., Any], hidden: int) -> None:
     rate = 0.5 if hidden else 5.0
     cam = Cam(options(hidden=hidden, training=TRAINING.model_copy(update={"learning_rate": rate})))
-    fit, records = fit_and_apply(toy, cam, surroundings())
+    fit, records = fit_and_apply(toy, cam, surroundings(bank=toy.bank))
     losses = [row["classification"] for row in fit.log]
     assert len(losses) == 12
     assert losses[-1] < 0.5 * losses[0]
@@ -51,25 +53,24 @@ def test_maps_peak_where_the_evidence_is(toy: Any, surroundings: Callable[..., A
 
 def test_fits_repeat_and_depend_on_the_rng_seed(toy: Any, surroundings: Callable[..., Any]) -> None:
     cam = Cam(options(training=TrainingOptions(epochs=1)))
-    one, two, other = (cam.fit(toy.weak, toy.bank, SMALL, surroundings(rng_seed=s)).weights for s in (3, 3, 4))
+    one, two, other = (cam.fit(toy.weak, surroundings(bank=toy.bank, rng_seed=s)).weights for s in (3, 3, 4))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["head.classifier.weight"], other["head.classifier.weight"])
 
 
 def test_a_killed_fit_continues_to_the_same_weights(toy: Any, surroundings: Callable[..., Any]) -> None:
-    cam, whole = Cam(options()), surroundings()
-    weights = cam.fit(toy.weak, toy.bank, SMALL, whole).weights
-    killed = surroundings()
+    cam, whole = Cam(options()), surroundings(bank=toy.bank)
+    weights = cam.fit(toy.weak, whole).weights
 
-    def report(done: int, total: int, unit: str, **values: float) -> None:
+    def report(done: int, total: int, unit: str, values: object) -> None:
         if done == total // 2 + 1:
             raise KeyboardInterrupt
 
-    killed.progress = report
+    killed = surroundings(bank=toy.bank, report=report)
     with pytest.raises(KeyboardInterrupt):
-        cam.fit(toy.weak, toy.bank, SMALL, killed)
-    resumed = surroundings(checkpoint_folder=killed.checkpoint_folder)
-    again = cam.fit(toy.weak, toy.bank, SMALL, resumed)
+        cam.fit(toy.weak, killed)
+    resumed = surroundings(bank=toy.bank, checkpoint_folder=killed.checkpoint_folder)
+    again = cam.fit(toy.weak, resumed)
     assert len(resumed.reports) == len(whole.reports) // 2
     assert all(torch.equal(weights[name], again.weights[name]) for name in weights)
 
@@ -77,10 +78,10 @@ def test_a_killed_fit_continues_to_the_same_weights(toy: Any, surroundings: Call
 def test_features_are_read_as_declared(toy: Any, surroundings: Callable[..., Any]) -> None:
     cam = Cam(options(training=TrainingOptions(epochs=1)))
     toy.bank.asked.clear()
-    weights = cam.fit(toy.weak, toy.bank, SMALL, surroundings()).weights
+    weights = cam.fit(toy.weak, surroundings(bank=toy.bank)).weights
     assert set(toy.bank.asked) == set(cam.fit_features()) == {FeatureRequest(), FeatureRequest(flip=True)}
     toy.bank.asked.clear()
-    list(cam.apply(toy.weak.photos[:1], toy.weak, weights, toy.bank, surroundings()))
+    list(cam.apply(toy.weak.photos[:1], surroundings(weights=weights, bank=toy.bank, weak=toy.weak)))
     assert tuple(toy.bank.asked) == cam.apply_features()
     many = Cam(options(scales=(0.5, 2.0))).apply_features()
     assert many == tuple(FeatureRequest(scale, flip) for scale in (0.5, 2.0) for flip in (False, True))
@@ -92,10 +93,10 @@ def test_the_mirrored_pass_is_turned_back(toy: Any) -> None:
     torch.manual_seed(0)
     head, photo = ClassMaps(7, 3, 0).eval(), toy.weak.photos[1]
     plain, flipped = FeatureRequest(), FeatureRequest(flip=True)
-    one = summed_maps(head, photo, [plain], toy.bank, "cpu")
+    one = summed_maps(head, photo, [plain], Noted(bank=toy.bank))
     assert not np.allclose(one, one[:, :, ::-1])
     for requests in ([flipped], [plain, flipped], [flipped, plain]):
-        assert np.allclose(summed_maps(head, photo, requests, toy.bank, "cpu"), one, atol=1e-6)
+        assert np.allclose(summed_maps(head, photo, requests, Noted(bank=toy.bank)), one, atol=1e-6)
 
 
 class ScaledBank:
@@ -118,7 +119,7 @@ def test_maps_are_summed_over_scales_after_relu_then_divided(photo: Callable[...
     bank = ScaledBank({(1.0, False): [[2.0, -9.0]], (1.0, True): [[4.0, 6.0]], (2.0, False): [[1.0, 3.0, 8.0, 0.0]]})
     requests = [FeatureRequest(), FeatureRequest(flip=True), FeatureRequest(2.0)]
     total = np.array([2 + 6 + (1 + 3) / 2, 0 + 4 + (8 + 0) / 2])
-    maps_CHW = summed_maps(head, photo("p", (0,)), requests, bank, "cpu")
+    maps_CHW = summed_maps(head, photo("p", (0,)), requests, Noted(bank=bank))
     assert np.allclose(maps_CHW, (total / total.max())[None, None], atol=1e-6)
 
 
@@ -126,10 +127,10 @@ def test_a_class_without_evidence_and_a_photo_without_labels(photo: Callable[...
     head = ClassMaps(1, 2, 0)
     head.load_state_dict({"classifier.weight": torch.ones(2, 1, 1, 1), "classifier.bias": torch.tensor([-5.0, 0.0])})
     bank = ScaledBank({(1.0, False): [[1.0, 2.0], [3.0, 4.0]]})
-    maps_CHW = summed_maps(head, photo("p", (0, 1)), [FeatureRequest()], bank, "cpu")
+    maps_CHW = summed_maps(head, photo("p", (0, 1)), [FeatureRequest()], Noted(bank=bank))
     assert maps_CHW.tolist() == [[[0, 0], [0, 0]], [[0.25, 0.5], [0.75, 1]]]
     for requests in ([FeatureRequest()], [FeatureRequest()] * 3):
-        empty = summed_maps(head, photo("p"), requests, bank, "cpu")
+        empty = summed_maps(head, photo("p"), requests, Noted(bank=bank))
         assert (empty.shape, empty.dtype) == ((0, 2, 2), np.float32)
 
 
@@ -142,14 +143,14 @@ def test_scores_are_the_means_of_plain_and_mirrored_class_maps(photo: Callable[.
     weights = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
     bank = ScaledBank({(1.0, False): [[2.0, -8.0]], (1.0, True): [[4.0, 6.0]]})
     for cam in (Cam(options()), Cam(options(scales=(0.5,), flip=False))):
-        scores_NK = cam.scores_NK([photo("p"), photo("q")], weights, bank, surroundings())
+        scores_NK = cam.scores_NK([photo("p"), photo("q")], surroundings(weights=weights, bank=bank))
         assert scores_NK.dtype == np.float32
         assert scores_NK.tolist() == [[(-3 + 5) / 2, 1 - 2 * (-3 + 5) / 2]] * 2
 
 
 def test_a_fine_tuned_fit_returns_its_backbone(striped: WeakSet, surroundings: Callable[..., Any]) -> None:
     cam = Cam(options(training=TrainingOptions(epochs=2, batch=4, backbone_factor=0.5)))
-    fit = cam.fit(striped, None, SMALL, surroundings())
+    fit = cam.fit(striped, surroundings(backbone=SMALL))
     start = build(SMALL, (4,)).body.state_dict()
     trained = part_of(fit.weights, "backbone")
     assert set(trained) == set(start)
@@ -161,21 +162,20 @@ def test_a_fine_tuned_fit_returns_its_backbone(striped: WeakSet, surroundings: C
 
 
 def test_a_frozen_fit_returns_its_head_alone(toy: Any, surroundings: Callable[..., Any]) -> None:
-    fit = Cam(options(training=TrainingOptions(epochs=1))).fit(toy.weak, toy.bank, SMALL, surroundings())
+    fit = Cam(options(training=TrainingOptions(epochs=1))).fit(toy.weak, surroundings(bank=toy.bank))
     assert {name.split(".")[0] for name in fit.weights} == {"head"}
 
 
 def test_a_fine_tuned_fit_continues_to_the_same_weights(striped: WeakSet, surroundings: Callable[..., Any]) -> None:
     cam = Cam(options(training=TrainingOptions(epochs=2, batch=4)))
-    weights = cam.fit(striped, None, SMALL, surroundings()).weights
-    killed = surroundings()
+    weights = cam.fit(striped, surroundings(backbone=SMALL)).weights
 
-    def report(done: int, total: int, unit: str, **values: float) -> None:
+    def report(done: int, total: int, unit: str, values: object) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
-    killed.progress = report
+    killed = surroundings(backbone=SMALL, report=report)
     with pytest.raises(KeyboardInterrupt):
-        cam.fit(striped, None, SMALL, killed)
-    again = cam.fit(striped, None, SMALL, surroundings(checkpoint_folder=killed.checkpoint_folder)).weights
+        cam.fit(striped, killed)
+    again = cam.fit(striped, surroundings(backbone=SMALL, checkpoint_folder=killed.checkpoint_folder)).weights
     assert all(torch.equal(weights[name], again[name]) for name in weights)

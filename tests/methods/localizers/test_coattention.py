@@ -1,6 +1,7 @@
 """Co-attention on features whose evidence lies at known places; its maps against the formulas written plainly."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from methods.base import BackboneOptions, FeatureRequest, Fit, LocalizationMaps, TrainingOptions
+from methods.base import FeatureRequest, Fit, LocalizationMaps, TrainingOptions
 from methods.localizers.cam import Cam, CamOptions
 from methods.localizers.coattention import CoAttention, CoAttentionOptions
 from methods.networks import pair_inference
 from methods.training import part_of
+from tests.methods.conftest import Noted
 
-SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64)
 TRAINING = TrainingOptions(epochs=6, batch=8, learning_rate=0.2)
 
 
@@ -24,13 +25,12 @@ def localizer(**changes: Any) -> CoAttention:
 
 @pytest.fixture(scope="module")
 def fitted(toy: Any, tmp_path_factory: pytest.TempPathFactory) -> Fit:
-    from tests.methods.conftest import Surroundings
-
-    return localizer().fit(toy.weak, toy.bank, SMALL, Surroundings(tmp_path_factory.mktemp("fit")))
+    return localizer().fit(toy.weak, Noted(bank=toy.bank, checkpoint_folder=tmp_path_factory.mktemp("fit")))
 
 
 def applied(part: CoAttention, toy: Any, fit: Fit, context: Any, photos: Any = None) -> list[LocalizationMaps]:
-    return list(part.apply(toy.weak.photos if photos is None else photos, toy.weak, fit.weights, toy.bank, context))
+    photos = toy.weak.photos if photos is None else photos
+    return list(part.apply(photos, replace(context, weights=fit.weights, bank=toy.bank, weak=toy.weak)))
 
 
 def test_losses_fall_and_contrastive_begins_late(fitted: Fit) -> None:
@@ -41,9 +41,9 @@ def test_losses_fall_and_contrastive_begins_late(fitted: Fit) -> None:
 
 def test_contrastive_terms_change_nothing_before_their_epoch(toy: Any, surroundings: Callable[..., Any]) -> None:
     short = TRAINING.model_copy(update={"epochs": 2})
-    late = localizer(training=short).fit(toy.weak, toy.bank, SMALL, surroundings()).weights
-    never = localizer(training=short, contrastive=False).fit(toy.weak, toy.bank, SMALL, surroundings()).weights
-    early = localizer(training=short, contrastive_from=0).fit(toy.weak, toy.bank, SMALL, surroundings()).weights
+    late = localizer(training=short).fit(toy.weak, surroundings(bank=toy.bank)).weights
+    never = localizer(training=short, contrastive=False).fit(toy.weak, surroundings(bank=toy.bank)).weights
+    early = localizer(training=short, contrastive_from=0).fit(toy.weak, surroundings(bank=toy.bank)).weights
     trained = {name for name in late if "gate" not in name}
     assert all(torch.equal(late[name], never[name]) for name in trained)
     assert not all(torch.equal(late[name], early[name]) for name in trained)
@@ -135,8 +135,8 @@ def test_what_is_read_follows_from_the_switches() -> None:
 
 
 def test_views_show_every_kind_of_map(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
-    photo, context = toy.weak.photos[1], surroundings()
-    views = localizer().views(photo, toy.weak, fitted.weights, toy.bank, context)
+    photo, context = toy.weak.photos[1], surroundings(weights=fitted.weights, bank=toy.bank, weak=toy.weak)
+    views = localizer().views(photo, context)
     assert list(views) == ["basic", "own", "mirrored pair", "mirror image", "references"]
     (basic,) = applied(localizer(inference="basic"), toy, fitted, context, [photo])
     assert np.allclose(views["basic"].maps_CHW, basic.maps_CHW)
@@ -145,16 +145,17 @@ def test_views_show_every_kind_of_map(toy: Any, fitted: Fit, surroundings: Calla
 
 
 def test_references_alone_are_what_views_show_of_them(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
-    part, photo, context = localizer(inference="references"), toy.weak.photos[1], surroundings()
+    part, photo = localizer(inference="references"), toy.weak.photos[1]
+    context = surroundings(weights=fitted.weights, bank=toy.bank, weak=toy.weak)
     assert part.apply_features() == (FeatureRequest(), FeatureRequest(flip=True))
     assert part.reference_features() == (FeatureRequest(),)
     (alone,) = applied(part, toy, fitted, context, [photo])
-    shown = part.views(photo, toy.weak, fitted.weights, toy.bank, context)["references"]
+    shown = part.views(photo, context)["references"]
     assert np.abs(alone.maps_CHW - shown.maps_CHW).max() < 1.01 / 255  # cut to whole numbers
 
 
 def test_attention_is_between_one_position_and_all(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
-    measured = localizer().measures(toy.weak.photos, toy.weak, fitted.weights, toy.bank, surroundings())
+    measured = localizer().measures(toy.weak.photos, surroundings(weights=fitted.weights, bank=toy.bank, weak=toy.weak))
     assert measured["uniform attention"] == pytest.approx(np.log(64))
     assert 0 < measured["attention entropy (nats)"] < np.log(64)
 
@@ -162,17 +163,17 @@ def test_attention_is_between_one_position_and_all(toy: Any, fitted: Fit, surrou
 def test_scores_rank_the_labels(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
     from sklearn.metrics import average_precision_score
 
-    scores_NK = localizer().scores_NK(toy.weak.photos, fitted.weights, toy.bank, surroundings())
+    scores_NK = localizer().scores_NK(toy.weak.photos, surroundings(weights=fitted.weights, bank=toy.bank))
     assert average_precision_score(toy.weak.labels_NK(), scores_NK, average="macro") > 0.9
 
 
 def test_without_common_attention_it_trains_as_cam_on_pairs(toy: Any, surroundings: Callable[..., Any]) -> None:
     part = localizer(common=False, mirrored_pair=False, inference="basic")
-    fit = part.fit(toy.weak, toy.bank, SMALL, surroundings())
+    fit = part.fit(toy.weak, surroundings(bank=toy.bank))
     assert set(fit.log[0]) == {"epoch", "learning_rate", "basic"}
     untouched = torch.nn.Linear(16, 16, bias=False).weight.shape
     assert fit.weights["network.head.affinity.weight"].shape == untouched
-    cam = Cam(CamOptions(hidden=16, training=TRAINING)).fit(toy.weak, toy.bank, SMALL, surroundings())
+    cam = Cam(CamOptions(hidden=16, training=TRAINING)).fit(toy.weak, surroundings(bank=toy.bank))
     assert fit.log[-1]["basic"] < 1.5 * cam.log[-1]["classification"]
 
 

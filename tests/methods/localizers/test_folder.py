@@ -10,10 +10,11 @@ from PIL import Image
 from pydantic import ValidationError
 
 from harness.suites.recipes import files_identity
+from methods.base import Surroundings
 from methods.localizers.folder import Folder, FolderOptions
 from settings.components import validated_options
 from settings.errors import UserError
-from settings.records import LabelSpace, Photo, WeakSet
+from settings.records import LabelSpace, Photo
 
 SPACE = LabelSpace(("cat", "dog", "potted plant"))
 MAPS = np.random.default_rng(0).random((2, 3, 5)).astype(np.float32)
@@ -31,8 +32,7 @@ def folder(root: Path, **options: Any) -> Folder:
 
 def applied(root: Path, *photos: Photo, **options: Any) -> list[Any]:
     """Without a bank, since there is none."""
-    part, weak = folder(root, **options), WeakSet(photos, SPACE)
-    return list(part.apply(photos, weak, {}, None, None))  # type: ignore[arg-type]
+    return list(folder(root, **options).apply(photos, Surroundings(SPACE)))
 
 
 def write(root: Path, name: str = "p", **arrays: Any) -> None:

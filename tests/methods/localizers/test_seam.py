@@ -16,6 +16,7 @@ from methods.networks.seam import PixelCorrelation
 from methods.networks.seam import Seam as Network
 from methods.training import part_of
 from settings.records import Photo, WeakSet
+from tests.methods.conftest import Noted
 
 SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64, output_stride=8)
 TRAINING = TrainingOptions(epochs=12, batch=8, learning_rate=0.5)
@@ -28,9 +29,7 @@ def localizer(**changes: Any) -> Seam:
 
 @pytest.fixture(scope="module")
 def fitted(toy: Any, tmp_path_factory: pytest.TempPathFactory) -> Fit:
-    from tests.methods.conftest import Surroundings
-
-    return localizer().fit(toy.weak, toy.bank, SMALL, Surroundings(tmp_path_factory.mktemp("fit")))
+    return localizer().fit(toy.weak, Noted(bank=toy.bank, checkpoint_folder=tmp_path_factory.mktemp("fit")))
 
 
 def test_losses_fall(fitted: Fit) -> None:
@@ -42,7 +41,7 @@ def test_losses_fall(fitted: Fit) -> None:
 
 def test_maps_peak_where_the_evidence_is(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
     part, hits = localizer(), []
-    records = list(part.apply(toy.weak.photos, toy.weak, fitted.weights, toy.bank, surroundings()))
+    records = list(part.apply(toy.weak.photos, surroundings(weights=fitted.weights, bank=toy.bank, weak=toy.weak)))
     for photo, record in zip(toy.weak.photos, records, strict=True):
         assert (record.photo_id, record.class_ids, record.image_size) == (photo.id, photo.labels, (64, 64))
         assert record.upsampling == "bilinear"
@@ -58,23 +57,23 @@ def test_maps_peak_where_the_evidence_is(toy: Any, fitted: Fit, surroundings: Ca
 def test_terms_that_are_switched_off_are_not_in_the_loss(toy: Any, surroundings: Callable[..., Any]) -> None:
     short = TRAINING.model_copy(update={"epochs": 1})
     for name in TERMS[1:]:
-        fit = localizer(training=short, **{name: False}).fit(toy.weak, toy.bank, SMALL, surroundings())
+        fit = localizer(training=short, **{name: False}).fit(toy.weak, surroundings(bank=toy.bank))
         assert set(fit.log[0]) == {"epoch", "learning_rate", *TERMS} - {name}
 
 
 def test_without_its_own_terms_the_correlation_is_not_trained(toy: Any, surroundings: Callable[..., Any]) -> None:
     """What consistency and min-pooling train is the correlation alone: the classifier does not change by them."""
     short = TrainingOptions(epochs=2, batch=8, learning_rate=0.5, weight_decay=0)
-    whole = localizer(training=short).fit(toy.weak, toy.bank, SMALL, surroundings()).weights
+    whole = localizer(training=short).fit(toy.weak, surroundings(bank=toy.bank)).weights
     part = localizer(training=short, consistency=False, min_pooling=False)
-    less = part.fit(toy.weak, toy.bank, SMALL, surroundings()).weights
+    less = part.fit(toy.weak, surroundings(bank=toy.bank)).weights
     same = {name for name in whole if torch.equal(whole[name], less[name])}
     assert same == {name for name in whole if name.startswith("network.head.")}
 
 
 def test_fits_repeat_and_depend_on_the_rng_seed(toy: Any, surroundings: Callable[..., Any]) -> None:
     part = localizer(training=TrainingOptions(epochs=1))
-    one, two, other = (part.fit(toy.weak, toy.bank, SMALL, surroundings(rng_seed=s)).weights for s in (3, 3, 4))
+    one, two, other = (part.fit(toy.weak, surroundings(bank=toy.bank, rng_seed=s)).weights for s in (3, 3, 4))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["network.correlation.mixing.weight"], other["network.correlation.mixing.weight"])
 
@@ -82,7 +81,7 @@ def test_fits_repeat_and_depend_on_the_rng_seed(toy: Any, surroundings: Callable
 def test_half_precision_trains_as_well(toy: Any, surroundings: Callable[..., Any]) -> None:
     part = localizer(training=TRAINING.model_copy(update={"epochs": 2, "learning_rate": 0.05}))
     whole, half = (
-        part.fit(toy.weak, toy.bank, SMALL, surroundings(precision=precision)) for precision in ("float32", "bfloat16")
+        part.fit(toy.weak, surroundings(bank=toy.bank, precision=precision)) for precision in ("float32", "bfloat16")
     )
     for name in TERMS:
         assert half.log[-1][name] == pytest.approx(whole.log[-1][name], rel=0.05, abs=0.005), name
@@ -91,12 +90,12 @@ def test_half_precision_trains_as_well(toy: Any, surroundings: Callable[..., Any
 def test_features_are_read_as_declared(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
     part = localizer(small_scale=0.25, training=TrainingOptions(epochs=1))
     toy.bank.asked.clear()
-    part.fit(toy.weak, toy.bank, SMALL, surroundings())
+    part.fit(toy.weak, surroundings(bank=toy.bank))
     every = {FeatureRequest(scale, flip, level) for scale in (1.0, 0.25) for flip in (False, True) for level in (3, 4)}
     assert set(toy.bank.asked) == set(part.fit_features()) == every
     for applied in (part, localizer(scales=(0.5, 2.0)), localizer(flip=False)):
         toy.bank.asked.clear()
-        list(applied.apply(toy.weak.photos[:1], toy.weak, fitted.weights, toy.bank, surroundings()))
+        list(applied.apply(toy.weak.photos[:1], surroundings(weights=fitted.weights, bank=toy.bank, weak=toy.weak)))
         assert tuple(toy.bank.asked) == applied.apply_features()
     assert localizer(flip=False).apply_features() == (FeatureRequest(level=3), FeatureRequest(level=4))
 
@@ -105,19 +104,19 @@ def test_views_are_the_classifiers_maps_and_those_of_apply(
     toy: Any, fitted: Fit, surroundings: Callable[..., Any]
 ) -> None:
     photo = toy.weak.photos[1]
-    part, context = localizer(flip=False), surroundings()
-    views = part.views(photo, toy.weak, fitted.weights, toy.bank, context)
+    part, context = localizer(flip=False), surroundings(weights=fitted.weights, bank=toy.bank)
+    views = part.views(photo, context)
     assert list(views) == ["cam", "refined"]
     head = ClassMaps.of_state(part_of(fitted.weights, "network.head")).eval()
-    expected = summed_maps(head, photo, [FeatureRequest()], toy.bank, "cpu")
+    expected = summed_maps(head, photo, [FeatureRequest()], context)
     assert np.array_equal(views["cam"].maps_CHW, expected)
-    (record,) = part.apply([photo], toy.weak, fitted.weights, toy.bank, context)
+    (record,) = part.apply([photo], context)
     assert np.array_equal(views["refined"].maps_CHW, record.maps_CHW)
     assert not np.allclose(expected, record.maps_CHW, atol=0.05)
 
 
 def test_scores_are_those_of_the_classifier(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
-    scores_NK = localizer(scales=(2.0,)).scores_NK(toy.weak.photos, fitted.weights, toy.bank, surroundings())
+    scores_NK = localizer(scales=(2.0,)).scores_NK(toy.weak.photos, surroundings(weights=fitted.weights, bank=toy.bank))
     head = ClassMaps.of_state(part_of(fitted.weights, "network.head")).eval()
     both = [FeatureRequest(), FeatureRequest(flip=True)]
     with torch.no_grad():
@@ -164,9 +163,9 @@ def test_maps_are_shared_within_a_colour_and_summed_over_passes(coloured: Photo,
     """Opposite colours share nothing. The mirrored pass has mirrored colours, and is turned back."""
     plain, mirrored = [[4.0, 2.0, 1.0, -3.0], [-1.0] * 4], [[0.0, 2.0, 0.0, 8.0], [-1.0] * 4]
     bank: Any = StripeBank({(1.0, False): plain, (1.0, True): mirrored})
-    (record,) = localizer(flip=False).apply([coloured], None, colour_weights(), bank, surroundings())  # type: ignore[arg-type]
+    (record,) = localizer(flip=False).apply([coloured], surroundings(weights=colour_weights(), bank=bank))
     assert np.allclose(record.maps_CHW, [[[1, 1, 1 / 6, 1 / 6]]], atol=0.01)
-    (record,) = localizer().apply([coloured], None, colour_weights(), bank, surroundings())  # type: ignore[arg-type]
+    (record,) = localizer().apply([coloured], surroundings(weights=colour_weights(), bank=bank))
     total = np.array([0.75 + 0.5, 0.75 + 0.5, 0.125 + 0.125, 0.125 + 0.125])
     assert np.allclose(record.maps_CHW, [[total / total.max()]], atol=0.01)
 
@@ -178,14 +177,14 @@ def test_classes_that_compete_for_a_position(
     """A class without label, of peak 1, takes the first position of [0.5, 1, 0.5, 0.5], or does not."""
     bank: Any = StripeBank({(1.0, False): [[2.0, 4.0, 2.0, 2.0], [9.0, 0.0, 0.0, 0.0]]})
     part = localizer(flip=False, rivals=rivals)
-    (record,) = part.apply([coloured], None, colour_weights(), bank, surroundings())  # type: ignore[arg-type]
+    (record,) = part.apply([coloured], surroundings(weights=colour_weights(), bank=bank))
     assert record.class_ids == (0,)
     assert np.allclose(record.maps_CHW, [[expected]], atol=0.02)
 
 
 def test_a_fine_tuned_fit_returns_its_backbone(striped: WeakSet, surroundings: Callable[..., Any]) -> None:
     part = localizer(training=TrainingOptions(epochs=1, batch=4, backbone_factor=0.5))
-    fit = part.fit(striped, None, SMALL, surroundings())
+    fit = part.fit(striped, surroundings(backbone=SMALL))
     start = build(SMALL, (3, 4)).body.state_dict()
     trained = part_of(fit.weights, "backbone")
     assert set(trained) == set(start)

@@ -51,7 +51,7 @@ def test_maps_and_losses_of_the_released_program(name: str, kernel: Kernel | Non
 
 
 def word_by_word(head: CoAttentionHead, feature_m: torch.Tensor, feature_n: torch.Tensor) -> PairMaps:
-    """METHODS §2 on C-channel common features, the heads last."""
+    """docs/methods.md §2 on C-channel common features, the heads last."""
     weight = head.affinity.weight if isinstance(head.affinity, torch.nn.Linear) else torch.eye(feature_m.shape[1])
     affinity = torch.einsum("dc,bcl,bds->bls", weight, feature_m.flatten(2), feature_n.flatten(2))
     common_m = torch.einsum("bcs,bls->bcl", feature_n.flatten(2), affinity.softmax(2)).view_as(feature_m)

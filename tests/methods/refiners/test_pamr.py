@@ -29,7 +29,7 @@ def leaking() -> LocalizationMaps:
 
 
 def refined(part: Any, record: LocalizationMaps, context: Any) -> LocalizationMaps:
-    (found,) = part.apply([two_colours()], lambda _: record, {}, None, context)
+    (found,) = part.apply([two_colours()], lambda _: record, context)
     return found
 
 

@@ -11,7 +11,6 @@ from methods.refiners.affinity import Affinity, AffinityOptions
 from methods.refiners.irn import Irn, IrnOptions
 from settings.records import UNKNOWN
 from tests.methods.conftest import Toy
-from tests.methods.test_contracts import SMALL
 
 TRAINING = TrainingOptions(epochs=4, batch=16, learning_rate=0.1)
 PARTS = [
@@ -49,10 +48,10 @@ def contrast(toy: Toy, records: dict[str, LocalizationMaps]) -> float:
 @pytest.mark.parametrize("part", PARTS, ids=["affinity", "irn"])
 def test_maps_spread_over_their_objects(part: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
     known = corner_maps(toy)
-    fit = part.fit(Localized(toy.weak, known.__getitem__), toy.bank, SMALL, surroundings())
+    fit = part.fit(Localized(toy.weak, known.__getitem__), surroundings(bank=toy.bank))
     losses = [row["affinity"] for row in fit.log]
     assert losses[-1] < losses[0]
-    records = part.apply(toy.weak.photos, known.__getitem__, fit.weights, toy.bank, surroundings())
+    records = part.apply(toy.weak.photos, known.__getitem__, surroundings(weights=fit.weights, bank=toy.bank))
     refined = {record.photo_id: record for record in records}
     assert contrast(toy, refined) > 1.4 * contrast(toy, known)
 
@@ -60,14 +59,14 @@ def test_maps_spread_over_their_objects(part: Any, toy: Toy, surroundings: Calla
 @pytest.mark.parametrize("part", PARTS, ids=["affinity", "irn"])
 def test_the_same_rng_seed_gives_the_same_weights(part: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
     data = Localized(toy.weak, corner_maps(toy).__getitem__)
-    one, two = (part.fit(data, toy.bank, SMALL, surroundings()).weights for _ in range(2))
+    one, two = (part.fit(data, surroundings(bank=toy.bank)).weights for _ in range(2))
     assert all(np.array_equal(one[name].numpy(), two[name].numpy()) for name in one)
 
 
 def test_affinity_walks_the_background_along(toy: Toy, surroundings: Callable[..., Any]) -> None:
     known, part = corner_maps(toy), PARTS[0]
-    fit = part.fit(Localized(toy.weak, known.__getitem__), toy.bank, SMALL, surroundings())
-    (record,) = part.apply(toy.weak.photos[:1], known.__getitem__, fit.weights, toy.bank, surroundings())
+    fit = part.fit(Localized(toy.weak, known.__getitem__), surroundings(bank=toy.bank))
+    (record,) = part.apply(toy.weak.photos[:1], known.__getitem__, surroundings(weights=fit.weights, bank=toy.bank))
     assert record.background_HW is not None
     assert max(record.maps_CHW.max(), record.background_HW.max()) == pytest.approx(1)
 
@@ -78,4 +77,4 @@ def test_maps_without_a_sure_pixel_end_the_fit_with_the_reason(toy: Toy, surroun
         for p in toy.weak.photos
     }
     with pytest.raises(ValueError, match=f"no sure pixel in the maps of 48 photos: all labels are {UNKNOWN}"):
-        PARTS[1].fit(Localized(toy.weak, flat.__getitem__), toy.bank, SMALL, surroundings())
+        PARTS[1].fit(Localized(toy.weak, flat.__getitem__), surroundings(bank=toy.bank))

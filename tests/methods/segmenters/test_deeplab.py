@@ -1,7 +1,7 @@
 """DeepLabV3+ on features that tell the classes apart, and its parts against loops."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from methods.networks.deeplab import DeepLabHead
 from methods.segmenters.deeplab import DeepLab, DeepLabOptions, mean_cross_entropy, resize_nearest
 from methods.segmenting import Inference, argmax_at
 from methods.training import part_of
-from tests.methods.conftest import Surroundings
+from tests.methods.conftest import Noted
 
 SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64, output_stride=8)
 TRAINING = TrainingOptions(epochs=8, batch=8, learning_rate=0.1)
@@ -76,16 +76,16 @@ def test_argmax_at_photo_size() -> None:
 
 def test_pseudo_labels_without_a_known_pixel_are_an_error(toy: Any, surroundings: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="no pixel of the 48 pseudo labels is usable: all are 255"):
-        DeepLab(options()).fit(labelled(toy, 1.0), toy.bank, SMALL, surroundings())
+        DeepLab(options()).fit(labelled(toy, 1.0), surroundings(bank=toy.bank))
 
 
 def test_a_toy_is_learnt_from_partly_unknown_labels(toy: Any, surroundings: Callable[..., Any]) -> None:
     segmenter = DeepLab(options())
-    fit = segmenter.fit(labelled(toy, 0.3), toy.bank, SMALL, surroundings())
+    fit = segmenter.fit(labelled(toy, 0.3), surroundings(bank=toy.bank))
     losses = [row["cross_entropy"] for row in fit.log]
     assert losses[-1] < 0.5 * losses[0]
     photos = [photo.without_labels() for photo in toy.weak.photos[::-1]]
-    masks = list(segmenter.apply(photos, toy.weak.label_space, fit.weights, toy.bank, SMALL, surroundings()))
+    masks = list(segmenter.apply(photos, surroundings(weights=fit.weights, bank=toy.bank)))
     assert len(masks) == len(photos)
     correct = []
     for photo, mask in zip(photos, masks, strict=True):
@@ -99,10 +99,10 @@ def test_a_toy_is_learnt_from_partly_unknown_labels(toy: Any, surroundings: Call
 
 def test_masks_have_the_photos_own_size(toy: Any, memory_bank: Any, surroundings: Callable[..., Any]) -> None:
     segmenter = DeepLab(options(training=TrainingOptions(epochs=1)))
-    weights = segmenter.fit(labelled(toy), toy.bank, SMALL, surroundings()).weights
+    weights = segmenter.fit(labelled(toy), surroundings(bank=toy.bank)).weights
     sizes = {photo.id: (20 + index, 41) for index, photo in enumerate(toy.weak.photos)}
     bank = memory_bank(toy.bank.features, sizes)
-    masks = segmenter.apply(toy.weak.photos[:10], toy.weak.label_space, weights, bank, SMALL, surroundings())
+    masks = segmenter.apply(toy.weak.photos[:10], surroundings(weights=weights, bank=bank))
     assert [mask.shape for mask in masks] == [(20 + index, 41) for index in range(10)]
     assert set(bank.asked) == set(segmenter.apply_features())
 
@@ -133,8 +133,8 @@ class ScaledBank:
 
 @pytest.fixture(scope="module")
 def trained(toy: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
-    context: Any = Surroundings(tmp_path_factory.mktemp("deeplab"))
-    return DeepLab(options(training=TrainingOptions(epochs=1))).fit(labelled(toy), toy.bank, SMALL, context).weights
+    surroundings = Noted(bank=toy.bank, checkpoint_folder=tmp_path_factory.mktemp("deeplab"))
+    return DeepLab(options(training=TrainingOptions(epochs=1))).fit(labelled(toy), surroundings).weights
 
 
 def masks_of(
@@ -142,7 +142,7 @@ def masks_of(
 ) -> list[np.ndarray]:
     bank = ScaledBank({photo.id: (30 + index, 41) for index, photo in enumerate(toy.weak.photos)}, mirrored)
     segmenter = DeepLab(options(inference=inference))
-    return list(segmenter.apply(toy.weak.photos[:photos], toy.weak.label_space, trained, bank, SMALL, context))
+    return list(segmenter.apply(toy.weak.photos[:photos], replace(context, weights=trained, bank=bank)))
 
 
 def test_passes_vote_by_their_probabilities(trained: Any, toy: Any, surroundings: Callable[..., Any]) -> None:
@@ -178,18 +178,17 @@ def test_with_mirrored_passes_a_mirrored_photo_has_the_mirrored_mask(
 
 def test_a_killed_fit_continues_to_the_same_weights(toy: Any, surroundings: Callable[..., Any]) -> None:
     segmenter = DeepLab(options(training=TrainingOptions(epochs=2)))
-    weights = segmenter.fit(labelled(toy), toy.bank, SMALL, surroundings()).weights
-    killed = surroundings()
+    weights = segmenter.fit(labelled(toy), surroundings(bank=toy.bank)).weights
 
-    def report(done: int, total: int, unit: str, **values: float) -> None:
+    def report(done: int, total: int, unit: str, values: object) -> None:
         if done == total - 1:
             raise KeyboardInterrupt
 
-    killed.progress = report
+    killed = surroundings(bank=toy.bank, report=report)
     with pytest.raises(KeyboardInterrupt):
-        segmenter.fit(labelled(toy), toy.bank, SMALL, killed)
-    context = surroundings(checkpoint_folder=killed.checkpoint_folder)
-    again = segmenter.fit(labelled(toy), toy.bank, SMALL, context).weights
+        segmenter.fit(labelled(toy), killed)
+    context = surroundings(bank=toy.bank, checkpoint_folder=killed.checkpoint_folder)
+    again = segmenter.fit(labelled(toy), context).weights
     assert len(context.reports) == 3
     assert all(torch.equal(weights[name], again[name]) for name in weights)
 
@@ -212,14 +211,14 @@ def test_mirrored_photos_get_mirrored_labels(
     monkeypatch.setattr(DeepLabHead, "forward", noted)
     monkeypatch.setattr("methods.segmenters.deeplab.mean_cross_entropy", compared)
     toy.bank.asked.clear()
-    DeepLab(options(training=TrainingOptions(epochs=1))).fit(labelled(toy), toy.bank, SMALL, surroundings())
+    DeepLab(options(training=TrainingOptions(epochs=1))).fit(labelled(toy), surroundings(bank=toy.bank))
     assert {request.flip for request in toy.bank.asked} == {False, True}
     assert agreed == [1.0] * 3
 
 
 def test_a_fine_tuned_fit_returns_its_backbone(toy: Any, surroundings: Callable[..., Any]) -> None:
     segmenter = DeepLab(options(training=TrainingOptions(epochs=1, batch=16)))
-    fit = segmenter.fit(labelled(toy), None, SMALL, surroundings())
+    fit = segmenter.fit(labelled(toy), surroundings(backbone=SMALL))
     trained = part_of(fit.weights, "backbone")
     state = build(SMALL, (1, 4), trained).body.state_dict()
     assert all(torch.equal(state[name], trained[name]) for name in state)

@@ -1,6 +1,7 @@
 """DeepLab-LargeFOV on photos whose colours tell the classes: it learns, on crops, and segments whole photos."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def options(**changes: Any) -> DeepLabLargeFovOptions:
 
 def fitted(options: DeepLabLargeFovOptions, photos: Any, truth: Any, context: Any) -> Fit:
     data = PseudoLabelled(photos, SPACE, truth.__getitem__)
-    return DeepLabLargeFov(options).fit(data, None, SMALL, context)
+    return DeepLabLargeFov(options).fit(data, replace(context, label_space=SPACE, backbone=SMALL))
 
 
 def test_colours_are_learnt_and_masks_have_the_photos_sizes(
@@ -84,7 +85,7 @@ def test_colours_are_learnt_and_masks_have_the_photos_sizes(
     losses = [row["cross_entropy"] for row in fit.log]
     assert losses[-1] < 0.5 * losses[0]
     segmenter = DeepLabLargeFov(chosen)
-    masks = list(segmenter.apply(photos, SPACE, fit.weights, None, SMALL, surroundings()))  # type: ignore[arg-type]
+    masks = list(segmenter.apply(photos, surroundings(weights=fit.weights, label_space=SPACE, backbone=SMALL)))
     for mask, expected in zip(masks, truth.values(), strict=True):
         assert (mask.shape, mask.dtype) == (expected.shape, np.uint8)
         assert (mask == expected).mean() > 0.8, "in the order of the photos"
@@ -130,13 +131,12 @@ def test_a_killed_fit_continues_to_the_same_weights(
 ) -> None:
     weights, killed = fitted(options(), photos, truth, surroundings()).weights, surroundings()
 
-    def report(done: int, total: int, unit: str, **values: float) -> None:
+    def report(done: int, total: int, unit: str, values: object) -> None:
         if done == total - 1:
             raise KeyboardInterrupt
 
-    killed.progress = report
     with pytest.raises(KeyboardInterrupt):
-        fitted(options(), photos, truth, killed)
+        fitted(options(), photos, truth, replace(killed, report=report))
     context = surroundings(checkpoint_folder=killed.checkpoint_folder)
     again = fitted(options(), photos, truth, context).weights
     assert len(context.reports) == 2
@@ -170,7 +170,7 @@ def test_copies_of_a_photo_vote_by_their_probabilities(
     head = LargeFovHead.of_state(part_of(weights, "head")).eval()
     inference = Inference(scales=(0.5, 1.0, 1.5), flip=True)
     segmenter = DeepLabLargeFov(options(inference=inference))
-    masks = list(segmenter.apply(photos, SPACE, weights, None, SMALL, surroundings()))  # type: ignore[arg-type]
+    masks = list(segmenter.apply(photos, surroundings(weights=weights, label_space=SPACE, backbone=SMALL)))
     for photo, mask in zip(photos, masks, strict=True):
         height, width = photo.image().shape[:2]
         total = torch.zeros(3, height, width)
@@ -190,7 +190,8 @@ def test_with_mirrored_copies_a_mirrored_photo_has_the_mirrored_mask(
     weights = fitted(options(), photos, truth, surroundings()).weights
     segmenter = DeepLabLargeFov(options(inference=Inference(flip=True)))
     mirrored = [photo(one.id, (), one.image()[:, ::-1]) for one in photos]
-    both = [segmenter.apply(of, SPACE, weights, None, SMALL, surroundings()) for of in (photos, mirrored)]  # type: ignore[arg-type]
+    context = surroundings(weights=weights, label_space=SPACE, backbone=SMALL)
+    both = [segmenter.apply(of, context) for of in (photos, mirrored)]
     assert all((one == other[:, ::-1]).mean() > 0.999 for one, other in zip(*both, strict=True))
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from harness.execution.worker import _publish
-from harness.stages.graph import Stage
 from harness.stages.work import Work
 from harness.store.backends import claims
 from harness.store.backends.mirror import Mirror
@@ -17,6 +16,7 @@ from harness.store.backends.remote import Remote
 from harness.store.layout import Ref
 from harness.store.store import Absent, Artefact, Damaged, Store
 from settings.errors import UserError
+from tests.harness.fakes import fake_stage
 
 Machine = Callable[[str], None]
 
@@ -235,7 +235,7 @@ def test_a_silent_holder_is_replaced_and_notices(
     evictors = [claims.ClaimLease(Remote(url), "leases/kind/k", timeout_s=-2) for _ in range(2)]
     assert evictors[0].acquire()
     assert evictors[0].is_held() and not paused.is_held()
-    work = Work(Stage("kind", {}), {}, attempt, None, store)  # type: ignore[arg-type]
+    work = Work(fake_stage(), {}, attempt, None, store)  # type: ignore[arg-type]
     assert _publish(work, paused, store, 1.0).status == "busy"
     assert not attempt.folder.exists() and not store.has("kind", "k")
     paused.release()

@@ -67,7 +67,7 @@ def test_status_logs_and_costs_are_told_from_another_machine(another: str, smoke
     text = status_of(another)
     assert text.startswith("smoke · serial · finished")
     assert "failed" not in text.split("\n", 1)[1]
-    stage = next(stage for stage in smoke.run.plan.graph.values() if stage.kind == "segmenter_fit")
+    stage = next(stage for stage in smoke.run.plan.graph.values() if stage.kind.name == "segmenter_fit")
     assert f"{stage.label} ({stage.key[:12]}): done in" in log_of(another, stage.key)
     assert "epoch 1 · learning_rate" in log_of(another, stage.key)
     assert json.loads(Remote(another).read("costs.json"))
@@ -116,7 +116,7 @@ def test_a_failure_is_told_on_another_machine_until_it_is_mended(
 
 
 def test_one_stage_runs_on_another_machine(another: str, smoke: Finished) -> None:
-    stage = next(stage for stage in smoke.run.plan.graph.values() if stage.kind == "row")
+    stage = next(stage for stage in smoke.run.plan.graph.values() if stage.kind.name == "row")
     assert run_one(another, stage.key, debug=False) == f"{stage.label}: done"
 
 

@@ -1,13 +1,12 @@
-"""What lines share, counted line by line in a plan of their own."""
+"""Estimates; what lines share, counted line by line in a plan of their own."""
 
 from pathlib import Path
 
 import pytest
 
 from harness.execution.costs import Costs
-from harness.reports.estimate import estimate_suite
+from harness.reports.estimate import Sharing, estimate_suite, sharing
 from harness.reports.leaderboard import Finished
-from harness.reports.sharing import Sharing, sharing
 from harness.stages.graph import missing_stages
 from harness.stages.planning import make_plan
 from harness.store.store import Store

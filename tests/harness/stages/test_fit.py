@@ -1,14 +1,11 @@
-"""The held-out fifth: fixed, of dev alone, and left out of nothing else."""
+"""The held-out fifth: fixed, and of dev alone."""
 
 from hashlib import sha256
 
 import pytest
 
-from harness.stages.held_out import held_out_ids, without
-from settings.clean import Clean
+from harness.stages.fit import held_out_ids
 from settings.datasets.scenes import Scenes, ScenesOptions
-from settings.options import Options
-from settings.setting import Target
 
 
 def scenes(dev: int, **options: int) -> Scenes:
@@ -28,14 +25,3 @@ def test_those_whose_hashes_come_first() -> None:
     kept = set(scenes(20).splits["dev"]) - set(left_out)
     assert max(sha256(i.encode()).hexdigest() for i in left_out) < min(sha256(i.encode()).hexdigest() for i in kept)
     assert left_out == held_out_ids(scenes(20, data_seed=5))
-
-
-def test_without_leaves_all_others() -> None:
-    dataset = scenes(6)
-    weak = Clean(Options()).offer(Target.of(dataset)).weak
-    ids = held_out_ids(dataset)
-    rest = without(weak, ids)
-    assert [photo.id for photo in rest.photos] == [photo.id for photo in weak.photos if photo.id not in ids]
-    assert len(rest.photos) == len(weak.photos) - 2
-    assert rest.fingerprint != weak.fingerprint
-    assert without(weak, ()) == weak

@@ -6,18 +6,20 @@ from typing import Any
 
 import pytest
 
-from harness.execution.running import _write_stage
+from harness.execution.costs import Costs
+from harness.execution.descriptions import Descriptions
 from harness.reports import status
-from harness.reports.pace import Pace, pace_of
+from harness.reports.progress import Pace, RunState
 from harness.stages.graph import Stage
-from harness.store.events import EventLog
+from harness.store.events import Ending, Event, EventLog
 from harness.store.layout import Ref
 from harness.store.lease import this_process
 from harness.store.store import Store
+from tests.harness.fakes import label_stage
 
-FIT = Stage("localizer_fit", {"n": 0}, label="fit", group="fit", threads=2, photos=10)
-MAPS = [Stage("localizer_apply", {"n": n}, {"weights": (FIT.ref,)}, label=f"maps {n}", group="maps") for n in range(3)]
-ROW = Stage("row", {}, {"counts": tuple(stage.ref for stage in MAPS)}, label="row", group="rows")
+FIT = label_stage(0, label="fit", group="fit", threads=2, photos=10)
+MAPS = [label_stage(n, {"weights": (FIT.ref,)}, label=f"maps {n}", group="maps") for n in range(3)]
+ROW = label_stage(0, {"counts": tuple(stage.ref for stage in MAPS)}, label="row", group="rows")
 STAGES = [FIT, *MAPS, ROW]
 
 
@@ -35,22 +37,28 @@ EVENTS = [
 ]
 
 
+def state_of(events: list[dict[str, Any]], stages: list[Stage], folder: Path) -> RunState:
+    state = RunState({stage.key: stage for stage in stages}, Costs(Store(folder)))
+    for each in events:
+        state.take(each)
+    return state
+
+
 def test_slots_queue_and_retries(tmp_path: Path) -> None:
-    pace = pace_of(EVENTS, {stage.key: stage for stage in STAGES}, Store(tmp_path), now=120.0)
+    pace = state_of(EVENTS, STAGES, tmp_path).pace(now=120.0)
     # 10 s of two threads and 2 + 8 s of one, of 20 s of four slots.
     assert pace.share == pytest.approx((2 * 10 + 2 + 8) / 80)
-    assert (pace.busy, pace.slots, pace.ready, pace.waiting, pace.retried) == (1, 4, 2, 1, 1)
+    assert (pace.busy, pace.ready, pace.waiting, pace.retried) == (1, 2, 1, 1)
     # The lowest free slots: the fit had two for 10 s; then one stage 2 s, another 8 s, each in the first.
     assert pace.shares == pytest.approx((1.0, 0.5, 0, 0))
     text = "1 of 4 slots busy, 38 % so far (100, 50, 0, 0) · 2 ready, 1 waiting · 1 retried · "
     assert pace.to_text().startswith(text)
-    assert "retried" not in Pace(1, 2, 0.5, 0, 0, 0, 3.0).to_text()
+    assert "retried" not in Pace(1, 0, 0, 0, 3.0, (0.5, 0.5)).to_text()
 
 
 def started(store: Path) -> EventLog:
     (store / "events").mkdir()
-    for stage in STAGES:
-        _write_stage(Store(store), stage)
+    Descriptions(Store(store)).write(STAGES)
     log, groups = EventLog(store / "events" / "one.jsonl"), {stage.key: stage.group for stage in STAGES}
     log.write("run_started", suite="mine", executor="ray", slots=4, groups=groups, driver=this_process())
     log.write("started", stages=[FIT.key])
@@ -99,6 +107,39 @@ def test_watching_a_run_whose_driver_died_ends_at_once(tmp_path: Path) -> None:
 
 
 def test_a_need_of_another_run_does_not_wait(tmp_path: Path) -> None:
-    lone = Stage("row", {"n": 1}, {"counts": (Ref("score", "0" * 64),)})
-    pace = pace_of(EVENTS[:1], {lone.key: lone}, Store(tmp_path), now=101.0)
+    lone = label_stage(1, {"counts": (Ref("score", "0" * 64),)})
+    pace = state_of(EVENTS[:1], [lone], tmp_path).pace(now=101.0)
     assert (pace.ready, pace.waiting) == (1, 0)
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+def test_whatever_ends_a_stage_frees_its_slots_and_takes_it_off_what_runs(ending: Ending, tmp_path: Path) -> None:
+    """`worker_died` and `timed_out` once left a stage running in the display, and its slots busy for good."""
+    events = [*EVENTS[:2], event(ending, 110.0, FIT, reason="why")]
+    state = state_of(events, STAGES, tmp_path)
+    assert state.lines() == [] and state.pace(now=120.0).busy == 0
+    assert state.pace(now=120.0).shares == pytest.approx((0.5, 0.5, 0, 0))
+    expected = {Ending.DONE: "done", Ending.FAILED: "failed"}.get(ending, "to do")
+    assert state.condition(FIT.key) == expected
+    assert state.reasons == ({FIT.key: "why"} if ending is Ending.FAILED else {})
+
+
+def test_a_stage_that_timed_out_is_to_do_again_until_it_is_given_up(tmp_path: Path) -> None:
+    log = started(tmp_path)
+    log.write(Ending.TIMED_OUT, stages=[FIT.key], reason="not done after 5 s")
+    assert "  fit: 1 to do" in status.status_of(tmp_path).splitlines()
+    log.write(Ending.FAILED, stages=[FIT.key], reason="not done after 5 s")
+    assert f"  failed: fit ({FIT.key[:12]}): not done after 5 s" in status.status_of(tmp_path).splitlines()
+
+
+def test_words_of_other_versions_and_progress_after_the_end_change_nothing(tmp_path: Path) -> None:
+    late = event("progress", 111.0, FIT, done=5, total=10, unit="photos", values={})
+    state = state_of([*EVENTS[:3], late, event("admired", 112.0, FIT)], STAGES, tmp_path)
+    assert state.condition(FIT.key) == "done" and state.lines() == []
+
+
+def test_the_words_in_logs_stay_those_of_old_logs() -> None:
+    words = "finished failed stopped input_lost worker_died timed_out out_of_memory busy retried"
+    assert [ending.value for ending in Ending] == words.split()
+    told = "run_started connected started progress stopping run_finished"
+    assert [name.value for name in Event] == told.split()

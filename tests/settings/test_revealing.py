@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from harness.stages.revealing import revealed_ids
 from settings.datasets.scenes import Scenes, ScenesOptions
 from settings.errors import UserError
+from settings.revealing import revealed_ids
 
 SET = Scenes(ScenesOptions(classes=4, size=48, train=20, dev=40, val=5))
 

@@ -1,0 +1,208 @@
+"""The folder that shows a leaderboard: tables, rows and counts, figures and pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import mkdtemp
+
+from harness.execution.running import Run
+from harness.reports.gathering import Leaderboard
+from harness.stages.fit import FitIdentity, FitRuntime
+from harness.stages.gallery import GalleryRuntime
+from harness.stages.graph import Stage
+from harness.stages.planning import Plan
+from harness.store.care.inventory import PARTIAL_FOLDER
+from harness.store.layout import CountFiles, FitFiles, Named, Ref, StageFiles
+from harness.store.store import Lost, Store, write_json
+from results.diagnostics import table, write_csv
+from results.per_image import read_table, stacked, write_table
+from results.rows import frame, write_rows
+from results.selection import is_ranked
+from settings.records import fingerprint
+
+__all__ = ["LeaderboardFiles", "unscored", "write_leaderboard"]
+
+
+class LeaderboardFiles(StageFiles):
+    """The files in a leaderboard's folder; sheets of galleries and folders of masks have the names of their lines."""
+
+    state = Named("state.json")
+    """What the folder shows: where nothing else is to be shown, nothing is written again."""
+    table_markdown = Named("table.md")
+    table_csv = Named("table.csv")
+    table_png = Named("table.png")
+    table_svg = Named("table.svg")
+    noise_png = Named("noise.png")
+    noise_svg = Named("noise.svg")
+    rows = Named("rows.parquet")
+    score_counts = Named("counts.parquet")
+    """Counts of each photo by masks; a record's `row` is the position in the rows."""
+    sweep_counts = Named("sweeps.parquet")
+    """Counts of each photo by localization maps, for every threshold."""
+    diagnostics = Named("diagnostics.csv")
+    training_csv = Named("training.csv")
+    training_png = Named("training.png")
+
+
+def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
+    """Write the tables, rows, counts, figures and galleries.
+
+    Where localizers were trained, also their training curves; where they were measured, the diagnostics. Nothing is
+    written again when the folder already shows these rows.
+    """
+    files = LeaderboardFiles(folder)
+    shown = [repr(record) for record in (*board.rows, *board.diagnostics)]
+    wanted = {"rows": fingerprint(shown), "targets": [ref.key for ref in run.plan.targets]}
+    if _shown_by(files.state) == wanted:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    # Made beside and moved when all is there: on a full disk the old leaderboard stays whole.
+    partial = Path(mkdtemp(prefix=PARTIAL_FOLDER, dir=folder))
+    try:
+        _fill(run, board, LeaderboardFiles(partial))
+        files.state.unlink(missing_ok=True)
+        _move_all(partial, folder)
+        write_json(files.state, wanted)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def unscored(plan: Plan, nothing: str) -> str:
+    """What was made of photos without true masks; `nothing`, in words, where no photo had one."""
+    lack = "no true masks for some splits" if plan.rows else f"no true masks, so {nothing}"
+    return f"{lack}; written: {', '.join(plan.unscored)}"
+
+
+def _shown_by(state: Path) -> object:
+    try:
+        return json.loads(state.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
+    store = Store.at(run.location)
+    write_rows(files.rows, board.rows)
+    _write_tables(run, board, files)
+    _write_counts(run, store, files)
+    _write_figures(board, files)
+    _copy_galleries(run, store, files.folder)
+    _write_curves(run, store, files)
+    for name, refs in run.plan.unscored.items():
+        _copy_masks(store, refs, files.folder / name)
+
+
+def _move_all(source: Path, target: Path) -> None:
+    """Every file of a folder into another one, at the same place."""
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir(exist_ok=True)
+        else:
+            path.replace(place)
+
+
+def _write_tables(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
+    suite = run.plan.suite
+    notes = list(board.notes)
+    if run.plan.unscored:
+        notes.append(unscored(run.plan, "nothing was scored"))
+    changes = [f"- `--set {override}`\n" for override in suite.overrides] + [f"- {note}\n" for note in notes]
+    shown = [each.to_markdown() for each in board.tables]
+    if board.diagnostics:
+        shown.append(table(board.diagnostics).to_markdown())
+        write_csv(files.diagnostics, board.diagnostics)
+    head = f"# {suite.name}\n\n{suite.description}\n\n{''.join(changes)}\n"
+    files.table_markdown.write_text(head + "\n\n".join(shown) + "\n", encoding="utf-8")
+    # One CSV of all tables, which have the same columns: the first brings the line that names them.
+    first, *others = [each.to_csv() for each in board.tables] or [""]
+    rest = [text.split("\n", 1)[1] for text in others]
+    files.table_csv.write_text(first + "".join(rest), encoding="utf-8")
+
+
+def _write_counts(run: Run, store: Store, files: LeaderboardFiles) -> None:
+    """Per-image counts of what each row scored, by the row's position.
+
+    Rows that were counted together (one sweep serves every policy) are written once, under the first of them.
+    """
+    counted: dict[str, dict[tuple[Ref, ...], tuple[int, Ref]]] = {"score": {}, "sweep": {}}
+    for position, ref in enumerate(run.plan.rows):
+        counts = run.plan.graph[ref].inputs["counts"]
+        if store.has(*ref):
+            counted[counts[0].kind].setdefault(counts, (position, ref))
+    for kind, path in (("score", files.score_counts), ("sweep", files.sweep_counts)):
+        parts = []
+        for position, ref in counted[kind].values():
+            parts.append((position, read_table(CountFiles(store.open(*ref).folder).counts)))
+        if parts:
+            write_table(path, stacked(parts))
+
+
+def _write_figures(board: Leaderboard, files: LeaderboardFiles) -> None:
+    if not any(row.miou is not None and is_ranked(row.policy) for row in board.rows):
+        return
+    # What draws takes long to import, and a leaderboard that is written already needs none of it.
+    from results.noise_plot import plot_noise
+    from results.plots import plot_table
+
+    plot_table(frame(board.rows), files.table_png, files.table_svg)
+    plot_noise(frame(board.rows), files.noise_png, files.noise_svg)
+
+
+def _copy_galleries(run: Run, store: Store, folder: Path) -> None:
+    for ref in run.plan.pictures:
+        if store.has(*ref):
+            runtime = run.plan.graph[ref].runtime
+            assert isinstance(runtime, GalleryRuntime)
+            artefact = store.open(*ref)
+            for name in artefact.record["files"]:
+                shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{runtime.name}.png")
+
+
+def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
+    """Masks that no row scores are what the run was for: put where they are found."""
+    folder.mkdir(exist_ok=True)
+    for ref in refs:
+        if store.has(*ref):
+            artefact = store.open(*ref)
+            for name in artefact.record["files"]:
+                shutil.copyfile(artefact.path(name), folder / name)
+
+
+def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
+    """Write the training curves; nothing where no localizer was trained."""
+    records: list[dict[str, object]] = []
+    for stage in run.plan.graph.values():
+        runtime = stage.runtime
+        # Fits that a policy chose inputs for, and held-out ones, would be second curves of one recipe.
+        if stage.kind.curve and isinstance(runtime, FitRuntime) and not (runtime.held_out or runtime.chosen):
+            records += _logged(store, stage, runtime)
+    if not any(record["step"] == "localizer" for record in records):
+        return
+    from results.curves import curves, plot_curves
+
+    frame = curves(records)
+    frame.to_csv(files.training_csv, index=False, lineterminator="\n")
+    plot_curves(frame, files.training_png)
+
+
+def _logged(store: Store, stage: Stage, runtime: FitRuntime) -> Iterator[dict[str, object]]:
+    """What a fit logged: one record an epoch and term."""
+    try:
+        log = json.loads(FitFiles(store.open(*stage.ref).folder).log.read_text(encoding="utf-8"))
+    except Lost:
+        return
+    assert isinstance(stage.identity, FitIdentity)
+    fit: Mapping[str, object] = {
+        "recipe": runtime.recipe,
+        "setting": runtime.place.setting_label,
+        "rng_seed": stage.identity.rng_seed,
+        "step": stage.kind.curve,
+    }
+    for epoch, row in enumerate(log):
+        for name, value in row.items():
+            if name != "epoch":
+                yield {**fit, "epoch": row.get("epoch", epoch), "term": name, "value": value}

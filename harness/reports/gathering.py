@@ -1,0 +1,91 @@
+"""From a run's artefacts to what a leaderboard says: rows, measures of diagnostics, and holes with their reasons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+
+from harness.execution.running import Run
+from harness.stages.diagnostics import DiagnosticRuntime, read_measures
+from harness.stages.graph import Stage
+from harness.stages.lineage import stale_sources
+from harness.stages.rows import RowIdentity
+from harness.store.layout import MeasureFiles, Ref, RowFiles
+from harness.store.store import Lost, Store
+from results.diagnostics import Measured
+from results.rows import Row, frame, read_rows
+from results.tables import Table, tables
+
+__all__ = ["Leaderboard", "gather", "reason_of"]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The rows of a run, holes included, their tables, and what was measured beside them."""
+
+    rows: tuple[Row, ...]
+    tables: tuple[Table, ...]
+    diagnostics: tuple[Measured, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What is to be known of the settings, and which recipes were skipped under which, and why."""
+
+    @property
+    def holes(self) -> int:
+        """How many rows and diagnostics failed or were blocked."""
+        rows = sum(row.status == "failed" for row in self.rows)
+        return rows + sum(bool(measured.reason) for measured in self.diagnostics)
+
+
+def gather(run: Run) -> Leaderboard:
+    """The rows of a run in plan order; a row that could not be made is a hole with its reason."""
+    store = Store.at(run.location)
+    rows = tuple(_row(store, run, ref) for ref in run.plan.rows)
+    diagnostics: list[Measured] = []
+    for ref in run.plan.diagnostics:
+        diagnostics += _measured(store, run, ref)
+    return Leaderboard(rows, tuple(tables(frame(rows))), tuple(diagnostics), run.plan.notes)
+
+
+def reason_of(run: Run, stage: Stage) -> str:
+    """Why the stage made nothing: its own failure, or that of the one before it, by name."""
+    root = run.result.blocked.get(stage.ref, stage.ref)
+    lost = run.result.lost.get(root)
+    if root in run.result.failures:
+        reason = run.result.failures[root]
+    elif lost:
+        reason = f"its input {lost} was lost"
+    else:
+        reason = "not run: the run was stopped before it"
+    return reason if root == stage.ref else f"{run.plan.graph[root].label}: {reason}"
+
+
+def _row(store: Store, run: Run, ref: Ref) -> Row:
+    stage = run.plan.graph[ref]
+    try:
+        files = RowFiles(store.open(*ref).folder)
+    except Lost:
+        return _hole(run, stage)
+    (row,) = read_rows(files.rows)
+    made_by = json.loads(files.sources.read_text(encoding="utf-8"))
+    return replace(row, stale=stale_sources(made_by))
+
+
+def _hole(run: Run, stage: Stage) -> Row:
+    assert isinstance(stage.identity, RowIdentity)
+    fields = {**stage.identity.row.fields(), "evaluation_fingerprint": "", "training_fingerprint": ""}
+    return Row(**fields, miou=None, status="failed", reason=reason_of(run, stage))
+
+
+def _measured(store: Store, run: Run, ref: Ref) -> Iterator[Measured]:
+    """What one diagnostic measured, or the reason why it measured nothing."""
+    stage = run.plan.graph[ref]
+    assert isinstance(stage.runtime, DiagnosticRuntime)
+    shown = asdict(stage.runtime.shown)
+    try:
+        measures = read_measures(MeasureFiles(store.open(*ref).folder))
+    except Lost:
+        yield Measured(**shown, measure="", value=None, reason=reason_of(run, stage))
+        return
+    for name, value in measures.items():
+        yield Measured(**shown, measure=name, value=value)

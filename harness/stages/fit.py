@@ -1,0 +1,161 @@
+"""What all stages that train have in common: localizer, refiner, cue and segmentation network are fitted alike."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any, ClassVar
+
+from harness.stages.kind import DataRuntime, Identity, StageKind
+from harness.stages.line import Line
+from harness.stages.weak_set import seen_by
+from harness.stages.work import Work
+from harness.store.layout import FitFiles, Ref
+from harness.suites.recipes import ComponentIdentity
+from harness.suites.suite import Compute
+from methods.base import Component, Fit, Surroundings, TrainingMode
+from methods.sharing import least_items, too_few
+from settings.dataset import Dataset
+from settings.hashing import shared_cache
+from settings.records import Photo, WeakSet, fingerprint
+
+__all__ = ["FitIdentity", "FitKind", "FitRuntime", "fitted_backbone", "held_out_ids", "held_out_photos", "plan_fit"]
+
+HELD_OUT = 5
+"""One photo of dev in so many is left out of the fit that a classifier is measured with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitIdentity(Identity):
+    """The component and how it is trained; what it is trained on is among the inputs."""
+
+    component: ComponentIdentity
+    training_mode: TrainingMode
+    backbone: Mapping[str, Any]
+    rng_seed: int
+    shards: int
+    extra_in_stage_2: bool | None = None
+    """True where segmentation is trained on extra photos too."""
+    weight_files: tuple[str, ...] | None = None
+    """sha256 of the weight files that training begins with, besides the backbone's."""
+    left_out: str | None = None
+    """sha256 over the ids of the photos that a held-out fit leaves out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRuntime(DataRuntime):
+    """Whose fit it is; `held_out` and `chosen` fits are not drawn among the training curves."""
+
+    recipe: str
+    held_out: bool = False
+    """Whether the photos that the classifier is measured on are left out."""
+    chosen: bool = False
+    """Whether a policy chose the options that its inputs were made with."""
+
+
+class FitKind(StageKind[FitIdentity, FitRuntime]):
+    """A kind of stage that trains a component; writes its weights and its losses, one row an epoch."""
+
+    identity = FitIdentity
+    runtime = FitRuntime
+    writes = FitFiles
+    tunes_backbone: ClassVar[bool] = False
+    """Whether the backbone is trained too in `fine_tuned` mode; other components learn on frozen features always."""
+
+    def run(self, work: Work[FitIdentity, FitRuntime]) -> None:
+        """Train, and write what training gave."""
+        from safetensors.torch import save_file
+
+        weak = seen_by(work)
+        if work.runtime.held_out:
+            left_out = frozenset(held_out_ids(work.dataset))
+            weak = replace(weak, photos=tuple(photo for photo in weak.photos if photo.id not in left_out))
+        # A backbone that is tuned has no stored features: it reads photos.
+        bank = work.bank() if work.identity.training_mode == "frozen" or not self.tunes_backbone else None
+        fit = self.fit(work, weak, work.surroundings(weak.label_space, weak=weak, bank=bank))
+        files = work.files(FitFiles)
+        save_file(fit.weights, files.weights)
+        files.log.write_text(json.dumps([dict(row) for row in fit.log]), encoding="utf-8")
+
+    @abstractmethod
+    def fit(self, work: Work[FitIdentity, FitRuntime], weak: WeakSet, surroundings: Surroundings) -> Fit:
+        """Hand the component what it learns from; `weak` is what methods see, less what is held out."""
+
+
+def plan_fit(
+    line: Line,
+    kind: FitKind,
+    component: Component,
+    identity: ComponentIdentity,
+    inputs: Mapping[str, tuple[Ref, ...]],
+    step: str,
+    *,
+    left_out: Collection[Photo] = (),
+    extra_in_stage_2: bool = False,
+    held_out: bool = False,
+    chosen: bool = False,
+) -> Ref:
+    """A stage that trains a component on the photos of the setting, less those that are left out.
+
+    Raises UserError where a batch has nothing for one of the processes that train together.
+    """
+    compute, photos = line.blueprint.suite.compute, len(line.source.photos) - len(left_out)
+    _check_batch(compute, identity, photos, line.recipe)
+    weights = tuple(shared_cache().sha256(path) for path in component.weight_files())
+    return line.blueprint.add(
+        kind,
+        FitIdentity(
+            component=identity,
+            training_mode=line.mode,
+            backbone=line.blueprint.backbone,
+            rng_seed=line.rng_seed,
+            shards=len(line.source.shards),
+            extra_in_stage_2=extra_in_stage_2 or None,
+            weight_files=weights or None,
+            left_out=fingerprint([photo.id for photo in left_out]) if left_out else None,
+        ),
+        FitRuntime(
+            place=line.source.place,
+            places=component.places() or None,
+            recipe=line.recipe,
+            held_out=held_out,
+            chosen=chosen,
+        ),
+        threads=compute.training_threads,
+        processes=compute.train_processes,
+        inputs=inputs,
+        label=line.label(step),
+        group=line.group(step),
+        photos=photos,
+    )
+
+
+def fitted_backbone(line: Line, fit: Ref | None) -> Ref | None:
+    """What features are made with after a fit: a fine-tuned backbone is a backbone like any other; None: frozen."""
+    return fit if line.mode == "fine_tuned" else None
+
+
+def held_out_photos(line: Line) -> tuple[Photo, ...]:
+    """The photos of the setting that a classifier is measured on, by a fit that leaves them out."""
+    ids = frozenset(held_out_ids(line.blueprint.dataset))
+    return tuple(photo for photo in line.source.photos if photo.id in ids)
+
+
+def held_out_ids(dataset: Dataset) -> tuple[str, ...]:
+    """A fifth of dev, rounded up, ascending: the ids that come first by their sha256.
+
+    It depends on dev's ids alone: on no rng seed, no label and no setting.
+    """
+    dev = sorted(dataset.splits["dev"], key=lambda photo_id: sha256(photo_id.encode()).digest())
+    return tuple(sorted(dev[: -(-len(dev) // HELD_OUT)]))
+
+
+def _check_batch(compute: Compute, identity: ComponentIdentity, photos: int, recipe: str) -> None:
+    training = identity.options.get("training") or {}
+    batch = min(photos, training.get("batch", photos))
+    if batch < least_items(compute.train_processes, compute.sync_batch_norm):
+        what = f"a batch of {batch} ({recipe}, {identity.name})"
+        raise too_few("compute.train_processes", compute.train_processes, compute.sync_batch_norm, what)

@@ -1,0 +1,226 @@
+"""The central concept of the harness: a kind of stage is one class, with its identity, its runtime and its files.
+
+A kind says what its key consists of (`identity`), what it needs to run (`runtime`), what it writes, what it costs and
+what it does. Everything else in the harness asks the kind: nothing is looked up by a kind's name. A new kind is one new
+file in this folder: `kinds` finds it, `targets` puts its stages into plans.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+
+from pydantic import BaseModel, TypeAdapter
+
+from harness.store.layout import Ref, StageFiles
+from methods.base import BackboneOptions
+from settings.components import ComponentSpec
+from settings.plugins import Plugin
+
+if TYPE_CHECKING:
+    from harness.stages.graph import Stage
+    from harness.stages.line import Line
+    from harness.stages.work import Work
+
+__all__ = [
+    "DataRuntime",
+    "Identity",
+    "Numerics",
+    "PhotosRuntime",
+    "Place",
+    "Runtime",
+    "StageKind",
+    "kind_of",
+    "kinds",
+    "parsed",
+    "plain",
+]
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """The part of a key that names the arithmetic; a CPU's class and threads count on CPUs alone."""
+
+    device: str
+    precision: str
+    memory_format: str
+    cpu: str | None = None
+    threads: int | None = None
+    train_processes: int | None = None
+    """How many processes train together; None for one."""
+    sync_batch_norm: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What decides a stage's outcome besides its inputs, hence its key; each kind of stage adds its own entries.
+
+    An entry whose default is None is left out of the key while it is None: so a new optional entry moves no key.
+    """
+
+    numerics: Numerics | None = None
+    """For stages that compute with torch; filled in when the stage is put into the graph."""
+    plugins: Mapping[str, str] | None = None
+    """sha256 of the text of each plug-in file that decides the outcome, by the plug-in's name."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stage finds its data: the data set, the setting that the stage stands under, the backbone."""
+
+    dataset: ComponentSpec
+    backbone: BackboneOptions
+    setting: ComponentSpec | None = None
+    setting_label: str = ""
+    """What the suite calls the setting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What a stage needs to run and what does not change its outcome; each kind of stage adds its own entries."""
+
+    plugins: tuple[Plugin, ...] = ()
+    """The plug-in files that the stage needs, as they were read at planning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRuntime(Runtime):
+    """For stages that open a data set or what a setting offers of it."""
+
+    place: Place
+    places: Mapping[str, Any] | None = None
+    """The component's options that say where its files lie: in no key, since the files' contents are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotosRuntime(DataRuntime):
+    """For stages that go through photos, named by their ids."""
+
+    ids: tuple[str, ...]
+
+
+SomeIdentity = TypeVar("SomeIdentity", bound=Identity)
+SomeRuntime = TypeVar("SomeRuntime", bound=Runtime)
+
+
+class StageKind(ABC, Generic[SomeIdentity, SomeRuntime]):
+    """One kind of stage: what its key consists of, what it needs, what it writes, what it costs, what it does.
+
+    Instances hold nothing; two of one class are equal. The functions that plan stages of a kind stand beside its
+    class, since their arguments differ from kind to kind.
+    """
+
+    name: ClassVar[str]
+    """As keys, stores and suites (`resources:`) know it: never changed."""
+    identity: ClassVar[type[Identity]]
+    runtime: ClassVar[type[Runtime]]
+    writes: ClassVar[type[StageFiles]]
+    seconds_a_photo: ClassVar[float] = 0.0
+    """A guess on one core of a laptop, for estimates before anything of the kind was measured."""
+    bytes_a_photo: ClassVar[int] = 0
+    halves_when_out_of_memory: ClassVar[bool] = False
+    """True where photos go through in batches, each for itself: half the batch cannot change what comes out."""
+    sources: ClassVar[str | None] = None
+    """The module whose text decides the outcome, where no component stands for the kind: rows tell when it changed."""
+    curve: ClassVar[str] = ""
+    """What the training curves of this kind are called; empty for kinds whose curves are not drawn."""
+
+    @abstractmethod
+    def run(self, work: Work[SomeIdentity, SomeRuntime]) -> None:
+        """Read the inputs, compute, and write the files."""
+
+    def run_together(self, works: Sequence[Work[SomeIdentity, SomeRuntime]]) -> None:
+        """Run the stages of one bundle; kinds whose stages can share work override this."""
+        for work in works:
+            self.run(work)
+
+    def seconds(self, stage: Stage) -> float:
+        """Seconds on one core that the stage may take, guessed before any was measured."""
+        return self.seconds_a_photo * stage.photos
+
+    def bytes(self, stage: Stage) -> int:
+        """Bytes that the stage may write, guessed."""
+        return self.bytes_a_photo * stage.photos
+
+    def targets(self, line: Line) -> Iterable[Ref]:
+        """Stages of this kind that a suite is run for, planned for one line of its leaderboard; most kinds have none.
+
+        Rows, pictures and diagnostics are asked for elsewhere (`planning`): this is the place for a kind that stands
+        beside them.
+        """
+        return ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+AnyKind = StageKind[Any, Any]
+
+
+@cache
+def kinds() -> Mapping[str, AnyKind]:
+    """Every kind of stage by its name: all subclasses of `StageKind` in the modules of this folder."""
+    folder = import_module(__package__)
+    for module in pkgutil.iter_modules(folder.__path__):
+        import_module(f"{__package__}.{module.name}")
+    found = {}
+    for kind in _subclasses(StageKind):
+        if kind.__module__.startswith(f"{__package__}.") and "name" in vars(kind):
+            found[kind.name] = kind()
+    return dict(sorted(found.items()))
+
+
+def kind_of(name: str) -> AnyKind:
+    """The kind of stage that bears the name; raises LookupError where there is none."""
+    return kinds()[name]
+
+
+def _subclasses(parent: Any) -> Iterable[Any]:
+    for kind in parent.__subclasses__():
+        yield kind
+        yield from _subclasses(kind)
+
+
+def plain(value: object) -> Any:
+    """A dataclass as JSON has it, optional entries that are None left out; what else it holds is plain already."""
+    if isinstance(value, Plugin):
+        return {"path": value.path, "text": value.text}
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if not is_dataclass(value):
+        return value
+    content: dict[str, Any] = {}
+    for field in fields(value):
+        entry = getattr(value, field.name)
+        if entry is not None or field.default is not None:
+            content[field.name] = _plain_entry(entry)
+    return content
+
+
+def _plain_entry(entry: object) -> Any:
+    return [plain(each) for each in entry] if isinstance(entry, tuple) else plain(entry)
+
+
+Parsed = TypeVar("Parsed")
+
+
+def parsed(model: type[Parsed], content: Mapping[str, Any]) -> Parsed:
+    """The dataclass that `plain` made the content of; raises ValueError where the content does not fit it."""
+    found: Parsed = _adapter(cast("Any", model)).validate_python(content)
+    return found
+
+
+@cache
+def _adapter(model: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(model)

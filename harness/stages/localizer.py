@@ -1,0 +1,130 @@
+"""Localizers as stages: training on photos with image-level labels, and localization maps shard by shard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.stages.blueprint import Blueprint
+from harness.stages.features import plan_features
+from harness.stages.filters import plan_filter
+from harness.stages.fit import FitIdentity, FitKind, FitRuntime, fitted_backbone, held_out_photos, plan_fit
+from harness.stages.kind import Identity, PhotosRuntime, StageKind
+from harness.stages.line import Line
+from harness.stages.source import once
+from harness.stages.weak_set import plan_weak_set, seen_by
+from harness.stages.work import Work
+from harness.store.layout import MapFiles, Ref
+from harness.suites.recipes import ComponentIdentity, files_identity
+from methods.base import Fit, Localizer, Surroundings
+from settings.records import WeakSet, fingerprint
+
+__all__ = ["LocalizerApply", "LocalizerFit", "plan_localizer_fit", "plan_maps"]
+
+
+class LocalizerFit(FitKind):
+    """Weak set (and, with a frozen backbone, stored features) → a localizer's weights."""
+
+    name = "localizer_fit"
+    seconds_a_photo = 0.06
+    curve = "localizer"
+    tunes_backbone = True
+
+    def fit(self, work: Work[FitIdentity, FitRuntime], weak: WeakSet, surroundings: Surroundings) -> Fit:
+        """Train the localizer on all photos that it may see."""
+        localizer: Localizer = work.component(work.identity.component)
+        return localizer.fit(weak, surroundings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalizerApplyIdentity(Identity):
+    """The localizer, the photos' labels, and what else its maps depend on."""
+
+    component: ComponentIdentity
+    labels: str
+    """sha256 over ids and labels."""
+    rng_seed: int | None = None
+    """For localizers that draw reference photos."""
+    files: str | None = None
+    """sha256 over the files of other programs that it reads for these photos."""
+
+
+class LocalizerApply(StageKind[LocalizerApplyIdentity, PhotosRuntime]):
+    """Weights and features of a shard → localization maps, which `MapFiles` names."""
+
+    name = "localizer_apply"
+    identity = LocalizerApplyIdentity
+    runtime = PhotosRuntime
+    writes = MapFiles
+    seconds_a_photo = 0.01
+    bytes_a_photo = 20_000
+
+    def run(self, work: Work[LocalizerApplyIdentity, PhotosRuntime]) -> None:
+        """Localize photo by photo, and write the shard's maps as one file."""
+        from methods.localization import write_maps
+
+        localizer: Localizer = work.component(work.identity.component)
+        weak = seen_by(work)
+        surroundings = work.surroundings(weak.label_space, weak=weak, bank=work.bank(), weights=work.weights())
+        records = localizer.apply(work.photos(), surroundings)
+        write_maps(work.files(MapFiles).maps, work.counted(records))
+
+
+@once
+def plan_localizer_fit(line: Line, held_out: bool = False) -> Ref:
+    """Training the localizer; `held_out`: without the photos that its classifier is measured on."""
+    localizer = line.components.localizer
+    assert localizer is not None
+    inputs: dict[str, tuple[Ref, ...]] = {"weak_set": (plan_weak_set(line.blueprint, line.source),)}
+    if line.mode == "frozen":
+        inputs["features"] = plan_features(
+            line.blueprint, line.source, localizer.fit_features(), line.source.every_shard
+        )
+    return plan_fit(
+        line,
+        LocalizerFit(),
+        localizer,
+        line.components.identity("localizer", fit=True),
+        inputs,
+        "held-out localizer fit" if held_out else "localizer fit",
+        left_out=held_out_photos(line) if held_out else (),
+        held_out=held_out,
+    )
+
+
+@once
+def plan_maps(line: Line, shard: int) -> Ref:
+    """Localization maps of a shard of the setting's photos, before any refiner."""
+    blueprint, localizer = line.blueprint, line.components.localizer
+    assert localizer is not None
+    photos = line.source.shards[shard]
+    fit = plan_localizer_fit(line) if localizer.trained else None
+    inputs: dict[str, tuple[Ref, ...]] = {"weights": (fit,)} if fit else {}
+    if features := _features(line, localizer, shard, fit):
+        inputs["features"] = features
+    if plan_filter(blueprint, line.source):
+        # What methods see of the setting is known when the filter has run.
+        inputs["weak_set"] = (plan_weak_set(blueprint, line.source),)
+    return blueprint.add(
+        LocalizerApply(),
+        LocalizerApplyIdentity(
+            component=line.components.identity("localizer"),
+            labels=fingerprint([(photo.id, photo.labels) for photo in photos]),
+            rng_seed=line.rng_seed if localizer.reference_features() else None,
+            files=files_identity(localizer, photos),
+        ),
+        line.source.runtime(photos, line.components.places("localizer")),
+        threads=blueprint.suite.compute.threads,
+        inputs=inputs,
+        label=line.label(f"maps {shard}"),
+        group=line.group("maps"),
+        photos=len(photos),
+    )
+
+
+def _features(line: Line, localizer: Localizer, shard: int, fit: Ref | None) -> tuple[Ref, ...]:
+    """What a localizer reads of a shard's own photos, and of all photos as references; each artefact once."""
+    blueprint: Blueprint = line.blueprint
+    fitted = fitted_backbone(line, fit)
+    own = plan_features(blueprint, line.source, localizer.apply_features(), [shard], fitted)
+    references = plan_features(blueprint, line.source, localizer.reference_features(), line.source.every_shard, fitted)
+    return tuple(dict.fromkeys((*own, *references)))

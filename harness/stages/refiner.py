@@ -1,0 +1,113 @@
+"""Refiners as stages: localization maps that follow the photo better, one refiner after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from harness.stages.features import plan_features
+from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
+from harness.stages.kind import Identity, PhotosRuntime, StageKind
+from harness.stages.line import Line
+from harness.stages.localizer import plan_maps
+from harness.stages.source import once
+from harness.stages.stored import StoredMaps
+from harness.stages.weak_set import plan_weak_set
+from harness.stages.work import Work
+from harness.store.layout import MapFiles, Ref
+from harness.suites.recipes import ComponentIdentity
+from methods.base import Fit, Localized, Refiner, Surroundings
+from settings.records import WeakSet
+
+__all__ = ["RefinerApply", "RefinerFit", "plan_final_maps", "plan_refined"]
+
+
+class RefinerFit(FitKind):
+    """Localization maps and stored features → a refiner's weights."""
+
+    name = "refiner_fit"
+    seconds_a_photo = 0.2
+
+    def fit(self, work: Work[FitIdentity, FitRuntime], weak: WeakSet, surroundings: Surroundings) -> Fit:
+        """Train the refiner on the photos that have maps: extra photos may have none."""
+        refiner: Refiner = work.component(work.identity.component)
+        maps = StoredMaps(work.read("maps", MapFiles))
+        mapped = replace(weak, photos=tuple(photo for photo in weak.photos if photo.id in maps))
+        return refiner.fit(Localized(mapped, maps.of), surroundings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinerApplyIdentity(Identity):
+    """The refiner and the photos; their maps are among the inputs."""
+
+    component: ComponentIdentity
+    photos: str
+    """sha256 over ids and photo contents."""
+
+
+class RefinerApply(StageKind[RefinerApplyIdentity, PhotosRuntime]):
+    """Localization maps of a shard → refined ones, in the same form."""
+
+    name = "refiner_apply"
+    identity = RefinerApplyIdentity
+    runtime = PhotosRuntime
+    writes = MapFiles
+    seconds_a_photo = 0.06
+
+    def run(self, work: Work[RefinerApplyIdentity, PhotosRuntime]) -> None:
+        """Refine photo by photo, and write the shard's maps as one file."""
+        from methods.localization import write_maps
+
+        refiner: Refiner = work.component(work.identity.component)
+        maps = StoredMaps(work.read("maps", MapFiles))
+        surroundings = work.surroundings(work.dataset.label_space, bank=work.bank(), weights=work.weights())
+        records = refiner.apply(work.photos(), maps.of, surroundings)
+        write_maps(work.files(MapFiles).maps, work.counted(records))
+
+
+def plan_final_maps(line: Line, shard: int) -> Ref:
+    """The maps after all refiners; the localizer's own where there is none."""
+    return plan_refined(line, shard, len(line.components.refiners))
+
+
+@once
+def plan_refined(line: Line, shard: int, steps: int) -> Ref:
+    """The maps of a shard after the first `steps` refiners."""
+    if steps == 0:
+        return plan_maps(line, shard)
+    blueprint, photos = line.blueprint, line.source.shards[shard]
+    refiner, name = line.components.refiners[steps - 1], line.components.refiner_names[steps - 1]
+    inputs: dict[str, tuple[Ref, ...]] = {"maps": (plan_refined(line, shard, steps - 1),)}
+    if refiner.trained:
+        inputs["weights"] = (_plan_fit(line, steps),)
+    if requests := refiner.apply_features():
+        inputs["features"] = plan_features(blueprint, line.source, requests, [shard])
+    return blueprint.add(
+        RefinerApply(),
+        RefinerApplyIdentity(
+            component=line.components.refiner_identity(steps - 1),
+            photos=line.source.content(shard),
+        ),
+        line.source.runtime(photos),
+        threads=blueprint.suite.compute.threads,
+        inputs=inputs,
+        label=line.label(f"{name} {shard}"),
+        group=line.group(name),
+        photos=len(photos),
+    )
+
+
+@once
+def _plan_fit(line: Line, steps: int) -> Ref:
+    """Training the refiner that comes after `steps - 1` others, on the photos that segmentation is trained on."""
+    refiner, name, shards = (
+        line.components.refiners[steps - 1],
+        line.components.refiner_names[steps - 1],
+        line.source.taught,
+    )
+    inputs = {
+        "weak_set": (plan_weak_set(line.blueprint, line.source),),
+        "maps": tuple(plan_refined(line, shard, steps - 1) for shard in shards),
+        "features": plan_features(line.blueprint, line.source, refiner.fit_features(), shards),
+    }
+    identity = line.components.refiner_identity(steps - 1, fit=True)
+    return plan_fit(line, RefinerFit(), refiner, identity, inputs, f"{name} fit")

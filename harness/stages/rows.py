@@ -1,0 +1,227 @@
+"""Rows of a leaderboard as stages: counts of all shards become one row, with all that it has cost and read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.stages.kind import DataRuntime, Identity, StageKind
+from harness.stages.labels import plan_pseudo_labels, read_threshold
+from harness.stages.line import Line
+from harness.stages.lineage import Lineage
+from harness.stages.scoring import (
+    PROTOCOL,
+    SWEEP_STEPS,
+    SweepKind,
+    declared_threshold,
+    plan_choice,
+    plan_scores,
+    plan_segmentation_scores,
+    plan_sweeps,
+    reported_shards,
+    segmented_shards,
+)
+from harness.stages.segmenter import plan_predictions, step_name
+from harness.stages.weak_set import plan_weak_set, setting_fields
+from harness.stages.work import Work
+from harness.store.layout import ChoiceFiles, CountFiles, Ref, RowFiles, WeakSetFiles
+from methods.segmenting import variant_of
+from results.evaluation import evaluation_fingerprint
+from results.metrics.counts import Counts, Coverage
+from results.metrics.miou import mean_iou, nullable, precision_recall
+from results.per_image import image_ids, joined, read_table, total_counts, total_sweep, write_table
+from results.protocols import protocol
+from results.rows import Row, ScoredStage, write_rows
+
+__all__ = ["RowIdentity", "RowKind", "RowPlace", "plan_rows", "plan_unscored"]
+
+
+@dataclass(frozen=True)
+class RowPlace:
+    """Where a row stands: the entries of `results.rows.Row` that are known before anything is run."""
+
+    dataset: str
+    split: str
+    recipe: str
+    setting: str
+    training_mode: str
+    rng_seed: int
+    stage: ScoredStage
+    variant: str
+    policy: str
+    classes: tuple[str, ...]
+    supervision: str
+    extra_in_stage_2: bool
+    protocol: str
+
+    def fields(self) -> dict[str, Any]:
+        """As the entries of a row, with the version of the protocol."""
+        version = protocol(self.protocol).version
+        return {**asdict(self), "classes": list(self.classes), "protocol_version": version}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowIdentity(Identity):
+    """Where the row stands and how it is read off the counts among its inputs."""
+
+    row: RowPlace
+    threshold: float | None
+    """At which a sweep is read, where no policy chose it and no masks were counted."""
+    steps: int
+    version: int
+
+
+class RowKind(StageKind[RowIdentity, DataRuntime]):
+    """Counts of all shards → one row, with its ledger and its cost from everything it comes from."""
+
+    name = "row"
+    identity = RowIdentity
+    runtime = DataRuntime
+    writes = RowFiles
+    sources = "results.metrics.miou"
+
+    def run(self, work: Work[RowIdentity, DataRuntime]) -> None:
+        """Add up the counts, gather what every ancestor put on record, and write the row."""
+        place, counted = work.identity.row, work.read("counts", CountFiles)
+        table = joined([read_table(files.counts) for files in counted])
+        threshold = _threshold(work)
+        if work.inputs["counts"][0].kind == SweepKind.name:
+            swept = total_sweep(table, len(place.classes), work.identity.steps)
+            counts = swept.counts(round((threshold or 0.0) * work.identity.steps))
+        else:
+            counts = total_counts(table, len(place.classes))
+        measured = _measured(counts, place.classes)
+        if place.stage == "pseudo_labels":
+            measured |= {"coverage": nullable(_coverage(counted).share), "void": "background"}
+        lineage = Lineage.of(work)
+        costs = lineage.row_fields()
+        (weak_set,) = work.read("weak_set", WeakSetFiles)
+        masks_used = costs["masks_trained"] + costs["masks_chosen"]
+        row = Row(
+            **place.fields(),
+            **measured,
+            photos=len(image_ids(table)),
+            evaluation_fingerprint=_evaluation_fingerprint(counted, place.classes),
+            threshold=threshold,
+            **costs,
+            **setting_fields(weak_set, work.offer, place.supervision, masks_used),
+        )
+        files = work.files(RowFiles)
+        files.sources.write_text(json.dumps(lineage.sources()), encoding="utf-8")
+        write_rows(files.rows, [row])
+        write_table(files.counts, table)
+
+
+def _threshold(work: Work[RowIdentity, DataRuntime]) -> float | None:
+    for choice in work.read("select", ChoiceFiles):
+        return read_threshold(choice)
+    return work.identity.threshold
+
+
+def _measured(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
+    """What the counts say, as the entries of a row."""
+    iou, macro = mean_iou(counts), precision_recall(counts)
+    return {
+        "miou": nullable(iou.mean),
+        "per_class": [nullable(value) for value in iou.per_class],
+        "undefined": [classes[index] for index in iou.undefined],
+        "precision": nullable(macro.precision),
+        "recall": nullable(macro.recall),
+    }
+
+
+def _coverage(counted: Sequence[CountFiles]) -> Coverage:
+    """How much of the true foreground was decided, over all shards."""
+    total = Coverage(0, 0)
+    for files in counted:
+        total = total.merged(Coverage(**json.loads(files.coverage.read_text(encoding="utf-8"))))
+    return total
+
+
+def _evaluation_fingerprint(counted: Sequence[CountFiles], classes: Sequence[str]) -> str:
+    """What the row was scored on, from the digests that lie beside the counts of each shard."""
+    digests: dict[str, str] = {}
+    for files in counted:
+        digests |= json.loads(files.truth.read_text(encoding="utf-8"))
+    return evaluation_fingerprint(classes, digests)
+
+
+def plan_rows(line: Line) -> list[Ref]:
+    """A row of the line for each stage that is scored, under each policy."""
+    rows, threshold = [], declared_threshold(line)
+    has_reported = bool(reported_shards(line))
+    for policy, last in line.blueprint.suite.policies.items():
+        # Beside a rule without a threshold the best threshold would be another recipe's figure.
+        if policy == "oracle" and threshold is None:
+            continue
+        if threshold is not None and has_reported:
+            rows.append(_plan_maps_row(line, policy, threshold))
+        # The revealed masks of a ceiling are not scored against themselves.
+        if line.components.labeler and last in ("pseudo_labels", "segmentation") and has_reported:
+            rows.append(_plan_row(line, "pseudo_labels", policy, plan_scores(line, policy)))
+        if last == "segmentation" and segmented_shards(line):
+            for variant in line.components.variants:
+                counts = plan_segmentation_scores(line, policy, variant)
+                rows.append(_plan_row(line, "segmentation", policy, counts, variant_of(variant)))
+    return rows
+
+
+def plan_unscored(line: Line) -> dict[str, tuple[Ref, ...]]:
+    """What a data set without true masks is run for instead of rows: its pseudo labels, its predictions."""
+    wanted: dict[str, tuple[Ref, ...]] = {}
+    if line.components.labeler and not reported_shards(line):
+        wanted["pseudo_labels"] = tuple(plan_pseudo_labels(line, shard) for shard in line.source.every_shard)
+    if line.components.segmenter and not segmented_shards(line):
+        val = line.blueprint.val
+        wanted["predictions"] = plan_predictions(line, val, val.every_shard)
+    return wanted
+
+
+def _plan_maps_row(line: Line, policy: str, declared: float) -> Ref:
+    # The maps that are scored are those that the labeler reads; a recipe without refiners scores the others.
+    stage: ScoredStage = "refined" if line.components.refiners else "maps"
+    choice = plan_choice(line, policy)
+    return _plan_row(
+        line, stage, policy, plan_sweeps(line), threshold=declared if choice is None else None, choice=choice
+    )
+
+
+def _plan_row(
+    line: Line,
+    stage: ScoredStage,
+    policy: str,
+    counts: tuple[Ref, ...],
+    variant: str = "",
+    threshold: float | None = None,
+    choice: Ref | None = None,
+) -> Ref:
+    blueprint, source = line.blueprint, line.source
+    reported = blueprint.reported
+    place = RowPlace(
+        dataset=blueprint.dataset.name,
+        split=reported.segmentation if stage == "segmentation" else reported.maps,
+        recipe=line.recipe,
+        setting=source.name,
+        training_mode=line.mode if line.components.is_trained else "",
+        rng_seed=line.rng_seed,
+        stage=stage,
+        variant=variant,
+        policy=policy,
+        classes=blueprint.dataset.label_space.mask_names,
+        supervision=line.components.supervision,
+        extra_in_stage_2=source.trusts_extra,
+        protocol=PROTOCOL,
+    )
+    inputs: Mapping[str, tuple[Ref, ...]] = {"counts": counts, "weak_set": (plan_weak_set(blueprint, source),)}
+    if choice is not None:
+        inputs = {**inputs, "select": (choice,)}
+    return blueprint.add(
+        RowKind(),
+        RowIdentity(row=place, threshold=threshold, steps=SWEEP_STEPS, version=2),
+        DataRuntime(place=source.place),
+        inputs=inputs,
+        label=line.label(f"row {step_name(stage, variant)} {policy}"),
+        group="rows",
+    )

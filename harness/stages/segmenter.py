@@ -1,0 +1,163 @@
+"""Segmentation as stages: a network trained on pseudo labels, and its predictions of photos without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+from harness.stages.features import plan_features
+from harness.stages.fit import FitIdentity, FitKind, FitRuntime, fitted_backbone, plan_fit
+from harness.stages.graph import Stage
+from harness.stages.kind import Identity, PhotosRuntime, StageKind
+from harness.stages.labels import plan_pseudo_labels, plan_revealed
+from harness.stages.line import Line
+from harness.stages.source import Source, contents, once
+from harness.stages.stored import StoredMasks
+from harness.stages.weak_set import plan_weak_set
+from harness.stages.work import Work
+from harness.store.layout import MaskFiles, Ref
+from harness.suites.recipes import ComponentIdentity
+from methods.base import Fit, PseudoLabelled, Segmenter, Surroundings
+from methods.segmenting import SINGLE_SCALE, Inference, variant_of
+from settings.masks import write_mask
+from settings.records import LabelSpace, Photo, WeakSet
+
+__all__ = ["Segment", "SegmenterFit", "plan_predictions", "plan_segmentation", "step_name"]
+
+CRF_SECONDS_A_PHOTO = 1.0
+"""Of a segmentation that ends in a CRF; measured on one core: 1.3 s at 500 × 375 with 21 classes, 0.6 s with 7."""
+
+
+class SegmenterFit(FitKind):
+    """Pseudo labels (and, with a frozen backbone, stored features) → a segmentation network's weights."""
+
+    name = "segmenter_fit"
+    seconds_a_photo = 0.12
+    curve = "segmenter"
+    tunes_backbone = True
+
+    def fit(self, work: Work[FitIdentity, FitRuntime], weak: WeakSet, surroundings: Surroundings) -> Fit:
+        """Train on the photos that have a pseudo label; extra photos count where the setting trusts them."""
+        segmenter: Segmenter = work.component(work.identity.component)
+        masks = StoredMasks(work.read("pseudo_labels", MaskFiles))
+        pool = [photo for photo in weak.photos if photo.source == "target" or work.identity.extra_in_stage_2]
+        labelled = [photo for photo in pool if photo.id in masks]
+        # Segmentation has the same budget for every method: with fewer masks than photos, each comes more often.
+        photos = tuple(islice(cycle(labelled), max(len(labelled), len(pool))))
+        return segmenter.fit(PseudoLabelled(photos, weak.label_space, masks.mask), surroundings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentIdentity(Identity):
+    """The segmenter in the way that it is run, and the photos; its weights are among the inputs."""
+
+    component: ComponentIdentity
+    photos: str
+    """sha256 over ids and photo contents."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentRuntime(PhotosRuntime):
+    """The photos, and the names of the foreground classes."""
+
+    classes: tuple[str, ...]
+
+
+class Segment(StageKind[SegmentIdentity, SegmentRuntime]):
+    """A segmentation network over photos without labels → predictions, one PNG a photo."""
+
+    name = "segment"
+    identity = SegmentIdentity
+    runtime = SegmentRuntime
+    writes = MaskFiles
+    seconds_a_photo = 0.03
+    bytes_a_photo = 20_000
+    halves_when_out_of_memory = True
+
+    def run(self, work: Work[SegmentIdentity, SegmentRuntime]) -> None:
+        """Segment photo by photo; labels are taken off, so that a network cannot use them by mistake."""
+        segmenter: Segmenter = work.component(work.identity.component)
+        photos = [photo.without_labels() for photo in work.photos()]
+        space = LabelSpace(work.runtime.classes)
+        predictions = segmenter.apply(photos, work.surroundings(space, bank=work.bank(), weights=work.weights()))
+        files = work.files(MaskFiles)
+        for photo, mask in work.counted(zip(photos, predictions, strict=True)):
+            write_mask(files.of(photo.id), mask)
+
+    def seconds(self, stage: Stage) -> float:
+        """By the number of passes over each photo, and whether a CRF follows."""
+        assert isinstance(stage.identity, SegmentIdentity)
+        options = stage.identity.component.options
+        if "inference" not in options:
+            return super().seconds(stage)
+        inference = Inference.model_validate(options["inference"])
+        a_photo = self.seconds_a_photo * len(inference.passes) + CRF_SECONDS_A_PHOTO * inference.crf
+        return a_photo * stage.photos
+
+
+def plan_segmentation(
+    line: Line,
+    source: Source,
+    photos: Sequence[Photo],
+    shards: Iterable[int],
+    choice: Ref | None = None,
+    variant: Segmenter | None = None,
+) -> Ref:
+    """Segmenting photos that lie in some shards of a source, in the first of the suite's variants or another."""
+    blueprint, segmenter = line.blueprint, variant or line.components.segmenter
+    assert segmenter is not None
+    step = step_name("segmentation", variant_of(segmenter))
+    inputs: dict[str, tuple[Ref, ...]] = {}
+    fitted = None
+    if segmenter.trained:
+        fit = _plan_fit(line, choice)
+        inputs, fitted = {"weights": (fit,)}, fitted_backbone(line, fit)
+    if requests := segmenter.apply_features():
+        inputs["features"] = plan_features(blueprint, source, requests, shards, fitted)
+    ids = source.runtime(photos).ids
+    return blueprint.add(
+        Segment(),
+        SegmentIdentity(
+            component=line.components.identity("segmenter", variant=segmenter),
+            photos=contents(photos),
+        ),
+        SegmentRuntime(place=source.place, ids=ids, classes=blueprint.dataset.label_space.names),
+        threads=blueprint.suite.compute.threads,
+        inputs=inputs,
+        label=line.label(f"{step} of {photos[0].id}…"),
+        group=line.group(step),
+        photos=len(photos),
+    )
+
+
+def plan_predictions(line: Line, source: Source, shards: Iterable[int]) -> tuple[Ref, ...]:
+    """The segmentation of whole shards of a source, in the first of the suite's variants, one artefact a shard."""
+    return tuple(plan_segmentation(line, source, source.shards[shard], [shard]) for shard in shards)
+
+
+@once
+def _plan_fit(line: Line, choice: Ref | None) -> Ref:
+    """Training the segmentation network on the pseudo labels of the whole setting."""
+    segmenter, shards = line.components.segmenter, line.source.taught
+    assert segmenter is not None
+    inputs: dict[str, tuple[Ref, ...]] = {"weak_set": (plan_weak_set(line.blueprint, line.source),)}
+    revealed = plan_revealed(line)
+    inputs["pseudo_labels"] = revealed or tuple(plan_pseudo_labels(line, shard, choice) for shard in shards)
+    if line.mode == "frozen":
+        inputs["features"] = plan_features(line.blueprint, line.source, segmenter.fit_features(), shards)
+    return plan_fit(
+        line,
+        SegmenterFit(),
+        segmenter,
+        line.components.identity("segmenter", fit=True),
+        inputs,
+        "segmenter fit",
+        extra_in_stage_2=line.source.trusts_extra,
+        chosen=choice is not None,
+    )
+
+
+def step_name(step: str, variant: str) -> str:
+    """How a display calls a step in one of the ways that segmentation is run; a single scale goes without saying."""
+    return step if variant in ("", SINGLE_SCALE) else f"{step} {variant}"
