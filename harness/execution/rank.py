@@ -14,7 +14,8 @@ from harness.execution.team import Report, Team, reason_of
 from harness.execution.workplace import PeakMemory, at_work, opened
 from harness.store.store import Attempt, Lost, Store
 from methods.base import Stopped
-from methods.sharing import PeerLost, Share
+from methods.reducing import PeerLost
+from methods.sharing import Share
 from settings.errors import UserError
 
 __all__ = ["PATIENCE", "run_rank"]
