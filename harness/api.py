@@ -9,17 +9,18 @@ from harness.execution import ExecutorName
 from harness.execution.workers import Workers
 from harness.reports.estimate import Estimate, estimate_suite
 from harness.reports.leaderboard import Finished, run_and_gather
+from harness.store.layout import DEFAULT_STORE
 from harness.suites.suite import Suite, load_suite
 from settings.errors import UserError
 
 __all__ = ["Estimate", "Finished", "Suite", "UserError", "load_suite", "plan", "run"]
 
-STORE = "runs"
+__all__ = ["plan", "run"]
 
 
 def run(
     suite: str | Path | Suite,
-    store: str | Path = STORE,
+    store: str | Path = DEFAULT_STORE,
     executor: ExecutorName | None = None,
     overrides: Sequence[str] = (),
     slots: int | None = None,
@@ -34,7 +35,7 @@ def run(
     return run_and_gather(_suite(suite, overrides), store, Workers(executor, slots, address))
 
 
-def plan(suite: str | Path | Suite, store: str | Path = STORE, overrides: Sequence[str] = ()) -> Estimate:
+def plan(suite: str | Path | Suite, store: str | Path = DEFAULT_STORE, overrides: Sequence[str] = ()) -> Estimate:
     """What a run would do and cost; nothing is run or written. Raises UserError for what a run would refuse."""
     return estimate_suite(_suite(suite, overrides), store)
 

@@ -1,7 +1,9 @@
-"""What `seedbed doctor` looks at, one function a question; none of them imports torch or Ray, or writes anything."""
+"""What `seedbed doctor` looks at: this machine, the files that Seedbed needs, and the nodes of a cluster."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+__all__ = ["Finding", "State"]
 
 State = Literal["ok", "warning", "error"]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from harness.checkups import Finding
+from harness.checkups import Finding, _files, _machine
+from harness.execution.nodes import meeting_in
 from harness.execution.workers import show_token
+from harness.stages.provenance import OURS
 from harness.store.backends.urls import Location, is_url, mirror_folder
 
 __all__ = ["Finding", "diagnose", "diagnose_cluster", "is_fit", "to_text"]
@@ -22,7 +24,26 @@ def diagnose(store: Location, imports: bool = False) -> list[Finding]:
 
     Nothing is written. A check that fails itself is a finding, so that one broken thing hides no other.
     """
-    return [finding for name, check in _checks(store, imports).items() for finding in _safely(name, check)]
+    folder = mirror_folder(str(store)) if is_url(store) else Path(store)
+    checks: dict[str, Check] = {
+        "python": _machine.python,
+        "packages": _machine.packages,
+        "imports": _machine.imports,
+        "hidden packages": _machine.shadows,
+        "devices": _machine.devices,
+        "threads": _machine.threads,
+        "disk": partial(_machine.disk, folder),
+        "shared memory": _machine.shared_memory,
+        "weights": _files.weights,
+        "data": _files.data,
+        "store": partial(_files.store, store),
+    }
+    if not imports:
+        del checks["imports"]
+    findings: list[Finding] = []
+    for name, check in checks.items():
+        findings += _safely(name, check)
+    return findings
 
 
 def diagnose_cluster(address: str, store: str) -> list[Finding]:
@@ -31,18 +52,16 @@ def diagnose_cluster(address: str, store: str) -> list[Finding]:
     Driver and nodes each write a file into the store, and take it away again. Raises UserError where no cluster
     answers.
     """
+    # Before anything imports Ray, which reads the variables for its token then and never again.
     show_token()
-    from harness.checkups import cluster, files, software
-    from harness.checkups.meeting import meeting_in
-    from harness.checkups.probe import Question, answer
-    from harness.execution.probing import probe_nodes
-    from harness.stages.provenance import OURS
+    from harness.checkups._cluster import judge, probe
+    from harness.checkups._probe import Question, answer
 
-    names = tuple(name for name, _, _ in software.requirements())
+    names = tuple(requirement.name for requirement in _machine.requirements())
     meeting = meeting_in(store).begin()
     try:
-        question = Question(OURS, names, files.roots(), meeting)
-        return list(cluster.judge(probe_nodes(address, question), answer(question), question))
+        question = Question(OURS, names, _files.roots(), meeting)
+        return list(judge(probe(address, question), answer(question), question))
     finally:
         meeting.end()
 
@@ -58,35 +77,16 @@ def to_text(findings: Sequence[Finding]) -> str:
     lines = []
     for finding in findings:
         lines += _wrapped(f"{MARKS[finding.state]} {finding.name:{width}}  ", finding.found)
-        lines += _wrapped(f"  {'':{width}}  → ", finding.mend) if finding.mend else []
-    count = {state: sum(finding.state == state for finding in findings) for state in MARKS}
-    return "\n".join([*lines, f"errors: {count['error']}, warnings: {count['warning']}"])
+        if finding.mend:
+            lines += _wrapped(f"  {'':{width}}  → ", finding.mend)
+    states = [finding.state for finding in findings]
+    lines.append(f"errors: {states.count('error')}, warnings: {states.count('warning')}")
+    return "\n".join(lines)
 
 
 def _wrapped(head: str, text: str) -> list[str]:
     blank = " " * len(head)
     return textwrap.wrap(head + text, WIDTH, subsequent_indent=blank, break_long_words=False, break_on_hyphens=False)
-
-
-def _checks(store: Location, imports: bool) -> Mapping[str, Check]:
-    from harness.checkups import files, machine, remote, software
-
-    folder = mirror_folder(str(store)) if is_url(store) else Path(store)
-
-    checks: dict[str, Check] = {
-        "python": software.python,
-        "packages": software.packages,
-        "imports": software.imports,
-        "hidden packages": software.shadows,
-        "devices": machine.devices,
-        "threads": machine.threads,
-        "disk": partial(machine.disk, folder),
-        "shared memory": machine.shared_memory,
-        "weights": files.weights,
-        "data": files.data,
-        "store": partial(remote.state, str(store)) if is_url(store) else partial(files.store_state, folder),
-    }
-    return checks if imports else {name: check for name, check in checks.items() if name != "imports"}
 
 
 def _safely(name: str, check: Check) -> list[Finding]:

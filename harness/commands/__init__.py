@@ -1,1 +1,1 @@
-"""Groups of verbs, thin, that `harness.commands.main` puts together."""
+"""The command line: thin verbs, put together in `main`; what they do lies in the rooms that they call."""

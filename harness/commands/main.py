@@ -1,4 +1,4 @@
-"""The verbs, thin: what they do lies in the modules they call."""
+"""The command `seedbed`: all verbs, and how errors end it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,30 @@ import errno
 import json
 import os
 import sys
+import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NoReturn, cast
 
 import typer
 
+from harness.commands import run
 from harness.commands.data import data_app
-from harness.commands.doctor import doctor
-from harness.commands.patience import Patience
-from harness.commands.show import show
+from harness.commands.options import DEFAULT_STORE, AddressOption, JsonOption, SetOption, StoreOption, SuiteArgument
 from harness.commands.store import store_app
 from settings.errors import UserError
 from settings.progress import listener
+
+__all__ = ["app", "doctor", "main", "score", "show"]
+
+PATIENCE_S = 5.0
+"""A line now and then, for work that is usually over before anybody wonders."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What the user may not have caused: exit code 1, as for a stage that failed."""
+# typer brings its own click in some versions: the base of all bad usage is found through what it does export.
+UsageError = cast(
+    "type[typer.BadParameter]", next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+)
 
 app = typer.Typer(
     name="seedbed",
@@ -26,119 +38,50 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-SuiteArgument = Annotated[str, typer.Argument(help="a ready suite's name, or a YAML file")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, over what the suite says")]
-StoreOption = Annotated[
-    str, typer.Option(help="where artefacts are kept: a folder, or a URL such as s3://bucket/prefix")
-]
-DEFAULT_STORE = "runs"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""What the user may not have caused: exit code 1, as for a stage that failed."""
-app.add_typer(data_app)
-app.add_typer(store_app, name="store")
-app.command()(doctor)
-app.command()(show)
-# typer brings its own click in some versions: the base of all bad usage is found through what it does export.
-UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+for _verb in (run.plan, run.run, run.status, run.logs, run.stage):
+    app.command()(_verb)
 
 
 @app.callback()
 def seedbed(context: typer.Context) -> None:
     """Benchmark and evaluation harness for weakly supervised semantic segmentation."""
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        typer.echo(context.get_help())
 
 
 @app.command()
-def plan(
+def show(
     suite: SuiteArgument,
     set_: SetOption = None,
     store: StoreOption = DEFAULT_STORE,
-    as_json: Annotated[bool, typer.Option("--json", help="print nothing but JSON")] = False,
-) -> None:
-    """Show the stages of a suite: what is done, what is to do, what it will cost. Nothing is run."""
-    from harness.reports.estimate import estimate
-
-    shown = estimate(suite, set_ or [], store)
-    print(json.dumps(shown.to_json(), indent=1) if as_json else shown.to_text())
-
-
-@app.command()
-def run(
-    suite: SuiteArgument,
-    set_: SetOption = None,
-    store: StoreOption = DEFAULT_STORE,
-    executor: Annotated[
-        Literal["serial", "ray"] | None, typer.Option(help="this process alone, or Ray workers; default: ray")
+    photos: Annotated[str, typer.Option(help="ids, separated by commas; default: spread over the split")] = "",
+    count: Annotated[
+        int | None, typer.Option(min=1, max=100, help="how many photos, where none are named; default: the suite's")
     ] = None,
-    slots: Annotated[int | None, typer.Option(min=1, help="compute threads at once; default: all cores")] = None,
-    address: Annotated[
-        str | None, typer.Option(help="of a Ray cluster that exists: auto, host:port or ray://host:port")
+    split: Annotated[
+        str | None, typer.Option(help="train, dev or val; default: that of the photos, else train")
     ] = None,
-    packages: Annotated[
-        Literal["installed", "pinned"],
-        typer.Option(help="on the cluster's nodes: those installed there, or this machine's versions, installed first"),
-    ] = "installed",
-    output: Annotated[
-        Path | None, typer.Option(help="the leaderboard's folder; default STORE/leaderboards/SUITE")
-    ] = None,
+    recipes: Annotated[str, typer.Option(help="names, separated by commas; default: the suite's")] = "",
+    setting: Annotated[str | None, typer.Option(help="default: the suite's first")] = None,
+    rng_seed: Annotated[int | None, typer.Option(min=0, help="default: each recipe's first")] = None,
+    columns: Annotated[
+        str, typer.Option(help="of maps, refined, views, pseudo_labels, prediction, truth; default: all but views")
+    ] = "",
+    map_class: Annotated[str | None, typer.Option(help="show this class's map, not the strongest")] = None,
+    outlines: Annotated[
+        bool, typer.Option("--outlines", help="draw outlines of photos that are not ours: a sheet to give away")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="the PNG to write; default: in the leaderboard's folder")] = None,
 ) -> None:
-    """Run what is missing of a suite, then print its tables. Killed at any moment, it continues where it was."""
-    from harness.execution.workers import Workers
-    from harness.reports.leaderboard import run_and_gather
-    from harness.suites.suite import load_suite
+    """Write one sheet of photos with maps, pseudo labels, predictions and truth, recipes side by side.
 
-    workers = Workers(executor, slots, address, packages)
-    outcome = run_and_gather(load_suite(suite, set_ or []), store, workers, output, shown=True)
-    if not outcome.run.result.interrupted:
-        _print_tables(outcome.board.tables)
-        for note in outcome.board.notes:
-            print(note)
-    print(f"\n{outcome.summary()}", file=sys.stderr)
-    for line in outcome.user_errors():
-        print(f"seedbed: {line}", file=sys.stderr)
-    raise typer.Exit(outcome.exit_code)
+    It shows what a finished run left in the store, and runs nothing.
+    """
+    from harness.pictures.request import Request
+    from harness.pictures.show import show
 
-
-@app.command()
-def status(
-    store: StoreOption = DEFAULT_STORE,
-    watch: Annotated[bool, typer.Option(help="again every two seconds, until the run ends")] = False,
-) -> None:
-    """Show how the latest run on a store is going, or how it ended."""
-    from harness.reports import status as told
-
-    if not watch:
-        print(told.status_of(store))
-        return
-    from rich.live import Live
-
-    with Live(refresh_per_second=4) as live:
-        told.watch(store, lambda text: live.update(text, refresh=True))
-
-
-@app.command()
-def logs(
-    stage: Annotated[str, typer.Argument(help="the beginning of a stage's key or label")],
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Show why a stage failed: its stored traceback; for a stage that trained, its losses."""
-    from harness.reports.status import log_of
-
-    print(log_of(store, stage))
-
-
-@app.command(name="stage")
-def run_stage(
-    key: Annotated[str, typer.Argument(help="the beginning of a stage's key")],
-    store: StoreOption = DEFAULT_STORE,
-    debug: Annotated[bool, typer.Option(help="let errors through, for a debugger")] = False,
-) -> None:
-    """Run one stage in this process; its inputs must be there."""
-    from harness.reports.status import run_one
-
-    print(run_one(store, key, debug))
+    request = Request(_names(photos), count, split, _names(recipes), setting, rng_seed, _names(columns), map_class)
+    typer.echo(f"wrote {show(suite, set_ or [], store, request, output, outlines)}")
 
 
 @app.command()
@@ -149,25 +92,50 @@ def score(
         int | None, typer.Option(help="K + 1, background included (VOC: 21); may be left out beside --names")
     ] = None,
     names: Annotated[
-        Path | None,
-        typer.Option(help="a file of the K class names, one a line, for the fingerprint of rows"),
+        Path | None, typer.Option(help="a file of the K class names, one a line, for the fingerprint of rows")
     ] = None,
     protocol: Annotated[str, typer.Option(help="how masks become a score")] = "voc/1",
     void: Annotated[
         Literal["error", "background", "covered-only"], typer.Option(help="what 255 in a prediction is")
     ] = "error",
     allow_missing: Annotated[bool, typer.Option(help="score a missing prediction as all background")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print nothing but JSON")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a folder of masks made by anybody."""
     from results.scoring import score_folder
 
     result = score_folder(predictions, truth, classes, protocol, void, allow_missing, names)
-    print(json.dumps(result.to_json()) if as_json else result.to_text())
+    typer.echo(json.dumps(result.to_json()) if as_json else result.to_text())
 
 
-def main() -> None:
-    """The command `seedbed`: a user's error is one line, exit code 2; a failed stage is exit code 1."""
+@app.command()
+def doctor(
+    store: StoreOption = DEFAULT_STORE,
+    imports: Annotated[bool, typer.Option("--imports", help="import torch, Ray and others too (seconds)")] = False,
+    as_json: JsonOption = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="look at every node of a Ray cluster instead; without --address: auto")
+    ] = False,
+    address: AddressOption = None,
+) -> None:
+    """What keeps Seedbed from running here, each finding with its mend. Exit code 1 where something is missing."""
+    from harness.checkups.doctor import diagnose, diagnose_cluster, is_fit, to_text
+
+    if address and not cluster:
+        raise UserError("--address", f"'{address}' without --cluster", "both, or neither")
+    if imports and cluster:
+        raise UserError("--imports", "--cluster beside it", "one of them", "call it with --imports on the node")
+    findings = diagnose_cluster(address or "auto", store) if cluster else diagnose(store, imports)
+    typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1) if as_json else to_text(findings))
+    raise typer.Exit(0 if is_fit(findings) else 1)
+
+
+app.add_typer(data_app)
+app.add_typer(store_app, name="store")
+
+
+def main() -> NoReturn:
+    """Run the command; a user's error is one line, exit code 2; a failed stage is exit code 1."""
     listener.set(Patience("planning"))
     try:
         code = app(standalone_mode=False)
@@ -188,17 +156,30 @@ def main() -> None:
     sys.exit(code or 0)
 
 
-def _end(line: str, code: int) -> Any:
-    print(f"seedbed: {line}", file=sys.stderr)
+class Patience:
+    """A listener of `settings.progress`, silent within the first seconds, then with a line now and then."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Say on standard error how far the work is, where enough time has passed."""
+        now = time.monotonic()
+        if now - self._last >= PATIENCE_S:
+            self._last = now
+            typer.echo(f"{self._what}: {done}/{total} {what}", err=True)
+
+
+def _end(line: str, code: int) -> NoReturn:
+    typer.echo(f"seedbed: {line}", err=True)
     sys.exit(code)
 
 
-def _print_tables(tables: Any) -> None:
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    for table in tables:
-        console.print(table.to_rich())
+def _names(text: str) -> tuple[str, ...]:
+    """Names that commas separate."""
+    stripped = (name.strip() for name in text.split(","))
+    return tuple(filter(None, stripped))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from settings.images import resize
 from settings.masks import PALETTE
 from settings.records import UNKNOWN, Image, Mask
 
+__all__ = ["HEAT", "SIDE", "map_of_class", "mask_colours", "outlines", "reduced", "with_maps", "with_mask"]
+
 OPACITY = 0.65
 HEAT = "inferno"
 SIDE = 320
@@ -22,13 +24,13 @@ OUTLINE_SIDE = 96
 """Photos are made this small, in pixels of their longer side, before their outlines are drawn."""
 
 
-def reduced(image_HWC: Image) -> Image:
-    """The photo at most SIDE pixels long: a sheet of large photos must fit into memory."""
+def reduced(image_HWC: Image, side: int = SIDE) -> Image:
+    """The photo at most `side` pixels long: a sheet of large photos must fit into memory."""
     height, width = image_HWC.shape[:2]
-    shrink = SIDE / max(height, width)
-    return (
-        image_HWC if shrink >= 1 else resize(image_HWC, max(1, round(height * shrink)), max(1, round(width * shrink)))
-    )
+    shrink = side / max(height, width)
+    if shrink >= 1:
+        return image_HWC
+    return resize(image_HWC, max(1, round(height * shrink)), max(1, round(width * shrink)))
 
 
 def with_mask(image_HWC: Image, mask_HW: Mask) -> Image:
@@ -58,6 +60,7 @@ def outlines(image_HWC: Image) -> Image:
     """A coarse line drawing of a photo at its size, for pictures that may be given away where the photo may not."""
     height, width = image_HWC.shape[:2]
     shrink = OUTLINE_SIDE / max(height, width)
+    # Two pixels a side at least: a gradient needs a neighbour.
     small_HW = resize(image_HWC, max(2, round(height * shrink)), max(2, round(width * shrink))).mean(2)
     down_HW, right_HW = np.gradient(small_HW)
     strength_HW = np.hypot(down_HW, right_HW)
@@ -74,9 +77,10 @@ def mask_colours() -> NDArray[np.uint8]:
 
 
 def _nearest(mask_HW: Mask, height: int, width: int) -> Mask:
-    """Each pixel takes the value at its centre; sizes that agree change nothing."""
-    sizes = zip((height, width), mask_HW.shape, strict=True)
-    down, right = ((np.arange(new) * 2 + 1) * old // (2 * new) for new, old in sizes)
+    """The mask at another size: each pixel takes the value at its centre, and an equal size changes nothing."""
+    old_height, old_width = mask_HW.shape
+    down = (np.arange(height) * 2 + 1) * old_height // (2 * height)
+    right = (np.arange(width) * 2 + 1) * old_width // (2 * width)
     return mask_HW[np.ix_(down, right)]
 
 

@@ -16,7 +16,7 @@ from harness.execution.child import run_within_time, timed_out
 from harness.execution.cluster import connect, disconnect
 from harness.execution.executor import Executor, check_teams
 from harness.execution.job import Job, Outcome
-from harness.execution.probing import strangers_to
+from harness.execution.nodes import strangers_to
 from harness.execution.trainer import run_training_job
 from harness.stages.graph import Stage
 from harness.store.events import Ending

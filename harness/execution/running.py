@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
 
 from harness.execution import ExecutorName
 from harness.execution.costs import Costs
@@ -17,7 +18,7 @@ from harness.execution.retries import MAX_REPAIRS
 from harness.execution.workers import Workers
 from harness.stages.graph import Stage, missing_stages
 from harness.stages.numerics import usable_cores
-from harness.stages.planning import Plan, make_plan
+from harness.stages.planning import Goal, Plan, make_plan
 from harness.store.backends.urls import Location, absolute
 from harness.store.events import Event, EventLog
 from harness.store.layout import Ref
@@ -34,11 +35,15 @@ Display = Callable[[EventLog, dict[Ref, Stage], Store], AbstractContextManager[o
 """Shows a run while the block is open: from its log, the stages that it runs, and its store."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run whose stages have ended: its plan, what went wrong, and where the artefacts lie."""
+AnyGoal = TypeVar("AnyGoal", bound=Goal)
+Goal_co = TypeVar("Goal_co", bound=Goal, covariant=True)
 
-    plan: Plan
+
+@dataclass(frozen=True)
+class RunOf(Generic[Goal_co]):
+    """A finished run: the plan or other goal that it was for, what went wrong, and where the artefacts lie."""
+
+    plan: Goal_co
     result: Result
     store_folder: Path
     """The folder; of a store behind a URL the local one in front of it."""
@@ -46,6 +51,10 @@ class Run:
     """What `Store.at` opens."""
     stages_run: int
     seconds: float
+
+
+Run: TypeAlias = RunOf[Plan]
+"""The run of a whole suite."""
 
 
 @contextmanager
@@ -66,13 +75,13 @@ def run_suite(
 
 @contextmanager
 def run_plan(
-    plan: Plan,
+    plan: AnyGoal,
     location: Location,
     workers: Workers | ExecutorName = ANYWHERE,
     display: Display | None = None,
     start: float | None = None,
-) -> Iterator[Run]:
-    """Run every stage of a plan that is missing, as `run_suite` does; a plan may ask for less than its suite.
+) -> Iterator[RunOf[AnyGoal]]:
+    """Run the missing stages of a plan, or of a goal that asks for less than its suite, as `run_suite` does.
 
     `start` is when planning began: the run's seconds count from there, by `time.perf_counter`.
     """
@@ -98,7 +107,7 @@ def run_plan(
             Costs(store).learn(store, missing)
     ran = sum(store.has(*ref) for ref in missing)
     try:
-        yield Run(plan, result, store.root, store.location, ran, time.perf_counter() - start)
+        yield RunOf(plan, result, store.root, store.location, ran, time.perf_counter() - start)
     finally:
         if log:
             counts = {"failures": len(result.failures), "blocked": len(result.blocked)}
@@ -115,7 +124,7 @@ def _check_device(missing: dict[Ref, Stage]) -> None:
             raise UserError("compute.device", found, "cpu, or a GPU", "see seedbed doctor")
 
 
-def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
+def _set_damaged_targets_aside(plan: Goal, store: Store) -> None:
     """What a run shows is verified before it counts as done; what lies behind it, when it is opened."""
     for ref in plan.targets:
         if store.has(*ref):
@@ -123,7 +132,7 @@ def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
                 store.open(*ref)
 
 
-def missing_of(plan: Plan, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
+def missing_of(plan: Goal, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
     """The stages that are still to run; `lost` artefacts are wanted even where all that came of them exists."""
     lost = [ref for ref in lost if ref in plan.graph]
     store.forget(lost)
@@ -141,7 +150,7 @@ class _Exists(dict[Ref, bool]):
         return self[ref]
 
 
-def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Store, log: EventLog) -> Result:
+def _execute(plan: Goal, missing: dict[Ref, Stage], workers: Workers, store: Store, log: EventLog) -> Result:
     """Drive the missing stages, then what turned out damaged with all that waits for it."""
     executor = workers.make()
     try:
@@ -160,18 +169,18 @@ def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Sto
         log.forget_stopping()
 
 
-def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
+def _open_log(store: Store, plan: Goal, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
     """A log of its own for this run, which begins with all that others have to know of it."""
     store.check_writable()
     folder = store.root / "events"
     folder.mkdir(exist_ok=True)
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}.jsonl"
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.name}-{time.time_ns() % 10**6:06d}.jsonl"
     log = store.log(folder / name)
     Descriptions(store).write(missing.values())
     groups = {stage.key: stage.group for stage in missing.values()}
     log.write(
         Event.RUN_STARTED,
-        suite=plan.suite.name,
+        suite=plan.name,
         executor=workers.name,
         slots=workers.known_slots,
         done=len(plan.graph) - len(missing),

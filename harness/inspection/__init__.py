@@ -1,1 +1,1 @@
-"""Looking at data sets before a run does: findings, contact sheets, fetching."""
+"""Looking at data sets before a run does: what is odd about them, what an audit drops; and downloading them."""

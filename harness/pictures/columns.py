@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from harness.drawing.cells import Column, maps_column, masks_column
-from harness.pictures.views import views
+from harness.drawing.sheet import Column, maps_column, masks_column
 from harness.stages.gallery import drawn_photos, drawn_predictions
 from harness.stages.labels import plan_pseudo_labels
 from harness.stages.line import Line
@@ -19,13 +18,19 @@ from harness.stages.refiner import plan_refined
 from harness.stages.segmenter import plan_predictions
 from harness.stages.source import Source
 from harness.stages.stored import StoredMasks, maps_of_photos
-from harness.store.layout import MapFiles, MaskFiles, Ref, StageFiles
+from harness.stages.weak_set import weak_set_of
+from harness.stages.work import weights_in
+from harness.store.layout import FeatureFiles, FitFiles, MapFiles, MaskFiles, Ref, StageFiles, WeakSetFiles
 from harness.store.store import Artefact
-from methods.base import Localizer
+from methods.base import LocalizationMaps, Localizer, Surroundings
 from settings.records import Photo
 
-Refs = tuple[Ref, ...]
+__all__ = ["KINDS", "Inputs", "Kind", "Needs", "Subject"]
+
+Needs = Mapping[str, tuple[Ref, ...]]
+"""What a column reads, by role; empty where no run makes it."""
 Inputs = Mapping[str, Sequence[Artefact]]
+"""The opened artefacts of a column's needs."""
 
 
 @dataclass(frozen=True)
@@ -38,76 +43,106 @@ class Subject:
 
     @property
     def ids(self) -> frozenset[str]:
-        """Of the photos."""
+        """The photos' ids."""
         return frozenset(photo.id for photo in self.photos)
 
     def shards_in(self, source: Source) -> list[int]:
-        """The shards of a source that hold the photos; none where one of them is not in it."""
+        """The shards of a source that hold the photos; none where the source lacks one of them."""
         return source.shards_of(self.ids) if all(photo_id in source for photo_id in self.ids) else []
 
 
 class Kind(NamedTuple):
-    """A kind of column: what is read, by role (empty where no run makes it), and the columns that show it."""
+    """A kind of column: its name for messages, what it reads of a line, and the columns that show what was read."""
 
     what: str
-    needs: Callable[[Line, Subject], Mapping[str, Refs]]
+    needs: Callable[[Line, Subject], Needs]
     draw: Callable[[Line, Subject, Inputs], list[Column]]
 
 
 SomeFiles = TypeVar("SomeFiles", bound=StageFiles)
 
 
-def _files(artefacts: Sequence[Artefact], kind: type[SomeFiles]) -> list[SomeFiles]:
-    return [kind(artefact.folder) for artefact in artefacts]
+def _files(inputs: Inputs, role: str, kind: type[SomeFiles]) -> list[SomeFiles]:
+    """The files of the artefacts of a role; none where nothing has it."""
+    return [kind(artefact.folder) for artefact in inputs.get(role, ())]
 
 
-def _needs_maps(line: Line, subject: Subject) -> Mapping[str, Refs]:
-    shards = subject.shards_in(line.source) if line.components.localizer else []
-    return {"maps": tuple(plan_maps(line, shard) for shard in shards)} if shards else {}
+def _needs_maps(line: Line, subject: Subject) -> Needs:
+    shards = subject.shards_in(line.source)
+    if line.components.localizer is None or not shards:
+        return {}
+    return {"maps": tuple(plan_maps(line, shard) for shard in shards)}
 
 
 def _draw_maps(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
-    found = maps_of_photos(_files(inputs["maps"], MapFiles), subject.ids)
+    found = maps_of_photos(_files(inputs, "maps", MapFiles), subject.ids)
     return [maps_column(f"{line.recipe}\nlocalization maps", found.get, subject.class_id)]
 
 
-def _needs_refined(line: Line, subject: Subject) -> Mapping[str, Refs]:
-    """The maps after each refiner, a role a step."""
-    shards = subject.shards_in(line.source) if line.components.refiners else []
-    steps = range(1, len(line.components.refiners) + 1) if shards else ()
-    return {str(step): tuple(plan_refined(line, shard, step) for shard in shards) for step in steps}
+def _needs_refined(line: Line, subject: Subject) -> Needs:
+    """The maps after each refiner, under the number of its step as role."""
+    shards = subject.shards_in(line.source)
+    needs: dict[str, tuple[Ref, ...]] = {}
+    if shards:
+        for step in range(1, len(line.components.refiners) + 1):
+            needs[str(step)] = tuple(plan_refined(line, shard, step) for shard in shards)
+    return needs
 
 
 def _draw_refined(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
     names = line.components.refiner_names
-    found = {step: maps_of_photos(_files(artefacts, MapFiles), subject.ids) for step, artefacts in inputs.items()}
-    heads = {step: f"{line.recipe}\nafter {names[int(step) - 1]}" for step in found}
-    return [maps_column(heads[step], by_id.get, subject.class_id) for step, by_id in found.items()]
+    columns = []
+    for step in inputs:
+        found = maps_of_photos(_files(inputs, step, MapFiles), subject.ids)
+        head = f"{line.recipe}\nafter {names[int(step) - 1]}"
+        columns.append(maps_column(head, found.get, subject.class_id))
+    return columns
 
 
-def _needs_views(line: Line, subject: Subject) -> Mapping[str, Refs]:
-    """What the maps were made of: weights and stored features; nothing for a localizer that has no other kinds."""
+def _needs_views(line: Line, subject: Subject) -> Needs:
+    """What the maps were made of: weights and stored features; nothing for a localizer without further kinds of map."""
     localizer = line.components.localizer
     if localizer is None or type(localizer).views is Localizer.views:
         return {}
-    graph = line.blueprint.graph
-    stages = [graph[ref] for ref in _needs_maps(line, subject).get("maps", ())]
-    roles = {role for stage in stages for role in stage.inputs}
-    return {role: tuple(dict.fromkeys(ref for s in stages for ref in s.inputs.get(role, ()))) for role in roles}
+    needs: dict[str, dict[Ref, None]] = {}
+    for ref in _needs_maps(line, subject).get("maps", ()):
+        for role, refs in line.blueprint.graph[ref].inputs.items():
+            needs.setdefault(role, {}).update(dict.fromkeys(refs))
+    return {role: tuple(refs) for role, refs in needs.items()}
 
 
 def _draw_views(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
-    found = views(line, subject.photos, inputs)
-    recipe = line.recipe
-    return [maps_column(f"{recipe}\n{name}", by_id.get, subject.class_id) for name, by_id in found.items()]
+    """The localizer's further kinds of map, made on demand from the weights and features of the stored ones."""
+    from methods.features import StoredFeatures
+
+    localizer, offer = line.components.localizer, line.source.offer
+    assert localizer is not None and offer is not None
+    weak = weak_set_of(offer, _files(inputs, "weak_set", WeakSetFiles))
+    weights = weights_in(_files(inputs, "weights", FitFiles))
+    bank = StoredFeatures([files.features for files in _files(inputs, "features", FeatureFiles)])
+    # On a CPU, whatever the stages ran on: ten photos are no work.
+    surroundings = Surroundings(
+        weak.label_space, line.blueprint.suite.backbone, weights, bank, weak, rng_seed=line.rng_seed
+    )
+    found: dict[str, dict[str, LocalizationMaps]] = {}
+    for photo in subject.photos:
+        for name, maps in localizer.views(photo, surroundings).items():
+            found.setdefault(name, {})[photo.id] = maps
+    return [maps_column(f"{line.recipe}\n{name}", by_id.get, subject.class_id) for name, by_id in found.items()]
 
 
-def _needs_pseudo_labels(line: Line, subject: Subject) -> Mapping[str, Refs]:
-    shards = subject.shards_in(line.source) if line.components.labeler else []
-    return {"masks": tuple(plan_pseudo_labels(line, shard) for shard in shards)} if shards else {}
+def _needs_pseudo_labels(line: Line, subject: Subject) -> Needs:
+    shards = subject.shards_in(line.source)
+    if line.components.labeler is None or not shards:
+        return {}
+    return {"masks": tuple(plan_pseudo_labels(line, shard) for shard in shards)}
 
 
-def _needs_prediction(line: Line, subject: Subject) -> Mapping[str, Refs]:
+def _draw_pseudo_labels(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
+    return [masks_column(f"{line.recipe}\npseudo label", StoredMasks(_files(inputs, "masks", MaskFiles)).mask)]
+
+
+def _needs_prediction(line: Line, subject: Subject) -> Needs:
     """Predictions of the split that reports segmentation, else those that the gallery asked for."""
     val = line.blueprint.val
     if line.components.segmenter is None or line.blueprint.suite.policies.get("fixed") != "segmentation":
@@ -115,16 +150,14 @@ def _needs_prediction(line: Line, subject: Subject) -> Mapping[str, Refs]:
     if subject.split == val.name:
         shards = subject.shards_in(val)
         return {"masks": plan_predictions(line, val, shards)}
-    drawn = drawn_predictions(line) if subject.ids <= {photo.id for photo in drawn_photos(line)} else ()
+    if not subject.ids <= {photo.id for photo in drawn_photos(line)}:
+        return {}
+    drawn = drawn_predictions(line)
     return {"masks": drawn} if drawn else {}
 
 
-def _draw_pseudo_labels(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
-    return [masks_column(f"{line.recipe}\npseudo label", StoredMasks(_files(inputs["masks"], MaskFiles)).mask)]
-
-
 def _draw_prediction(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
-    return [masks_column(f"{line.recipe}\nprediction", StoredMasks(_files(inputs["masks"], MaskFiles)).mask)]
+    return [masks_column(f"{line.recipe}\nprediction", StoredMasks(_files(inputs, "masks", MaskFiles)).mask)]
 
 
 KINDS: Mapping[str, Kind] = {

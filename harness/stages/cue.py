@@ -13,7 +13,7 @@ from harness.stages.source import once
 from harness.stages.weak_set import plan_weak_set
 from harness.stages.work import Work
 from harness.store.layout import MaskFiles, Ref
-from harness.suites.recipes import ComponentIdentity, files_identity
+from harness.suites.recipes import ComponentIdentity
 from methods.base import Cue, Fit, Saliency, Surroundings
 from settings.dataset import Dataset
 from settings.errors import UserError
@@ -93,7 +93,7 @@ def plan_saliency(line: Line, shard: int) -> Ref:
             component=line.components.identity("cue"),
             photos=line.source.content(shard),
             masks=masks,
-            files=files_identity(cue, photos),
+            files=line.source.files(cue, shard),
         ),
         line.source.runtime(photos, line.components.places("cue")),
         # A cue that reads finished maps computes nothing: its key names no arithmetic.

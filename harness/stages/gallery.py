@@ -21,8 +21,7 @@ from harness.store.layout import CountFiles, GalleryFiles, MapFiles, MaskFiles, 
 from settings.records import Photo
 
 if TYPE_CHECKING:
-    from harness.drawing.cells import Column
-    from harness.drawing.sheet import Row
+    from harness.drawing.sheet import Column, Row
 
 __all__ = ["Gallery", "GalleryRuntime", "drawn_photos", "drawn_predictions", "plan_sheets"]
 
@@ -66,9 +65,8 @@ class Gallery(StageKind[GalleryIdentity, GalleryRuntime]):
 
     def run(self, work: Work[GalleryIdentity, GalleryRuntime]) -> None:
         """Draw the sheet; where photos are not ours, once over them, for the user, and once over their outlines."""
-        from harness.drawing.cells import masks_column
         from harness.drawing.overlays import outlines
-        from harness.drawing.sheet import to_png
+        from harness.drawing.sheet import masks_column, to_png
 
         rows = _rows(work)
         gate = work.gate("show")
@@ -85,7 +83,7 @@ class Gallery(StageKind[GalleryIdentity, GalleryRuntime]):
 
 def _columns(work: Work[GalleryIdentity, GalleryRuntime], ids: Collection[str]) -> list[Column]:
     """A column for each kind of artefact among the inputs, in the order in which they come about."""
-    from harness.drawing.cells import maps_column, masks_column
+    from harness.drawing.sheet import maps_column, masks_column
 
     columns = []
     for role, head in (("maps", "localization maps"), ("refined", "refined")):

@@ -194,22 +194,27 @@ def _subclasses(parent: Any) -> Iterable[Any]:
 
 def plain(value: object) -> Any:
     """A dataclass as JSON has it, optional entries that are None left out; what else it holds is plain already."""
-    if isinstance(value, Plugin):
-        return {"path": value.path, "text": value.text}
+    # Most entries are text and numbers, and a plan has thousands of stages: they are told first.
+    if value is None or isinstance(value, (str, int, float, Mapping)):
+        return value
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if not is_dataclass(value):
         return value
     content: dict[str, Any] = {}
-    for field in fields(value):
-        entry = getattr(value, field.name)
-        if entry is not None or field.default is not None:
-            content[field.name] = _plain_entry(entry)
+    for name, is_optional in _entries(value.__class__):
+        entry = getattr(value, name)
+        if isinstance(entry, tuple):
+            content[name] = [plain(each) for each in entry]
+        elif entry is not None or not is_optional:
+            content[name] = plain(entry)
     return content
 
 
-def _plain_entry(entry: object) -> Any:
-    return [plain(each) for each in entry] if isinstance(entry, tuple) else plain(entry)
+@cache
+def _entries(model: Any) -> tuple[tuple[str, bool], ...]:
+    """The names of a dataclass's entries, and whether each is left out where it is None."""
+    return tuple((field.name, field.default is None) for field in fields(model))
 
 
 Parsed = TypeVar("Parsed")

@@ -15,7 +15,7 @@ from harness.stages.source import once
 from harness.stages.stored import StoredMasks, maps_of_photos
 from harness.stages.work import Work
 from harness.store.layout import ChoiceFiles, MapFiles, MaskFiles, Ref
-from harness.suites.recipes import ComponentIdentity, files_identity
+from harness.suites.recipes import ComponentIdentity
 from methods.base import Labeler
 from settings.masks import write_mask
 from settings.records import Photo, fingerprint
@@ -107,7 +107,7 @@ def plan_pseudo_labels(line: Line, shard: int, choice: Ref | None = None) -> Ref
             component=line.components.identity("labeler"),
             photos=line.source.content(shard),
             labels=labels,
-            files=files_identity(labeler, photos),
+            files=line.source.files(labeler, shard),
         ),
         line.source.runtime(photos, line.components.places("labeler")),
         inputs=inputs,

@@ -14,7 +14,7 @@ from harness.stages.source import once
 from harness.stages.weak_set import plan_weak_set, seen_by
 from harness.stages.work import Work
 from harness.store.layout import MapFiles, Ref
-from harness.suites.recipes import ComponentIdentity, files_identity
+from harness.suites.recipes import ComponentIdentity
 from methods.base import Fit, Localizer, Surroundings
 from settings.records import WeakSet, fingerprint
 
@@ -110,7 +110,7 @@ def plan_maps(line: Line, shard: int) -> Ref:
             component=line.components.identity("localizer"),
             labels=fingerprint([(photo.id, photo.labels) for photo in photos]),
             rng_seed=line.rng_seed if localizer.reference_features() else None,
-            files=files_identity(localizer, photos),
+            files=line.source.files(localizer, shard),
         ),
         line.source.runtime(photos, line.components.places("localizer")),
         threads=blueprint.suite.compute.threads,

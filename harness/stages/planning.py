@@ -3,47 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from harness.stages.blueprint import Blueprint
 from harness.stages.cue import impossible
 from harness.stages.diagnostics import plan_diagnostics
 from harness.stages.gallery import plan_sheets
-from harness.stages.graph import Stage
+from harness.stages.graph import Graph
 from harness.stages.kind import kinds
 from harness.stages.line import Line
 from harness.stages.plugins import with_plugins
 from harness.stages.rows import plan_rows, plan_unscored
 from harness.store.layout import Ref
-from harness.suites.recipes import RecipeComponents
-from harness.suites.skipping import Skipped, possible_recipes
+from harness.suites.recipes import RecipeComponents, Skipped, possible_recipes
 from harness.suites.suite import Compute, Suite
 from settings.errors import unknown_name
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Goal", "Plan", "make_plan"]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All stages of a suite, and those it is run for: its rows, pictures, diagnostics and whatever else it asks for."""
+class Goal:
+    """All that running needs to know: stages, and which of them must exist in the end."""
+
+    name: str
+    """The suite's, for the log of the run."""
+    graph: Graph
+    targets: tuple[Ref, ...]
+
+
+@dataclass(frozen=True)
+class Plan(Goal):
+    """All stages of a suite; its targets are its rows, pictures, diagnostics and whatever else it asks for."""
 
     suite: Suite
-    graph: Mapping[Ref, Stage]
-    rows: tuple[Ref, ...] = ()
-    pictures: tuple[Ref, ...] = ()
-    diagnostics: tuple[Ref, ...] = ()
-    unscored: Mapping[str, tuple[Ref, ...]] = field(default_factory=dict)
+    rows: tuple[Ref, ...]
+    pictures: tuple[Ref, ...]
+    diagnostics: tuple[Ref, ...]
+    unscored: Mapping[str, tuple[Ref, ...]]
     """Pseudo labels and predictions of a data set without true masks, by the name of the folder they are copied to."""
-    others: tuple[Ref, ...] = ()
-    """What kinds of stage ask for by their own `targets`."""
     notes: tuple[str, ...] = ()
     """What is to be known of the settings: photos, drops, classes without extra photos; and which lines are skipped."""
-
-    @property
-    def targets(self) -> tuple[Ref, ...]:
-        """What must exist in the end."""
-        unscored = (ref for refs in self.unscored.values() for ref in refs)
-        return (*self.rows, *self.pictures, *self.diagnostics, *unscored, *self.others)
 
 
 @with_plugins
@@ -56,6 +56,7 @@ def make_plan(suite: Suite) -> Plan:
     unscored: dict[str, tuple[Ref, ...]] = {}
     # Several lines may ask for one stage: each is wanted once.
     diagnostics: dict[Ref, None] = {}
+    # What kinds of stage ask for by their own `targets`.
     others: dict[Ref, None] = {}
     skipped = Skipped()
     recipes = _with_masks_revealed(possible_recipes(suite, skipped), blueprint, skipped)
@@ -71,17 +72,29 @@ def make_plan(suite: Suite) -> Plan:
         for kind in kinds().values():
             others |= dict.fromkeys(kind.targets(line))
     notes = (*blueprint.notes(), *_training_notes(suite.compute), *skipped.notes())
+    targets = [*rows, *pictures, *diagnostics]
+    for refs in unscored.values():
+        targets += refs
+    targets += others
     return Plan(
-        suite, blueprint.graph, tuple(rows), tuple(pictures), tuple(diagnostics), unscored, tuple(others), notes
+        suite.name,
+        blueprint.graph,
+        tuple(targets),
+        suite,
+        tuple(rows),
+        tuple(pictures),
+        tuple(diagnostics),
+        unscored,
+        notes,
     )
 
 
 def _check_resources(suite: Suite) -> None:
-    """What a suite says under `resources:` is said of kinds of stage that there are."""
+    """Raise UserError where `resources:` names a kind of stage that there is not."""
     known = (*kinds(), "all")
     for name in suite.resources:
         if name not in known:
-            raise unknown_name("resources", "kind of stage", name, known)
+            raise unknown_name(suite.place_of("resources"), "kind of stage", name, known)
 
 
 def _training_notes(compute: Compute) -> tuple[str, ...]:

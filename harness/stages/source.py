@@ -10,6 +10,8 @@ from operator import attrgetter
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from harness.stages.kind import PhotosRuntime, Place
+from harness.suites.recipes import files_identity
+from methods.base import Component
 from settings.errors import UserError
 from settings.records import Photo, WeakSet, fingerprint
 from settings.setting import Offer
@@ -110,6 +112,11 @@ class Source:
     def content(self, shard: int) -> str:
         """What identifies the pixels of a shard (sha256 over ids and photo contents)."""
         return contents(self.shards[shard])
+
+    @once
+    def files(self, component: Component, shard: int) -> str | None:
+        """What identifies the files of other programs that a component reads for a shard; None where it has none."""
+        return files_identity(component, self.shards[shard])
 
     def runtime(self, photos: Sequence[Photo], places: Mapping[str, Any] | None = None) -> PhotosRuntime:
         """What a stage needs to find these photos again, and the files of its component."""

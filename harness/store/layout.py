@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, overload
 
 __all__ = [
+    "DEFAULT_STORE",
     "ChoiceFiles",
     "CountFiles",
     "FeatureFiles",
@@ -22,6 +23,9 @@ __all__ = [
     "StageFiles",
     "WeakSetFiles",
 ]
+
+DEFAULT_STORE = "runs"
+"""The folder, below the working directory, of a store that nobody named."""
 
 
 class Ref(NamedTuple):

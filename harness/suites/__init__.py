@@ -1,1 +1,1 @@
-"""What users write: suites in YAML, read, combined, checked; recipes as component objects."""
+"""What users write: suites in YAML, read, combined and checked; their recipes and data sets as objects."""

@@ -1,14 +1,15 @@
 """Every localizer × refiner chain × labeler of a suite's `combine:` as recipes; those under `recipes:` go over them.
 
 It works on what was read, before overrides of recipes and before checks: so a combination takes any change that a
-recipe of an included suite takes. Which combinations cannot be is found at planning: see harness/suites/skipping.py.
+recipe of an included suite takes. Which combinations are impossible is found at planning, by
+`harness.suites.recipes.possible_recipes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
-from typing import Annotated, Any
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -16,6 +17,8 @@ from harness.suites.reading import merged
 from settings.components import ComponentSpec, option_error
 from settings.errors import UserError, unknown_name
 from settings.options import Options
+
+__all__ = ["MOST", "Combine", "RecipeName", "with_combinations"]
 
 RecipeName = Annotated[str, Field(pattern=r"^\w[\w+.-]*$")]
 Chain = tuple[ComponentSpec, ...]
@@ -34,6 +37,28 @@ class Labelling(Options):
     rng_seeds: tuple[int, ...] | None = None
 
 
+class Combination(NamedTuple):
+    """One of each part under the name that they give it; None for a part that was taken away."""
+
+    name: str
+    localizer: ComponentSpec | None
+    refiners: Chain | None
+    labelling: Labelling | None
+
+    def recipe(self) -> dict[str, object] | None:
+        """The recipe as it would be written; None where a part is missing."""
+        if self.localizer is None or self.refiners is None or self.labelling is None:
+            return None
+        recipe: dict[str, object] = {"localizer": _written(self.localizer)}
+        if self.refiners:
+            recipe["refiners"] = [_written(refiner) for refiner in self.refiners]
+        for role in Labelling.model_fields:
+            part = getattr(self.labelling, role)
+            if part:
+                recipe[role] = _written(part) if isinstance(part, ComponentSpec) else part
+        return recipe
+
+
 class Combine(Options):
     """The parts that are combined, by the names that the recipes are made of; `null` takes an included one away."""
 
@@ -46,37 +71,31 @@ class Combine(Options):
         min_length=1, description="the first one's name is left out of recipes' names"
     )
 
-    def recipes(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Each combination's name and the recipe as it would be written: `cam`, `cam+affinity+saliency`, …
+    def combinations(self) -> Iterator[Combination]:
+        """All of them, also those that lack a part which was taken away: `cam`, `cam+affinity+saliency`, …
 
         A name is that of its parts, but for refiners `none` and for the labeler that stands first, also where that
         one was taken away: names do not depend on what is left out.
         """
-        for name, (localizer, refiners, labelling) in self._triples():
-            if localizer is not None and refiners is not None and labelling is not None:
-                yield name, {"localizer": _written(localizer), **_chain(refiners), **_rest(labelling)}
-
-    def _triples(self) -> Iterator[tuple[str, tuple[ComponentSpec | None, Chain | None, Labelling | None]]]:
-        """All of them by name, also those that lack a part which was taken away."""
         first = next(iter(self.labelers))
         parts = product(self.localizers.items(), self.refiners.items(), self.labelers.items())
-        for (name, localizer), (chain, refiners), (rule, labelling) in parts:
-            shown = (name, *([chain] if chain != UNNAMED else []), *([rule] if rule != first else []))
-            own = self.refiners_of.get(name, {}).get(chain, refiners) if refiners is not None else None
-            yield "+".join(shown), (localizer, own, labelling)
+        for (localizer_name, localizer), (chain, refiners), (rule, labelling) in parts:
+            name = localizer_name
+            if chain != UNNAMED:
+                name += f"+{chain}"
+            if rule != first:
+                name += f"+{rule}"
+            if refiners is not None:
+                refiners = self.refiners_of.get(localizer_name, {}).get(chain, refiners)
+            yield Combination(name, localizer, refiners, labelling)
 
     @property
     def names(self) -> frozenset[str]:
-        """Of all combinations."""
-        return frozenset(name for name, _ in self.recipes())
-
-    @property
-    def taken_away(self) -> frozenset[str]:
-        """The names of those that there would be without a `null`."""
-        return frozenset(name for name, _ in self._triples()) - self.names
+        """The names of all combinations that have every part."""
+        return frozenset(each.name for each in self.combinations() if each.recipe() is not None)
 
 
-def with_combinations(content: Mapping[str, Any], place: Callable[[str], str]) -> dict[str, Any]:
+def with_combinations(content: Mapping[str, object], place: Callable[[str], str]) -> dict[str, object]:
     """What was read of a suite, its recipes over the combinations; `place` says where a key was given.
 
     Raises UserError for unknown keys, two combinations of one name, and a change to a combination that there is not.
@@ -84,19 +103,19 @@ def with_combinations(content: Mapping[str, Any], place: Callable[[str], str]) -
     recipes = content.get("recipes", {})
     if content.get("combine") is None or not isinstance(recipes, Mapping):
         return dict(content)
-    combine = _checked(content["combine"], place)
-    combinations = _named(combine, place)
-    # What an included suite says of a combination goes with it.
-    gone = {name for name, recipe in recipes.items() if name in combine.taken_away and _is_change(recipe)}
-    recipes = {name: recipe for name, recipe in recipes.items() if name not in gone}
+    combinations, taken_away = _named(_checked(content["combine"], place), place)
+    kept = {}
     for name, recipe in recipes.items():
-        if name not in combinations and _is_change(recipe):
+        if not _is_change(recipe) or name in combinations:
+            kept[name] = recipe
+        elif name not in taken_away:
             known = [*combinations, *(each for each in recipes if each != name)]
             raise unknown_name(place(f"recipes.{name}"), "combination", name, known)
-    return {**content, "recipes": merged(combinations, recipes)}
+        # What an included suite says of a combination that was taken away goes with it.
+    return {**content, "recipes": merged(combinations, kept)}
 
 
-def _checked(content: Any, place: Callable[[str], str]) -> Combine:
+def _checked(content: object, place: Callable[[str], str]) -> Combine:
     try:
         combine = Combine.model_validate(content)
     except ValidationError as error:
@@ -107,35 +126,32 @@ def _checked(content: Any, place: Callable[[str], str]) -> Combine:
         for chain in chains:
             if chain not in combine.refiners:
                 raise unknown_name(place(f"combine.refiners_of.{name}"), "refiners", chain, combine.refiners)
-    return combine
-
-
-def _named(combine: Combine, place: Callable[[str], str]) -> dict[str, Any]:
     count = len(combine.localizers) * len(combine.refiners) * len(combine.labelers)
     if count > MOST:
         raise UserError(place("combine"), f"{count} combinations", f"at most {MOST}")
-    named: dict[str, Any] = {}
-    for name, recipe in combine.recipes():
-        if name in named:
-            raise UserError(place("combine"), f"two combinations named '{name}'", "one", "rename a part")
-        named[name] = recipe
-    return named
+    return combine
 
 
-def _is_change(recipe: Any) -> bool:
+def _named(combine: Combine, place: Callable[[str], str]) -> tuple[dict[str, object], set[str]]:
+    """The combinations as recipes by name, and the names of those that lack a part."""
+    named: dict[str, object] = {}
+    taken_away = set()
+    for combination in combine.combinations():
+        recipe = combination.recipe()
+        if recipe is None:
+            taken_away.add(combination.name)
+            continue
+        if combination.name in named:
+            raise UserError(place("combine"), f"two combinations named '{combination.name}'", "one", "rename a part")
+        named[combination.name] = recipe
+    return named, taken_away
+
+
+def _is_change(recipe: object) -> bool:
     """Whether it has options of a part whose name stands elsewhere, as no recipe of its own has."""
     parts = recipe.values() if isinstance(recipe, Mapping) else ()
     return any(isinstance(part, Mapping) and part and "name" not in part for part in parts)
 
 
-def _written(component: ComponentSpec) -> dict[str, Any]:
+def _written(component: ComponentSpec) -> dict[str, object]:
     return {"name": component.name, **component.options}
-
-
-def _chain(refiners: tuple[ComponentSpec, ...]) -> dict[str, Any]:
-    return {"refiners": [_written(one) for one in refiners]} if refiners else {}
-
-
-def _rest(labelling: Labelling) -> dict[str, Any]:
-    parts = {role: getattr(labelling, role) for role in Labelling.model_fields}
-    return {role: _written(part) if isinstance(part, ComponentSpec) else part for role, part in parts.items() if part}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import yaml
 
 from settings.errors import UserError, unknown_name
 from settings.options import HOME_OF_A_USER
+
+__all__ = ["expand_variables", "merged", "override", "read_with_includes"]
 
 MAX_BYTES = 1 << 20
 UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError)
@@ -28,27 +30,120 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError(f"an alias in line {line}; write the value out")
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         keys = set()
-        for key in (self.construct_object(key, deep=True) for key, _ in node.value):
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
             if key in keys:
                 raise yaml.YAMLError(f"key '{key}' twice in line {node.start_mark.line + 1} or below")
             keys.add(key)
         return super().construct_mapping(node, deep)
 
 
-def _parsed(text: str, where: object, expected: str) -> Any:
+def read_with_includes(path: Path, find: Callable[[str], Path], seen: tuple[Path, ...] = ()) -> dict[str, object]:
+    """The file's mapping over those that its `include:` names (beside it, or by `find`); raises UserError."""
+    if path.resolve() in seen:
+        raise UserError(path, "an include of itself", "includes that lead to other files")
+    content = _read_yaml(path)
+    if "plugins" in content:
+        content["plugins"] = _beside(path, content["plugins"])
+    includes = content.pop("include", [])
+    if not isinstance(includes, list):
+        includes = [includes]
+    base: dict[str, object] = {}
+    for name in includes:
+        included = _included(path, name, find)
+        base = merged(base, read_with_includes(included, find, (*seen, path.resolve())))
+    # Name and description are of the included suite alone.
+    base.pop("name", None)
+    base.pop("description", None)
+    return merged(base, content)
+
+
+def merged(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
+    """`over` wins; mappings are merged key by key, everything else is replaced.
+
+    A component of another name is another component: it takes none of the old one's options.
+    """
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        if _is_mapping(old) and _is_mapping(value) and value.get("name", old.get("name")) == old.get("name"):
+            result[key] = merged(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def override(content: dict[str, object], assignment: str) -> None:
+    """Apply one `key.path=value` (a YAML value) in place; raises UserError for another form."""
+    path, equals, text = assignment.partition("=")
+    if not equals or not path:
+        raise UserError("--set", f"'{assignment}'", "key.path=value")
+    where = f"--set {path}"
+    value = _parsed(text, where, "a YAML value")
+    *parents, last = path.split(".")
+    recipes = content.get("recipes")
+    if parents[:1] == ["recipes"] and len(parents) > 1 and isinstance(recipes, dict) and parents[1] not in recipes:
+        raise unknown_name(where, "recipe", parents[1], map(str, recipes))
+    place = content
+    for key in parents:
+        child = place.setdefault(key, {})
+        if isinstance(child, str):
+            # A component written as its bare name takes options now.
+            child = place[key] = {"name": child}
+        if not isinstance(child, dict):
+            raise UserError(where, f"'{key}' that holds {child!r}", "a mapping at that place")
+        place = child
+    place[last] = value
+
+
+def expand_variables(content: Mapping[str, object], where: str) -> dict[str, object]:
+    """`${NAME}` in any text becomes the environment variable; raises UserError where it is not set."""
+    return {key: _expanded(value, f"{where}: {key}") for key, value in content.items()}
+
+
+def _expanded(value: object, where: str) -> object:
+    if isinstance(value, dict):
+        return expand_variables(value, where)
+    if isinstance(value, list):
+        return [_expanded(child, where) for child in value]
+    if isinstance(value, str):
+        return re.sub(r"\$\{(\w+)\}", lambda found: _variable(found[1], where), value)
+    return value
+
+
+def _variable(name: str, where: str) -> str:
+    if name not in os.environ:
+        raise UserError(where, f"${{{name}}}, which is not set", "an environment variable", f"export {name}=…")
+    return os.environ[name]
+
+
+def _read_yaml(path: Path) -> dict[str, object]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(path, f"{path.stat().st_size} bytes", f"a suite of at most {MAX_BYTES}")
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(path, f"unreadable YAML ({error})", "a suite in YAML") from None
+    content = _parsed(text, path, "a suite in YAML")
+    if not isinstance(content, dict):
+        raise UserError(path, f"a {type(content).__name__}", "a mapping with names as keys")
+    return content
+
+
+def _parsed(text: str, where: object, expected: str) -> object:
     """The plain value that YAML text stands for: text, numbers, lists, mappings with names as keys."""
     try:
-        content = yaml.load(text, _Loader)
+        content: object = yaml.load(text, _Loader)
     except UNREADABLE as error:
-        raise UserError(where, f"no readable YAML ({error})", expected) from None
+        raise UserError(where, f"unreadable YAML ({error})", expected) from None
     _refuse_odd(content, where)
     return content
 
 
-def _refuse_odd(value: Any, where: object) -> None:
-    """YAML knows more types than suites: dates, bytes, sets, numbers without end."""
+def _refuse_odd(value: object, where: object) -> None:
+    """Raise UserError for what YAML knows and suites do not: dates, bytes, sets, numbers without end."""
     if isinstance(value, dict):
         for key, child in value.items():
             if not isinstance(key, str):
@@ -64,112 +159,35 @@ def _refuse_odd(value: Any, where: object) -> None:
         raise UserError(where, found, "text, numbers, lists and mappings", "put text in quotes")
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(path, f"{path.stat().st_size} bytes", f"a suite of at most {MAX_BYTES}")
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(path, f"no readable YAML ({error})", "a suite in YAML") from None
-    content = _parsed(text, path, "a suite in YAML")
-    if not isinstance(content, dict):
-        raise UserError(path, f"a {type(content).__name__}", "a mapping with names as keys")
-    return content
-
-
-def read_with_includes(path: Path, find: Callable[[str], Path], seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The file's mapping over those that its `include:` names (beside it, or by `find`); raises UserError."""
-    if path.resolve() in seen:
-        raise UserError(path, "an include of itself", "no circle")
-    content = _read_yaml(path)
-    if "plugins" in content:
-        content["plugins"] = _beside(path, content["plugins"])
-    includes = content.pop("include", [])
-    base: dict[str, Any] = {}
-    for name in includes if isinstance(includes, list) else [includes]:
-        included = _included(path, name, find)
-        base = merged(base, read_with_includes(included, find, (*seen, path.resolve())))
-    for own in ("name", "description"):  # of the included suite; this is another one
-        base.pop(own, None)
-    return merged(base, content)
-
-
-def _included(path: Path, name: Any, find: Callable[[str], Path]) -> Path:
+def _included(path: Path, name: object, find: Callable[[str], Path]) -> Path:
     try:
         if isinstance(name, str):
-            beside = path.parent / _expanded(name, f"{path}: include")
+            beside = path.parent / _at_home(name, f"{path}: include")
             return beside if beside.is_file() else find(name)
     except OSError:  # no file system holds such a name
         pass
     raise UserError(f"{path}: include", repr(name), "a suite's name or a YAML file")
 
 
-def _beside(path: Path, plugins: Any) -> Any:
+def _beside(path: Path, plugins: object) -> object:
     """Plug-in files are named relative to the file that names them, whoever includes it."""
     if not isinstance(plugins, list):
         return plugins
     where = f"{path.name}: plugins"
-    names = expand_variables(plugins, where)
-    return [str(path.parent / _expanded(name, where)) if isinstance(name, str) else name for name in names]
+    found = []
+    for plugin in plugins:
+        name = _expanded(plugin, where)
+        found.append(str(path.parent / _at_home(name, where)) if isinstance(name, str) else name)
+    return found
 
 
-def _expanded(name: str, where: str) -> Path:
-    """The path with its `~` as the home that it stands for."""
+def _at_home(name: str, where: str) -> Path:
+    """The path with its `~` as the home that it stands for; raises UserError where nobody is called so."""
     try:
         return Path(name).expanduser()
     except RuntimeError:
         raise UserError(where, repr(name), HOME_OF_A_USER) from None
 
 
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` wins; mappings are merged key by key, everything else is replaced.
-
-    A component of another name is another component: it takes none of the old one's options.
-    """
-    result = dict(base)
-    for key, value in over.items():
-        old = result.get(key)
-        result[key] = merged(old, value) if _extends(old, value) else value
-    return result
-
-
-def _extends(old: Any, new: Any) -> TypeGuard[Mapping[str, Any]]:
-    both = isinstance(new, Mapping) and isinstance(old, Mapping)
-    return both and new.get("name", old.get("name")) == old.get("name")
-
-
-def override(content: dict[str, Any], assignment: str) -> None:
-    """Apply one `key.path=value` (a YAML value) in place; raises UserError for another form."""
-    keys, equals, text = assignment.partition("=")
-    if not equals or not keys:
-        raise UserError("--set", f"'{assignment}'", "key.path=value")
-    value = _parsed(text, f"--set {keys}", "a YAML value")
-    *parents, last = keys.split(".")
-    recipes = content.get("recipes")
-    if parents[:1] == ["recipes"] and len(parents) > 1 and isinstance(recipes, dict) and parents[1] not in recipes:
-        raise unknown_name(f"--set {keys}", "recipe", parents[1], map(str, recipes))
-    place: Any = content
-    for key in parents:
-        child = place.setdefault(key, {})
-        if isinstance(child, str):
-            # A component written as its bare name takes options now.
-            child = place[key] = {"name": child}
-        if not isinstance(child, dict):
-            raise UserError(f"--set {keys}", f"'{key}' that holds {child!r}", "a mapping at that place")
-        place = child
-    place[last] = value
-
-
-def expand_variables(content: Any, where: str) -> Any:
-    """`${NAME}` in any text becomes the environment variable; raises UserError where it is not set."""
-    if isinstance(content, dict):
-        return {key: expand_variables(value, f"{where}: {key}") for key, value in content.items()}
-    if isinstance(content, list):
-        return [expand_variables(value, where) for value in content]
-    return re.sub(r"\$\{(\w+)\}", lambda m: _variable(m[1], where), content) if isinstance(content, str) else content
-
-
-def _variable(name: str, where: str) -> str:
-    if name not in os.environ:
-        raise UserError(where, f"${{{name}}}, which is not set", "an environment variable", f"export {name}=…")
-    return os.environ[name]
+def _is_mapping(value: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, Mapping)

@@ -1,9 +1,12 @@
-"""A recipe's components as objects, with their options checked and what of them belongs into keys."""
+"""A recipe's components as objects, with their options checked and what of them belongs into keys.
+
+Combinations that are impossible are skipped with their reasons.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -11,11 +14,16 @@ from harness.suites.suite import Recipe, Suite
 from methods.base import Component, Cue, Labeler, Localizer, Refiner, Segmenter, TrainingMode
 from methods.segmenting import variants_of
 from results.rows import CEILING
-from settings.components import build_component
+from settings.components import ComponentSpec, build_component
 from settings.errors import Impossible, UserError
 from settings.hashing import shared_cache
 from settings.options import Options
 from settings.records import Photo, fingerprint
+
+__all__ = [
+    *("ComponentIdentity", "RecipeComponents", "Skipped", "components_of", "files_identity", "identity_of"),
+    *("left_out_of", "possible_recipes"),
+]
 
 ROLES = ("localizer", "cue", "labeler", "segmenter")
 """What a recipe has at most one of; refiners, of which it may have several, stand beside them."""
@@ -43,7 +51,7 @@ class RecipeComponents:
     reveal: int | Literal["all"] | None
     training_mode: TrainingMode
     names: Mapping[str, str]
-    """Of the components, by role."""
+    """The components' names, by role."""
     refiner_names: tuple[str, ...] = ()
     variants: tuple[Segmenter, ...] = ()
     """The segmenter in every way that the suite runs it, itself the first; none without a segmenter."""
@@ -63,29 +71,31 @@ class RecipeComponents:
         """What the whole recipe uses: `I`, `I+S`, …; empty for a control that uses nothing."""
         if self.reveal is not None:
             return CEILING
-        parts: tuple[Component | None, ...] = (self.localizer, *self.refiners, self.cue, self.labeler, self.segmenter)
-        letters = {letter for part in parts if part for letter in part.supervision.split("+") if letter}
-        return "+".join(sorted(letters))
+        letters: set[str] = set()
+        for component in (self.localizer, *self.refiners, self.cue, self.labeler, self.segmenter):
+            if component:
+                letters.update(component.supervision.split("+"))
+        return "+".join(sorted(letters - {""}))
 
     def identity(self, role: str, fit: bool = False, variant: Segmenter | None = None) -> ComponentIdentity:
         """What of a component belongs into keys: its name, version and options (of a fit: those that it reads)."""
-        part: Component = variant or getattr(self, role)
-        return identity_of(role, self.names[role], part, left_out_of(part, fit))
+        component: Component = variant or getattr(self, role)
+        return identity_of(role, self.names[role], component, left_out_of(component, fit))
 
     def refiner_identity(self, step: int, fit: bool = False) -> ComponentIdentity:
-        """The same of a refiner, by its place in the chain."""
-        part = self.refiners[step]
-        return identity_of("refiner", self.refiner_names[step], part, left_out_of(part, fit))
+        """What of the refiner at a place in the chain (from 0) belongs into keys: its name, version and options."""
+        refiner = self.refiners[step]
+        return identity_of("refiner", self.refiner_names[step], refiner, left_out_of(refiner, fit))
 
     def places(self, role: str) -> dict[str, Any]:
         """The options that say where a component's files lie, as a stage needs them and its key does not."""
-        part: Component = getattr(self, role)
-        return part.places()
+        component: Component = getattr(self, role)
+        return component.places()
 
 
-def left_out_of(part: Component, fit: bool) -> frozenset[str]:
+def left_out_of(component: Component, fit: bool) -> frozenset[str]:
     """The options that are in no key, or (of a fit) not read by it."""
-    return part.place_options | (part.apply_options if fit else frozenset())
+    return component.place_options | (component.apply_options if fit else frozenset())
 
 
 class _Versioned(Protocol):
@@ -93,81 +103,135 @@ class _Versioned(Protocol):
     options: Options
 
 
-def identity_of(role: str, name: str, part: _Versioned, left_out: Collection[str] = ()) -> ComponentIdentity:
-    """What of a component belongs into keys, less the options that are left out."""
-    options = part.options.model_dump(mode="json", exclude=set(left_out))
-    return ComponentIdentity(role, name, part.version, options)
+def identity_of(role: str, name: str, component: _Versioned, left_out: Collection[str] = ()) -> ComponentIdentity:
+    """What of a component belongs into keys: role, name, version, and the options that are not left out."""
+    options = component.options.model_dump(mode="json", exclude=set(left_out))
+    return ComponentIdentity(role, name, component.version, options)
 
 
-def files_identity(part: Component, photos: Sequence[Photo]) -> str | None:
+def files_identity(component: Component, photos: Sequence[Photo]) -> str | None:
     """What identifies the files of other programs that a component reads for these photos; None where it has none.
 
     Raises UserError for a file that is missing or cannot be read.
     """
-    contents = [(photo.id, [_content_of(path) for path in part.files(photo)]) for photo in photos]
+    contents = [(photo.id, [_content_of(path) for path in component.files(photo)]) for photo in photos]
     return fingerprint(contents) if any(files for _, files in contents) else None
+
+
+def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:
+    """Load and check the components of a recipe; raises UserError that names recipe and option."""
+    where = f"recipes.{name}"
+    names: dict[str, str] = {}
+    built: dict[str, Any] = dict.fromkeys(ROLES)
+    for role in ROLES:
+        spec: ComponentSpec | None = getattr(recipe, role)
+        if spec is not None:
+            names[role] = spec.name
+            built[role] = build_component(role, spec, f"{where}.{role}")
+    variants: tuple[Segmenter, ...] = ()
+    if built["segmenter"]:
+        variants = variants_of(built["segmenter"], suite.segment, suite.backbone, name)
+        built["segmenter"] = variants[0]
+    components = RecipeComponents(
+        **built,
+        refiners=tuple(build_component("refiner", one, f"{where}.refiners") for one in recipe.refiners),
+        refiner_names=tuple(one.name for one in recipe.refiners),
+        reveal=recipe.reveal,
+        training_mode=recipe.training_mode or suite.training_mode,
+        names=names,
+        variants=variants,
+    )
+    _check_inputs(components, where)
+    _check_possible(components, where)
+    return components
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Recipes that are not run, by reason, so that each reason is told once."""
+
+    recipes: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
+    """(reason, setting) → names in the order of the suite; the setting is empty where the reason is another."""
+
+    def add(self, recipe: str, reason: str, setting: str = "") -> None:
+        """Note that a recipe is skipped, under one setting or all."""
+        self.recipes.setdefault((reason, setting), {})[recipe] = None
+
+    def notes(self) -> tuple[str, ...]:
+        """One line for each reason, which names the recipes."""
+        notes = []
+        for (reason, setting), names in self.recipes.items():
+            under = f" under {setting}" if setting else ""
+            notes.append(f"skipped: {', '.join(names)}{under}: {reason}")
+        return tuple(notes)
+
+
+def possible_recipes(suite: Suite, skipped: Skipped) -> dict[str, RecipeComponents]:
+    """The components of every recipe, by name, less those of `combine:` that are impossible, which are noted.
+
+    Raises UserError for a recipe that was written out and is impossible, and where none is left.
+    """
+    found: dict[str, RecipeComponents] = {}
+    combined = suite.combine.names if suite.combine else frozenset()
+    last: Impossible | None = None
+    for name, recipe in suite.all_recipes().items():
+        try:
+            found[name] = components_of(name, recipe, suite)
+        except Impossible as error:
+            if name not in combined:
+                raise
+            skipped.add(name, error.reason)
+            last = error
+    if last is not None and not found:
+        raise last
+    return found
 
 
 def _content_of(path: Path) -> str:
     try:
         return shared_cache().sha256(path)
     except OSError as error:
-        raise UserError(path, f"no readable file ({error.strerror})", "a file for every photo") from None
+        raise UserError(path, f"an unreadable file ({error.strerror})", "a file for every photo") from None
 
 
-def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:
-    """Load and check the components of a recipe; raises UserError that names recipe and option."""
-    where = f"recipes.{name}"
-    roles = {role: component for role in ROLES if (component := getattr(recipe, role)) is not None}
-    built = {role: build_component(role, component, f"{where}.{role}") for role, component in roles.items()}
-    variants = variants_of(built["segmenter"], suite.segment, suite.backbone, name) if "segmenter" in built else ()
-    built |= {"segmenter": variants[0]} if variants else {}
-    mode = recipe.training_mode or suite.training_mode
-    parts = RecipeComponents(
-        **{role: built.get(role) for role in ROLES},
-        refiners=tuple(build_component("refiner", one, f"{where}.refiners") for one in recipe.refiners),
-        refiner_names=tuple(one.name for one in recipe.refiners),
-        reveal=recipe.reveal,
-        training_mode=mode,
-        names={role: component.name for role, component in roles.items()},
-        variants=variants,
-    )
-    _check_inputs(parts, where)
-    _check_possible(parts, where)
-    return parts
-
-
-def _check_inputs(parts: RecipeComponents, where: str) -> None:
-    """A labeler gets what it needs, and nothing lies idle."""
-    labeler = parts.labeler
+def _check_inputs(components: RecipeComponents, where: str) -> None:
+    """Raise UserError where a labeler lacks what it needs, and where something lies idle."""
+    labeler = components.labeler
     if labeler is None:
         return
-    for role, needed in (("localizer", labeler.needs_maps), ("cue", labeler.needs_cue)):
-        reader = f"labeler '{parts.names['labeler']}'"
-        if needed and getattr(parts, role) is None:
+    reader = f"labeler '{components.names['labeler']}'"
+    for role, is_needed in (("localizer", labeler.needs_maps), ("cue", labeler.needs_cue)):
+        is_given = getattr(components, role) is not None
+        if is_needed and not is_given:
             raise UserError(f"{where}.{role}", "nothing", f"a {role}, since {reader} needs one")
-        if not needed and getattr(parts, role) is not None:
-            raise UserError(f"{where}.{role}", f"'{parts.names[role]}'", f"none, since {reader} does not read it")
+        if is_given and not is_needed:
+            found = f"'{components.names[role]}'"
+            raise UserError(f"{where}.{role}", found, f"none, since {reader} does not read it")
 
 
-def _check_possible(parts: RecipeComponents, where: str) -> None:
-    """Impossible for parts that are right by themselves and do not go together, or not on this machine."""
-    for part in (parts.localizer, parts.segmenter):
-        if part is not None and parts.training_mode not in part.modes:
-            expected = f"one of {', '.join(part.modes)} for this recipe"
-            raise Impossible(f"{where}.training_mode", f"'{parts.training_mode}'", expected)
-    if parts.labeler and parts.labeler.needs_background and not _has_background(parts):
-        expected = f"a localizer or refiner that gives one to labeler '{parts.names['labeler']}', which reads it"
+def _check_possible(components: RecipeComponents, where: str) -> None:
+    """Raise Impossible for components that are right by themselves and do not go together, or not on this machine."""
+    for trained in (components.localizer, components.segmenter):
+        if trained is not None and components.training_mode not in trained.modes:
+            expected = f"one of {', '.join(trained.modes)} for this recipe"
+            raise Impossible(f"{where}.training_mode", f"'{components.training_mode}'", expected)
+    labeler = components.labeler
+    if labeler and labeler.needs_background and not _has_background(components):
+        expected = f"a localizer or refiner that gives one to labeler '{components.names['labeler']}', which reads it"
         raise Impossible(f"{where}.labeler", "no background map", expected, "such as refiners: [affinity]")
     for role in ROLES:
-        if part := getattr(parts, role):
-            part.check_installed(f"{where}.{role}")
-    for refiner in parts.refiners:
+        component: Component | None = getattr(components, role)
+        if component:
+            component.check_installed(f"{where}.{role}")
+    for refiner in components.refiners:
         refiner.check_installed(f"{where}.refiners")
 
 
-def _has_background(parts: RecipeComponents) -> bool:
+def _has_background(components: RecipeComponents) -> bool:
     """Whether the maps that reach the labeler have a background map beside them."""
-    given = [parts.localizer.gives_background] if parts.localizer else []
-    given += [refiner.gives_background for refiner in parts.refiners if refiner.gives_background is not None]
-    return given[-1] if given else False
+    has_background = bool(components.localizer and components.localizer.gives_background)
+    for refiner in components.refiners:
+        # None: it passes on what it gets.
+        if refiner.gives_background is not None:
+            has_background = refiner.gives_background
+    return has_background

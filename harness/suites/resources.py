@@ -11,12 +11,10 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from settings.options import Options
 
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
-    "KiB": 1 << 10,
-    "MiB": 1 << 20,
-    "GiB": 1 << 30,
-    "TiB": 1 << 40,
-}
+__all__ = ["Demand", "Resources", "Wants", "most", "told"]
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+UNITS |= {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 SECONDS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
 Wants = Mapping[str, float]
 """How much of what: `threads`, `gpus`, `memory` (bytes), and custom resources by their names."""
@@ -37,25 +35,29 @@ class Demand:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Demand:
-        """What `dataclasses.asdict` made of one."""
-        return cls(**{**content, "custom": tuple((str(name), float(value)) for name, value in content["custom"])})
+        """The demand that `dataclasses.asdict` wrote, its tuples as JSON's lists."""
+        custom = tuple((str(name), float(value)) for name, value in content["custom"])
+        return cls(**{**content, "custom": custom})
 
     def gpus_on(self, device: str) -> float:
-        """GPUs of one process."""
+        """How many GPUs one process wants that computes on `device` (`cpu` or `cuda`)."""
         return float(device == "cuda") if self.gpus is None else self.gpus
 
     def wants(self, threads: int, processes: int, device: str) -> Wants:
         """All that so many threads and processes ask for together; what is not asked for is left out."""
+        wanted = {"threads": float(threads)}
         each = {"gpus": self.gpus_on(device), "memory": float(self.memory_bytes), **dict(self.custom)}
-        asked = {"threads": float(threads), **{name: processes * value for name, value in each.items()}}
-        return {name: value for name, value in asked.items() if value}
+        for name, amount in each.items():
+            wanted[name] = processes * amount
+        return {name: amount for name, amount in wanted.items() if amount}
 
 
 def most(wants: Iterable[Wants]) -> Wants:
     """What serves them all, one after the other."""
     together: dict[str, float] = {}
     for one in wants:
-        together |= {name: max(together.get(name, 0.0), value) for name, value in one.items()}
+        for name, amount in one.items():
+            together[name] = max(together.get(name, 0.0), amount)
     return together
 
 
@@ -69,49 +71,53 @@ def told(name: str, amount: float) -> str:
     return f"{amount:.3g} of {name}"
 
 
-def _amount(units: Mapping[str, int], example: str) -> Any:
-    def read(value: Any) -> Any:
+def _with_unit(units: Mapping[str, int], example: str) -> BeforeValidator:
+    """Reads a number and its unit, such as `8 GiB`, as a number of the smallest unit."""
+    expected = f"a number and its unit ({', '.join(filter(None, units))}), such as {example}"
+
+    def read(value: object) -> float:
         matched = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
         if isinstance(value, bool) or not matched or matched[2] not in units:
-            raise ValueError(f"a number and its unit ({', '.join(filter(None, units))}), such as {example}")
+            raise ValueError(expected)
         return float(matched[1]) * units[matched[2]]
 
     return BeforeValidator(read)
 
 
-def _share(gpus: float) -> float:
+def _share(gpus: float | None) -> float | None:
     """Whole GPUs or 1/k: other shares leave rests that nothing fits into."""
+    if gpus is None or gpus == 0:
+        return gpus
     if gpus >= 1 and gpus == round(gpus):
         return gpus
     if gpus > 0 and abs(1 / gpus - round(1 / gpus)) < ROUNDED:
         return 1 / round(1 / gpus)
-    if gpus == 0:
-        return 0.0
     raise ValueError("whole GPUs, or one k-th of one (0.5, 0.25, …)")
 
 
-def _named(custom: dict[str, float]) -> dict[str, float]:
-    if taken := sorted({name for name in custom if name.lower() in (*RESERVED, "cpu", "gpu")}):
-        raise ValueError(f"names of custom resources, of which '{taken[0]}' is none")
-    if any(value <= 0 for value in custom.values()):
-        raise ValueError("amounts above 0")
-    return custom
+def _custom(amounts: dict[str, float]) -> dict[str, float]:
+    for name, amount in sorted(amounts.items()):
+        if name.lower() in (*RESERVED, "cpu", "gpu"):
+            raise ValueError(f"custom resources beside what has a key of its own, as '{name}' has")
+        if amount <= 0:
+            raise ValueError("amounts above 0")
+    return amounts
 
 
 class Resources(Options):
     """What a suite says of a kind of stage under `resources:`."""
 
-    gpu: Annotated[float | None, AfterValidator(lambda gpus: gpus if gpus is None else _share(gpus))] = Field(
+    gpu: Annotated[float | None, AfterValidator(_share)] = Field(
         None, description="whole GPUs or 1/k of one, so that k stages share it; default: 1 for what computes on a GPU"
     )
-    memory: Annotated[float, _amount(UNITS, "8 GiB")] = Field(0.0, description="kept free for the stage: `8 GiB`")
-    custom: Annotated[dict[str, float], AfterValidator(_named)] = Field(
+    memory: Annotated[float, _with_unit(UNITS, "8 GiB")] = Field(0.0, description="kept free for the stage: `8 GiB`")
+    custom: Annotated[dict[str, float], AfterValidator(_custom)] = Field(
         default_factory=dict, description="resources that the cluster's nodes declare, by name"
     )
-    timeout: Annotated[float, _amount(SECONDS, "90 min")] = Field(
+    timeout: Annotated[float, _with_unit(SECONDS, "90 min")] = Field(
         0.0, description="after which a stage's processes are ended and it is begun again: `90 min`"
     )
 
     def demand(self) -> Demand:
-        """As stages carry it."""
+        """The resources in the form that stages carry: bytes, seconds, and custom ones sorted by name."""
         return Demand(self.gpu, round(self.memory), tuple(sorted(self.custom.items())), self.timeout)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from harness.suites.combining import Combine, RecipeName, with_combinations
 from harness.suites.reading import expand_variables, override, read_with_includes
@@ -20,6 +20,8 @@ from settings.components import ComponentSpec, option_error
 from settings.errors import UserError, unknown_name
 from settings.options import Options
 from settings.records import fingerprint
+
+__all__ = ["Compute", "Diagnostic", "Recipe", "Suite", "load_suite", "ready_suites"]
 
 SUITES = Path(__file__).parent.parent.parent / "settings" / "suites"
 LastStage = Literal["maps", "pseudo_labels", "segmentation"]
@@ -36,7 +38,7 @@ RngSeeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_disti
 
 
 class Recipe(Options):
-    """One method from photos to segmentation, by the names of its parts."""
+    """One method from photos to segmentation, by the names of its components."""
 
     localizer: ComponentSpec | None = None
     refiners: tuple[ComponentSpec, ...] = Field((), description="maps → better maps, one after the other")
@@ -45,7 +47,9 @@ class Recipe(Options):
     reveal: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
         None, description="instead of a labeler: true masks, of so many dev photos or of all of train and dev"
     )
-    segmenter: ComponentSpec | None = Field(None, description="instead of the suite's; `none`: no stage 2")
+    segmenter: ComponentSpec | None = Field(
+        None, description="instead of the suite's; `none`: no segmentation network is trained"
+    )
     training_mode: TrainingMode | None = Field(None, description="instead of the suite's")
     rng_seeds: RngSeeds | None = Field(None, description="instead of those of suite and setting")
 
@@ -66,7 +70,7 @@ class Compute(Options):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: int = Field(1, ge=1, le=256, description="compute threads of a stage, whichever executor runs it")
-    training_threads: int = Field(1, ge=1, le=256, description="the same for stages that train")
+    training_threads: int = Field(1, ge=1, le=256, description="compute threads of each process that trains")
     train_processes: int = Field(
         1,
         ge=1,
@@ -91,12 +95,12 @@ class Suite(Options):
     )
     recipes: dict[RecipeName, Recipe] = Field(default_factory=dict)
     combine: Combine | None = Field(None, description="every localizer × refiner chain × labeler as a recipe")
-    segmenter: ComponentSpec | None = Field(None, description="stage 2 of every recipe that names none")
+    segmenter: ComponentSpec | None = Field(None, description="trained by every recipe that names none of its own")
     segment: tuple[Inference, ...] = Field(
         (Inference(),),
         min_length=1,
-        description="variants of stage 2, a row each of one trained network: what each changes of the segmenter's own "
-        "`inference` ({}: nothing); pictures show the first",
+        description="variants of segmentation, a row each of one trained network: what each changes of the "
+        "segmenter's own `inference` ({}: nothing); pictures show the first",
     )
     references: tuple[str, ...] = ()
     rng_seeds: RngSeeds = (0,)
@@ -127,20 +131,30 @@ class Suite(Options):
         0, ge=0, le=100, description="photos in the picture of photo, map, pseudo label, prediction, truth"
     )
 
+    _file: str = PrivateAttr("")
+    """The name of the file that it was read from; empty for a suite that was made in Python."""
+
     @field_validator("settings", mode="before")
     @classmethod
-    def _by_name(cls, content: Any) -> Any:
-        """A list of settings, each under its own name; and under each label its own name, where none is given."""
+    def _by_name(cls, content: object) -> object:
+        """Settings by label: in a list each is its own label, and a label is the name where none is given."""
         if isinstance(content, (list, tuple)):
-            named = [ComponentSpec.model_validate(one) for one in content]
-            if len({one.name for one in named}) < len(named):
+            listed = [ComponentSpec.model_validate(one) for one in content]
+            named = {one.name: one for one in listed}
+            if len(named) < len(listed):
                 raise ValueError("each setting once; a mapping names each: {web: …, filtered: {name: web, …}}")
-            return {one.name: one for one in named}
-        if isinstance(content, Mapping):
-            return {
-                label: {"name": label, **one} if isinstance(one, Mapping) else one for label, one in content.items()
-            }
-        return content
+            return named
+        if not isinstance(content, Mapping):
+            return content
+        labelled = dict(content)
+        for label, setting in content.items():
+            if isinstance(setting, Mapping):
+                labelled[label] = {"name": label, **setting}
+        return labelled
+
+    def place_of(self, key: str) -> str:
+        """Where the value of a key was given, for messages: the override that set it, or the key of its file."""
+        return _place(key, self._file or self.name, self.overrides)
 
     def seeds_of(self, recipe: str, setting: str) -> tuple[int, ...]:
         """The rng seeds of a recipe's lines under a setting."""
@@ -152,24 +166,28 @@ class Suite(Options):
         return setting not in self.recipes_of or recipe in self.recipes_of[setting]
 
     def demand_of(self, kind: str) -> Demand:
-        """What the stages of a kind ask of the machine that runs them."""
+        """What the stages of a kind ask of the machine that runs them; planning checks the kinds' names."""
         resources = self.resources.get(kind, self.resources.get("all"))
         return resources.demand() if resources else Demand()
 
     @property
     def folder_name(self) -> str:
         """Where its leaderboard goes: a run with overrides does not overwrite the plain suite's."""
-        return f"{self.name}-{fingerprint(self.overrides)[:8]}" if self.overrides else self.name
+        if not self.overrides:
+            return self.name
+        return f"{self.name}-{fingerprint(self.overrides)[:8]}"
 
     def all_recipes(self) -> dict[str, Recipe]:
         """The suite's recipes and its references, by name, each with its segmenter."""
-        references = {name: Recipe.model_validate(reference(name)) for name in self.references}
-        return {name: self._with_segmenter(recipe) for name, recipe in {**self.recipes, **references}.items()}
-
-    def _with_segmenter(self, recipe: Recipe) -> Recipe:
-        segmenter = recipe.segmenter or self.segmenter
-        is_none = segmenter is not None and segmenter.name == "none"
-        return recipe.model_copy(update={"segmenter": None if is_none else segmenter})
+        recipes = dict(self.recipes)
+        for name in self.references:
+            recipes[name] = Recipe.model_validate(reference(name))
+        for name, recipe in recipes.items():
+            segmenter = recipe.segmenter or self.segmenter
+            if segmenter is not None and segmenter.name == "none":
+                segmenter = None
+            recipes[name] = recipe.model_copy(update={"segmenter": segmenter})
+        return recipes
 
 
 def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite:
@@ -179,17 +197,19 @@ def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite
     """
     path = _find(name_or_path)
     content = read_with_includes(path, _find)
-    before = [assignment for assignment in overrides if re.match(r"combine[.=]|recipes=", assignment)]
-    for assignment in before:
+    # Combinations come of the overrides of their parts; overrides of recipes then change the combinations.
+    of_parts = [assignment for assignment in overrides if re.match(r"combine[.=]|recipes=", assignment)]
+    for assignment in of_parts:
         override(content, assignment)
-    content = with_combinations(content, partial(_place, path=path, overrides=overrides))
+    content = with_combinations(content, partial(_place, file=path.name, overrides=overrides))
     for assignment in overrides:
-        if assignment not in before:
+        if assignment not in of_parts:
             override(content, assignment)
     content = expand_variables(content, path.name)
     content.setdefault("name", path.stem)
     content["overrides"] = tuple(overrides)
-    return _validated(content, path)
+    _take_away(content)
+    return _validated(content, path.name)
 
 
 def ready_suites() -> list[str]:
@@ -208,50 +228,60 @@ def _find(name_or_path: str | Path) -> Path:
     return SUITES / f"{name_or_path}.yaml"
 
 
-def _validated(content: dict[str, Any], path: Path) -> Suite:
-    place = partial(_place, path=path, overrides=content["overrides"])
-    _take_away(content)
+def _take_away(content: dict[str, object]) -> None:
+    """`null` takes a recipe or setting of an included suite away, and what is said of it elsewhere."""
+    gone_recipes = _without_nulls(content, "recipes")
+    gone_settings = _without_nulls(content, "settings")
+    for key in ("rng_seeds_of", "recipes_of"):
+        by_setting = content.get(key)
+        if isinstance(by_setting, Mapping):
+            content[key] = {label: said for label, said in by_setting.items() if label not in gone_settings}
+    recipes_of = content.get("recipes_of")
+    if isinstance(recipes_of, dict):
+        for label, names in recipes_of.items():
+            if isinstance(names, list):
+                recipes_of[label] = [name for name in names if name not in gone_recipes]
+
+
+def _without_nulls(content: dict[str, object], key: str) -> set[str]:
+    """Leave out what is null under a key, and return its names."""
+    named = content.get(key)
+    if not isinstance(named, Mapping):
+        return set()
+    content[key] = {name: one for name, one in named.items() if one is not None}
+    return {name for name, one in named.items() if one is None}
+
+
+def _validated(content: dict[str, object], file: str) -> Suite:
+    """The suite; raises UserError for what its model refuses, and for names that it does not have."""
+    overrides = content["overrides"]
+    assert isinstance(overrides, tuple)
     try:
         suite = Suite.model_validate(content)
     except ValidationError as error:
-        raise option_error(error, Suite, place) from None
+        raise option_error(error, Suite, partial(_place, file=file, overrides=overrides)) from None
+    suite._file = file
     for key in ("rng_seeds_of", "recipes_of"):
         for label in getattr(suite, key):
             if label not in suite.settings:
-                raise unknown_name(place(key), "setting", label, suite.settings)
+                raise unknown_name(suite.place_of(key), "setting", label, suite.settings)
     for name in suite.references:
         if reference(name) is None:
-            raise unknown_name(place("references"), "reference", name, REFERENCES)
+            raise unknown_name(suite.place_of("references"), "reference", name, REFERENCES)
+    recipes = suite.all_recipes()
     for label, names in suite.recipes_of.items():
         for name in names:
-            if name not in suite.all_recipes():
-                raise unknown_name(place(f"recipes_of.{label}"), "recipe", name, suite.all_recipes())
-    if not suite.all_recipes():
-        raise UserError(place("recipes"), "nothing", "at least one recipe or reference")
+            if name not in recipes:
+                raise unknown_name(suite.place_of(f"recipes_of.{label}"), "recipe", name, recipes)
+    if not recipes:
+        raise UserError(suite.place_of("recipes"), "nothing", "at least one recipe or reference")
     return suite
 
 
-def _take_away(content: dict[str, Any]) -> None:
-    """`null` takes a recipe or setting of an included suite away, and what is said of it elsewhere."""
-    gone: dict[str, set[str]] = {}
-    for part in ("recipes", "settings"):
-        named = content.get(part)
-        if isinstance(named, Mapping):
-            gone[part] = {name for name, one in named.items() if one is None}
-            content[part] = {name: one for name, one in named.items() if one is not None}
-    for key in ("rng_seeds_of", "recipes_of"):
-        if isinstance(content.get(key), Mapping):
-            content[key] = {k: v for k, v in content[key].items() if k not in gone.get("settings", ())}
-    if isinstance(content.get("recipes_of"), Mapping):
-        content["recipes_of"] = {
-            label: [name for name in names if name not in gone.get("recipes", ())] if isinstance(names, list) else names
-            for label, names in content["recipes_of"].items()
-        }
-
-
-def _place(key: str, path: Path, overrides: Sequence[str]) -> str:
+def _place(key: str, file: str, overrides: Sequence[str]) -> str:
     """Where a value was given: the override that set it or what it lies in, as it was typed; else a key of the file."""
     for assignment in reversed(overrides):
-        if f"{key}.".startswith(f"{assignment.partition('=')[0]}."):
+        overridden = assignment.partition("=")[0]
+        if f"{key}.".startswith(f"{overridden}."):
             return f"--set {assignment}"
-    return f"{path.name}.{key}"
+    return f"{file}.{key}"

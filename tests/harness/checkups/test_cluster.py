@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness.checkups import Finding, cluster
-from harness.checkups.cluster import Node, Probed, judge
-from harness.checkups.meeting import Meeting
-from harness.checkups.probe import Answer, Question
+from harness.checkups import Finding, _cluster
+from harness.checkups._cluster import Probed, judge
+from harness.checkups._probe import Answer, Question
+from harness.execution.nodes import Meeting, Node
 from harness.store.lease import TIMEOUT_S
 
 QUESTION = Question(("harness",), ("torch", "rich"), {"data voc12": "/data/voc12"}, Meeting("/shared/runs", "t"))
@@ -89,11 +89,11 @@ def test_packages_that_differ(name: str, version: str, state: str | None) -> Non
 
 @pytest.mark.parametrize(("version", "state"), [("3.12.4", "ok"), ("3.12.9", "warning"), ("3.11.4", "error")])
 def test_another_python(version: str, state: str) -> None:
-    assert cluster.python(replace(HERE, python=version), HERE).state == state
+    assert _cluster._python(replace(HERE, python=version), HERE).state == state
 
 
 def test_other_sources_are_an_error_that_names_both() -> None:
-    found = cluster.sources(replace(HERE, sources="b" * 64), HERE)
+    found = _cluster._sources(replace(HERE, sources="b" * 64), HERE)
     assert (found.state, found.found) == ("error", "bbbbbbbb, and the driver's are aaaaaaaa")
 
 
@@ -102,7 +102,7 @@ def test_other_sources_are_an_error_that_names_both() -> None:
     [(0, 0, "", "ok"), (2, 2, "", "ok"), (2, 1, "", "error"), (0, 2, "", "warning"), (1, 0, "no end", "error")],
 )
 def test_gpus_that_ray_declares_against_those_of_torch(declared: int, gpus: int, trouble: str, state: str) -> None:
-    found = cluster.devices(replace(HERE, gpus=gpus, gpu_trouble=trouble), declared)
+    found = _cluster._devices(replace(HERE, gpus=gpus, gpu_trouble=trouble), declared)
     assert found.state == state
     assert (f"Ray declares {declared}, torch finds {gpus}" in found.found) == (declared != gpus and not trouble)
 
@@ -121,7 +121,7 @@ def test_gpus_that_ray_declares_against_those_of_torch(declared: int, gpus: int,
     ],
 )
 def test_clocks(offset_s: float, error_s: float, state: str) -> None:
-    assert cluster.clock(offset_s, error_s).state == state
+    assert _cluster._clock(offset_s, error_s).state == state
 
 
 def test_a_node_without_the_store_is_an_error_that_names_node_and_mend() -> None:
@@ -135,7 +135,7 @@ def test_a_node_without_the_store_is_an_error_that_names_node_and_mend() -> None
 
 @pytest.mark.parametrize(("free", "state"), [(10**12, "ok"), (10**9, "warning"), (10**8, "error"), (-1, "error")])
 def test_room_in_the_store(free: int, state: str) -> None:
-    assert cluster.store(replace(HERE, store_free=free), True, QUESTION).state == state
+    assert _cluster._store(replace(HERE, store_free=free), True, QUESTION).state == state
 
 
 def test_a_store_behind_a_url_is_told_to_be_opened_and_never_shown() -> None:
@@ -163,4 +163,4 @@ def test_data_memory_and_disk() -> None:
     assert bad(found.values()) == {"n1: data voc12": "error", "n1: memory": "warning", "n1: disk": "warning"}
     assert found["n1: data voc12"].found == "/data/voc12 is not a folder there"
     assert found["n1: disk"].found == "1.0 GB free (99% full) for temporary files"
-    assert cluster.memory(replace(HERE, memory_free=-1)).state == "ok"
+    assert _cluster._memory(replace(HERE, memory_free=-1)).state == "ok"

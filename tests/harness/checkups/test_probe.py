@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkups import probe
-from harness.checkups.files import roots
-from harness.checkups.meeting import meeting_in
-from harness.checkups.probe import Question, answer, sources
+from harness.checkups import _probe
+from harness.checkups._files import roots
+from harness.checkups._probe import Question, answer, sources
+from harness.execution.nodes import meeting_in
 
 
 def test_it_tells_what_is_here(tmp_path: Path) -> None:
@@ -62,22 +62,22 @@ def test_torch_is_asked_in_a_process_of_its_own(
 ) -> None:
     (tmp_path / "torch.py").write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(probe, "TORCH_S", 0.5 if "sleep" in text else 25)
-    assert probe.torch_gpus() == (gpus, trouble)
+    monkeypatch.setattr(_probe, "TORCH_S", 0.5 if "sleep" in text else 25)
+    assert _probe.torch_gpus() == (gpus, trouble)
 
 
 def test_a_kernel_that_does_not_tell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(probe, "MEMINFO", tmp_path / "absent")
-    assert probe.memory_free() == -1
+    monkeypatch.setattr(_probe, "MEMINFO", tmp_path / "absent")
+    assert _probe.memory_free() == -1
     (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    2048 kB\n")
-    monkeypatch.setattr(probe, "MEMINFO", tmp_path / "meminfo")
-    assert probe.memory_free() == 2048 * 1024
+    monkeypatch.setattr(_probe, "MEMINFO", tmp_path / "meminfo")
+    assert _probe.memory_free() == 2048 * 1024
 
 
 def test_a_node_needs_nothing_but_python_to_answer() -> None:
     code = (
         "import sys;"
-        "import harness.checkups.probe;"
+        "import harness.checkups._probe;"
         "print(sorted({'ray', 'torch', 'numpy', 'pydantic', 'yaml'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -133,8 +133,8 @@ for _ in range(60):
     [
         ({"keys": KEYS, "cam": MAPS, "hook": Asks()}, rf"asks for {os.system.__module__}\.system"),
         (np.array([Asks(), Asks()]), r"asks for|Python objects"),
-        (MAPS, "no dictionary"),
-        ([1, 2], "no dictionary"),
+        (MAPS, "found an array of numbers"),
+        ([1, 2], "found an array of numbers"),
         ({}, "a dictionary of nothing"),
         ({"keys": KEYS, "logits": MAPS}, r"'keys', 'logits'.*--array"),
         ({"cam": MAPS}, "a dictionary of 'cam'"),
@@ -179,7 +179,7 @@ def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_file_and_a_folder_without_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "p.npy")
-    with pytest.raises(UserError, match=r"p\.npy: found no file"):
+    with pytest.raises(UserError, match=r"p\.npy: found a pipe"):
         imported(tmp_path)
     with pytest.raises(UserError, match=r"no \.npy file"):
         import_maps(tmp_path / "nowhere", tmp_path / "out")

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.drawing.cells import Cell, Column, maps_column, masks_column
 from harness.drawing.overlays import mask_colours
-from harness.drawing.sheet import CAPTION_LINES, Row, legend, to_png
+from harness.drawing.sheet import CAPTION_LINES, Cell, Column, Row, legend, maps_column, masks_column, to_png
 from methods.base import LocalizationMaps
 from settings.records import UNKNOWN, LabelSpace, Photo
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from harness.drawing.overlays import mask_colours, outlines, reduced, with_maps
 from harness.pictures import show as showing
+from harness.pictures.request import Request
 from harness.pictures.show import show
-from harness.pictures.wanted import Wanted
 from harness.reports.leaderboard import Finished
 from harness.store.store import Store
 from harness.suites.data import dataset_of
@@ -45,7 +45,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 
 
 def shown(smoke: Finished, tmp_path: Path, **wanted: Any) -> Path:
-    return show("smoke", [], smoke.run.store_folder, Wanted(**wanted), tmp_path / "sheet.png")
+    return show("smoke", [], smoke.run.store_folder, Request(**wanted), tmp_path / "sheet.png")
 
 
 def mask_of(smoke: Finished, kind: str, label: str, photo_id: str) -> np.ndarray:
@@ -174,7 +174,7 @@ def test_the_sheet_goes_into_the_leaderboards_folder_and_nothing_is_run(
 
 def test_what_is_missing_is_named_in_one_line_and_no_store_is_made(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        show("smoke", ["gallery=3"], tmp_path / "none", Wanted(recipes=("cam",)))
+        show("smoke", ["gallery=3"], tmp_path / "none", Request(recipes=("cam",)))
     line = str(caught.value)
     assert "no localization maps of cam, no pseudo labels of cam, no predictions of cam" in line
     assert f"run `seedbed run smoke --set=gallery=3 --store={tmp_path / 'none'}` first" in line
@@ -232,7 +232,7 @@ def test_outlines_stand_for_photos_that_are_not_ours(
         (True, None if ours else outlines, "sheet.png"),
         (False, None, "sheet.png" if ours else "photos-sheet.png"),
     ):
-        path = show("smoke", [], smoke.run.store_folder, Wanted(recipes=("cam",)), with_outlines=asked)
+        path = show("smoke", [], smoke.run.store_folder, Request(recipes=("cam",)), with_outlines=asked)
         path.unlink()
         assert (drawn["base"], path.name) == (base, name)
 
@@ -241,7 +241,7 @@ def test_a_recipe_with_rng_seeds_of_its_own_is_shown_with_its_first(
     smoke: Finished, tmp_path: Path, drawn: dict[str, Any]
 ) -> None:
     other = ("rng_seeds=[7]", "recipes.cam.rng_seeds=[0]")
-    show("smoke", other, smoke.run.store_folder, Wanted(recipes=("cam",)), tmp_path / "sheet.png")
+    show("smoke", other, smoke.run.store_folder, Request(recipes=("cam",)), tmp_path / "sheet.png")
     assert drawn["title"].endswith("rng seed 0")
     with pytest.raises(UserError, match="--rng-seed: found 7; expected one of 0"):
-        show("smoke", other, smoke.run.store_folder, Wanted(recipes=("cam",), rng_seed=7))
+        show("smoke", other, smoke.run.store_folder, Request(recipes=("cam",), rng_seed=7))

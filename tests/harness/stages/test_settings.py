@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.commands import main as cli
-from harness.inspection.auditing import Audited, audit_suite
+from harness.inspection.audit import Audited, audit_suite
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan

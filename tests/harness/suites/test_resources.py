@@ -39,7 +39,7 @@ def test_amounts(text: str, expected: Demand) -> None:
         ("{memory: much}", r"found .*; expected .*a number and its unit \(B, .*TiB\), such as 8 GiB"),
         ("{timeout: 3 weeks}", r"found .*; expected .*a number and its unit \(s, min, h, d\), such as 90 min"),
         ("{timeout: true}", r"found .*; expected .*a number and its unit"),
-        ("{custom: {GPU: 1}}", r"found .*; expected .*names of custom resources, of which 'GPU' is none"),
+        ("{custom: {GPU: 1}}", r"found .*; expected .*custom resources beside what has a key of its own, as 'GPU' has"),
         ("{custom: {fast: 0}}", r"found .*; expected .*amounts above 0"),
         ("{gpus: 1}", r"unknown .*'gpus'.*did you mean 'gpu'"),
     ],

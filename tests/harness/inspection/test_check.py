@@ -10,9 +10,9 @@ from PIL import Image
 
 from harness.commands import data as cli_data
 from harness.commands.data import data_app, watched
-from harness.inspection.findings import Finding, describe, find, to_lines
-from harness.inspection.inspecting import gather_facts, open_dataset, places_of
-from harness.pictures.contact_sheet import chosen
+from harness.inspection.check import Finding, describe, find, gather_facts, to_lines
+from harness.pictures.contact_sheet import choose
+from harness.suites.data import open_dataset
 from settings.datasets.scenes import Scenes, ScenesOptions
 from settings.errors import UserError
 from settings.masks import PALETTE, read_mask, write_mask
@@ -215,7 +215,7 @@ def test_check_ends_with_2_where_a_run_would_fail(files: Files, capsys: pytest.C
 def test_known_data_sets_take_options() -> None:
     dataset = open_dataset("scenes", ["train=3", "dev=0", "val=2", "size=32"])
     assert [len(dataset.splits[split]) for split in ("train", "dev", "val")] == [3, 0, 2]
-    assert [tuple(place) for place in places_of(dataset)[:1]] == [("train", "train_00000")]
+    assert gather_facts(dataset)[0].place == ("train", "train_00000")
     with pytest.raises(UserError, match=r"dataset\.trian: found unknown key .*did you mean 'train'"):
         open_dataset("scenes", ["trian=3"])
     with pytest.raises(UserError, match=r"unknown name or folder 'scenees'; .*did you mean 'scenes'"):
@@ -236,16 +236,17 @@ def test_list_names_every_data_set(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_sheet_spreads_over_splits() -> None:
     dataset = Scenes(ScenesOptions(train=100, dev=0, val=3))
-    places = chosen(dataset, 10)
+    places = choose(dataset, 10)
     sevenths = [f"train_000{i:02}" for i in (0, 14, 28, 42, 57, 71, 85)]
-    assert [place.photo_id for place in places if place.split == "train"] == sevenths
-    assert [place.photo_id for place in places if place.split == "val"] == list(dataset.splits["val"])
+    assert [photo_id for split, photo_id in places if split == "train"] == sevenths
+    assert [photo_id for split, photo_id in places if split == "val"] == list(dataset.splits["val"])
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, (1, 0, 0)), (9, (3, 3, 3)), (30, (16, 4, 10)), (300, (40, 4, 10))])
 def test_what_a_small_split_leaves_goes_to_the_larger_ones(count: int, expected: tuple[int, ...]) -> None:
-    places = chosen(Scenes(ScenesOptions(train=40, dev=4, val=10)), count)
-    assert tuple(sum(place.split == split for place in places) for split in ("train", "dev", "val")) == expected
+    places = choose(Scenes(ScenesOptions(train=40, dev=4, val=10)), count)
+    splits = [split for split, _ in places]
+    assert tuple(splits.count(split) for split in ("train", "dev", "val")) == expected
     assert len(set(places)) == len(places)
 
 

@@ -15,7 +15,7 @@ from harness.execution.running import Display, run_plan
 from harness.reports.gathering import reason_of
 from harness.stages.blueprint import Blueprint
 from harness.stages.filters import plan_filter, read_kept
-from harness.stages.planning import Plan
+from harness.stages.planning import Goal
 from harness.stages.plugins import read_plugins
 from harness.stages.source import Source
 from harness.store.backends.urls import Location
@@ -28,6 +28,8 @@ from settings.extra import truth_of
 from settings.plugins import plugged_in
 from settings.records import Photo
 from settings.setting import Offer
+
+__all__ = ["Audited", "audit_suite"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,16 @@ class Audited:
         yield from self._balance()
         yield from self._quality()
 
+    def quality(self, photos: Sequence[Photo]) -> FilterQuality:
+        """How well the filter does on some photos; without a filter all are kept."""
+        assert self.truth is not None
+        pairs = []
+        for photo in photos:
+            is_kept = self.kept is None or photo.id in self.kept
+            is_right = bool(set(photo.labels) & set(self.truth[photo.id]))
+            pairs.append((is_kept, is_right))
+        return filter_quality(pairs)
+
     def _drops(self, limit: int) -> Iterator[str]:
         assert self.offer.audit is not None
         by_reason: Counter[str] = Counter()
@@ -54,43 +66,38 @@ class Audited:
             by_reason[drop.reason] += 1
             if by_reason[drop.reason] <= limit:
                 yield f"  {drop.describe()}"
-        yield from (f"  … {count - limit} more {reason}" for reason, count in by_reason.items() if count > limit)
+        for reason, count in by_reason.items():
+            if count > limit:
+                yield f"  … {count - limit} more {reason}"
 
     def _balance(self) -> Iterator[str]:
-        names = self.offer.weak.label_space.names
         declared = [photo for photo in self.offer.declared if photo.source != "target"]
-        for class_id, name in enumerate(names):
+        audited = {photo.id for photo in self.offer.extra}
+        for class_id, name in enumerate(self.offer.weak.label_space.names):
             own = [photo.id for photo in declared if class_id in photo.labels]
-            left = {photo.id for photo in self.offer.extra}.intersection(own)
-            kept = f", {len(left & self.kept)} kept by the filter" if self.kept is not None else ""
+            left = audited.intersection(own)
+            kept = "" if self.kept is None else f", {len(left & self.kept)} kept by the filter"
             yield f"  {name}: {len(own)} declared, {len(left)} after the audit{kept}"
 
     def _quality(self) -> Iterator[str]:
         if self.truth is None:
             return
-        names = self.offer.weak.label_space.names
-        yield f"  all classes: {self._told(self.offer.extra)}"
-        for class_id, name in enumerate(names):
+        yield f"  all classes: {self._quality_of(self.offer.extra)}"
+        for class_id, name in enumerate(self.offer.weak.label_space.names):
             if own := [photo for photo in self.offer.extra if class_id in photo.labels]:
-                yield f"  {name}: {self._told(own)}"
+                yield f"  {name}: {self._quality_of(own)}"
 
-    def quality(self, photos: Sequence[Photo]) -> FilterQuality:
-        """Of some photos; without a filter all are kept."""
-        assert self.truth is not None
-        kept = {photo.id for photo in photos} if self.kept is None else self.kept
-        return filter_quality((p.id in kept, bool(set(p.labels) & set(self.truth[p.id]))) for p in photos)
-
-    def _told(self, photos: Sequence[Photo]) -> str:
+    def _quality_of(self, photos: Sequence[Photo]) -> str:
         found = self.quality(photos)
-        noise = found.kept_noise + found.dropped_noise
         shares = {
             "precision": found.precision,
             "recall": found.recall,
             "noise found": found.noise_recall,
             "noise among the dropped": found.noise_precision,
         }
-        told = ", ".join(f"{name} {'–' if share is None else f'{share:.3f}'}" for name, share in shares.items())
-        return f"{noise} of {len(photos)} photos are noise; {told}"
+        shown = [f"{name} {'–' if share is None else f'{share:.3f}'}" for name, share in shares.items()]
+        noise = found.kept_noise + found.dropped_noise
+        return f"{noise} of {len(photos)} photos are noise; {', '.join(shown)}"
 
 
 def audit_suite(
@@ -101,7 +108,7 @@ def audit_suite(
     with_truth: bool = False,
     display: Display | None = None,
 ) -> list[Audited]:
-    """The suite's settings with extra photos (all, or those that are named).
+    """The suite's settings with extra photos (all, or those that are named), at least one.
 
     `with_truth`: what they really show, from the CSV file `truth`, else from the source itself. Raises UserError for
     unknown settings, for settings without extra photos, and where nobody knows the truth.
@@ -111,38 +118,37 @@ def audit_suite(
             raise unknown_name("--setting", "setting", name, suite.settings)
     with plugged_in(read_plugins(suite.plugins)):
         blueprint = Blueprint(suite)
-        chosen = {name: suite.settings[name] for name in settings or suite.settings}
-        sources = [blueprint.source(name, setting) for name, setting in chosen.items()]
-        sources = [source for source in sources if source.offer and source.offer.audit]
-        if not sources:
+        offers: dict[Source, Offer] = {}
+        for name in settings or suite.settings:
+            source = blueprint.source(name, suite.settings[name])
+            if source.offer and source.offer.audit:
+                offers[source] = source.offer
+        if not offers:
             raise UserError(suite.name, "no setting with extra photos", "single_label or web among the settings")
-        kept = _keep_lists(suite, blueprint, sources, store, display)
-        return [
-            Audited(
-                source.name,
-                source.offer,
-                kept.get(source.name),
-                _truth(blueprint, source, truth) if with_truth else None,
-                blueprint.val.photos,
-            )
-            for source in sources
-            if source.offer
-        ]
+        kept = _keep_lists(blueprint, list(offers), store, display)
+        audits = []
+        for source, offer in offers.items():
+            shown = _truth(blueprint, source, truth) if with_truth else None
+            audits.append(Audited(source.name, offer, kept.get(source.name), shown, blueprint.val.photos))
+        return audits
 
 
 def _keep_lists(
-    suite: Suite, blueprint: Blueprint, sources: Sequence[Source], store: Location, display: Display | None
+    blueprint: Blueprint, sources: Sequence[Source], store: Location, display: Display | None
 ) -> dict[str, frozenset[str]]:
     """What each setting's filter keeps; runs the stages for it that are missing."""
-    filters: dict[str, Ref] = {source.name: ref for source in sources if (ref := plan_filter(blueprint, source))}
+    filters: dict[str, Ref] = {}
+    for source in sources:
+        if ref := plan_filter(blueprint, source):
+            filters[source.name] = ref
     if not filters:
         return {}
-    plan = Plan(suite, blueprint.graph, others=tuple(filters.values()))
-    with run_plan(plan, store, "serial", display) as run:
+    goal = Goal(blueprint.suite.name, blueprint.graph, tuple(filters.values()))
+    with run_plan(goal, store, "serial", display) as run:
         opened = Store.at(run.location)
         for name, ref in filters.items():
             if not opened.has(*ref):
-                reason = reason_of(run, plan.graph[ref])
+                reason = reason_of(run, goal.graph[ref])
                 raise UserError(f"settings.{name}.filter", f"no keep-list ({reason})", "a filter that runs")
         return {name: read_kept(FilterFiles(opened.open(*ref).folder)) for name, ref in filters.items()}
 

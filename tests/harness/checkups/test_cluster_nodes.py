@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness.checkups import Finding
+from harness.checkups._cluster import probe
+from harness.checkups._probe import Question
 from harness.checkups.doctor import diagnose_cluster, is_fit
-from harness.checkups.meeting import meeting_in
-from harness.checkups.probe import Question
-from harness.commands.doctor import doctor
-from harness.execution.probing import probe_nodes
+from harness.commands.main import doctor
+from harness.execution.nodes import meeting_in
 from harness.stages.provenance import OURS
 from settings.errors import UserError
 
@@ -69,7 +69,7 @@ def test_every_node_is_told_with_what_it_lacks(address: str, tmp_path: Path, mon
 
 
 def test_a_node_that_does_not_answer_in_time_is_told(address: str, tmp_path: Path) -> None:
-    probed = probe_nodes(address, Question(OURS, (), {}, meeting_in(str(tmp_path))), timeout_s=0.001)
+    probed = probe(address, Question(OURS, (), {}, meeting_in(str(tmp_path))), timeout_s=0.001)
     assert sorted(each.trouble for each in probed) == ["", "no answer within 0.001 s", "no answer within 0.001 s"]
     assert all(each.answer is None for each in probed)
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkups import meeting as module
-from harness.checkups.meeting import Meeting, meeting_in, opened
+from harness.execution import nodes
+from harness.execution.nodes import Meeting, meeting_in, trouble_with
 
 
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SEEN_WITHIN_S", 0.0)
+    monkeypatch.setattr(nodes, "SEEN_WITHIN_S", 0.0)
 
 
 def test_one_folder_is_seen_both_ways_and_left_as_it_was(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_url_is_opened(tmp_path: Path) -> None:
     assert meeting.visit("n1") == "" and meeting.has_seen("n1")
     meeting.end()
     assert list(tmp_path.iterdir()) == [], "nothing is written through a URL"
-    told = opened("nosuch://key:secret@place/runs")
+    told = trouble_with("nosuch://key:secret@place/runs")
     assert told.startswith("cannot be opened (nosuch://***@place/runs: ") and "secret" not in told
     assert (
         meeting_in("nosuch://place/runs").begin().driver_trouble.startswith("cannot be opened (nosuch://place/runs: ")

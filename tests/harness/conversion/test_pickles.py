@@ -18,10 +18,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from harness.conversion import pickled_arrays, pickled_tensors
-from harness.conversion.unpickling import MAX_INSTRUCTIONS, Refused, Unpickler
+from harness.conversion._arrays import ADMITTED, value_of
+from harness.conversion._pickles import MAX_INSTRUCTIONS, Refused, Unpickler
 
-ADMITTED = {**pickled_arrays.ADMITTED, **pickled_tensors.ADMITTED}
 PROTOCOLS = range(6)
 PLAIN = (str, int, float, bytes, bytearray, list, dict, tuple, type(None), np.ndarray)
 scalars = st.none() | st.booleans() | st.integers(-(2**100), 2**100) | st.floats(allow_nan=False)
@@ -39,7 +38,7 @@ NUMBERS = [np.bool_, *map(np.dtype, ("i1", "i2", ">i4", "i8", "u1", "u2", "u4", 
 
 
 def load(content: bytes) -> Any:
-    return pickled_arrays.value_of(Unpickler(ADMITTED).load(BytesIO(content)))
+    return value_of(Unpickler(ADMITTED).load(BytesIO(content)))
 
 
 class Asks:
@@ -65,7 +64,7 @@ def test_plain_values_mean_what_python_says(value: Any, protocol: int) -> None:
 def test_arrays_of_numbers_come_back(array: np.ndarray, protocol: int, transposed: bool) -> None:
     array = array.T if transposed else array
     found = load(pickle.dumps([array], protocol))[0]
-    found = pickled_arrays.value_of(found)
+    found = value_of(found)
     assert (found.dtype, found.shape) == (array.dtype, array.shape)
     assert found.tobytes() == array.tobytes()
 

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.checkups.meeting import Meeting
+from harness.execution.nodes import Meeting
 
 TORCH_S = 25
 """torch comes over a network file system on many clusters, and its import takes its time."""
@@ -33,9 +32,9 @@ class Question:
     """What is asked of every node."""
 
     ours: tuple[str, ...]
-    """Seedbed's packages."""
+    """Seedbed's own packages, whose sources are compared."""
     packages: tuple[str, ...]
-    """Distributions whose versions are told."""
+    """Distributions whose versions are compared."""
     data: Mapping[str, str]
     """Folders by the name that the driver's configuration gives them."""
     meeting: Meeting
@@ -43,14 +42,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found; an empty text stands for nothing wrong, or for a package that is not there."""
+    """What a process found; an empty text stands for nothing wrong, or for a package that is not installed."""
 
     sources: str
     """sha256 over Seedbed's sources."""
     python: str
     packages: Mapping[str, str]
     gpus: int
-    """Those that torch finds; 0 where torch was not asked."""
+    """GPUs that torch finds; 0 where torch was not asked."""
     gpu_trouble: str
     store_trouble: str
     data_troubles: Mapping[str, str]
@@ -64,27 +63,30 @@ class Answer:
 
 def answer(question: Question, node: str = "", declared_gpus: float = 0) -> Answer:
     """Look around; with a `node` id also visit the meeting. torch is asked where a GPU is declared or built in."""
-    gpus, gpu_trouble = torch_gpus() if declared_gpus or NVIDIA.is_dir() else (0, "")
     meeting = question.meeting
+    gpus, gpu_trouble = 0, ""
+    if declared_gpus or NVIDIA.is_dir():
+        gpus, gpu_trouble = torch_gpus()
+    store_trouble = ""
+    if node and not meeting.driver_trouble:
+        store_trouble = meeting.visit(node)
+    store_free = -1
+    if Path(meeting.store).is_dir():
+        store_free = shutil.disk_usage(meeting.store).free
     temporary = shutil.disk_usage(tempfile.gettempdir())
     return Answer(
         sources=sources(question.ours),
         python=platform.python_version(),
-        packages={name: _version(name) for name in question.packages},
+        packages={name: installed_version(name) for name in question.packages},
         gpus=gpus,
         gpu_trouble=gpu_trouble,
-        store_trouble=meeting.visit(node) if node and not meeting.driver_trouble else "",
-        data_troubles={name: _unreadable(Path(root)) for name, root in question.data.items()},
+        store_trouble=store_trouble,
+        data_troubles={name: _trouble_with(Path(root)) for name, root in question.data.items()},
         memory_free=memory_free(),
         temporary_free=temporary.free,
         temporary_total=temporary.total,
-        store_free=_free(Path(meeting.store)),
+        store_free=store_free,
     )
-
-
-def clock() -> float:
-    """The time of this machine, in seconds since 1970."""
-    return time.time()
 
 
 def sources(packages: tuple[str, ...]) -> str:
@@ -92,7 +94,9 @@ def sources(packages: tuple[str, ...]) -> str:
     digest = sha256()
     for name in packages:
         spec = find_spec(name)
-        for folder in (spec.submodule_search_locations or []) if spec else []:
+        if spec is None:
+            continue
+        for folder in spec.submodule_search_locations or []:
             for path in sorted(Path(folder).rglob("*")):
                 relative = path.relative_to(folder)
                 if path.suffix in (".py", ".yaml") and "leaderboards" not in relative.parts:
@@ -108,7 +112,8 @@ def torch_gpus() -> tuple[int, str]:
     except subprocess.TimeoutExpired:
         return 0, f"no end after {TORCH_S} s"
     if done.returncode:
-        return 0, (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+        lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+        return 0, lines[-1]
     return int(done.stdout.split()[-1]), ""
 
 
@@ -116,23 +121,25 @@ def memory_free() -> int:
     """Bytes that programs can still have; -1 where the kernel does not tell."""
     try:
         lines = MEMINFO.read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
+    except OSError:
         return -1
+    for line in lines:
+        if line.startswith("MemAvailable"):
+            return int(line.split()[1]) * 1024
+    return -1
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str:
+    """The version of an installed distribution; empty where it is not installed."""
     try:
         return version(package) or ""
     except PackageNotFoundError:
         return ""
 
 
-def _unreadable(root: Path) -> str:
+def _trouble_with(root: Path) -> str:
     if not root.is_dir():
         return "is not a folder there"
-    return "" if os.access(root, os.R_OK | os.X_OK) else "cannot be read there"
-
-
-def _free(folder: Path) -> int:
-    return shutil.disk_usage(folder).free if folder.is_dir() else -1
+    if not os.access(root, os.R_OK | os.X_OK):
+        return "cannot be read there"
+    return ""

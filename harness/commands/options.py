@@ -1,0 +1,21 @@
+"""Arguments and options that several verbs have, declared once."""
+
+from typing import Annotated
+
+import typer
+
+from harness.store.layout import DEFAULT_STORE
+
+__all__ = ["DEFAULT_STORE", "AddressOption", "JsonOption", "SetOption", "StoreOption", "SuiteArgument"]
+
+SuiteArgument = Annotated[str, typer.Argument(help="a ready suite's name, or a YAML file")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="key.path=value, over what the suite says; may be given again")
+]
+StoreOption = Annotated[
+    str, typer.Option(help="where artefacts are kept: a folder, or a URL such as s3://bucket/prefix")
+]
+AddressOption = Annotated[
+    str | None, typer.Option(help="of a Ray cluster that exists: auto, host:port or ray://host:port")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="print nothing but JSON")]

@@ -1,0 +1,111 @@
+"""The verbs of running: `seedbed plan`, `run`, `status`, `logs` and `stage`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.commands.options import DEFAULT_STORE, AddressOption, JsonOption, SetOption, StoreOption, SuiteArgument
+from harness.execution import ExecutorName, Packages
+
+if TYPE_CHECKING:
+    from results.tables import Table
+
+__all__ = ["logs", "plan", "run", "stage", "status"]
+
+PLAIN_WIDTH = 160
+"""Letters a line of tables that go into a file, where no terminal tells its width."""
+
+
+def plan(
+    suite: SuiteArgument, set_: SetOption = None, store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False
+) -> None:
+    """Show the stages of a suite: what is done, what is to do, what it will cost. Nothing is run."""
+    from harness.reports.estimate import estimate
+
+    shown = estimate(suite, set_ or [], store)
+    typer.echo(json.dumps(shown.to_json(), indent=1) if as_json else shown.to_text())
+
+
+def run(
+    suite: SuiteArgument,
+    set_: SetOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    executor: Annotated[
+        ExecutorName | None, typer.Option(help="this process alone, or Ray workers; default: ray")
+    ] = None,
+    slots: Annotated[int | None, typer.Option(min=1, help="compute threads at once; default: all cores")] = None,
+    address: AddressOption = None,
+    packages: Annotated[
+        Packages,
+        typer.Option(help="on the cluster's nodes: those installed there, or this machine's versions, installed first"),
+    ] = "installed",
+    output: Annotated[
+        Path | None, typer.Option(help="the leaderboard's folder; default STORE/leaderboards/SUITE")
+    ] = None,
+) -> None:
+    """Run what is missing of a suite, then print its tables. Killed at any moment, it continues where it was."""
+    from harness.execution.workers import Workers
+    from harness.reports.leaderboard import run_and_gather
+    from harness.suites.suite import load_suite
+
+    workers = Workers(executor, slots, address, packages)
+    outcome = run_and_gather(load_suite(suite, set_ or []), store, workers, output, shown=True)
+    if not outcome.run.result.interrupted:
+        _print_tables(outcome.board.tables)
+        for note in outcome.board.notes:
+            typer.echo(note)
+    typer.echo(f"\n{outcome.summary()}", err=True)
+    for line in outcome.user_errors():
+        typer.echo(f"seedbed: {line}", err=True)
+    raise typer.Exit(outcome.exit_code)
+
+
+def status(
+    store: StoreOption = DEFAULT_STORE,
+    watch: Annotated[bool, typer.Option(help="again every two seconds, until the run ends")] = False,
+) -> None:
+    """Show how the latest run on a store is going, or how it ended."""
+    from harness.reports import status as reported
+
+    if not watch:
+        typer.echo(reported.status_of(store))
+        return
+    from rich.live import Live
+
+    with Live(refresh_per_second=4) as live:
+        reported.watch(store, lambda text: live.update(text, refresh=True))
+
+
+def logs(
+    stage: Annotated[str, typer.Argument(help="the beginning of a stage's key or label")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Show why a stage failed: its stored traceback; for a stage that trained, its losses."""
+    from harness.reports.status import log_of
+
+    typer.echo(log_of(store, stage))
+
+
+def stage(
+    key: Annotated[str, typer.Argument(help="the beginning of a stage's key")],
+    store: StoreOption = DEFAULT_STORE,
+    debug: Annotated[bool, typer.Option(help="let errors through, for a debugger")] = False,
+) -> None:
+    """Run one stage in this process; its inputs must be there."""
+    from harness.reports.status import run_one
+
+    typer.echo(run_one(store, key, debug))
+
+
+def _print_tables(tables: Iterable[Table]) -> None:
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    for table in tables:
+        console.print(table.to_rich())

@@ -1,0 +1,257 @@
+"""The nodes of a Ray cluster: asking all of them one question, and whether a store is the same folder on each.
+
+Nodes import this module to answer, also those that lack our packages: beside Python it needs nothing, and Ray is
+imported where the driver asks.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from uuid import uuid4
+
+from harness.store.backends.urls import is_url, shown
+from settings.errors import UserError
+
+if TYPE_CHECKING:
+    import ray
+
+__all__ = ["TIMEOUT_S", "Meeting", "Node", "Reply", "all_nodes", "ask", "clock_offset", "meeting_in", "strangers_to"]
+
+T = TypeVar("T")
+TIMEOUT_S = 30.0
+CLOCK_S, CLOCK_LOOKS = 5.0, 3
+"""How long a node may take to tell the time, and how often it is asked: the quickest answer is the exact one."""
+SEEN_WITHIN_S = 5.0
+"""Network file systems show a new file to other machines some moments later."""
+PAUSE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node as Ray knows it."""
+
+    id: str
+    host: str
+    is_alive: bool
+    cpus: float = 0.0
+    gpus: float = 0.0
+    """GPUs that Ray was told of, or found, when it was started there."""
+    reason: str = ""
+    """Why the node is dead."""
+
+
+@dataclass(frozen=True)
+class Reply(Generic[T]):
+    """What a node's answer was, or the trouble that it had in giving one."""
+
+    value: T | None = None
+    trouble: str = ""
+
+
+def all_nodes() -> list[Node]:
+    """Every node, dead ones too, of the cluster that this process is connected to, sorted by host."""
+    import ray
+
+    entries: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return sorted(map(_node, entries), key=lambda node: (node.host, node.id))
+
+
+def ask(
+    nodes: Sequence[Node], function: Callable[..., T], arguments: Callable[[Node], tuple[object, ...]], timeout_s: float
+) -> dict[str, Reply[T]]:
+    """The replies of nodes by their id; one that takes longer than `timeout_s` is given up and has no entry.
+
+    Each node runs `function(*arguments(node))` as a task of its own, which no other node may run in its place.
+    """
+    import ray
+
+    tasks = {node.id: _task_on(node, function).remote(*arguments(node)) for node in nodes}
+    if not tasks:
+        return {}
+    ended, late = ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=timeout_s)
+    for task in late:
+        ray.cancel(task, force=True)
+    return {node_id: _reply(task) for node_id, task in tasks.items() if task in ended}
+
+
+def clock_offset(node: Node) -> Reply[tuple[float, float]]:
+    """How many seconds a node's clock is ahead of this one, and by how many that may be wrong."""
+    import ray
+
+    task = _task_on(node, _clock)
+    looks = []
+    try:
+        for _ in range(CLOCK_LOOKS):
+            before, began = time.time(), time.monotonic()
+            there = ray.get(task.remote(), timeout=CLOCK_S)
+            one_way = (time.monotonic() - began) / 2
+            looks.append((there - before - one_way, one_way))
+    except ray.exceptions.RayError as error:
+        return Reply(trouble=_reason(error))
+    return Reply(min(looks, key=lambda look: look[1]))
+
+
+def strangers_to(store: str) -> dict[str, str]:
+    """The hosts to which a store is another folder than to this process, or none, and what is wrong there.
+
+    This process must be connected to the cluster. Nodes without CPUs run no stage and are not asked.
+    """
+    meeting = meeting_in(store).begin()
+    try:
+        if meeting.driver_trouble:
+            return {"this machine": meeting.driver_trouble}
+        asked = {node.id: node for node in all_nodes() if node.is_alive and node.cpus}
+        replies = ask(list(asked.values()), Meeting.visit, lambda node: (meeting, node.id), TIMEOUT_S)
+        troubles = {asked[node_id].host: reply.value or reply.trouble for node_id, reply in replies.items()}
+        return {host: trouble for host, trouble in troubles.items() if trouble}
+    finally:
+        meeting.end()
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """A temporary folder inside a store where driver and nodes each write a file that the other must see.
+
+    Its name and the files' content are a token that no other store knows. A store behind a URL is opened instead.
+    """
+
+    store: str
+    """An absolute path, or a URL."""
+    token: str
+    kept: str = ""
+    """The store's folder, or the nearest above it, that was there before the meeting."""
+    driver_trouble: str = ""
+    """Why the driver could not begin the meeting; no node is asked for the store then."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that both sides write into."""
+        return Path(self.store) / f".doctor-{self.token}"
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the store is opened, not mounted, so that there is no folder to meet in."""
+        return is_url(self.store)
+
+    def begin(self) -> Meeting:
+        """Write the driver's file, or open the URL; what fails is told by `driver_trouble` of the returned meeting."""
+        if self.is_url:
+            return replace(self, driver_trouble=trouble_with(self.store))
+        try:
+            self.folder.mkdir(parents=True)
+            (self.folder / "driver").write_text(self.token, encoding="utf-8")
+        except OSError as error:
+            return replace(self, driver_trouble=f"cannot be written ({error.strerror})")
+        return self
+
+    def visit(self, node: str) -> str:
+        """On a node: find the driver's file and leave one; returns what is wrong with the store there, or nothing."""
+        if self.is_url:
+            return trouble_with(self.store)
+        if not Path(self.store).is_dir():
+            return "is not there"
+        if not self._is_soon_written("driver"):
+            return "is another folder there: what the driver wrote into it is not seen"
+        try:
+            (self.folder / node).write_text(self.token, encoding="utf-8")
+        except OSError as error:
+            return f"cannot be written there ({error.strerror})"
+        return ""
+
+    def has_seen(self, node: str) -> bool:
+        """On the driver: whether the file of a node arrived."""
+        return self.is_url or self._is_soon_written(node)
+
+    def end(self) -> None:
+        """On the driver: leave nothing behind, not even the store's folder where the meeting made it."""
+        if self.is_url:
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # a folder that somebody has begun to use meanwhile stays
+            for made in [Path(self.store), *Path(self.store).parents]:
+                if str(made) == self.kept:
+                    return
+                made.rmdir()
+
+    def _is_soon_written(self, name: str) -> bool:
+        until = time.monotonic() + SEEN_WITHIN_S
+        while True:
+            with suppress(OSError, ValueError):
+                if (self.folder / name).read_text(encoding="utf-8") == self.token:
+                    return True
+            if time.monotonic() >= until:
+                return False
+            time.sleep(PAUSE_S)
+
+
+def meeting_in(store: str) -> Meeting:
+    """A meeting in a store, with a token of its own; nothing is written yet."""
+    token = uuid4().hex
+    if is_url(store):
+        return Meeting(store, token)
+    root = Path(store).resolve()
+    kept = next(folder for folder in (root, *root.parents) if folder.exists())
+    return Meeting(str(root), token, str(kept))
+
+
+def trouble_with(url: str) -> str:
+    """Why a store behind a URL cannot be opened from this process, or nothing."""
+    from harness.store.backends.mirror import mirror_at
+
+    try:
+        mirror_at(url).exists()
+    except UserError as error:
+        return f"cannot be opened ({error})"
+    except OSError as error:
+        return f"cannot be opened ({shown(url)}: {error})"
+    return ""
+
+
+def _clock() -> float:
+    # Ray runs no builtin.
+    return time.time()
+
+
+def _node(entry: dict[str, Any]) -> Node:
+    resources = entry.get("Resources") or {}
+    reason = str(entry.get("DeathReasonMessage") or "")
+    return Node(
+        id=entry["NodeID"],
+        host=entry.get("NodeManagerHostname") or entry.get("NodeManagerAddress") or entry["NodeID"][:8],
+        is_alive=bool(entry["Alive"]),
+        cpus=resources.get("CPU", 0.0),
+        gpus=resources.get("GPU", 0.0),
+        reason=" ".join(reason.split())[:200],
+    )
+
+
+def _task_on(node: Node, function: Callable[..., object]) -> Any:
+    """The function as a Ray task that this node alone may run; it takes no CPU, so that a busy node answers too."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    strategy = NodeAffinitySchedulingStrategy(node.id, soft=False)
+    return ray.remote(max_retries=0, num_cpus=0)(function).options(scheduling_strategy=strategy)
+
+
+def _reply(task: ray.ObjectRef[T]) -> Reply[T]:
+    import ray
+
+    try:
+        return Reply(ray.get(task))
+    except ray.exceptions.RayError as error:
+        return Reply(trouble=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """One line: of the error on the node its message, of Ray's own errors the last line, which names the cause."""
+    cause = getattr(error, "cause", None) or error
+    lines = str(cause).strip().splitlines() or [""]
+    told = lines[-1] if cause is error else lines[0]
+    return f"{type(cause).__name__}: {told}"[:300]

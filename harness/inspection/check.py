@@ -1,0 +1,250 @@
+"""`seedbed data check`: a data set is read photo by photo before a run pays for it, and all that is odd is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from settings.dataset import Dataset
+from settings.errors import UserError, counted
+from settings.records import UNKNOWN, LabelSpace, Mask
+from settings.supervision import Gate
+
+__all__ = ["Facts", "Finding", "Place", "describe", "find", "gather_facts", "to_lines"]
+
+TRAINED = ("train", "dev")
+NAMED = 5
+"""More ids than these are counted, not named, within one line."""
+T = TypeVar("T")
+
+
+class Place(NamedTuple):
+    """A photo of a split."""
+
+    split: str
+    photo_id: str
+
+
+Watch = Callable[[Sequence[Place]], Iterable[Place]]
+"""What goes through the photos, and may show how far it is."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found out about one photo: `pixels` counts the 256 mask values, None where no mask was read."""
+
+    place: Place
+    labels: tuple[int, ...] = ()
+    content: str = ""
+    size: tuple[int, int] | None = None
+    pixels: tuple[int, ...] | None = None
+    has_mask: bool = True
+    errors: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> tuple[int, ...]:
+        """The mask values of known pixels, background included."""
+        return tuple(value for value, count in enumerate(self.pixels or ()) if count and value != UNKNOWN)
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The class ids whose pixels the mask holds."""
+        return tuple(value - 1 for value in self.known if value)
+
+
+class Finding(NamedTuple):
+    """One thing that is odd, or (`fails`) that a run would fail on; `kind` says which findings are alike."""
+
+    kind: str
+    text: str
+    fails: bool = False
+
+
+def gather_facts(dataset: Dataset, watch: Watch = iter) -> list[Facts]:
+    """Read every photo and every mask, one at a time."""
+    gate = Gate(dataset, "data check", "show")
+    places = []
+    for split, ids in dataset.splits.items():
+        places += [Place(split, photo_id) for photo_id in ids]
+    return [_facts(dataset, gate, place) for place in watch(places)]
+
+
+def find(dataset: Dataset, facts: Sequence[Facts]) -> list[Finding]:
+    """All findings, those that a run would fail on first."""
+    space = dataset.label_space
+    findings = []
+    for one in facts:
+        findings += [Finding(f"errors in {one.place.split}", error, True) for error in one.errors]
+    findings += (*_left_out(dataset), *_unread(dataset), *_missing_masks(facts), *_classes(space, facts))
+    findings += (*_void_masks(facts), *_twins(facts), *_labels_against_masks(space, facts))
+    return sorted(findings, key=lambda finding: not finding.fails)
+
+
+def describe(dataset: Dataset, facts: Sequence[Facts]) -> list[str]:
+    """The counts: one line for the set, one a split, one a class."""
+    space, by_split = dataset.label_space, _by_split(facts)
+    lines = [f"{dataset.name}: {counted(space.foreground, 'class', 'classes')}, {counted(len(facts), 'photo')}"]
+    lines += [_split_line(split, by_split.get(split, [])) for split in dataset.splits]
+    pixels = np.zeros(256, np.int64)
+    for one in facts:
+        if one.pixels:
+            pixels += np.array(one.pixels)
+    known = int(pixels[:UNKNOWN].sum())
+    for class_id, name in enumerate(space.names):
+        counts = []
+        for split, group in by_split.items():
+            labelled = sum(one.labels.count(class_id) for one in group)
+            counts.append(f"{labelled} {split}")
+        line = f"class {name}: labels of {', '.join(counts)}"
+        if known:
+            line += f" · {pixels[class_id + 1] / known:.1%} of the known pixels"
+        lines.append(line)
+    return lines
+
+
+def to_lines(findings: Sequence[Finding], limit: int) -> list[str]:
+    """One line a finding; of each kind the first `limit`, and how many more there are."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.kind, []).append(finding)
+    lines = []
+    for kind, alike in groups.items():
+        lines += [f"{'error' if finding.fails else 'note'}: {finding.text}" for finding in alike[:limit]]
+        if len(alike) > limit:
+            lines.append(f"… and {len(alike) - limit} more {kind}")
+    return lines
+
+
+def _facts(dataset: Dataset, gate: Gate, place: Place) -> Facts:
+    errors: list[str] = []
+    photo = _tried(lambda: dataset.photo(place.photo_id), errors)
+    image = _tried(photo.image, errors) if photo else None
+    has_mask = dataset.has_mask(place.photo_id)
+    mask: Mask | None = None
+    # A mask is held against its photo: without one, the photo's error says it all.
+    if has_mask and image is not None:
+        mask = _tried(lambda: gate.mask(*place), errors)
+    return Facts(
+        place,
+        photo.labels if photo else (),
+        photo.content if photo else "",
+        None if image is None else (image.shape[0], image.shape[1]),
+        None if mask is None else tuple(np.bincount(mask.ravel(), minlength=256).tolist()),
+        has_mask,
+        tuple(errors),
+    )
+
+
+def _tried(read: Callable[[], T], errors: list[str]) -> T | None:
+    try:
+        return read()
+    except UserError as error:
+        errors.append(str(error))
+        return None
+
+
+def _split_line(split: str, group: Sequence[Facts]) -> str:
+    masks = sum(one.pixels is not None for one in group)
+    parts = [f"{split}: {counted(len(group), 'photo')}", counted(masks, "readable mask")]
+    sizes = sorted({one.size for one in group if one.size}, key=lambda size: size[0] * size[1])
+    if sizes:
+        smallest_and_largest = dict.fromkeys((sizes[0], sizes[-1]))
+        parts.append(" to ".join(f"{width}×{height}" for height, width in smallest_and_largest))
+    return " · ".join(parts)
+
+
+def _missing_masks(facts: Sequence[Facts]) -> Iterator[Finding]:
+    if not any(one.has_mask for one in facts):
+        found = "no photo has a mask: there is nothing to score; a run ends with pseudo labels and predictions"
+        yield Finding("splits without masks", found)
+        return
+    for split, group in _by_split(facts).items():
+        lacking = [one.place.photo_id for one in group if not one.has_mask]
+        if len(lacking) == len(group):
+            yield Finding("splits without masks", f"{split}: no photo has a mask: there is nothing to score on it")
+        elif split in TRAINED and lacking:
+            yield Finding("splits without some masks", f"{split}: {_share(lacking, len(group))} without a mask")
+        else:
+            what = "no mask, which others of val have; add it, or take the photo out of val.txt"
+            for photo_id in lacking:
+                yield Finding(f"missing masks in {split}", f"{split}: photo '{photo_id}' has {what}", True)
+
+
+def _left_out(dataset: Dataset) -> Iterator[Finding]:
+    for split, ids in dataset.left_out.items():
+        if ids:
+            total = len(ids) + len(dataset.splits[split])
+            yield Finding("photos left out", f"{split}: {_share(ids, total)} without a label, left out")
+
+
+def _unread(dataset: Dataset) -> Iterator[Finding]:
+    """Misnamed masks would otherwise look like none at all."""
+    for unread in dataset.unread():
+        yield Finding("kinds of files that nothing reads", str(unread))
+
+
+def _classes(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
+    trained = [one for one in facts if one.place.split in TRAINED]
+    scored = [one for one in facts if one.place.split == "val" and one.pixels]
+    # The labels of a training photo that cannot be opened are unknown, not absent.
+    are_labels_known = all(one.labels for one in trained if one.errors)
+    taught = set().union(*(one.labels for one in trained))
+    seen = set().union(*(one.shown for one in scored))
+    for class_id, name in enumerate(space.names):
+        if are_labels_known and class_id not in taught:
+            untaught = f"class '{name}' is no label of any photo of train and dev"
+            yield Finding("classes that nothing teaches", untaught, fails=True)
+        if scored and class_id not in seen:
+            yield Finding("classes absent from val", f"class '{name}' is in no mask of val: its IoU is 0 or undefined")
+
+
+def _labels_against_masks(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
+    for one in facts:
+        # Labels that are not given (a val photo may have none) contradict nothing.
+        if one.pixels and one.labels and set(one.labels) != set(one.shown):
+            labels = ", ".join(space.names[class_id] for class_id in one.labels)
+            shown = ", ".join(space.names[class_id] for class_id in one.shown) or "nothing"
+            where = f"{one.place.split}: photo '{one.place.photo_id}'"
+            yield Finding(f"such photos in {one.place.split}", f"{where} is labelled {labels}, its mask shows {shown}")
+
+
+def _void_masks(facts: Sequence[Facts]) -> Iterator[Finding]:
+    scored = [one for one in facts if one.place.split == "val" and one.pixels]
+    if scored and not any(one.known for one in scored):
+        found = f"val: no mask has a known pixel, all are {UNKNOWN}: nothing can be scored; give pixels their classes"
+        yield Finding("splits without a known pixel", found, fails=True)
+    for one in facts:
+        if one.pixels and not one.known:
+            found = f"{one.place.split}: mask '{one.place.photo_id}' is all {UNKNOWN}"
+            yield Finding("masks without a known pixel", found)
+
+
+def _twins(facts: Sequence[Facts]) -> Iterator[Finding]:
+    same: dict[str, list[Facts]] = {}
+    for one in facts:
+        if one.content:
+            same.setdefault(one.content, []).append(one)
+    for group in same.values():
+        if len(group) > 1:
+            names = ", ".join(f"'{one.place.photo_id}' ({one.place.split})" for one in group[:NAMED])
+            splits = {one.place.split for one in group}
+            leak = "; what is scored was trained on" if "val" in splits and len(splits) > 1 else ""
+            yield Finding("equal photos", f"photos {names} are one file{leak}")
+
+
+def _by_split(facts: Sequence[Facts]) -> dict[str, list[Facts]]:
+    groups: dict[str, list[Facts]] = {}
+    for one in facts:
+        groups.setdefault(one.place.split, []).append(one)
+    return groups
+
+
+def _share(ids: Sequence[str], total: int) -> str:
+    """How many of all photos these are, the first of them by name."""
+    shown = ", ".join(ids[:NAMED])
+    if len(ids) > NAMED:
+        shown += ", …"
+    return f"{len(ids)} of {total} photos ({shown})"
