@@ -13,6 +13,20 @@ import pyarrow as pa
 from results.parquet import read_table, write_table
 from settings.errors import UserError
 
+__all__ = [
+    "CEILING",
+    "COLUMNS",
+    "IDENTITY",
+    "SCHEMA",
+    "STAGES",
+    "Row",
+    "ScoredStage",
+    "frame",
+    "read_rows",
+    "rows_of",
+    "write_rows",
+]
+
 ROW_VERSION = 3
 """Raised whenever a column is added, dropped or changes its meaning."""
 ADDED: Mapping[int, Mapping[str, Any]] = {3: {"train_processes": 1, "batch_norm": ""}}

@@ -17,6 +17,8 @@ from settings.lists import read_classes
 from settings.masks import read_mask
 from settings.records import UNKNOWN, LabelSpace, Mask
 
+__all__ = ["FolderScore", "Void", "score_folder"]
+
 Void: TypeAlias = Literal["error", "background", "covered-only"]
 """What 255 in a prediction is: a mistake, background, or not scored."""
 

@@ -8,6 +8,8 @@ import yaml
 from settings.errors import UserError
 from settings.options import absolute
 
+__all__ = ["config_file", "configured_path", "data_root", "existing_folder"]
+
 
 def config_file() -> Path:
     """$SEEDBED_CONFIG, else ~/.config/seedbed/config.yaml."""

@@ -12,6 +12,8 @@ from PIL import ImageFile, UnidentifiedImageError
 
 from settings.errors import UserError, kind_of
 
+__all__ = ["DAMAGED", "opened"]
+
 MAX_PIXELS = 64_000_000
 """Masks and photos with more pixels are refused before they are decoded."""
 _LIMIT = f"at most {MAX_PIXELS} pixels", "make it smaller"

@@ -18,6 +18,22 @@ from typing import Any
 from settings.errors import UserError, unknown_name
 from settings.plugins import Plugin, current_plugins, import_error
 
+__all__ = [
+    "CLASSIFIERS",
+    "CUES",
+    "DATASETS",
+    "FILTERS",
+    "LABELERS",
+    "LOCALIZERS",
+    "REFINERS",
+    "REGISTRIES",
+    "SEGMENTERS",
+    "SETTINGS",
+    "SOURCES",
+    "Registry",
+    "registry_of",
+]
+
 
 @dataclass(frozen=True)
 class Registry:

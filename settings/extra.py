@@ -20,6 +20,8 @@ from settings.setting import Filtering, Offer, Target
 from settings.source import ExtraSource, Kind
 from settings.truth import read_truth
 
+__all__ = ["ExtraOptions", "offer_with_extra", "truth_of"]
+
 
 class ExtraOptions(Options):
     """Where extra photos come from, and what becomes of them."""

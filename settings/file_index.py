@@ -6,6 +6,8 @@ from pathlib import Path
 
 from settings.errors import UserError, kind_of
 
+__all__ = ["FileIndex", "check_inside"]
+
 
 class FileIndex:
     """The files `<id><extension>` of a subfolder, whatever the case of their extensions; read once."""

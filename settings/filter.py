@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from settings.options import Options
 
+__all__ = ["Filter", "Flags", "Floats", "checked", "query_labels"]
+
 Floats: TypeAlias = NDArray[np.floating[Any]]
 """float32 or float64."""
 Flags: TypeAlias = NDArray[np.bool_]

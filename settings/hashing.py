@@ -12,6 +12,8 @@ from stat import S_ISREG
 from settings.caching import opened_table
 from settings.errors import UserError, kind_of
 
+__all__ = ["HashCache", "cache_folder", "content_of", "shared_cache"]
+
 TABLE = "hashes (path TEXT PRIMARY KEY, stat TEXT, sha256 TEXT)"
 
 

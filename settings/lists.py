@@ -12,6 +12,8 @@ from pathlib import Path
 from settings.errors import UserError, counted, kind_of, unknown_name
 from settings.records import UNKNOWN
 
+__all__ = ["MAX_CLASSES", "read_classes", "read_ids", "read_labels", "table_rows"]
+
 MAX_CLASSES = UNKNOWN - 1
 """Mask values 1..254 are classes: 0 is background, 255 unknown."""
 HEADER = ["id", "labels"]

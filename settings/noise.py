@@ -17,6 +17,8 @@ from settings.options import Options
 from settings.records import Image, LabelSpace, Photo, fingerprint
 from settings.styles import STYLES
 
+__all__ = ["GRID", "NoiseOptions", "Truth", "check_rates", "shuffle_tiles", "with_noise"]
+
 VERSION = 1
 """Raised when the noise of equal options changes; part of the content of changed photos."""
 GRID = 16

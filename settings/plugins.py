@@ -23,6 +23,8 @@ from types import ModuleType
 
 from settings.errors import UserError
 
+__all__ = ["MAX_BYTES", "Plugin", "current_plugins", "import_error", "plugged_in"]
+
 EXPECTED = "a Python file with a component"
 MAX_BYTES = 1 << 20
 """A plug-in travels with every stage that needs it."""

@@ -16,6 +16,8 @@ from settings.dataset import Dataset
 from settings.options import Options
 from settings.records import LabelSpace, Photo, WeakSet
 
+__all__ = ["Filtering", "Offer", "Setting", "Target"]
+
 
 @dataclass(frozen=True)
 class Target:

@@ -10,6 +10,8 @@ from settings.options import Options
 from settings.records import Photo, WeakSet
 from settings.setting import Offer, Setting, Target
 
+__all__ = ["Shuffled", "ShuffledOptions"]
+
 
 class ShuffledOptions(Options):
     """Which shuffle."""

@@ -8,6 +8,8 @@ from settings.aliases import Aliases
 from settings.options import Options
 from settings.records import LabelSpace, Photo
 
+__all__ = ["ExtraSource", "Kind"]
+
 Kind = Literal["single_label", "web"]
 """The setting that the photos belong to: their `Photo.source`, and the beginning of their ids."""
 

@@ -16,6 +16,8 @@ from settings.errors import UserError, counted, unknown_name
 from settings.lists import table_rows
 from settings.records import LabelSpace, Photo
 
+__all__ = ["read_truth"]
+
 COLUMNS = ("file", "query_class", "true_class", "kind")
 KINDS = ("clean", "wrong-class", "off-topic")
 NONE = "none"

@@ -10,6 +10,8 @@ from settings.extra import ExtraOptions, offer_with_extra
 from settings.setting import Filtering, Offer, Setting, Target
 from settings.source import Kind
 
+__all__ = ["Web", "WebOptions"]
+
 
 class WebOptions(ExtraOptions):
     """Where extra photos come from, what becomes of them, and who decides which of them show what was asked for."""

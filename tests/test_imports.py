@@ -1,8 +1,11 @@
-"""No module of the four packages needs itself: imports, those inside functions too, never lead round in a circle."""
+"""Imports among the four packages: they never lead round in a circle, and what others may import is declared."""
 
 import ast
+import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import REPOSITORY
 
@@ -88,6 +91,46 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
 
 def test_imports_never_lead_round_in_a_circle() -> None:
     assert circles(module_graph()) == []
+
+
+def declared(name: str, path: Path) -> set[str] | None:
+    """The names in a module's `__all__`; None where it has none."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            is_plain = not any(isinstance(each, ast.Starred) for each in ast.walk(node.value))
+            return set(ast.literal_eval(node.value) if is_plain else importlib.import_module(name).__all__)
+    return None
+
+
+DECLARED = {name: declared(name, path) for name, path in FILES.items()}
+
+
+@pytest.mark.parametrize("package", ["results", "settings"])
+def test_every_module_declares_what_others_may_import(package: str) -> None:
+    modules = {name for name, path in FILES.items() if path.name != "__init__.py" and name.startswith(f"{package}.")}
+    assert {name for name in modules if DECLARED[name] is None} == set()
+
+
+def test_what_is_imported_is_declared() -> None:
+    stray = set()
+    for importing, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = DECLARED.get(node.module or "") if isinstance(node, ast.ImportFrom) else None
+            if names is not None and isinstance(node, ast.ImportFrom):
+                others = {alias.name for alias in node.names if f"{node.module}.{alias.name}" not in FILES}
+                stray |= {f"{importing} imports {node.module}.{name}" for name in others - names}
+    assert stray == set()
+
+
+def test_what_is_declared_is_there() -> None:
+    for name, names in DECLARED.items():
+        tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
+        bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        bound |= {getattr(node, "name", "") for node in tree.body}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                bound |= {alias.asname or alias.name for alias in node.names}
+        assert (names or set()) <= bound, name
 
 
 def test_a_circle_is_found_where_there_is_one() -> None:

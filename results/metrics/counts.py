@@ -8,6 +8,19 @@ from numpy.typing import NDArray
 
 from settings.records import UNKNOWN, Mask
 
+__all__ = [
+    "Counts",
+    "Coverage",
+    "VoidFilled",
+    "VoidRule",
+    "as_mask",
+    "check_classes",
+    "check_same_shape",
+    "count",
+    "coverage",
+    "fill_void",
+]
+
 VoidRule: TypeAlias = Literal["background", "covered-only"]
 """How unknown pixels of a pseudo label are scored: as background, or not at all."""
 

@@ -32,6 +32,8 @@ from settings.options import AbsolutePath, Options
 from settings.records import LabelSpace, Mask, Photo
 from settings.unread import Unread, unread_files, unread_texts
 
+__all__ = ["DEV_SHARE", "Folder", "FolderOptions"]
+
 PHOTOS = (".jpg", ".jpeg", ".png")
 DEV_SHARE = 0.2
 Splits = Mapping[str, tuple[str, ...]]

@@ -24,6 +24,8 @@ from settings.masks import read_mask
 from settings.options import AbsolutePath, Options
 from settings.records import UNKNOWN, LabelSpace, Mask, Photo
 
+__all__ = ["CLASSES", "COUNTS", "Voc12", "Voc12Options"]
+
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),

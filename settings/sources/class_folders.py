@@ -22,6 +22,8 @@ from settings.options import AbsolutePath, Options
 from settings.records import LabelSpace, Photo
 from settings.source import ExtraSource, Kind
 
+__all__ = ["ClassFolders", "ClassFoldersOptions"]
+
 PHOTOS = (".jpg", ".jpeg", ".png")
 EXPECTED = "a folder that holds a folder of photos for each class"
 

@@ -17,6 +17,8 @@ from settings.options import AbsolutePath, Options
 from settings.records import LabelSpace, Photo
 from settings.source import ExtraSource, Kind
 
+__all__ = ["FolderPhotos", "FolderPhotosOptions"]
+
 
 class FolderPhotosOptions(Options):
     """Where the data set lies."""

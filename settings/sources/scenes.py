@@ -26,6 +26,8 @@ from settings.rendering.scene import draw_photo
 from settings.source import ExtraSource, Kind
 from settings.styles import STYLES
 
+__all__ = ["ExtraRecipe", "Scenes", "ScenesOptions"]
+
 Look = Literal["single", "web"]
 LOOKS: dict[Kind, Look] = {"single_label": "single", "web": "web"}
 RATES = {"wrong_class": 0.2, "off_topic": 0.1, "style_shift": 0.3}
