@@ -81,7 +81,7 @@ def record(suite: str, overrides: Sequence[str], store: Path) -> None:
     with gzip.open(RECORDED, "wt", newline="") as file:
         writer = csv.writer(file)
         for ref, stage in graph.items():
-            seconds = Store(store).record(*ref)["seconds"]
+            seconds = Store(store).record(ref).seconds
             needs = " ".join(str(number[need]) for need in dict.fromkeys(stage.needs()))
             writer.writerow([stage.kind.name, f"{seconds:.4g}", stage.threads, stage.bundle[:8], needs])
 

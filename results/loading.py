@@ -1,54 +1,73 @@
 """All published rows of a store as one DataFrame."""
 
-import json
-from dataclasses import dataclass
+from __future__ import annotations
+
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from results.rows import IDENTITY, Row, frame, read_rows
-from settings.config import existing_folder
 from settings.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.store.store import Artefact
+
+__all__ = ["load"]
+
+ROW = "row"
+"""The kind of artefact that is one row."""
 
 
 def load(store: str | Path) -> pd.DataFrame:
     """Read the rows of every published artefact of kind `row`, ordered by their identity columns.
 
-    Reads `<store>/row/<key>/<attempt>/rows.parquet`, where `<key>/done.json` names the attempt; keys without it are
-    not published and are skipped. Where several rows have one identity (an option of the recipe was changed between
-    two runs, say) the one published last stays. Raises UserError for a missing store and for damaged files.
+    `store` is a folder, or a URL that fsspec opens. Where several rows have one identity (an option of the recipe was
+    changed between two runs, say) the one published last stays. Raises UserError for a missing store and for damaged
+    artefacts, which are set aside as in a run.
     """
-    folder = existing_folder(Path(store))
-    if folder is None:
-        raise UserError(store, "no folder", "the store of a run")
     latest: dict[tuple[object, ...], Row] = {}
-    for published in sorted(_published(folder), key=lambda p: (p.finished, p.folder)):
-        latest.update({row.identity: row for row in read_rows(published.folder / "rows.parquet")})
+    for artefact in sorted(_published(store), key=_when):
+        for row in read_rows(artefact.path(_rows_file())):
+            latest[row.identity] = row
     return frame(sorted(latest.values(), key=_order))
 
 
-@dataclass(frozen=True)
-class _Published:
-    finished: datetime
-    folder: Path
+def _published(location: str | Path) -> list[Artefact]:
+    # A store's layout is harness's business. Imported when it is asked for: `import results` stays light.
+    from harness.store.backends.urls import absolute
+    from harness.store.layout import Ref
+    from harness.store.store import Lost, Store
 
-
-def _published(store: Path) -> list[_Published]:
-    return [_read_done(done) for done in store.glob("row/*/done.json")]
-
-
-def _read_done(done: Path) -> _Published:
+    store = Store.at(absolute(location))
     try:
-        content = json.loads(done.read_text(encoding="utf-8"))
-        attempt, finished = str(content["attempt"]), datetime.fromisoformat(content["finished"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        found = f"{type(error).__name__} ({error})"
-        raise UserError(done, found, 'JSON with "attempt" and "finished" (ISO 8601)', "run the suite again") from None
-    if Path(attempt).name != attempt or not attempt.isprintable():
-        raise UserError(done, f"attempt {attempt!r}", "the name of a folder beside it")
-    # Times without a zone are read as UTC, so that any two can be compared.
-    return _Published(finished if finished.tzinfo else finished.replace(tzinfo=UTC), done.parent / attempt)
+        if not store.exists():
+            raise UserError(store.name, "no store", "a folder or URL that a suite was run on")
+        refs = [Ref(ROW, key) for key in store.keys(ROW)]
+        store.records(refs)  # behind a URL all at once
+        return [store.open(ref) for ref in refs]
+    except Lost as error:
+        raise UserError(store.name, str(error), "whole artefacts", "run the suite again") from None
+    except OSError as error:
+        raise store.unusable(error) from None
+
+
+def _rows_file() -> str:
+    from harness.store.layout import RowFiles
+
+    return RowFiles.rows.name
+
+
+def _when(artefact: Artefact) -> tuple[datetime, str]:
+    """When it was published; times without a zone are read as UTC, so that any two can be compared."""
+    record = artefact.record
+    try:
+        finished = datetime.fromisoformat(record.finished)
+    except ValueError:
+        found = f"'{record.finished}' as the time when it was published"
+        raise UserError(artefact.ref, found, "ISO 8601", "run the suite again") from None
+    return (finished if finished.tzinfo else finished.replace(tzinfo=UTC), record.key)
 
 
 def _order(row: Row) -> tuple[object, ...]:

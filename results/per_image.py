@@ -21,6 +21,7 @@ __all__ = [
     "image_ids",
     "joined",
     "read_table",
+    "stacked",
     "sweep_table",
     "total_counts",
     "total_sweep",

@@ -1,7 +1,6 @@
 """File hashes that are computed once: cached by path, size, modification time and inode."""
 
 import errno
-import hashlib
 import os
 import sqlite3
 from contextlib import suppress
@@ -11,6 +10,7 @@ from stat import S_ISREG
 
 from settings.caching import opened_table
 from settings.errors import UserError, kind_of
+from settings.files import sha256_of
 
 __all__ = ["HashCache", "cache_folder", "content_of", "shared_cache"]
 
@@ -33,8 +33,7 @@ class HashCache:
         name, stat = _identity(path)
         if known := self._known(name, stat):
             return known
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(path)
         # The identity from before reading: a file that changed meanwhile is read again next time.
         self._keep(name, stat, digest)
         return digest

@@ -15,8 +15,8 @@ import yaml
 from harness.checkups import Finding
 from harness.checkups._machine import existing
 from harness.store.backends.urls import Location, is_url, shown
-from harness.store.care.inventory import entries, slots
-from harness.store.store import FORMAT, Store
+from harness.store.layout import FORMAT, MARKER
+from harness.store.store import Store
 from settings.config import config_file, configured_path
 from settings.errors import UserError
 
@@ -72,12 +72,13 @@ def store(location: Location) -> Iterator[Finding]:
         yield _remote_store(str(location))
         return
     path = Path(location)
-    marker = path / "seedbed-store.json"
+    marker = path / MARKER
     if not os.access(existing(path), os.W_OK | os.X_OK) or not existing(path).is_dir():
         mend = "mend its rights, or use another --store"
         yield Finding("store", "error", f"{existing(path)} cannot be written", mend)
     elif not marker.is_file():
-        foreign = [entry.name for entry in entries(path) if not entry.name.startswith(".")]
+        names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+        foreign = [name for name in names if not name.startswith(".")]
         if foreign:
             found = f"{path} holds other files ({', '.join(foreign[:3])})"
             yield Finding("store", "error", found, "use an empty folder or a store as --store")
@@ -92,11 +93,9 @@ def store(location: Location) -> Iterator[Finding]:
 
 def _remote_store(url: str) -> Finding:
     """Whether the package of a URL's protocol is installed, its server answers, and a run has made the store."""
-    from harness.store.backends.mirror import mirror_at
-
     mend = "see docs/workers.md"
     try:
-        is_there = mirror_at(url).exists()
+        is_there = Store.at(url).exists()
     except UserError as error:
         return Finding("store", "error", str(error), mend)
     except OSError as error:
@@ -107,15 +106,16 @@ def _remote_store(url: str) -> Finding:
 
 
 def _contents(path: Path) -> Iterator[Finding]:
-    every = list(slots(Store(path)))
-    running = sum(slot.lease.is_alive() for slot in every)
+    store = Store(path)
+    every = store.slots()
+    running = sum(slot.is_busy for slot in every)
     artefacts = sum(slot.published for slot in every)
     yield Finding("store", "ok", f"{path}: {artefacts} artefacts, {running} stages running")
-    if dead := [slot.ref for slot in every if slot.lease.is_dead()]:
+    if dead := [slot.ref for slot in every if slot.is_abandoned]:
         found = f"{len(dead)} left by killed processes (first: {dead[0]})"
         mend = "run the suite again: it takes them over; or `seedbed store gc SUITE…`"
         yield Finding("leases", "warning", found, mend)
-    if damaged := entries(path / "damaged"):
+    if damaged := [entry for entry in store.leavings() if entry.part == "damaged"]:
         found = f"{len(damaged)} damaged artefacts set aside; check this disk"
         yield Finding("damaged", "warning", found, "`seedbed store verify`; `seedbed store gc SUITE…` removes them")
 

@@ -1,10 +1,10 @@
-"""`seedbed store …`: thin verbs over `upkeep`, `waste`, `archive` and `importing`."""
+"""`seedbed store …`: thin verbs over the care of a store, wherever it lies."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +14,8 @@ import typer
 from settings.errors import UserError
 
 if TYPE_CHECKING:
-    from harness.store.backends.mirror import Mirror
     from harness.store.care.waste import Waste
+    from harness.store.layout import Ref
     from harness.store.store import Store
 
 store_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="What a store holds, and its care.")
@@ -38,30 +38,28 @@ def du(
     as_json: Annotated[bool, typer.Option("--json", help="print nothing but JSON")] = False,
 ) -> None:
     """Bytes and artefacts by kind, and what lies beside them."""
-    from harness.store.care import upkeep
+    from harness.store.care.usage import usage
 
     with _told(store):
-        if mirror := _mirrored(store):
-            from harness.store.care import remote as remotely
-
-            used = remotely.usage(mirror)
-        else:
-            used = upkeep.usage(_opened(store))
+        used = usage(_opened(store))
     typer.echo(json.dumps(used.to_json(), indent=1) if as_json else used.to_text())
 
 
 @store_app.command()
 def verify(store: StoreOption = DEFAULT_STORE) -> None:
-    """Hash every artefact anew; damaged ones are set aside, to be made again. Exit code 1 where one was damaged."""
-    from harness.store.care.upkeep import verify
+    """Hash every artefact anew; damaged ones are set aside, to be made again. Exit code 1 where one was damaged.
 
-    if mirror := _mirrored(store):
-        _verify_remotely(mirror)
-    opened = _opened(store)
+    Behind a URL every artefact is fetched for it.
+    """
+    from harness.store.care.usage import verify
+    from harness.store.layout import DAMAGED
+
     with _told(store), _meter("verified", "MB") as progress:
+        opened = _opened(store)
         looked_at, damaged = verify(opened, lambda done, total: progress(done / 1e6, total / 1e6))
+        still_there = opened.present(damaged)
     for ref in damaged:
-        where = "is still there" if opened.has(*ref) else f"set aside under {opened.root / 'damaged'}"
+        where = "is still there" if ref in still_there else f"set aside under {opened.name}/{DAMAGED}"
         typer.echo(f"damaged: {ref.kind}/{ref.key} ({where})")
     mend = "; run its suite again to make them anew" if damaged else ""
     typer.echo(f"{looked_at} artefacts, {len(damaged)} damaged{mend}")
@@ -78,9 +76,10 @@ def gc(
     """Remove what these suites do not need, and what killed runs left. Running stages and their inputs stay."""
     from harness.store.care.waste import needed_by, waste_of
 
-    opened = _opened(store)
     with _told(store):
-        _remove(opened, waste_of(opened, needed_by(opened, suites, set_ or [])), dry_run)
+        opened = _opened(store)
+        needed = needed_by(opened, _planned(suites, set_ or []))
+        _remove(opened, waste_of(opened, needed), dry_run)
 
 
 @store_app.command()
@@ -92,11 +91,8 @@ def rm(
     """Remove artefacts; the next run that needs them makes them again."""
     from harness.store.care.waste import chosen
 
-    if mirror := _mirrored(store):
-        _remove_remotely(mirror, names, dry_run)
-        return
-    opened = _opened(store)
     with _told(store):
+        opened = _opened(store)
         _remove(opened, chosen(opened, names), dry_run)
 
 
@@ -109,11 +105,16 @@ def export(
 ) -> None:
     """Write artefacts into an archive: those of some suites and all they come from, or every one."""
     from harness.store.care.archive import export
-    from harness.store.care.waste import published
+    from harness.store.care.usage import published
+    from harness.store.care.waste import needed_by
 
-    opened = _opened(store)
     with _told(archive), _meter("exported", "artefacts") as progress:
-        count = export(opened, published(opened, suites or [], set_ or []), archive, progress)
+        opened = _opened(store)
+        refs = published(opened)
+        if suites:
+            needed = needed_by(opened, _planned(suites, set_ or []))
+            refs = [ref for ref in refs if ref in needed]
+        count = export(opened, refs, archive, progress)
     typer.echo(f"{count} artefacts, {_size(archive.stat().st_size)}: {archive}")
 
 
@@ -123,22 +124,28 @@ def import_(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Take over an archive's artefacts that are not there yet, each verified. Exit code 1 where one was refused."""
-    from harness.store.backends.urls import is_url
+    from harness.store.backends.urls import absolute
     from harness.store.care.archive import check_archive
     from harness.store.care.importing import Importer
     from harness.store.store import Store
 
-    if is_url(store):
-        _opened(store)
     check_archive(archive)
     with _told(store), _meter("imported", "artefacts") as progress:
-        outcome = Importer(Store(Path(store).resolve()), progress).read(archive)
+        outcome = Importer(Store.at(absolute(store)), progress).read(archive)
     for name, reason in outcome.refused.items():
         typer.echo(f"refused: {name}: {reason}")
     for ref in outcome.busy:
         typer.echo(f"left to the process that is making it: {ref}")
     typer.echo(f"{len(outcome.new)} imported, {len(outcome.there)} there already, {len(outcome.refused)} refused")
     raise typer.Exit(1 if outcome.refused else 0)
+
+
+def _planned(suites: Sequence[str], overrides: Sequence[str]) -> dict[str, set[Ref]]:
+    """All stages of each suite's plan."""
+    from harness.stages.planning import make_plan
+    from harness.suites.suite import load_suite
+
+    return {name: set(make_plan(load_suite(name, overrides)).graph) for name in suites}
 
 
 def _remove(store: Store, wastes: list[Waste], dry_run: bool) -> None:
@@ -155,71 +162,38 @@ def _remove(store: Store, wastes: list[Waste], dry_run: bool) -> None:
             passed_over += 1
     for what, sizes in sorted(freed.items()):
         typer.echo(f"{len(sizes):7} {what:24} {_size(sum(sizes)):>10}")
-    total = _size(sum(sum(sizes) for sizes in freed.values()))
+    total = _size(sum(map(sum, freed.values())))
     held = f"; {passed_over} were taken by a running stage and stay" if passed_over else ""
-    typer.echo(f"{total} {'would be freed; nothing was removed' if dry_run else 'freed'}{held}")
-
-
-def _verify_remotely(mirror: Mirror) -> None:
-    from harness.store.care.remote import verify
-
-    with _told(mirror.name), _meter("verified", "artefacts") as progress:
-        looked_at, damaged = verify(mirror, progress)
-    for ref in damaged:
-        typer.echo(f"damaged: {ref.kind}/{ref.key} (set aside under {mirror.name}/damaged)")
-    mend = "; run its suite again to make them anew" if damaged else ""
-    typer.echo(f"{looked_at} artefacts, {len(damaged)} damaged{mend}")
-    raise typer.Exit(1 if damaged else 0)
-
-
-def _remove_remotely(mirror: Mirror, names: list[str], dry_run: bool) -> None:
-    from harness.store.care.remote import chosen, remove
-
-    with _told(mirror.name):
-        refs = chosen(mirror, names)
-        held = 0 if dry_run else sum(not remove(mirror, ref) for ref in refs)
-    stay = f"; {held} are taken by a running stage and stay" if held else ""
-    verb = "would be removed; nothing was" if dry_run else "removed"
-    typer.echo(f"{len(refs) - held} artefacts {verb}{stay}")
-
-
-def _mirrored(location: str) -> Mirror | None:
-    """A store behind a URL, which must be there; None for a folder."""
-    from harness.store.backends.urls import is_url
-
-    if not is_url(location):
-        return None
-    from harness.store.backends.mirror import mirror_at
-
-    mirror = mirror_at(location)
-    with _told(mirror.name):
-        if not mirror.exists():
-            raise UserError(mirror.name, "no store", "a URL that a suite was run on", "see --store")
-    return mirror
+    verb = "would be freed; nothing was removed" if dry_run else "freed"
+    typer.echo(f"{total} {verb}{held}")
 
 
 def _opened(location: str) -> Store:
-    """A store in a folder, which must be there."""
-    from harness.store.backends.urls import is_url, shown
+    """A store that is there; raises UserError for another place."""
+    from harness.store.backends.urls import absolute
     from harness.store.store import Store
 
-    if is_url(location):
-        mend = "for gc, remove suites' artefacts by `seedbed store rm`, or all with the bucket's own tools"
-        raise UserError(shown(location), "a URL", "a folder: on a URL work du, verify and rm only", mend)
-    path = Path(location)
-    if not (path / "seedbed-store.json").is_file():
-        raise UserError(path, "no store", "a folder that a suite was run on", "see --store")
-    return Store(path.resolve()).create()
+    store = Store.at(absolute(location))
+    try:
+        is_there = store.exists()
+    except OSError as error:
+        raise store.unusable(error) from None
+    if not is_there:
+        raise UserError(store.name, "no store", "a folder or URL that a suite was run on", "see --store")
+    return store.create()
 
 
 @contextmanager
-def _told(path: str | Path) -> Iterator[None]:
-    """What the file system refuses becomes one line."""
+def _told(location: str | Path) -> Iterator[None]:
+    """What a file system or a server refuses becomes one line."""
+    from harness.store.backends.urls import shown
+
     try:
         yield
     except OSError as error:
         found = os.strerror(error.errno) if error.errno else str(error)
-        raise UserError(error.filename or path, found, "a file system that can be read and written") from None
+        where = error.filename or shown(str(location))
+        raise UserError(where, found, "a file system or server that can be read and written") from None
 
 
 @contextmanager
@@ -237,6 +211,6 @@ def _meter(verb: str, unit: str) -> Iterator[Callable[[float, float], None]]:
 
 
 def _size(count: float) -> str:
-    from harness.store.care.upkeep import readable
+    from harness.store.care.usage import readable
 
     return readable(count)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 from statistics import median
 
 from harness.stages.graph import Stage
-from harness.store.layout import Ref
-from harness.store.store import Store, write_json
+from harness.store.layout import COSTS, Ref
+from harness.store.store import Store
 
 __all__ = ["Costs"]
 
@@ -22,10 +20,7 @@ class Costs:
     """Seconds and bytes of stages; `learn` keeps what a run measured."""
 
     def __init__(self, store: Store) -> None:
-        self._path = store.root / "costs.json"
-        with suppress(OSError):  # a guess is better than no run
-            store.pull(self._path.name)
-        self._measured = _read(self._path)
+        self._measured = _read(store)
 
     def seconds(self, stage: Stage) -> float:
         """Estimated seconds of a stage, on the threads that it asks for."""
@@ -40,20 +35,20 @@ class Costs:
     def learn(self, store: Store, stages: Mapping[Ref, Stage]) -> None:
         """Keep the median seconds a photo of each group of stages that are published now."""
         seen: dict[str, list[float]] = {}
-        store.prepare(ref for ref in stages if store.has(*ref))
-        for stage in stages.values():
-            if stage.photos and store.has(*stage.ref):
-                seen.setdefault(stage.group, []).append(store.record(*stage.ref)["seconds"] / stage.photos)
+        for ref, record in store.records(ref for ref in stages if store.has(ref)).items():
+            stage = stages[ref]
+            if stage.photos:
+                seen.setdefault(stage.group, []).append(record.seconds / stage.photos)
         if seen:
             self._measured |= {group: median(values) for group, values in seen.items()}
-            write_json(self._path, self._measured)
-            store.push(self._path)
+            text = json.dumps(self._measured, indent=1, sort_keys=True)
+            store.write_documents({COSTS: text.encode()})
 
 
-def _read(path: Path) -> dict[str, float]:
+def _read(store: Store) -> dict[str, float]:
     """Seconds a photo by group; empty where nothing was measured, or the file is damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(store.read_document(COSTS))
         return {str(group): float(seconds) for group, seconds in content.items()}
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return {}

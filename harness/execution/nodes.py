@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import uuid4
 
 from harness.store.backends.urls import is_url, shown
+from harness.store.store import Store
 from settings.errors import UserError
 
 if TYPE_CHECKING:
@@ -202,10 +203,8 @@ def meeting_in(store: str) -> Meeting:
 
 def trouble_with(url: str) -> str:
     """Why a store behind a URL cannot be opened from this process, or nothing."""
-    from harness.store.backends.mirror import mirror_at
-
     try:
-        mirror_at(url).exists()
+        Store.at(url).exists()
     except UserError as error:
         return f"cannot be opened ({error})"
     except OSError as error:

@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 from harness.execution.rank import PATIENCE, run_rank
 from harness.execution.team import Report, Team
 from harness.stages.provenance import ROOT
-from harness.store.store import write_json
+from settings.files import write_json
 
 __all__ = ["in_processes"]
 

@@ -31,11 +31,11 @@ def run_rank(team: Team, rank: int) -> Report:
     """
     stage = team.stage
     with TemporaryDirectory() as thrown_away, PeakMemory() as memory:
-        attempt = Attempt(stage.key, stage.kind.name, Path(thrown_away))
+        attempt = Attempt.into(stage.ref, Path(thrown_away))
         try:
             store = Store.at(team.store)
             if rank == 0:
-                attempt = store.joined(*stage.ref, Path(team.attempt))
+                attempt = store.attempt(stage.ref, Path(team.attempt).name)
             share = Share(rank, team.size, team.sync_batch_norm)
             work = opened(stage, store, store.log(Path(team.log)), [stage.key], attempt, share)
             with at_work([work]):
@@ -44,7 +44,7 @@ def run_rank(team: Team, rank: int) -> Report:
                 store.hand_over(attempt)
         except Exception as error:  # whatever a component does wrong, as in a stage of one process
             return _failed(rank, error)
-    return Report(rank, record=attempt.record, peak_memory_bytes=memory.bytes, gpu=_gpu(stage.device))
+    return Report(rank, ledger=attempt.record.ledger, peak_memory_bytes=memory.bytes, gpu=_gpu(stage.device))
 
 
 def _failed(rank: int, error: Exception) -> Report:

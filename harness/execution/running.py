@@ -11,7 +11,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from harness.execution import ExecutorName
 from harness.execution.costs import Costs
-from harness.execution.descriptions import Descriptions
+from harness.execution.descriptions import describe
 from harness.execution.driver import Result, drive
 from harness.execution.executor import check_teams
 from harness.execution.retries import MAX_REPAIRS
@@ -27,7 +27,7 @@ from harness.store.store import Lost, Store
 from harness.suites.suite import Suite
 from settings.errors import UserError
 
-__all__ = ["ANYWHERE", "Display", "Run", "missing_of", "run_plan", "run_suite"]
+__all__ = ["ANYWHERE", "Display", "Run", "RunOf", "missing_of", "run_plan", "run_suite"]
 
 ANYWHERE = Workers()
 """Wherever this machine can: on all its cores."""
@@ -98,16 +98,16 @@ def run_plan(
     except OSError as error:
         raise store.unusable(error) from None
     result = Result()
+    made: set[Ref] = set()
     if log:
         shown = display(log, missing, store) if display else nullcontext()
         with shown:
             result = _execute(plan, missing, workers, store, log)
-        store.forget(missing)
-        with suppress(OSError, Lost):  # they only make estimates better
-            Costs(store).learn(store, missing)
-    ran = sum(store.has(*ref) for ref in missing)
+        made = store.present(missing)
+        with suppress(OSError):  # they only make estimates better
+            Costs(store).learn(store, {ref: missing[ref] for ref in made})
     try:
-        yield RunOf(plan, result, store.root, store.location, ran, time.perf_counter() - start)
+        yield RunOf(plan, result, store.root, store.location, len(made), time.perf_counter() - start)
     finally:
         if log:
             counts = {"failures": len(result.failures), "blocked": len(result.blocked)}
@@ -127,15 +127,15 @@ def _check_device(missing: dict[Ref, Stage]) -> None:
 def _set_damaged_targets_aside(plan: Goal, store: Store) -> None:
     """What a run shows is verified before it counts as done; what lies behind it, when it is opened."""
     for ref in plan.targets:
-        if store.has(*ref):
+        if store.has(ref):
             with suppress(Lost):
-                store.open(*ref)
+                store.open(ref)
 
 
 def missing_of(plan: Goal, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
     """The stages that are still to run; `lost` artefacts are wanted even where all that came of them exists."""
     lost = [ref for ref in lost if ref in plan.graph]
-    store.forget(lost)
+    store.present(lost)  # this process has yet to see that they are gone
     return missing_stages(plan.graph, (*plan.targets, *lost), _Exists(store))
 
 
@@ -146,7 +146,7 @@ class _Exists(dict[Ref, bool]):
         self._store = store
 
     def __missing__(self, ref: Ref) -> bool:
-        self[ref] = self._store.has(*ref)
+        self[ref] = self._store.has(ref)
         return self[ref]
 
 
@@ -172,11 +172,8 @@ def _execute(plan: Goal, missing: dict[Ref, Stage], workers: Workers, store: Sto
 def _open_log(store: Store, plan: Goal, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
     """A log of its own for this run, which begins with all that others have to know of it."""
     store.check_writable()
-    folder = store.root / "events"
-    folder.mkdir(exist_ok=True)
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.name}-{time.time_ns() % 10**6:06d}.jsonl"
-    log = store.log(folder / name)
-    Descriptions(store).write(missing.values())
+    log = store.begin_log(f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.name}-{time.time_ns() % 10**6:06d}")
+    describe(store, missing.values())
     groups = {stage.key: stage.group for stage in missing.values()}
     log.write(
         Event.RUN_STARTED,

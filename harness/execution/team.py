@@ -8,7 +8,7 @@ publishes what the first process wrote. Launchers are `processes.in_processes` (
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.stages.graph import Stage
@@ -70,8 +70,8 @@ class Report:
     """It was asked to stop and kept what it needs to go on."""
     died: bool = False
     """It ended without a word."""
-    record: Mapping[str, object] = field(default_factory=dict)
-    """What the stage wants kept beside its files."""
+    ledger: Sequence[dict[str, object]] = ()
+    """What the process has read of true masks and labels."""
     peak_memory_bytes: int = 0
     gpu: str = ""
     """What identifies the GPU that it had, if any."""
@@ -104,7 +104,7 @@ def train_together(work: AnyWork, log: Path, launch: Launch) -> int:
     check(reports, team.size)
     work.store.take_over(work.attempt)
     gpus = {report.gpu for report in reports if report.gpu}
-    work.attempt.record.update({**reports[0].record, "gpus": len(gpus)})
+    work.attempt.record = replace(work.attempt.record, ledger=tuple(reports[0].ledger), gpus=len(gpus))
     return sum(report.peak_memory_bytes for report in reports)
 
 

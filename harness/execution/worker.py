@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -24,8 +25,9 @@ from harness.stages.plugins import source_modules
 from harness.stages.provenance import sources_of
 from harness.stages.work import AnyWork
 from harness.store.events import Ending, Event, EventLog
-from harness.store.layout import Ref
+from harness.store.layout import FAILURES, SINGLE_RUN, Ref, document_of
 from harness.store.lease import Lease
+from harness.store.record import Record
 from harness.store.store import Attempt, Lost, Store
 from methods.base import Stopped
 from settings.errors import UserError
@@ -51,8 +53,8 @@ def run_openly(stage: Stage, store: Store) -> None:
 
     What several processes would train, this one trains alone.
     """
-    log = EventLog(store.root / "events" / "single.jsonl")
-    work = opened(stage, store, log, [stage.key], store.attempt(*stage.ref))
+    log = store.begin_log(SINGLE_RUN)
+    work = opened(stage, store, log, [stage.key], store.attempt(stage.ref))
     try:
         with TemporaryDirectory() as checkpoints:
             process = replace(work.process, checkpoint_folder=Path(checkpoints))
@@ -95,7 +97,7 @@ class _Worker:
         mine: dict[Stage, Lease] = {}
         with ExitStack() as leases:
             for stage in stages:
-                lease = self.store.lease(*stage.ref)
+                lease = self.store.lease(stage.ref)
                 leases.callback(lease.release)
                 try:
                     ending = self._claim(stage, lease)
@@ -113,10 +115,10 @@ class _Worker:
 
     def _claim(self, stage: Stage, lease: Lease) -> Ending | None:
         """How the stage has ended before it was begun; None where the lease is taken, and it is to run."""
-        if not self.store.has(*stage.ref) and not lease.acquire():
+        if not self.store.has(stage.ref) and not lease.acquire():
             return Ending.BUSY
         # Looked at again: somebody may have published between the look and the lease.
-        return Ending.DONE if self.store.has(*stage.ref) else None
+        return Ending.DONE if self.store.has(stage.ref) else None
 
     def _run(self, mine: Mapping[Stage, Lease]) -> list[Outcome]:
         """Run stages together and publish what they made; some may be published when the rest fails."""
@@ -130,13 +132,13 @@ class _Worker:
         failed: list[Outcome] = []
         try:
             for stage in stages:
-                attempts.append(self.store.attempt(*stage.ref))
+                attempts.append(self.store.attempt(stage.ref))
                 works.append(opened(stage, self.store, self.log, keys, attempts[-1], halvings=self.job.halvings))
             peak_memory = self._compute(works)
             self._check_inputs(works)
             seconds = (time.perf_counter() - start) / len(works)
             for work in works:
-                work.attempt.record.update(_record(work, seconds, peak_memory))
+                work.attempt.record = _record(work, seconds, peak_memory)
             for work in works:
                 published.append(_publish(work, mine[work.stage], self.store, seconds))
         except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
@@ -166,7 +168,7 @@ class _Worker:
         for work in works:
             needs |= dict.fromkeys(work.stage.needs())
         for ref in needs:
-            self.store.recheck(*ref)
+            self.store.recheck(ref)
 
     def _reason(self, error: Exception, works: Sequence[AnyWork], left: Sequence[Attempt]) -> _Failure:
         """What an error means for the stages that ran, of which those with an attempt `left` are not published."""
@@ -194,7 +196,8 @@ class _Worker:
         if failure.trace:
             for stage in stages:
                 with suppress(OSError):  # on a full disk the reason still reaches the table
-                    self.store.write_failure(stage.key, failure.to_json(stage))
+                    text = json.dumps(failure.to_json(stage), indent=1, sort_keys=True)
+                    self.store.write_documents({document_of(FAILURES, stage.key): text.encode()})
         self.log.write(failure.status, stages=[stage.key for stage in stages], reason=failure.reason)
         return [
             Outcome(stage.ref, failure.status, reason=failure.reason, lost=failure.lost, is_users=failure.is_users)
@@ -210,20 +213,21 @@ def _check_machine(stage: Stage) -> None:
         raise UserError(place, f"a CPU with {here}", f"one with {planned}, as where the run was planned", mend)
 
 
-def _record(work: AnyWork, seconds: float, peak_memory_bytes: int) -> dict[str, object]:
-    """What the record of a published stage tells beside its files; `seconds` are this stage's share of its job."""
+def _record(work: AnyWork, seconds: float, peak_memory_bytes: int) -> Record:
+    """What the attempt's record says already, and how the stage went; `seconds` are this stage's share of its job."""
     stage = work.stage
-    return {
-        "label": stage.label,
-        "group": stage.group,
-        "identity": plain(stage.identity),
-        "inputs": [list(ref) for ref in dict.fromkeys(stage.needs())],
-        "seconds": round(seconds, 4),
-        "photos": stage.photos,
-        "device": stage.device,
-        "peak_memory_bytes": peak_memory_bytes,
-        "sources": {name: sources_of(name) for name in source_modules(stage)},
-    }
+    return replace(
+        work.attempt.record,
+        label=stage.label,
+        group=stage.group,
+        identity=plain(stage.identity),
+        inputs=tuple(dict.fromkeys(stage.needs())),
+        seconds=round(seconds, 4),
+        photos=stage.photos,
+        device=stage.device,
+        peak_memory_bytes=peak_memory_bytes,
+        sources={name: sources_of(name) for name in source_modules(stage)},
+    )
 
 
 def _publish(work: AnyWork, lease: Lease, store: Store, seconds: float) -> Outcome:
@@ -234,7 +238,7 @@ def _publish(work: AnyWork, lease: Lease, store: Store, seconds: float) -> Outco
     if not store.publish(work.attempt):
         return Outcome(work.stage.ref, Ending.BUSY)
     with suppress(OSError):  # what is left over is for `seedbed store gc`
-        store.clean_up(*work.stage.ref)
+        store.clean_up(work.stage.ref)
     return Outcome(work.stage.ref, Ending.DONE, seconds)
 
 

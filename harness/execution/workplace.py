@@ -40,8 +40,8 @@ def opened(
         if share.is_first:  # of several processes, which all do as much, one is enough to be heard
             log.progress(keys, done, total, unit, values)
 
-    inputs = {role: tuple(store.open(*ref) for ref in refs) for role, refs in stage.inputs.items()}
-    process = Process(store.checkpoint_folder(*stage.ref), report, log.is_stopping, halvings, share)
+    inputs = {role: tuple(store.open(ref) for ref in refs) for role, refs in stage.inputs.items()}
+    process = Process(store.checkpoint_folder(stage.ref), report, log.is_stopping, halvings, share)
     return Work(stage, inputs, attempt, process, store)
 
 

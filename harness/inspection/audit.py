@@ -147,10 +147,10 @@ def _keep_lists(
     with run_plan(goal, store, "serial", display) as run:
         opened = Store.at(run.location)
         for name, ref in filters.items():
-            if not opened.has(*ref):
+            if not opened.has(ref):
                 reason = reason_of(run, goal.graph[ref])
                 raise UserError(f"settings.{name}.filter", f"no keep-list ({reason})", "a filter that runs")
-        return {name: read_kept(FilterFiles(opened.open(*ref).folder)) for name, ref in filters.items()}
+        return {name: read_kept(FilterFiles(opened.open(ref).folder)) for name, ref in filters.items()}
 
 
 def _truth(blueprint: Blueprint, source: Source, csv: Path | None) -> Mapping[str, tuple[int, ...]]:

@@ -76,7 +76,7 @@ class Shelf:
         absent = []
         for (line, kind), needs in asked.items():
             refs = [ref for role in needs for ref in needs[role]]
-            if not all(self.store.has(*ref) for ref in refs):
+            if not all(self.store.has(ref) for ref in refs):
                 absent.append(f"no {KINDS[kind].what} of {line.recipe}")
         if absent:
             raise UserError(self.store.name, ", ".join(absent), "what a run leaves there", self.mend)
@@ -84,7 +84,7 @@ class Shelf:
     def take(self, needs: Needs) -> Inputs:
         """The artefacts, by role; raises UserError for one that is damaged."""
         try:
-            return {role: [self.store.open(*ref) for ref in refs] for role, refs in needs.items()}
+            return {role: [self.store.open(ref) for ref in refs] for role, refs in needs.items()}
         except Lost as error:
             raise UserError(self.store.name, str(error), "an artefact as it was published", self.mend) from None
 

@@ -13,7 +13,7 @@ from harness.stages.planning import Plan, make_plan
 from harness.stages.rows import RowIdentity
 from harness.store.backends.urls import Location, absolute
 from harness.store.layout import Ref
-from harness.store.store import Lost, Store
+from harness.store.store import Store
 from harness.suites.suite import Suite, load_suite
 
 __all__ = ["Estimate", "GroupEstimate", "Sharing", "estimate", "estimate_suite", "sharing"]
@@ -149,17 +149,10 @@ def sharing(plan: Plan, store: Store) -> Sharing:
 def _seconds(plan: Plan, store: Store) -> dict[Ref, float]:
     """Core-seconds of every stage: measured of those that the store has, else estimated."""
     costs = Costs(store)
-    done = {ref for ref in plan.graph if store.has(*ref)}
-    store.prepare(done)
+    records = store.records(ref for ref in plan.graph if store.has(ref))
     seconds: dict[Ref, float] = {}
     for ref, stage in plan.graph.items():
-        each = _measured(store, ref) if ref in done else costs.seconds(stage)
+        known = records.get(ref)
+        each = costs.seconds(stage) if known is None else known.seconds
         seconds[ref] = stage.slots * each
     return seconds
-
-
-def _measured(store: Store, ref: Ref) -> float:
-    try:
-        return float(store.record(*ref)["seconds"])
-    except (Lost, LookupError, TypeError, ValueError):  # told by whoever opens it
-        return 0.0

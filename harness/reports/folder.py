@@ -14,13 +14,13 @@ from harness.stages.fit import FitIdentity, FitRuntime
 from harness.stages.gallery import GalleryRuntime
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan
-from harness.store.care.inventory import PARTIAL_FOLDER
-from harness.store.layout import CountFiles, FitFiles, Named, Ref, StageFiles
-from harness.store.store import Lost, Store, write_json
+from harness.store.layout import PARTIAL_FOLDER, CountFiles, FitFiles, Named, Ref, StageFiles
+from harness.store.store import Lost, Store
 from results.diagnostics import table, write_csv
 from results.per_image import read_table, stacked, write_table
 from results.rows import frame, write_rows
 from results.selection import is_ranked
+from settings.files import write_json
 from settings.records import fingerprint
 
 __all__ = ["LeaderboardFiles", "unscored", "write_leaderboard"]
@@ -131,12 +131,12 @@ def _write_counts(run: Run, store: Store, files: LeaderboardFiles) -> None:
     counted: dict[str, dict[tuple[Ref, ...], tuple[int, Ref]]] = {"score": {}, "sweep": {}}
     for position, ref in enumerate(run.plan.rows):
         counts = run.plan.graph[ref].inputs["counts"]
-        if store.has(*ref):
+        if store.has(ref):
             counted[counts[0].kind].setdefault(counts, (position, ref))
     for kind, path in (("score", files.score_counts), ("sweep", files.sweep_counts)):
         parts = []
         for position, ref in counted[kind].values():
-            parts.append((position, read_table(CountFiles(store.open(*ref).folder).counts)))
+            parts.append((position, read_table(CountFiles(store.open(ref).folder).counts)))
         if parts:
             write_table(path, stacked(parts))
 
@@ -154,11 +154,11 @@ def _write_figures(board: Leaderboard, files: LeaderboardFiles) -> None:
 
 def _copy_galleries(run: Run, store: Store, folder: Path) -> None:
     for ref in run.plan.pictures:
-        if store.has(*ref):
+        if store.has(ref):
             runtime = run.plan.graph[ref].runtime
             assert isinstance(runtime, GalleryRuntime)
-            artefact = store.open(*ref)
-            for name in artefact.record["files"]:
+            artefact = store.open(ref)
+            for name in artefact.record.files:
                 shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{runtime.name}.png")
 
 
@@ -166,9 +166,9 @@ def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
     """Masks that no row scores are what the run was for: put where they are found."""
     folder.mkdir(exist_ok=True)
     for ref in refs:
-        if store.has(*ref):
-            artefact = store.open(*ref)
-            for name in artefact.record["files"]:
+        if store.has(ref):
+            artefact = store.open(ref)
+            for name in artefact.record.files:
                 shutil.copyfile(artefact.path(name), folder / name)
 
 
@@ -192,7 +192,7 @@ def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
 def _logged(store: Store, stage: Stage, runtime: FitRuntime) -> Iterator[dict[str, object]]:
     """What a fit logged: one record an epoch and term."""
     try:
-        log = json.loads(FitFiles(store.open(*stage.ref).folder).log.read_text(encoding="utf-8"))
+        log = json.loads(FitFiles(store.open(stage.ref).folder).log.read_text(encoding="utf-8"))
     except Lost:
         return
     assert isinstance(stage.identity, FitIdentity)

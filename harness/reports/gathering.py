@@ -64,7 +64,7 @@ def reason_of(run: RunOf[Goal], stage: Stage) -> str:
 def _row(store: Store, run: Run, ref: Ref) -> Row:
     stage = run.plan.graph[ref]
     try:
-        files = RowFiles(store.open(*ref).folder)
+        files = RowFiles(store.open(ref).folder)
     except Lost:
         return _hole(run, stage)
     (row,) = read_rows(files.rows)
@@ -84,7 +84,7 @@ def _measured(store: Store, run: Run, ref: Ref) -> Iterator[Measured]:
     assert isinstance(stage.runtime, DiagnosticRuntime)
     shown = asdict(stage.runtime.shown)
     try:
-        measures = read_measures(MeasureFiles(store.open(*ref).folder))
+        measures = read_measures(MeasureFiles(store.open(ref).folder))
     except Lost:
         yield Measured(**shown, measure="", value=None, reason=reason_of(run, stage))
         return

@@ -74,13 +74,13 @@ def run_and_gather(
     _check_writable(folder)
     with run_suite(suite, store, workers, Display if shown else None) as run:
         board = gather(run)
-        folder = folder or run.store_folder / "leaderboards" / suite.folder_name
+        opened = Store.at(run.location)
+        folder = folder or opened.leaderboard_folder(suite.folder_name)
         unwritten = ""
         try:
             if not run.result.interrupted:
                 write_leaderboard(run, board, folder)
-                if folder.is_relative_to(run.store_folder):
-                    Store.at(run.location).push(folder)
+                opened.share(folder)
         except OSError as error:
             unwritten = error.strerror or str(error)
         return Finished(run, board, folder, unwritten)

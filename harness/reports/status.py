@@ -5,26 +5,23 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from harness.execution.costs import Costs
-from harness.execution.descriptions import Descriptions
+from harness.execution.descriptions import described, find_described
 from harness.execution.job import Job
 from harness.execution.worker import run_job, run_openly
 from harness.reports.progress import Condition, RunState, duration
-from harness.stages.graph import Stage
 from harness.store.backends.urls import Location, absolute
-from harness.store.events import Event
-from harness.store.layout import FitFiles, Ref
-from harness.store.lease import process_start, this_process
+from harness.store.events import SILENT_S, Ending, Event
+from harness.store.layout import FAILURES, SINGLE_RUN, FitFiles, Ref, key_of_document
+from harness.store.lease import lives
+from harness.store.record import Record
 from harness.store.store import Lost, Store
 from settings.errors import UserError
 
 __all__ = ["SILENT_S", "lives", "log_of", "run_one", "status_of", "watch"]
 
-SILENT_S = 60
 WATCH_S = 2.0
 CONDITIONS: tuple[Condition, ...] = ("done", "running", "failed", "to do")
 
@@ -47,19 +44,20 @@ def watch(location: Location, show: Callable[[str], None], interval_s: float = W
 def _status(location: Location) -> tuple[list[str], bool]:
     """The lines of the status, and whether the run goes on."""
     store = Store.at(location)
-    log = store.latest_log()
-    if log is None:
+    logs = store.logs()
+    if not logs:
         raise UserError(store.name, "no run", "a store that a suite was run on", "see --store")
+    log = logs[-1]
     events = list(store.reader(log).new())
     first = next((event for event in events if event["event"] == Event.RUN_STARTED), None)
     if first is None or not {"suite", "executor", "groups"} <= first.keys():
         raise UserError(log, "no beginning of a run", "an event log")
-    descriptions = Descriptions(store)
-    descriptions.fetch()
     ending, goes_on = _ending(events)
     groups: Mapping[str, str] = first["groups"]
-    # A finished run is told without the stages themselves, of which there may be thousands.
-    state = RunState(_described(descriptions, groups) if goes_on else {}, Costs(store))
+    # A finished run without failures is told without the stages themselves, of which there may be thousands.
+    has_failed = any(event["event"] == Ending.FAILED for event in events)
+    known = described(store) if goes_on or has_failed else {}
+    state = RunState({key: known[key] for key in groups if key in known}, Costs(store))
     for event in events:
         state.take(event)
     lines = [f"{first['suite']} · {first['executor']} · {ending}"]
@@ -74,18 +72,9 @@ def _status(location: Location) -> tuple[list[str], bool]:
         lines.append(f"  {group}: {', '.join(told)}")
     for key, reason in state.reasons.items():
         if state.condition(key) == "failed":
-            stage = descriptions.read(key)
-            lines.append(f"  failed: {stage.label if stage else 'a stage'} ({key[:12]}): {reason}")
+            label = known[key].label if key in known else "a stage"
+            lines.append(f"  failed: {label} ({key[:12]}): {reason}")
     return lines, goes_on
-
-
-def _described(descriptions: Descriptions, keys: Iterable[str]) -> dict[str, Stage]:
-    found: dict[str, Stage] = {}
-    for key in keys:
-        stage = descriptions.read(key)
-        if stage:
-            found[key] = stage
-    return found
 
 
 def _going_on(state: RunState) -> list[str]:
@@ -112,27 +101,18 @@ def _ending(events: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
     return f"silent; it may have been killed: run it again to continue, last event {ago} ago", False
 
 
-def lives(driver: Mapping[str, Any]) -> bool | None:
-    """Whether the process that drives a run on this machine is there; None where nobody can tell."""
-    here = this_process()
-    known = driver.get("start") and (driver.get("host"), driver.get("boot")) == (here["host"], here["boot"])
-    pid = driver.get("pid")
-    return process_start(pid) == driver["start"] if known and isinstance(pid, int) else None
-
-
 def run_one(location: Location, prefix: str, debug: bool) -> str:
     """Run one stage here and now; with `debug` its errors come through."""
-    found = Descriptions(Store.at(location)).find(prefix)
+    found = find_described(Store.at(location), prefix)
     if len(found) != 1:
         expected = "the beginning of one stage's key or label"
         raise UserError("stage", f"'{prefix}', which fits {len(found)} stages", expected)
     (stage,) = found
     store = Store.at(absolute(location))
-    absent = [str(ref) for ref in stage.needs() if not store.has(*ref)]
+    absent = [str(ref) for ref in stage.needs() if not store.has(ref)]
     if absent:
         raise UserError("stage", f"missing inputs {', '.join(absent[:3])}", "published inputs", "run the suite first")
-    log = store.root / "events" / "single.jsonl"
-    log.parent.mkdir(exist_ok=True)
+    log = store.begin_log(SINGLE_RUN).path
     start = time.perf_counter()
     if debug:
         run_openly(stage, store)
@@ -144,41 +124,38 @@ def run_one(location: Location, prefix: str, debug: bool) -> str:
 def log_of(location: Location, stage: str) -> str:
     """A failed stage's traceback, or a training stage's losses; raises UserError when the store knows no such stage."""
     store = Store.at(location)
-    store.pull("failures", anew=True)
-    for path in sorted((store.root / "failures").glob("*.json")):
-        failure = _failure(path)
-        if path.stem.startswith(stage) or failure["label"].startswith(stage):
-            return f"{failure['label']} ({path.stem[:12]})\n{failure['reason']}\n\n{failure['traceback']}"
-    for ref, record in _published(store):
-        if ref.key.startswith(stage) or str(record.get("label")).startswith(stage):
-            return _success(store, ref, record)
+    for name, content in store.documents(FAILURES).items():
+        key, failure = key_of_document(name), _failure(name, content)
+        if key.startswith(stage) or failure["label"].startswith(stage):
+            return f"{failure['label']} ({key[:12]})\n{failure['reason']}\n\n{failure['traceback']}"
+    for record in _published(store):
+        if record.key.startswith(stage) or record.label.startswith(stage):
+            return _success(store, record)
     raise UserError("stage", f"'{stage}'", f"the key or label of a stage in {store.name}", "see seedbed status")
 
 
-def _failure(path: Path) -> dict[str, str]:
+def _failure(name: str, text: bytes) -> dict[str, str]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: str(content[name]) for name in ("label", "reason", "traceback")}
-    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        return {"label": "a stage", "reason": f"damaged: {path} ({error})", "traceback": ""}
+        content = json.loads(text)
+        return {entry: str(content[entry]) for entry in ("label", "reason", "traceback")}
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        return {"label": "a stage", "reason": f"damaged: {FAILURES}/{name} ({error})", "traceback": ""}
 
 
-def _published(store: Store) -> list[tuple[Ref, Mapping[str, Any]]]:
-    refs = [Ref(kind, key) for kind in store.kinds() for key in store.keys(kind)]
-    store.prepare(refs)
-    found: list[tuple[Ref, Mapping[str, Any]]] = []
-    for ref in refs:
-        with suppress(Lost, OSError):  # told by `seedbed store verify`
-            found.append((ref, store.record(*ref)))
-    return found
+def _published(store: Store) -> Iterable[Record]:
+    """The records of all artefacts; those that are damaged are told by `seedbed store verify`."""
+    refs: list[Ref] = []
+    for kind in store.kinds():
+        refs += [Ref(kind, key) for key in store.keys(kind)]
+    return store.records(refs).values()
 
 
-def _success(store: Store, ref: Ref, record: Mapping[str, Any]) -> str:
+def _success(store: Store, record: Record) -> str:
+    head = f"{record.label} ({record.key[:12]}): done in {duration(record.seconds)} on {record.device}"
     try:
-        head = f"{record['label']} ({ref.key[:12]}): done in {duration(record['seconds'])} on {record['device']}"
-        log = FitFiles(store.open(*ref).folder).log
-    except (Lost, LookupError, TypeError) as error:
-        raise UserError(ref, f"a damaged artefact ({error})", "a whole one", "run its suite again") from None
+        log = FitFiles(store.open(record.ref).folder).log
+    except Lost as error:
+        raise UserError(record.ref, f"a damaged artefact ({error})", "a whole one", "run its suite again") from None
     lines = [head]
     if log.exists():
         for row in json.loads(log.read_text(encoding="utf-8")):

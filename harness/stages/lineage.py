@@ -10,6 +10,7 @@ from typing import Any
 from harness.stages.provenance import provenance, sources_of
 from harness.stages.work import AnyWork
 from harness.store.layout import Ref
+from harness.store.record import Record
 from settings.supervision import LedgerEntry
 
 
@@ -17,38 +18,37 @@ from settings.supervision import LedgerEntry
 class Lineage:
     """The records of all ancestors of a stage, each once."""
 
-    records: Mapping[Ref, Mapping[str, Any]]
+    records: Mapping[Ref, Record]
 
     @classmethod
     def of(cls, work: AnyWork) -> Lineage:
         """Follow the inputs' records to the beginning."""
         store = work.store
-        records: dict[Ref, Mapping[str, Any]] = {}
+        records: dict[Ref, Record] = {}
         # A row opens its weak set to tell of it: what was read counts where something was trained on it.
-        pending = [ref for role, refs in work.stage.inputs.items() if role != "weak_set" for ref in refs]
+        pending = {ref for role, refs in work.stage.inputs.items() if role != "weak_set" for ref in refs}
         while pending:
-            ref = pending.pop()
-            if ref not in records:
-                records[ref] = store.record(*ref)
-                pending += [Ref(*other) for other in records[ref]["inputs"]]
-                store.prepare(pending)
+            read = store.records(pending)
+            for ref in pending:
+                # What is not among them is asked for by itself, to be told why.
+                records[ref] = read.get(ref) or store.record(ref)
+            pending = {other for ref in pending for other in records[ref].inputs} - records.keys()
         return cls(records)
 
     def ledger(self) -> list[LedgerEntry]:
         """Every entry that an ancestor wrote."""
-        return [LedgerEntry.from_json(entry) for record in self.records.values() for entry in record.get("ledger", ())]
+        return [LedgerEntry.from_json(entry) for record in self.records.values() for entry in record.ledger]
 
     def sources(self) -> dict[str, str]:
         """Module → hash of the sources that made its artefacts."""
-        return {name: sha for record in self.records.values() for name, sha in record["sources"].items()}
+        return {name: sha for record in self.records.values() for name, sha in record.sources.items()}
 
     def row_fields(self) -> dict[str, Any]:
         """The part of a row that tells supervision, cost and provenance."""
         ledger = self.ledger()
-        seconds = [record["seconds"] for record in self.records.values()]
-        on_gpu = [
-            record["seconds"] * record.get("gpus", 1) for record in self.records.values() if record["device"] == "cuda"
-        ]
+        records = self.records.values()
+        seconds = [record.seconds for record in records]
+        on_gpu = [record.seconds * record.gpus for record in records if record.device == "cuda"]
         return {
             "labels_read": _distinct(ledger, "train", "image_labels"),
             "masks_scored": _distinct(ledger, "score"),
@@ -56,14 +56,14 @@ class Lineage:
             "masks_trained": _distinct(ledger, "train"),
             "seconds": round(sum(seconds), 3),
             "gpu_seconds": round(sum(on_gpu), 3),
-            "peak_memory_bytes": max((record["peak_memory_bytes"] for record in self.records.values()), default=0),
+            "peak_memory_bytes": max((record.peak_memory_bytes for record in records), default=0),
             **self._processes(),
             "provenance": json.dumps(provenance(), sort_keys=True),
         }
 
     def _processes(self) -> dict[str, Any]:
         """How many processes trained the networks that a row comes from, and how they did batch norm."""
-        numerics = [record.get("identity", {}).get("numerics", {}) for record in self.records.values()]
+        numerics = [record.numerics for record in self.records.values()]
         together = [each for each in numerics if each.get("train_processes", 1) > 1]
         if not together:
             return {}

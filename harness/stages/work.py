@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -157,7 +157,8 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
 
     def write_ledger(self, entries: tuple[LedgerEntry, ...]) -> None:
         """Put what was read into the artefact's record."""
-        self.attempt.record["ledger"] = [entry.to_json() for entry in entries]
+        ledger = tuple(entry.to_json() for entry in entries)
+        self.attempt.record = replace(self.attempt.record, ledger=ledger)
 
     def progress(self, done: int, total: int | None = None) -> None:
         """Report that so many photos are done, of `total` or of all that the stage has."""

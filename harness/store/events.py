@@ -11,8 +11,27 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.store.layout import EVENTS
+
+__all__ = [
+    "SILENT_S",
+    "VERSION",
+    "Ending",
+    "Event",
+    "EventLog",
+    "EventReader",
+    "Told",
+    "append",
+    "latest_log",
+    "logs_in",
+]
+
+Told = dict[str, Any]
+"""One event as a line of the log tells it: `event` and `t`, and what belongs to that kind of event."""
 VERSION = 1
 THROTTLE_S = 0.5
+SILENT_S = 60
+"""A run of which nothing was heard for so many seconds, and whose driver nobody can see, may have been killed."""
 
 
 class Event(StrEnum):
@@ -62,7 +81,7 @@ class EventLog:
         self.path = path
         self._last_progress = 0.0
 
-    def write(self, event: str, **content: Any) -> None:
+    def write(self, event: str, **content: object) -> None:
         """Append one event."""
         line = json.dumps({"v": VERSION, "t": round(time.time(), 3), "event": event, **content}) + "\n"
         self._append(event, line)
@@ -98,14 +117,14 @@ class EventLog:
 
 
 class EventReader:
-    """Reads what was appended since the last call; a line that is not yet whole waits."""
+    """Reads what was appended to a log since the last call; a line that is not yet whole waits."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
 
-    def new(self) -> Iterator[dict[str, Any]]:
-        """Events in the order they were written; lines that are none are passed over."""
+    def new(self) -> Iterator[Told]:
+        """Events in the order they were written; other lines are passed over."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
@@ -122,6 +141,13 @@ class EventReader:
             if _is_event(event):
                 yield event
 
+    def silence_s(self) -> float:
+        """For how many seconds nothing was written; infinite where there is no log."""
+        try:
+            return time.time() - self._path.stat().st_mtime
+        except FileNotFoundError:
+            return float("inf")
+
 
 def append(path: Path, line: str) -> None:
     """Append a line to a file, whole; what the disk refuses is lost."""
@@ -135,7 +161,7 @@ def append(path: Path, line: str) -> None:
         pass  # a full disk must not end a stage that could still be finished elsewhere
 
 
-def _is_event(event: Any) -> bool:
+def _is_event(event: object) -> bool:
     """Whether a line is what `write` wrote, as far as every reader relies on it."""
     if not isinstance(event, dict) or event.get("v") != VERSION:
         return False
@@ -153,7 +179,16 @@ def _tells_progress(event: Mapping[str, Any]) -> bool:
     return all(isinstance(number, (int, float)) for number in (event.get("done"), event.get("total"), *values.values()))
 
 
+def logs_in(folder: Path) -> list[Path]:
+    """The event logs of a store in a folder, the one that was written to last at the end."""
+    logs = []
+    for path in (folder / EVENTS).glob("*.jsonl"):
+        with suppress(FileNotFoundError):
+            logs.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(logs)]
+
+
 def latest_log(folder: Path) -> Path | None:
-    """The newest event log of a store."""
-    logs = sorted((folder / "events").glob("*.jsonl"), key=lambda path: path.stat().st_mtime)
+    """The event log that was written to last; None where there is none."""
+    logs = logs_in(folder)
     return logs[-1] if logs else None

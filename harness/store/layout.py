@@ -1,17 +1,38 @@
-"""Where everything lies in a store, and what its files are called: no other module spells a path or a name."""
+"""Where everything lies in a store, and what its files are called: no other module spells a path or a name.
+
+In a folder `<kind>/<key>/<attempt>/…` holds an attempt's files, and `<kind>/<key>/done.json` names the attempt that
+counts. Behind a URL the records have a folder of their own, so that one listing answers for a thousand keys:
+`done/<kind>/<key>.json` and `files/<kind>/<key>/<attempt>/…`. What lies beside artefacts is at the same place in both.
+All names are relative to the store, with slashes.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, overload
 
 __all__ = [
+    "ARCHIVE_FORMAT",
+    "ARCHIVE_INDEX",
+    "ATTEMPT",
+    "BESIDE",
+    "COSTS",
+    "DAMAGED",
     "DEFAULT_STORE",
+    "EVENTS",
+    "FAILURES",
+    "FORMAT",
+    "LEADERBOARDS",
+    "MARKER",
+    "PARTIAL_FOLDER",
+    "SINGLE_RUN",
+    "STAGES",
     "ChoiceFiles",
     "CountFiles",
     "FeatureFiles",
     "FilterFiles",
     "FitFiles",
+    "FolderPlaces",
     "GalleryFiles",
     "MapFiles",
     "MaskFiles",
@@ -19,13 +40,34 @@ __all__ = [
     "Named",
     "ProbabilityFiles",
     "Ref",
+    "RemotePlaces",
     "RowFiles",
     "StageFiles",
     "WeakSetFiles",
+    "document_of",
+    "key_of_document",
+    "run_log",
+    "run_of",
 ]
 
 DEFAULT_STORE = "runs"
 """The folder, below the working directory, of a store that nobody named."""
+FORMAT = 1
+"""Of a store in a folder, as its marker says."""
+MARKER = "seedbed-store.json"
+COSTS = "costs.json"
+EVENTS, STAGES, FAILURES, DAMAGED, LEADERBOARDS = "events", "stages", "failures", "damaged", "leaderboards"
+BESIDE = (DAMAGED, EVENTS, FAILURES, LEADERBOARDS, STAGES)
+"""The folders that hold no artefacts: no kind of stage may be called so."""
+ATTEMPT = "attempt-"
+"""How the name of an attempt's folder begins."""
+PARTIAL_FOLDER = ".partial-"
+"""How the names of folders begin in which leaderboards are made."""
+SINGLE_RUN = "single"
+"""The run whose log takes the events of stages that are run alone."""
+ARCHIVE_FORMAT = 1
+ARCHIVE_INDEX = "seedbed-archive.json"
+"""The first member of an archive; the others are named as the places of a folder, but for the attempt."""
 
 
 class Ref(NamedTuple):
@@ -36,6 +78,89 @@ class Ref(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.key[:12]}"
+
+
+def document_of(folder: str, key: str) -> str:
+    """What `stages/` or `failures/` say of a stage."""
+    return f"{folder}/{key}.json"
+
+
+def key_of_document(name: str) -> str:
+    """The key of the stage that a document in `stages/`, `failures/` or `done/<kind>/` is about."""
+    return PurePosixPath(name).name.removesuffix(".json")
+
+
+def run_log(run: str) -> str:
+    """The events of a run in a folder; behind a URL each process has a log of its own, in `events/<run>/`."""
+    return f"{EVENTS}/{run}.jsonl"
+
+
+def run_of(log: Path) -> str:
+    """The name of the run whose log that is."""
+    return log.name.removesuffix(".jsonl")
+
+
+class FolderPlaces:
+    """The places of an artefact in a folder."""
+
+    RECORD, LEASE, CHECKPOINT = "done.json", "lease.json", "checkpoint"
+
+    def __init__(self, ref: Ref) -> None:
+        self.folder = f"{ref.kind}/{ref.key}"
+        self.record = f"{self.folder}/{self.RECORD}"
+        self.lease = f"{self.folder}/{self.LEASE}"
+        self.checkpoint = f"{self.folder}/{self.CHECKPOINT}"
+
+    def attempt(self, name: str) -> str:
+        """The files of one attempt."""
+        return f"{self.folder}/{name}"
+
+    @staticmethod
+    def every_record(kind: str) -> str:
+        """The pattern of the records of a kind."""
+        return f"{kind}/*/{FolderPlaces.RECORD}"
+
+
+class RemotePlaces:
+    """The places of an artefact behind a URL."""
+
+    FORMAT = "remote-1"
+    RECORDS, FILES, LEASES = "done", "files", "leases"
+    STOPS, CLOCK = "stops", "clock"
+
+    def __init__(self, ref: Ref) -> None:
+        self.record = f"{self.RECORDS}/{ref.kind}/{ref.key}.json"
+        self.files = f"{self.FILES}/{ref.kind}/{ref.key}"
+        self.claims = f"{self.LEASES}/{ref.kind}/{ref.key}"
+
+    def attempt(self, name: str) -> str:
+        """The files of one attempt."""
+        return f"{self.files}/{name}"
+
+    @staticmethod
+    def claim(folder: str, number: int) -> str:
+        """One claim of a lease's chain; they sort by their numbers."""
+        return f"{folder}/{number:06d}.json"
+
+    @staticmethod
+    def records(kind: str) -> str:
+        """The folder of a kind's records."""
+        return f"{RemotePlaces.RECORDS}/{kind}"
+
+    @staticmethod
+    def stop(run: str) -> str:
+        """The object whose existence asks every process of a run to stop."""
+        return f"{RemotePlaces.STOPS}/{run}"
+
+    @staticmethod
+    def log(run: str, process: str, part: int) -> str:
+        """One part of what a process wrote into a run's log."""
+        return f"{EVENTS}/{run}/{process}-{part:04d}.jsonl"
+
+    @staticmethod
+    def probe(name: str) -> str:
+        """An object that is written to learn of the other side's clock, or whether it takes any, and then removed."""
+        return f"{RemotePlaces.CLOCK}/{name}"
 
 
 class Named:

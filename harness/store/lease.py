@@ -13,8 +13,11 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 from uuid import uuid4
+
+from settings.files import create_exclusively
+
+__all__ = ["HEARTBEAT_S", "TIMEOUT_S", "FileLease", "Lease", "lives", "process_start", "this_process"]
 
 TIMEOUT_S = float(os.environ.get("SEEDBED_LEASE_TIMEOUT", "30"))
 """A holder whose process nobody can see, or that is paused, is taken for dead after so many seconds without a sign."""
@@ -30,11 +33,19 @@ class Lease(ABC):
 
     @abstractmethod
     def is_held(self) -> bool:
-        """Whether this holder still has it."""
+        """Whether this holder still has it: one that was paused past its lease finds another's in its place."""
 
     @abstractmethod
     def release(self) -> None:
         """Give it back."""
+
+    @abstractmethod
+    def is_alive(self) -> bool:
+        """Whether somebody has it and lives; nothing is taken or changed."""
+
+    @abstractmethod
+    def is_dead(self) -> bool:
+        """Whether it was left by a holder that does not live any more; nothing is taken or changed."""
 
     def __enter__(self) -> Lease:
         return self
@@ -55,45 +66,45 @@ class FileLease(Lease):
 
     def acquire(self) -> bool:
         """Take the lease if it is free or its holder is dead; False when somebody else works on it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         if not self._create() and (not self._is_abandoned() or not self._evict() or not self._create()):
             return False
         threading.Thread(target=self._beat, daemon=True).start()
         return True
 
     def is_held(self) -> bool:
-        """Whether this holder still has it: one that was paused past its lease finds another's token."""
-        return bool(self._read().get("token") == self._token)
+        """Whether the file still has this holder's token."""
+        return self._read().get("token") == self._token
 
     def release(self) -> None:
-        """Give it back."""
+        """Remove the file, if it is still this holder's."""
         self._stop.set()
         if self.is_held():
             with suppress(OSError):  # on a disk that has become read-only it dies with its holder
                 self._path.unlink(missing_ok=True)
 
-    def _create(self) -> bool:
-        partial = self._path.with_name(f".lease.{self._token}")
-        try:
-            partial.write_text(json.dumps({"token": self._token, **this_process()}), encoding="utf-8")
-            os.link(partial, self._path)
-        except FileExistsError:
-            return False
-        finally:
-            partial.unlink(missing_ok=True)
-        return True
+    def is_alive(self) -> bool:
+        """Whether there is a file and its holder lives; one whose content is damaged lives by its heartbeat alone."""
+        return self._path.exists() and not self._is_abandoned()
 
-    def _read(self) -> dict[str, Any]:
+    def is_dead(self) -> bool:
+        """Whether there is a file that nobody holds any more."""
+        return self._path.exists() and self._is_abandoned()
+
+    def _create(self) -> bool:
+        holder = {"token": self._token, **this_process()}
+        return create_exclusively(self._path, json.dumps(holder).encode())
+
+    def _read(self) -> Mapping[str, object]:
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         # Anything else than a holder (a damaged file) is left to the heartbeat.
         return content if isinstance(content, dict) and isinstance(content.get("pid"), int) else {}
 
     def _is_abandoned(self) -> bool:
         # One that lives but is paused is as good as dead after a while: whoever waits for it goes on.
-        if has_died(self._read()):
+        if lives(self._read()) is False:
             return True
         try:
             return time.time() - self._path.stat().st_mtime > self._timeout_s
@@ -118,18 +129,22 @@ class FileLease(Lease):
                 os.utime(self._path)
 
 
-def has_died(holder: Mapping[str, Any]) -> bool:
-    """Whether a holder was a process of this machine that has ended."""
+def lives(process: Mapping[str, object]) -> bool | None:
+    """Whether a process that `this_process` has described is there; None where that cannot be told from here."""
     here = this_process()
+    on_this_machine = (process.get("host"), process.get("boot")) == (here["host"], here["boot"])
+    pid, start = process.get("pid"), process.get("start")
     # Where the kernel does not tell start times, only the heartbeat speaks.
-    on_this_machine = (holder.get("host"), holder.get("boot")) == (here["host"], here["boot"])
-    return bool(holder.get("start") and on_this_machine and process_start(int(holder["pid"])) != holder["start"])
+    if not on_this_machine or not start or not isinstance(pid, int):
+        return None
+    return process_start(pid) == start
 
 
 @cache
-def this_process() -> dict[str, Any]:
-    """(host, boot id, pid, process start time): what tells a living holder from a dead one."""
-    return {"host": socket.gethostname(), "boot": _boot_id(), "pid": os.getpid(), "start": process_start(os.getpid())}
+def this_process() -> Mapping[str, object]:
+    """Host, boot id, pid and process start time: what tells a living holder from a dead one."""
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "boot": _boot_id(), "pid": pid, "start": process_start(pid)}
 
 
 def process_start(pid: int) -> str | None:

@@ -1,63 +1,54 @@
 """The content-addressed store: an artefact is published in one step, or it does not exist.
 
-`<store>/<kind>/<key>/<attempt>/…` holds an attempt's files; `<store>/<kind>/<key>/done.json`, created exclusively as
-the last step, names the attempt that counts, with the sha256 of each of its files. Whoever comes second discards.
+An attempt's files are written into a folder of their own; the artefact's record, created exclusively as the last step,
+names the attempt that counts, with the sha256 of each of its files. Whoever comes second discards. Where the store
+lies is the business of its backend; `layout` names the places.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any
 from uuid import uuid4
 
-from harness.store.events import EventLog, EventReader, latest_log
-from harness.store.layout import Ref
-from harness.store.lease import FileLease, Lease
+from harness.store.backends._folder import Folder
+from harness.store.backends.backend import Backend, Entry, Slot
+from harness.store.backends.urls import is_url
+from harness.store.events import EventLog, EventReader
+from harness.store.layout import (
+    ATTEMPT,
+    DAMAGED,
+    FAILURES,
+    LEADERBOARDS,
+    FolderPlaces,
+    Ref,
+    document_of,
+    run_log,
+)
+from harness.store.lease import Lease
+from harness.store.record import Absent, Damaged, Lost, Record
 from settings.errors import UserError
-from settings.hashing import HashCache, shared_cache
+from settings.files import sha256_of
+from settings.hashing import shared_cache
 
-FORMAT = 1
-REQUIRED = frozenset({"kind", "key", "attempt", "files"})
-"""What every record names."""
-
-
-class Lost(RuntimeError):
-    """An artefact that was published and cannot be used now; it will be made again."""
-
-    def __init__(self, ref: Ref, why: str) -> None:
-        super().__init__(ref, why)
-        self.ref = ref
-
-    def __str__(self) -> str:
-        return f"{self.ref}: {self.args[1]}"
-
-
-class Damaged(Lost):
-    """Its files are not those that were published; it was set aside."""
-
-
-class Absent(Lost):
-    """It is not there, or not any more."""
+__all__ = ["Absent", "Artefact", "Attempt", "Damaged", "Lost", "Record", "Store"]
 
 
 @dataclass(frozen=True)
 class Artefact:
     """A published artefact: its folder of files, and its record."""
 
-    key: str
-    kind: str
+    ref: Ref
     folder: Path
-    record: Mapping[str, Any]
+    record: Record
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind of stage."""
+        return self.ref.kind
 
     def path(self, name: str) -> Path:
         """One of its files."""
@@ -66,12 +57,16 @@ class Artefact:
 
 @dataclass
 class Attempt:
-    """A folder that is being filled; `record` takes what is worth keeping beside the files."""
+    """A folder that is being filled; what is worth keeping beside the files goes into `record`."""
 
-    key: str
-    kind: str
+    ref: Ref
     folder: Path
-    record: dict[str, Any] = field(default_factory=dict)
+    record: Record
+
+    @classmethod
+    def into(cls, ref: Ref, folder: Path) -> Attempt:
+        """An attempt that fills this folder, with a record that says no more than that."""
+        return cls(ref, folder, Record(ref.kind, ref.key, folder.name, {}))
 
     def path(self, name: str) -> Path:
         """Where one of its files is to be written."""
@@ -79,104 +74,124 @@ class Attempt:
 
 
 class Store:
-    """Artefacts by kind and key, in one folder that several processes may share."""
+    """Artefacts by kind and key, and the documents beside them, in one place that several processes may share."""
 
-    def __init__(self, root: Path, hashes: HashCache | None = None) -> None:
+    def __init__(self, root: Path, backend: Backend | None = None) -> None:
         self.root = root
-        self._hashes = hashes or shared_cache()
+        """The folder in which artefacts are opened: the store's own, or the cache in front of a URL."""
+        self._backend = backend or Folder(root)
+        self._hashes = shared_cache()
 
     @staticmethod
     def at(location: str | Path) -> Store:
         """The store in a folder, or behind a URL that fsspec opens (`s3://bucket/prefix`)."""
-        from harness.store.backends.urls import is_url
-
         if not is_url(location):
             return Store(Path(location))
-        from harness.store.backends.mirror import mirror_at
+        # Imported for URLs alone: fsspec takes a while.
+        from harness.store.backends._url import behind
 
-        return mirror_at(str(location))
+        place = behind(str(location))
+        return Store(place.root, place)
 
     @property
     def location(self) -> str:
         """What `at` takes to open it elsewhere: for workers, never shown."""
-        return str(self.root)
+        return self._backend.location
 
     @property
     def name(self) -> str:
         """The location as it may be shown."""
-        return str(self.root)
+        return self._backend.name
 
     def create(self) -> Store:
-        """Make the folder and its marker; raises UserError for a folder of something else, or one of another format."""
-        marker = self.root / "seedbed-store.json"
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            if marker.exists():
-                self._check_format(marker)
-            elif any(not entry.name.startswith(".") for entry in self.root.iterdir()) and not marker.exists():
-                raise UserError(self.root, "a folder with other files", "a Seedbed store or an empty folder")
-            else:
-                write_json(marker, {"format": FORMAT})
-        except OSError as error:
-            raise self.unusable(error) from None
+        """Make the store where there is none; raises UserError for a place with other things, or of another format."""
+        self._backend.create()
         return self
+
+    def exists(self) -> bool:
+        """Whether a run has made it."""
+        return self._backend.exists()
 
     def check_writable(self) -> None:
         """Raise UserError where nothing can be written: better told before a night's work than after."""
-        try:
-            with TemporaryFile(dir=self.root) as probe:  # of no name, so that runs do not trip over each other's
-                probe.write(b"probe")
-        except OSError as error:
-            raise self.unusable(error) from None
+        self._backend.check_writable()
 
     def unusable(self, error: OSError) -> UserError:
-        """What the file system refused, as the user's error."""
-        found = f"a folder that cannot be used ({error.strerror or error})"
-        return UserError(self.root, found, "a writable store with room")
+        """What was refused when it was read or written, as the user's error."""
+        return self._backend.unusable(error)
 
-    def has(self, kind: str, key: str) -> bool:
-        """Whether the artefact is published (nothing is opened or verified)."""
-        return self._done(kind, key).exists()
+    # Artefacts
 
-    def forget(self, refs: Iterable[Ref]) -> None:
-        """Whatever is remembered of these artefacts may have changed; a folder is asked each time anyway."""
+    def has(self, ref: Ref) -> bool:
+        """Whether the artefact is published (nothing is opened or verified).
 
-    def prepare(self, refs: Iterable[Ref]) -> None:
-        """The records of all these will be asked for; a folder needs no preparation."""
+        Behind a URL the answer may be a second old, and what was there once is believed to be there; for a key whose
+        lease was asked for it is always the newest one.
+        """
+        return self._backend.has(ref)
 
-    def record(self, kind: str, key: str) -> Mapping[str, Any]:
+    def present(self, refs: Iterable[Ref]) -> set[Ref]:
+        """Which of these are published right now, whatever was known before."""
+        return self._backend.present(refs)
+
+    def keys(self, kind: str) -> list[str]:
+        """The published keys of one kind, ascending."""
+        return self._backend.keys(kind)
+
+    def kinds(self) -> list[str]:
+        """The kinds of which there may be artefacts."""
+        return self._backend.kinds()
+
+    def record(self, ref: Ref) -> Record:
         """The record of a published artefact; raises Absent when it is not there, Damaged when it cannot be read."""
+        content = self._backend.records([ref]).get(ref)
+        if content is None:
+            raise Absent(ref, "not published")
         try:
-            record = json.loads(self._done(kind, key).read_text(encoding="utf-8"))
-            if record.keys() >= REQUIRED:
-                return dict(record)
-        except FileNotFoundError:
-            raise Absent(Ref(kind, key), "not published") from None
-        except (OSError, ValueError, AttributeError, RecursionError):
-            pass
-        raise self._damaged(kind, key)
+            return Record.from_json(content, ref)
+        except ValueError:
+            return self._fetched(ref)
 
-    def open(self, kind: str, key: str) -> Artefact:
+    def records(self, refs: Iterable[Ref]) -> dict[Ref, Record]:
+        """The records of many artefacts, read at once; those that are not there, or cannot be read, are left out."""
+        found: dict[Ref, Record] = {}
+        for ref, content in self._backend.records(refs).items():
+            try:
+                found[ref] = Record.from_json(content, ref)
+            except ValueError:
+                continue
+        return found
+
+    def open(self, ref: Ref) -> Artefact:
         """A published artefact with verified files; raises Absent, or Damaged when its files changed."""
-        record = self.record(kind, key)
+        record = self.record(ref)
+        if not self._is_intact(record):
+            record = self._fetched(ref)
+        return Artefact(ref, self._folder_of(record), record)
+
+    def recheck(self, ref: Ref) -> None:
+        """Raise Damaged, or Absent, where the files that a stage has just read are not those that were published."""
+        if not self._is_intact(self.record(ref)):
+            self._fetched(ref)
+            raise Damaged(ref, "damaged while it was read; it was fetched anew")
+
+    def verify(self, ref: Ref) -> None:
+        """Read or fetch every file of an artefact, whatever the hash cache believes; raises as `open` does."""
+        record = self._backend.fetch(ref) or self.record(ref)
         try:
-            artefact = Artefact(key, kind, self._folder(kind, key) / record["attempt"], record)
-            intact = all(self._hashes.sha256(artefact.path(name)) == sha for name, sha in record["files"].items())
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            intact = False
-        if not intact:
-            raise self._damaged(kind, key)
-        return artefact
+            for name in record.files:
+                path = self._folder_of(record) / name
+                self._hashes.remember(path, sha256_of(path))
+        except OSError:
+            pass  # told by the next line
+        if not self._is_intact(record):
+            raise self._set_aside(ref)
 
-    def recheck(self, kind: str, key: str) -> None:
-        """Whether the files that a stage has just read are still those; raises as `open` does."""
-        self.open(kind, key)
-
-    def attempt(self, kind: str, key: str) -> Attempt:
-        """A new, empty folder to fill for this key."""
-        folder = self._folder(kind, key) / f"attempt-{uuid4().hex[:12]}"
-        folder.mkdir(parents=True)
-        return Attempt(key, kind, folder)
+    def attempt(self, ref: Ref, name: str = "") -> Attempt:
+        """A new, empty folder to fill for this key; with `name` one that a process on any machine has begun."""
+        folder = self.root / FolderPlaces(ref).attempt(name or f"{ATTEMPT}{uuid4().hex[:12]}")
+        folder.mkdir(parents=True, exist_ok=bool(name))
+        return Attempt.into(ref, folder)
 
     def publish(self, attempt: Attempt) -> bool:
         """Make the attempt the artefact; False when another one was published first (this one is then discarded).
@@ -185,157 +200,138 @@ class Store:
         """
         if not attempt.folder.is_dir():
             raise FileNotFoundError(2, "removed while it was filled", str(attempt.folder))
-        record = self._record_of(attempt)
-        won = create_json(self._done(attempt.kind, attempt.key), record)
+        won = self._backend.publish(self._completed(attempt))
         if not won:
             self.discard(attempt)
         return won
 
-    def joined(self, kind: str, key: str, folder: Path) -> Attempt:
-        """An attempt that another process, perhaps on another machine, has begun in that folder."""
-        return Attempt(key, kind, folder)
-
     def hand_over(self, attempt: Attempt) -> None:
-        """Who has filled it leaves it to the process that began it; in a shared folder it is there anyway."""
+        """Leave what was filled to the process that began it, perhaps on another machine."""
+        self._backend.send(attempt.folder)
 
     def take_over(self, attempt: Attempt) -> None:
-        """What another process has put into it comes here; in a shared folder it is there anyway."""
+        """Have here what another process has filled and handed over."""
+        self._backend.receive(attempt.folder)
 
     def discard(self, attempt: Attempt) -> None:
         """Remove an attempt's files."""
         shutil.rmtree(attempt.folder, ignore_errors=True)
 
-    def lease(self, kind: str, key: str) -> Lease:
+    def lease(self, ref: Ref) -> Lease:
         """The lease that keeps two processes off one stage (not yet taken)."""
-        return FileLease(self._folder(kind, key) / "lease.json")
+        return self._backend.lease(ref)
 
-    def checkpoint_folder(self, kind: str, key: str) -> Path:
-        """Where a training stage keeps its checkpoints until it is published."""
-        return self._folder(kind, key) / "checkpoint"
+    def checkpoint_folder(self, ref: Ref) -> Path:
+        """Where a training stage keeps its checkpoints on this machine until it is published."""
+        return self.root / FolderPlaces(ref).checkpoint
 
-    def clean_up(self, kind: str, key: str) -> None:
-        """After publishing: remove checkpoints and attempts that did not become the artefact."""
-        keep = self.record(kind, key)["attempt"]
-        self.failure_path(key).unlink(missing_ok=True)
-        for path in self._folder(kind, key).iterdir():
-            if path.is_dir() and path.name != keep:
-                shutil.rmtree(path, ignore_errors=True)
+    def clean_up(self, ref: Ref) -> None:
+        """After publishing: remove the failure, checkpoints, and attempts that did not become the artefact."""
+        keep = self.record(ref).attempt
+        self._backend.delete(document_of(FAILURES, ref.key))
+        self._backend.tidy(ref, keep)
 
-    def failure_path(self, key: str) -> Path:
-        """Where a failed stage's reason and traceback are kept, until it succeeds."""
-        return self.root / "failures" / f"{key}.json"
+    def remove(self, ref: Ref) -> None:
+        """Unpublish an artefact in one step, then delete all that its key has."""
+        self._backend.remove(ref)
 
-    def write_failure(self, key: str, content: object) -> None:
-        """Keep a failed stage's reason and traceback."""
-        path = self.failure_path(key)
-        path.parent.mkdir(exist_ok=True)
-        write_json(path, content)
-        self.push(path)
+    # Documents: what lies beside artefacts
 
-    def set_aside(self, kind: str, key: str) -> Path:
-        """Move an artefact out of the way, so that it is made again; returns where it lies now."""
-        target = self.root / "damaged" / f"{kind}-{key}-{time.time_ns()}"
-        target.parent.mkdir(exist_ok=True)
-        with suppress(FileNotFoundError):  # another process may have set it aside already
-            self._folder(kind, key).rename(target)
-        return target
+    def write_documents(self, contents: Mapping[str, bytes]) -> None:
+        """Have each document, by its name, say that (`stages/KEY.json`, `costs.json`): replaced whole, or left."""
+        self._backend.write(contents)
 
-    def remove(self, kind: str, key: str) -> None:
-        """Unpublish an artefact in one step, then delete all that its key has; a kill in between leaves `damaged/`."""
-        shutil.rmtree(self.set_aside(kind, key), ignore_errors=True)
+    def read_document(self, name: str) -> bytes:
+        """What a document says now; raises FileNotFoundError."""
+        return self._backend.read(name)
 
-    def keys(self, kind: str) -> Iterator[str]:
-        """The published keys of one kind."""
-        return (path.parent.name for path in sorted((self.root / kind).glob("*/done.json")))
+    def documents(self, folder: str) -> dict[str, bytes]:
+        """The content of every document in a folder, by its name within."""
+        return self._backend.read_folder(folder)
 
-    def kinds(self) -> list[str]:
-        """Folders that may hold artefacts."""
-        return sorted(path.name for path in self.root.iterdir() if path.is_dir())
+    def leaderboard_folder(self, name: str) -> Path:
+        """Where on this machine the leaderboard of a suite is written."""
+        return self.root / LEADERBOARDS / name
 
-    def push(self, path: Path, absent_only: bool = False) -> None:
-        """Show others a file or folder of the store's root; in a shared folder they see it anyway."""
+    def share(self, folder: Path) -> None:
+        """Let other machines see a leaderboard that was written in the store's folder; others are nobody's business."""
+        if folder.is_relative_to(self.root):
+            self._backend.send(folder)
 
-    def pull(self, name: str, anew: bool = False) -> None:
-        """See what others show below the root; in a shared folder it is there anyway."""
+    # Event logs
+
+    def begin_log(self, run: str) -> EventLog:
+        """The event log of a run that begins on this machine."""
+        path = self.root / run_log(run)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return self.log(path)
 
     def log(self, path: Path) -> EventLog:
-        """Where a process writes events of the run whose log that is."""
-        return EventLog(path)
+        """Where this process writes events of the run whose log that is."""
+        return self._backend.log(path)
 
     def reader(self, path: Path) -> EventReader:
-        """Reads the events of a run."""
-        return EventReader(path)
+        """Reads the events of a run, whichever process wrote them."""
+        return self._backend.reader(path)
 
-    def latest_log(self) -> Path | None:
-        """The newest run's log."""
-        return latest_log(self.root)
+    def logs(self) -> list[Path]:
+        """The logs of all runs, the newest run's at the end."""
+        return self._backend.logs()
 
-    def _record_of(self, attempt: Attempt) -> dict[str, Any]:
-        """Hash every file, and write it to disk for good."""
-        files = {str(path.relative_to(attempt.folder)): path for path in _files(attempt.folder)}
-        digests = {name: _sha256_synced(path) for name, path in sorted(files.items())}
-        for name, path in files.items():
-            self._hashes.remember(path, digests[name])
-        return {
-            **attempt.record,
-            "kind": attempt.kind,
-            "key": attempt.key,
-            "attempt": attempt.folder.name,
-            "files": digests,
-            "bytes": sum(path.stat().st_size for path in files.values()),
-            "finished": datetime.now(UTC).isoformat(),
-        }
+    # Care
 
-    def _damaged(self, kind: str, key: str) -> Damaged:
-        self.set_aside(kind, key)
-        return Damaged(Ref(kind, key), f"damaged; set aside under {self.root / 'damaged'}")
+    def slots(self) -> list[Slot]:
+        """All keys of which there is anything, published or not, by kind and key."""
+        return self._backend.slots()
 
-    def _folder(self, kind: str, key: str) -> Path:
-        return self.root / kind / key
+    def leavings(self) -> list[Entry]:
+        """What killed processes left outside of keys."""
+        return self._backend.leavings()
 
-    def _done(self, kind: str, key: str) -> Path:
-        return self._folder(kind, key) / "done.json"
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of every file below a folder that lies beside artefacts, by its name within."""
+        return self._backend.sizes(folder)
 
-    def _check_format(self, marker: Path) -> None:
+    def delete(self, name: str) -> None:
+        """Remove a file, or a folder whose name ends with a slash."""
+        self._backend.delete(name)
+
+    def _fetched(self, ref: Ref) -> Record:
+        """The record of an artefact whose files were brought here anew, since those that were here are damaged."""
+        fetched = self._backend.fetch(ref)
+        if fetched is None:
+            raise self._set_aside(ref)
+        return fetched
+
+    def _set_aside(self, ref: Ref) -> Damaged:
         try:
-            found = json.loads(marker.read_text(encoding="utf-8"))["format"]
-        except (ValueError, TypeError, LookupError, RecursionError):
-            found = "that nobody can read"
-        if found != FORMAT:
-            raise UserError(marker, f"store format {found}", f"format {FORMAT}", "use another --store")
+            self._backend.set_aside(ref)
+        except OSError as error:  # a disk that may only be read
+            return Damaged(ref, f"damaged; it could not be set aside ({error.strerror})")
+        return Damaged(ref, f"damaged; set aside under {self.name}/{DAMAGED}")
 
+    def _is_intact(self, record: Record) -> bool:
+        """Whether the files here are those that were published, as far as the hash cache can tell."""
+        folder = self._folder_of(record)
+        try:
+            return folder.is_dir() and all(
+                self._hashes.sha256(folder / name) == sha for name, sha in record.files.items()
+            )
+        except (OSError, ValueError):
+            return False
 
-def write_json(path: Path, content: object) -> None:
-    """Replace a JSON file in one step."""
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        partial.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    def _folder_of(self, record: Record) -> Path:
+        return self.root / FolderPlaces(record.ref).attempt(record.attempt)
 
-
-def create_json(path: Path, content: object) -> bool:
-    """Create a JSON file whole and exclusively; False when it is already there."""
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(partial, path)
-    except FileExistsError:
-        return False
-    finally:
-        partial.unlink(missing_ok=True)
-    return True
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
-
-
-def _sha256_synced(path: Path) -> str:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def _completed(self, attempt: Attempt) -> Record:
+        """The attempt's record with all its files, which are hashed and written to disk for good."""
+        digests: dict[str, str] = {}
+        size = 0
+        for path in sorted(attempt.folder.rglob("*")):
+            if path.is_file():
+                name = str(path.relative_to(attempt.folder))
+                digests[name] = sha256_of(path, synced=True)
+                self._hashes.remember(path, digests[name])
+                size += path.stat().st_size
+        finished = datetime.now(UTC).isoformat()
+        return replace(attempt.record, attempt=attempt.folder.name, files=digests, bytes=size, finished=finished)

@@ -4,16 +4,17 @@ import csv
 import hashlib
 import re
 from collections import Counter
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from harness.store.care.inventory import slots
-from harness.store.care.upkeep import verify
-from harness.store.care.waste import needed_by, remove, waste_of
+from harness.stages.planning import make_plan
+from harness.store.care.usage import verify
+from harness.store.care.waste import remove, waste_of
 from harness.store.events import EventReader
 from harness.store.store import Store
+from harness.suites.suite import load_suite
 from results.parquet import read_table
 
 MEASURED = ("seconds", "gpu_seconds", "peak_memory_bytes")
@@ -56,13 +57,13 @@ def flaws(store: Store) -> list[str]:
     ended = Counter(key for event in _events(store, "finished") for key in event["stages"])
     # What was found damaged is made once more.
     ended -= Counter(path.name.split("-")[1] for path in store.root.glob("damaged/*-*-*"))
-    with patch("harness.store.care.inventory.PARTIAL_S", 0):
-        for waste in waste_of(store, needed_by(store, ["smoke"])):
+    with patch("harness.store.backends._folder.PARTIAL_S", 0):
+        for waste in waste_of(store, set(make_plan(load_suite("smoke")).graph)):
             remove(store, waste)
     return [
         *(f"damaged: {ref}" for ref in damaged),
         *(f"made {count} times: {key}" for key, count in ended.items() if count > 1),
-        *(f"left over: {path.relative_to(store.root)}" for path in _leavings(store)),
+        *(f"left over: {name}" for name in _leavings(store)),
     ]
 
 
@@ -76,6 +77,7 @@ def _events(store: Store, name: str) -> list[dict[str, Any]]:
     return [event for log in logs for event in log.new() if event["event"] == name]
 
 
-def _leavings(store: Store) -> list[Path]:
-    parts = [slot.parts[part] for slot in slots(store) for part in slot.parts if part != "artefact"]
-    return sorted({*chain(*parts), *store.root.rglob(".*"), *store.root.glob("damaged/*")})
+def _leavings(store: Store) -> list[str]:
+    beside = {entry.name for slot in store.slots() for entry in slot.entries if entry.part != "artefact"}
+    hidden = {path.relative_to(store.root).as_posix() for path in store.root.rglob(".*")}
+    return sorted(beside | hidden | {entry.name for entry in store.leavings()})

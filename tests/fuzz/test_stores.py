@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,8 +15,7 @@ from hypothesis import strategies as st
 import results
 from harness.store.care.archive import export
 from harness.store.care.importing import Importer
-from harness.store.care.inventory import slots
-from harness.store.care.waste import published
+from harness.store.care.usage import published
 from harness.store.events import EventLog
 from harness.store.layout import Ref
 from harness.store.store import Lost, Store
@@ -40,7 +40,7 @@ ROW = Row(
     per_class=[0.5, None],
     classes=["background", "cat"],
 )
-RECORD = {"label": "a", "seconds": 1.0, "device": "cpu", "peak_memory_bytes": 1, "sources": {}, "identity": {}}
+RECORD: dict[str, Any] = {"seconds": 1.0, "device": "cpu", "peak_memory_bytes": 1, "sources": {}, "identity": {}}
 GARBAGE = [
     b"",
     b"{",
@@ -58,7 +58,7 @@ def template() -> Path:
     """A small store with an artefact of each form: maps, masks, a row, text."""
     store = Store(Path(mkdtemp(prefix="seedbed-fuzz-")) / "store").create()
     for number, kind in enumerate(("localizer_apply", "label", "row", "weak_set")):
-        attempt = store.attempt(kind, f"{number:x}" * 64)
+        attempt = store.attempt(Ref(kind, f"{number:x}" * 64))
         if kind == "localizer_apply":
             maps_CHW = np.linspace(0, 1, 12, dtype=np.float32).reshape(1, 3, 4)
             write_maps(attempt.path("maps.safetensors"), [LocalizationMaps("a", (0,), maps_CHW, (6, 8))])
@@ -68,7 +68,7 @@ def template() -> Path:
             write_rows(attempt.path("rows.parquet"), [ROW])
         else:
             attempt.path("photos.json").write_text("{}")
-        attempt.record.update(RECORD, label=f"stage {kind}", inputs=[])
+        attempt.record = replace(attempt.record, **RECORD, label=f"stage {kind}")
         store.publish(attempt)
     (store.root / "events").mkdir()
     log = EventLog(store.root / "events" / "one.jsonl")
@@ -106,18 +106,18 @@ def test_artefacts_are_whole_or_set_aside(number: int, damage: Damage, garbage: 
     with folder() as root:
         path = tampered(root / "store", number, damage, garbage)
         store = Store(root / "store")
-        refs = [slot.ref for slot in slots(Store(template()))]
+        refs = published(Store(template()))
         for ref in refs:
             try:
-                artefact = store.open(*ref)
+                artefact = store.open(ref)
             except Lost:
-                assert path.is_relative_to(store.root / ref.kind) and not store.has(*ref)
+                assert path.is_relative_to(store.root / ref.kind) and not store.has(ref)
                 assert (
                     not (store.root / ref.kind / ref.key).exists()
                     and len(list((store.root / "damaged").iterdir())) == 1
                 )
             else:
-                intact = Store(template()).open(*ref)
+                intact = Store(template()).open(ref)
                 assert contents(artefact.folder, artefact.folder) == contents(intact.folder, intact.folder)
 
 
@@ -179,7 +179,7 @@ def archives() -> dict[str, bytes]:
     with folder() as root:
         store = Store(template())
         for suffix in (".tar", ".tar.gz", ".tar.zst"):
-            export(store, published(store, []), root / f"a{suffix}")
+            export(store, published(store), root / f"a{suffix}")
         return {path.name: path.read_bytes() for path in root.iterdir()}
 
 
@@ -192,9 +192,9 @@ def test_archives(name: str, damage: Damage) -> None:
         damage_file(root / name, damage)
         judge(lambda: Importer(Store(root / "target")).read(root / name))
         target = Store(root / "target")
-        arrived = [slot.ref for slot in slots(target)] if target.root.exists() else []
+        arrived = [slot.ref for slot in target.slots()] if target.root.exists() else []
         for ref in arrived:
-            artefact, original = target.open(*ref), Store(template()).open(*Ref(*ref))
+            artefact, original = target.open(ref), Store(template()).open(ref)
             assert contents(artefact.folder, artefact.folder) == contents(original.folder, original.folder)
             assert {path.name for path in artefact.folder.parent.iterdir()} == {artefact.folder.name, "done.json"}
         assert names_in(root) - {f"target/{n}" for n in names_in(root / "target")} <= {name, "target"}

@@ -19,7 +19,7 @@ from settings.masks import read_mask, write_mask
 def stages(finished: Finished, kind: str, recipe: str = "cam · clean") -> list[Any]:
     """The artefacts of one kind of stage."""
     graph, store = finished.run.plan.graph, Store(finished.run.store_folder)
-    return [store.open(*s.ref) for s in graph.values() if s.kind.name == kind and s.label.startswith(recipe)]
+    return [store.open(s.ref) for s in graph.values() if s.kind.name == kind and s.label.startswith(recipe)]
 
 
 def scores(finished: Finished, recipe: str, stage: str) -> tuple[float, list[float]]:

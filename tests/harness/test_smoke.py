@@ -157,7 +157,7 @@ def test_the_ledger_says_who_saw_which_pixels(smoke: Finished) -> None:
 def test_no_stage_of_a_method_read_a_mask(smoke: Finished) -> None:
     store = Store(smoke.run.store_folder)
     for ref, stage in smoke.run.plan.graph.items():
-        read = {entry["kind"] for entry in store.record(*ref).get("ledger", ())}
+        read = {entry["kind"] for entry in store.record(ref).get("ledger", ())}
         assert read == ({"mask"} if stage.kind.name in MAY_READ_MASKS else read - {"mask"})
 
 
@@ -255,7 +255,7 @@ def test_a_run_with_overrides_leaves_the_plain_leaderboard_alone(smoke: Finished
 
 def test_training_losses_are_kept(smoke: Finished) -> None:
     (fit,) = stages_of(smoke, "localizer_fit", "cam")
-    log = json.loads(Store(smoke.run.store_folder).open(*fit.ref).path("log.json").read_text())
+    log = json.loads(Store(smoke.run.store_folder).open(fit.ref).path("log.json").read_text())
     assert [row["epoch"] for row in log] == [0, 1]
     assert log[1]["classification"] < log[0]["classification"]
 

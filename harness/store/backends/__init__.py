@@ -1,1 +1,1 @@
-"""A store behind a URL: object stores and file systems that fsspec knows, for machines without a shared disk."""
+"""Where a store lies: in a folder, or behind a URL that fsspec opens. Outside, `urls` and `backend` are imported."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from settings.errors import UserError
 from settings.hashing import cache_folder
+
+__all__ = ["URL", "Location", "absolute", "file_system", "is_url", "mirror_folder", "scrubbed", "shown"]
 
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 CREDENTIALS = re.compile(r"://(.*:.*)@")
@@ -26,6 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 PACKAGES = {"s3": "seedbed[s3]", "s3a": "seedbed[s3]"}
 """Our extras that bring what a protocol needs."""
 Location = str | Path
+"""Where a store lies: a folder, or a URL."""
 
 
 def is_url(location: Location) -> bool:
@@ -34,8 +38,13 @@ def is_url(location: Location) -> bool:
 
 
 def absolute(location: Location) -> str:
-    """A URL as it is; a path from the root on, as processes that start elsewhere need it."""
-    return str(location) if is_url(location) else str(Path(location).resolve())
+    """A URL as it is; a path from the root on, `~` expanded, as processes that start elsewhere need it."""
+    if is_url(location):
+        return str(location)
+    path = Path(location)
+    with suppress(RuntimeError):  # a home that nobody has
+        path = path.expanduser()
+    return str(path.resolve())
 
 
 def shown(url: str) -> str:

@@ -1,1 +1,1 @@
-"""The care of a store: what it holds, whether it is whole, what nobody needs, archives in and out."""
+"""The care of a store, wherever it lies: what fills it, whether it is whole, what can go, archives out and in."""

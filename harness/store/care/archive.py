@@ -1,7 +1,7 @@
 """Artefacts as one tar archive, to carry from store to store; what an archive says is believed only where hashes agree.
 
-The first member, `seedbed-archive.json`, names every artefact with the sha256 of its record; then follow, artefact by
-artefact, `<kind>/<key>/done.json` and the files that this record names with their own hashes.
+The first member, the index, names every artefact with the sha256 of its record; then follow, artefact by artefact,
+its record and the files that this record names with their own hashes. What reads them takes each for a stranger's.
 """
 
 from __future__ import annotations
@@ -9,26 +9,67 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from pathlib import Path, PurePosixPath
+from typing import IO, Annotated, Any
 
 import pyarrow as pa
+from pydantic import BaseModel, Field, ValidationError
 
-from harness.store.layout import Ref
+from harness.store.layout import ARCHIVE_FORMAT, ARCHIVE_INDEX, BESIDE, FolderPlaces, Ref
+from harness.store.record import Record
 from harness.store.store import Artefact, Lost, Store
 from settings.errors import UserError
+from settings.files import replaced
 
-FORMAT = 1
-INDEX = "seedbed-archive.json"
-RECORD = "done.json"
-COMPRESSION: Mapping[str, Any] = {".tar": None, ".tar.gz": "gzip", ".tgz": "gzip", ".tar.zst": "zstd", ".tzst": "zstd"}
+__all__ = [
+    "CHUNK",
+    "MAX_RECORD",
+    "Progress",
+    "Refused",
+    "check_archive",
+    "content_of",
+    "export",
+    "foreign",
+    "place_of",
+    "printable",
+    "read_index",
+    "read_record",
+    "reading",
+]
+
+Codec = Any  # pyarrow takes None too, which its stubs do not know
+COMPRESSION: Mapping[str, Codec] = {
+    ".tar": None,
+    ".tar.gz": "gzip",
+    ".tgz": "gzip",
+    ".tar.zst": "zstd",
+    ".tzst": "zstd",
+}
 CHUNK = 1 << 20
+MAX_RECORD = 64 << 20
+"""Bytes: what is longer is not read into memory."""
+SHA = r"^[0-9a-f]{64}$"
+KIND = r"^[a-z][a-z_]{0,63}$"
+Kind = Annotated[str, Field(pattern=KIND)]
+Sha = Annotated[str, Field(pattern=SHA)]
 Progress = Callable[[int, int], None]
 """Told artefacts done and artefacts in all."""
+
+
+class Refused(Exception):
+    """Why an artefact is not imported."""
+
+
+class Index(BaseModel):
+    """An archive's first member."""
+
+    format: int
+    artefacts: list[tuple[Kind, Sha, Sha]]
+    """Kind, key and sha256 of the record."""
 
 
 def export(store: Store, refs: Iterable[Ref], path: Path, progress: Progress = lambda done, total: None) -> int:
@@ -36,33 +77,20 @@ def export(store: Store, refs: Iterable[Ref], path: Path, progress: Progress = l
 
     Raises UserError for an archive that exists or has no known suffix, for no artefacts, and for a damaged one.
     """
-    codec = compression_of(path)
+    codec = _compression_of(path)
     if path.exists():
         raise UserError(path, "an existing file", "a new archive", "remove it first")
     artefacts = [_whole(store, ref) for ref in refs]
     if not artefacts:
-        raise UserError(store.root, "no artefact to export", "a store that a suite was run on", "see seedbed store du")
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        with pa.output_stream(str(partial), compression=codec) as stream:
-            _write(stream, artefacts, progress)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        raise UserError(store.name, "no artefact to export", "a store that a suite was run on", "see seedbed store du")
+    with replaced(path) as partial, pa.output_stream(str(partial), compression=codec) as stream:
+        _write(stream, artefacts, progress)
     return len(artefacts)
-
-
-def compression_of(path: Path) -> Any:
-    """The compression that an archive's suffix names, None for none; raises UserError for another suffix."""
-    for suffix, codec in COMPRESSION.items():
-        if path.name.endswith(suffix):
-            return codec
-    raise UserError(path, f"suffix '{''.join(path.suffixes)}'", "one of " + ", ".join(COMPRESSION))
 
 
 def check_archive(path: Path) -> None:
     """Raise UserError for a file that is not there or has no known suffix."""
-    compression_of(path)
+    _compression_of(path)
     if not path.is_file():
         raise UserError(path, "no such file", "an archive that `seedbed store export` wrote")
 
@@ -73,10 +101,70 @@ def reading(path: Path) -> Iterator[tarfile.TarFile]:
     check_archive(path)
     # Blocks that are no header are passed over: behind a damaged member the others are still found.
     with (
-        pa.input_stream(str(path), compression=compression_of(path)) as stream,
+        pa.input_stream(str(path), compression=_compression_of(path)) as stream,
         tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header, ignore_zeros=True) as tar,
     ):
         yield tar
+
+
+def read_index(tar: tarfile.TarFile, path: Path) -> dict[Ref, str]:
+    """The artefacts of an archive, each with the sha256 of its record; raises UserError for a foreign file."""
+    member = tar.next()
+    if member is None or member.name != ARCHIVE_INDEX or member.size > MAX_RECORD:
+        raise foreign(path)
+    try:
+        index = Index.model_validate_json(content_of(tar, member).read())
+    except (ValidationError, Refused):
+        raise foreign(path) from None
+    if index.format != ARCHIVE_FORMAT:
+        expected = f"format {ARCHIVE_FORMAT}"
+        raise UserError(path, f"archive format {index.format}", expected, "import it with its own Seedbed")
+    return {Ref(kind, key): sha for kind, key, sha in index.artefacts if kind not in BESIDE}
+
+
+def place_of(name: str) -> tuple[Ref | None, str]:
+    """`<kind>/<key>/<file>` → whose it is and which file; None for a name that would lead elsewhere."""
+    parts = name.split("/")
+    if len(parts) < 3 or any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+        return None, ""
+    return Ref(parts[0], parts[1]), "/".join(parts[2:])
+
+
+def content_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    """A plain file's content; raises Refused for links, devices, folders and sparse files."""
+    content = tar.extractfile(member) if member.isreg() and not member.issparse() else None
+    if content is None:
+        raise Refused(f"'{printable(member.name)}' is no plain file")
+    return content
+
+
+def read_record(text: bytes, ref: Ref, sha: str) -> Record:
+    """The record of this artefact; raises Refused for one that the index or its own place belies."""
+    if hashlib.sha256(text).hexdigest() != sha:
+        raise Refused("its record is damaged")
+    try:
+        record = Record.from_json(text, ref)
+    except ValidationError:
+        raise Refused("its record is not one of Seedbed's") from None
+    except ValueError as error:
+        raise Refused(f"its record has {error}") from None
+    hashes = [*record.files.values(), *(need.key for need in record.inputs)]
+    kinds = [need.kind for need in record.inputs]
+    if not all(re.match(SHA, text) for text in hashes) or not all(re.match(KIND, kind) for kind in kinds):
+        raise Refused("its record is not one of Seedbed's")
+    if any(not _is_own_file(name, record.files) for name in record.files):
+        raise Refused("its record has a file outside of its folder, or one inside another")
+    return record
+
+
+def printable(name: str) -> str:
+    """A foreign name, fit to be printed."""
+    return re.sub(r"[^\x20-\x7e]", "?", name)[:120]
+
+
+def foreign(path: Path) -> UserError:
+    """The error for a file that `seedbed store export` did not write."""
+    return UserError(path, "no archive of Seedbed's", "what `seedbed store export` wrote", "export it again")
 
 
 class _Header(tarfile.TarInfo):
@@ -90,23 +178,31 @@ class _Header(tarfile.TarInfo):
         return header
 
 
+def _compression_of(path: Path) -> Codec:
+    """The compression that an archive's suffix names, None for none; raises UserError for another suffix."""
+    for suffix, codec in COMPRESSION.items():
+        if path.name.endswith(suffix):
+            return codec
+    raise UserError(path, f"suffix '{''.join(path.suffixes)}'", "one of " + ", ".join(COMPRESSION))
+
+
 def _whole(store: Store, ref: Ref) -> Artefact:
     try:
-        return store.open(*ref)
+        return store.open(ref)
     except Lost as error:
         raise UserError(ref, str(error), "a whole artefact", "run its suite again, then export") from None
 
 
-def _write(stream: Any, artefacts: list[Artefact], progress: Progress) -> None:
-    records = {artefact.key: _record_path(artefact).read_bytes() for artefact in artefacts}
-    index = [[item.kind, item.key, hashlib.sha256(records[item.key]).hexdigest()] for item in artefacts]
+def _write(stream: pa.NativeFile, artefacts: list[Artefact], progress: Progress) -> None:
+    records = {artefact.ref: artefact.record.to_json().encode() for artefact in artefacts}
+    index = [[*ref, hashlib.sha256(record).hexdigest()] for ref, record in records.items()]
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        _add(tar, INDEX, json.dumps({"format": FORMAT, "artefacts": index}).encode())
+        _add(tar, ARCHIVE_INDEX, json.dumps({"format": ARCHIVE_FORMAT, "artefacts": index}).encode())
         for done, artefact in enumerate(artefacts, 1):
-            folder = f"{artefact.kind}/{artefact.key}"
-            _add(tar, f"{folder}/{RECORD}", records[artefact.key])
-            for name in sorted(artefact.record["files"]):
-                _add_file(tar, f"{folder}/{name}", artefact.path(name))
+            places = FolderPlaces(artefact.ref)
+            _add(tar, places.record, records[artefact.ref])
+            for name in sorted(artefact.record.files):
+                _add_file(tar, f"{places.folder}/{name}", artefact.path(name))
             progress(done, len(artefacts))
 
 
@@ -124,5 +220,7 @@ def _add_file(tar: tarfile.TarFile, name: str, path: Path) -> None:
         tar.addfile(member, file)
 
 
-def _record_path(artefact: Artefact) -> Path:
-    return artefact.folder.parent / RECORD
+def _is_own_file(name: str, names: Collection[str]) -> bool:
+    within = place_of(f"kind/key/{name}")[0] is not None
+    short = all(len(part.encode(errors="replace")) < 250 for part in name.split("/"))
+    return within and short and not any(str(parent) in names for parent in PurePosixPath(name).parents)

@@ -13,20 +13,24 @@ from typing import IO
 
 import pyarrow as pa
 
-from harness.store.care.archive import CHUNK, RECORD, Progress, reading
-from harness.store.care.members import (
+from harness.store.care.archive import (
+    CHUNK,
     MAX_RECORD,
+    Progress,
     Refused,
     content_of,
-    no_archive,
+    foreign,
     place_of,
+    printable,
     read_index,
     read_record,
-    shown,
+    reading,
 )
-from harness.store.layout import Ref
+from harness.store.layout import FolderPlaces, Ref
 from harness.store.store import Attempt, Store
 from settings.errors import UserError
+
+__all__ = ["Imported", "Importer"]
 
 UNREADABLE = (tarfile.TarError, pa.ArrowException, OSError, EOFError, ValueError, OverflowError)
 
@@ -76,7 +80,7 @@ class Importer:
                     self._take(tar, member)
         except UNREADABLE as error:
             if not begun:
-                raise no_archive(path) from None
+                raise foreign(path) from None
             reason = f"the archive breaks off before it is whole ({type(error).__name__})"
         finally:
             self._end(reason)
@@ -86,7 +90,7 @@ class Importer:
     def _take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         ref, name = place_of(member.name)
         if ref is None or ref not in self._expected:
-            self.outcome.refused[shown(member.name)] = "a name that the archive's index does not know"
+            self.outcome.refused[printable(member.name)] = "a name that the archive's index does not know"
             return
         if self._now is None or self._now.ref != ref:
             self._end()
@@ -102,26 +106,26 @@ class Importer:
         if now.attempt is None:
             self._begin(now, name, content, size)
         elif name not in now.files:
-            raise Refused(f"file '{shown(name)}', which its record does not name")
+            raise Refused(f"file '{printable(name)}', which its record does not name")
         elif self._write(now.attempt.path(name), content, size) != now.files.pop(name):
-            raise Refused(f"file '{shown(name)}' is damaged")
+            raise Refused(f"file '{printable(name)}' is damaged")
 
     def _begin(self, now: _Incoming, name: str, content: IO[bytes], size: int) -> None:
         """The record decides what is to come; what is there already, or being made, is left as it is."""
-        if name != RECORD or size > MAX_RECORD:
+        if name != FolderPlaces.RECORD or size > MAX_RECORD:
             raise Refused("its record is missing")
         record = read_record(content.read(), now.ref, self._expected[now.ref])
-        lease = self._store.lease(*now.ref)
+        lease = self._store.lease(now.ref)
         with self._writing():
-            if self._store.has(*now.ref):
+            if self._store.has(now.ref):
                 now.verdict = "there"
             elif not lease.acquire():
                 now.verdict = "busy"
             else:
                 now.held.callback(lease.release)
-                now.attempt = self._store.attempt(*now.ref)
-                now.attempt.record.update(record)
-                now.files = dict(record["files"])
+                now.attempt = self._store.attempt(now.ref)
+                now.attempt.record = record
+                now.files = dict(record.files)
 
     def _write(self, path: Path, content: IO[bytes], size: int) -> str:
         if size > shutil.disk_usage(self._store.root).free:
@@ -159,7 +163,7 @@ class Importer:
             else:
                 with self._writing():
                     self._store.publish(now.attempt)
-                    self._store.clean_up(*now.ref)
+                    self._store.clean_up(now.ref)
                 self.outcome.new.append(now.ref)
         if now.attempt is not None:
             with suppress(OSError):  # only an empty folder goes: that of what did not arrive
@@ -181,4 +185,4 @@ class Importer:
 
 
 def _no_room(store: Store, found: str) -> UserError:
-    return UserError(store.root, found, "a writable store with room", "mend that and import again: what came is kept")
+    return UserError(store.name, found, "a writable store with room", "mend that and import again: what came is kept")

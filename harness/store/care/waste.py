@@ -1,117 +1,140 @@
-"""What can go from a store, and its removal: each key under its lease, so that living holders are left alone."""
+"""What can go from a store, and its removal: each key under its lease, so that living holders are left alone.
+
+What runs need that go on right now is told by their event logs and by the descriptions of their stages.
+"""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import PurePosixPath
 
-from harness.store.care.inventory import Slot, entries, is_old, size_of, slots, stale_partials
-from harness.store.care.underway import needed_by_runs
-from harness.store.layout import Ref
+from harness.store.backends.backend import Entry, Slot
+from harness.store.care.usage import published
+from harness.store.events import SILENT_S, Told
+from harness.store.layout import FAILURES, STAGES, Ref, document_of, key_of_document
+from harness.store.lease import lives
 from harness.store.store import Store
 from settings.errors import UserError, unknown_name
+
+__all__ = ["Waste", "chosen", "needed_by", "remove", "waste_of"]
 
 
 @dataclass(frozen=True)
 class Waste:
-    """Something that can go: a path, and the key whose lease guards it, if any."""
+    """Something that can go: one entry of a store, or all that a key has."""
 
     what: str
-    path: Path
+    entries: Sequence[Entry]
     ref: Ref | None = None
+    """The key whose lease guards it, if any."""
+    is_whole_key: bool = False
 
     @property
     def bytes(self) -> int:
         """What its removal frees."""
-        return size_of(self.path)
+        return sum(entry.bytes for entry in self.entries)
 
 
-def waste_of(store: Store, needed: set[Ref]) -> list[Waste]:
+def needed_by(store: Store, plans: Mapping[str, Collection[Ref]]) -> set[Ref]:
+    """Every stage of the plans, which are given by the name of their suite.
+
+    Raises UserError where a store that holds artefacts has none of a plan's: a plan made with other options, or for
+    another kind of CPU, would take all that is there for waste.
+    """
+    there = set(published(store))
+    needed: set[Ref] = set()
+    for name, refs in plans.items():
+        if there and there.isdisjoint(refs):
+            mend = "name it with the --set options of its run, on the same kind of machine; or use `seedbed store rm`"
+            raise UserError(store.name, f"no artefact of {name}", "a suite that was run on this store", mend)
+        needed |= set(refs)
+    return needed
+
+
+def waste_of(store: Store, needed: Set[Ref]) -> list[Waste]:
     """What can go when only `needed` must stay, and what runs that go on right now need.
 
     A checkpoint of a stage that is needed and not yet published stays: the next run continues from it.
     """
-    every = list(slots(store))
-    busy = {slot.ref for slot in every if slot.lease.is_alive()}
-    kept = needed | needed_by_runs(store, busy)
-    found = [waste for slot in every if slot.ref not in busy for waste in _waste_of_slot(slot, slot.ref in kept)]
-    found += [Waste("damaged", path) for path in entries(store.root / "damaged")]
-    for folder in (store.root, store.root / "stages", store.root / "failures", *entries(store.root / "leaderboards")):
-        found += [Waste("partial files", path) for path in stale_partials(folder)]
+    every = store.slots()
+    busy = {slot.ref for slot in every if slot.is_busy}
+    kept = needed | _needed_by_runs(store, busy)
+    found: list[Waste] = []
+    for slot in every:
+        if slot.ref not in busy:
+            found += _of_slot(slot, slot.ref in kept)
+    for entry in store.leavings():
+        found.append(Waste("damaged" if entry.part == "damaged" else "partial files", [entry]))
     keys = {ref.key for ref in kept}
-    for name in ("stages", "failures"):
-        paths = sorted((store.root / name).glob("*.json"))
-        found += [Waste(f"records of {name}", path) for path in paths if path.stem not in keys]
+    for folder in (STAGES, FAILURES):
+        for name, size in store.sizes(folder).items():
+            key = key_of_document(name)
+            place = document_of(folder, key)
+            if place == f"{folder}/{name}" and key not in keys:
+                found.append(Waste(f"records of {folder}", [Entry("other", place, partial(int, size))]))
     return found
 
 
 def chosen(store: Store, names: Iterable[str]) -> list[Waste]:
     """The keys that kinds or beginnings of keys name; raises UserError for an unclear name or a running stage."""
-    every = list(slots(store))
-    found = {slot.ref: slot for name in names for slot in _named(every, name)}
+    every = store.slots()
+    found: dict[Ref, Slot] = {}
+    for name in names:
+        for slot in _named(every, name):
+            found[slot.ref] = slot
     for ref, slot in found.items():
-        if slot.lease.is_alive():
+        if slot.is_busy:
             raise UserError(ref, "a stage that is running", "one that nobody works on", "stop its run first")
-    return [Waste(ref.kind, slot.folder, ref) for ref, slot in found.items()]
+    return [_whole(slot, slot.ref.kind) for slot in found.values()]
 
 
 def remove(store: Store, waste: Waste) -> bool:
     """Remove it; False, and nothing is done, when a living process has taken its key meanwhile."""
     if waste.ref is None:
-        _delete(waste.path)
+        _delete(store, waste)
         return True
-    lease = store.lease(*waste.ref)
+    lease = store.lease(waste.ref)
     if not lease.acquire():
         return False
     with lease:
-        if waste.path == store.root.joinpath(*waste.ref):
-            store.remove(*waste.ref)
-        else:
-            _delete(waste.path)
+        if waste.is_whole_key:
+            store.remove(waste.ref)
+        elif not _counts_now(store, waste, waste.ref):
+            _delete(store, waste)
     return True
 
 
-def needed_by(store: Store, suites: Sequence[str], overrides: Sequence[str] = ()) -> set[Ref]:
-    """Every stage of the suites' plans.
-
-    Raises UserError where a store that holds artefacts has none of a suite's: a plan made with other options, or for
-    another kind of CPU, would take all that is there for waste.
-    """
-    from harness.stages.planning import make_plan
-    from harness.suites.suite import load_suite
-
-    there = {slot.ref for slot in slots(store) if slot.published}
-    needed: set[Ref] = set()
-    for name in suites:
-        refs = set(make_plan(load_suite(name, overrides)).graph)
-        if there and not there & refs:
-            mend = "name it with the --set options of its run, on the same kind of machine; or use `seedbed store rm`"
-            raise UserError(store.root, f"no artefact of {name}", "a suite that was run on this store", mend)
-        needed |= refs
-    return needed
+def _delete(store: Store, waste: Waste) -> None:
+    for entry in waste.entries:
+        store.delete(entry.name)
 
 
-def published(store: Store, suites: Sequence[str], overrides: Sequence[str] = ()) -> list[Ref]:
-    """The artefacts that are there of the suites' plans; without suites, every one."""
-    needed = needed_by(store, suites, overrides)
-    return [slot.ref for slot in slots(store) if slot.published and (not suites or slot.ref in needed)]
+def _counts_now(store: Store, waste: Waste, ref: Ref) -> bool:
+    """Whether an attempt was published since it was listed, by a process whose lease had looked abandoned."""
+    record = store.records([ref]).get(ref)
+    names = {PurePosixPath(entry.name).name for entry in waste.entries if entry.part == "attempt"}
+    return record is not None and record.attempt in names
 
 
-def _waste_of_slot(slot: Slot, needed: bool) -> list[Waste]:
+def _whole(slot: Slot, what: str) -> Waste:
+    return Waste(what, slot.entries, slot.ref, is_whole_key=True)
+
+
+def _of_slot(slot: Slot, needed: bool) -> list[Waste]:
     if not needed:
-        return [Waste(slot.ref.kind if slot.published else "unpublished keys", slot.folder, slot.ref)]
-    parts = slot.parts
-    found = [Waste("discarded attempts", path, slot.ref) for path in parts.get("attempt", ())]
+        return [_whole(slot, slot.ref.kind if slot.published else "unpublished keys")]
+    names = {"attempt": "discarded attempts", "partial": "partial files", "lease": "leases of dead holders"}
     if slot.published:
-        found += [Waste("checkpoints", path, slot.ref) for path in parts.get("checkpoint", ())]
-    found += [Waste("partial files", path, slot.ref) for path in parts.get("partial", ()) if is_old(path)]
-    return found + [Waste("leases of dead holders", path, slot.ref) for path in parts.get("lease", ())]
+        names["checkpoint"] = "checkpoints"
+    return [Waste(names[entry.part], [entry], slot.ref) for entry in slot.entries if entry.part in names]
 
 
 def _named(every: Sequence[Slot], name: str) -> list[Slot]:
-    if of_kind := [slot for slot in every if slot.ref.kind == name]:
+    of_kind = [slot for slot in every if slot.ref.kind == name]
+    if of_kind:
         return of_kind
     kind, _, prefix = name.rpartition("/")
     found = [slot for slot in every if slot.ref.key.startswith(prefix) and kind in ("", slot.ref.kind)]
@@ -123,8 +146,67 @@ def _named(every: Sequence[Slot], name: str) -> list[Slot]:
     return found
 
 
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def _needed_by_runs(store: Store, busy: Set[Ref]) -> set[Ref]:
+    """The stages that living processes hold, all that their runs make or show, and everything that these come from."""
+    runs = list(_runs_that_go_on(store, {ref.key for ref in busy}))
+    if not runs and not busy:
+        return set()
+    stages: dict[str, Mapping[str, object]] = {}
+    for name, content in store.documents(STAGES).items():
+        stages[key_of_document(name)] = _description(content)
+    refs = set(busy)
+    needs: list[Ref] = []
+    for started in runs:
+        kinds = {key: stages.get(key, {}).get("kind") for key in started["groups"]}
+        refs |= {Ref(str(kind), key) for key, kind in kinds.items() if kind is not None}
+        needs += _refs(started.get("shown"))
+    for ref in refs:
+        by_role = stages.get(ref.key, {}).get("inputs")
+        for pairs in by_role.values() if isinstance(by_role, dict) else ():
+            needs += _refs(pairs)
+    return refs | _with_ancestors(store, needs)
+
+
+def _runs_that_go_on(store: Store, busy: Set[str]) -> Iterator[Told]:
+    """The first event of every run that goes on.
+
+    One whose log is not ended does while its driver lives, one of its stages is held, or its log is not silent.
+    """
+    for log in store.logs():
+        reader = store.reader(log)
+        events = {event["event"]: event for event in reader.new()}
+        started = events.get("run_started", {})
+        if "groups" not in started or "run_finished" in events:
+            continue
+        driver_lives = lives(started.get("driver", {}))
+        if driver_lives or started["groups"].keys() & busy or reader.silence_s() < SILENT_S:
+            yield started
+
+
+def _with_ancestors(store: Store, refs: Iterable[Ref]) -> set[Ref]:
+    found: set[Ref] = set()
+    waiting = set(refs)
+    while waiting:
+        found |= waiting
+        records = store.records(waiting)
+        waiting = set()
+        for record in records.values():
+            waiting |= set(record.inputs) - found
+    return found
+
+
+def _description(content: bytes) -> Mapping[str, object]:
+    """What a document says of a stage; empty where it cannot be read."""
+    try:
+        described = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return described if isinstance(described, dict) else {}
+
+
+def _refs(pairs: object) -> list[Ref]:
+    """Kinds with keys as JSON has them; empty where they cannot be read."""
+    try:
+        return [Ref(str(kind), str(key)) for kind, key in pairs]  # type: ignore[attr-defined]  # tried
+    except (ValueError, TypeError):
+        return []

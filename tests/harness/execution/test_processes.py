@@ -95,12 +95,12 @@ def run(place: Place, stage: Stage, **how: Any) -> Outcome:
 
 
 def log_of(place: Place, stage: Stage) -> np.ndarray:
-    rows = json.loads(place.store.open(*stage.ref).path("log.json").read_text(encoding="utf-8"))
+    rows = json.loads(place.store.open(stage.ref).path("log.json").read_text(encoding="utf-8"))
     return np.array([row["classification"] for row in rows])
 
 
 def weights_of(place: Place, stage: Stage) -> dict[str, np.ndarray]:
-    return dict(load_file(place.store.open(*stage.ref).path("weights.safetensors")))
+    return dict(load_file(place.store.open(stage.ref).path("weights.safetensors")))
 
 
 def test_two_processes_give_the_losses_and_weights_of_one(place: Place) -> None:
@@ -111,10 +111,10 @@ def test_two_processes_give_the_losses_and_weights_of_one(place: Place) -> None:
     assert np.abs(log_of(place, one) - log_of(place, two)).max() < 1e-4
     weights = weights_of(place, one)
     assert all(np.allclose(weights[name], value, atol=1e-5) for name, value in weights_of(place, two).items())
-    artefact = place.store.open(*two.ref)
-    assert sorted(artefact.record["files"]) == ["log.json", "weights.safetensors"]
-    assert artefact.record["peak_memory_bytes"] > place.store.open(*one.ref).record["peak_memory_bytes"]
-    assert not place.store.checkpoint_folder(*two.ref).exists()
+    artefact = place.store.open(two.ref)
+    assert sorted(artefact.record.files) == ["log.json", "weights.safetensors"]
+    assert artefact.record.peak_memory_bytes > place.store.open(one.ref).record.peak_memory_bytes
+    assert not place.store.checkpoint_folder(two.ref).exists()
     events = [json.loads(line) for line in place.log.read_text(encoding="utf-8").splitlines() if two.key in line]
     done = [event["done"] for event in events if event["event"] == "progress"]
     assert done == sorted(set(done)) and done[-1] == 12
@@ -164,7 +164,7 @@ def test_a_mistake_that_one_process_finds_is_the_stages(
     outcome = run(place, stage)
     assert (outcome.status, outcome.is_users) == ("failed", True)
     assert outcome.reason == "photo 7: found nothing; expected something; look there"
-    told = json.loads(place.store.failure_path(stage.key).read_text(encoding="utf-8"))
+    told = json.loads(place.store.read_document(f"failures/{stage.key}.json"))
     assert told["traceback"].startswith("process 2 of 2:\nTraceback")
     assert len(pids(tmp_path)) == 2 and gone(pids(tmp_path))
 
@@ -288,7 +288,7 @@ def test_ray_trains_a_team_to_the_same_result(place: Place) -> None:
     stage = fit_of(plan_of(CAM.format(7), "compute.train_processes=2"))
     run(place, stage)
     losses, weights = log_of(place, stage), weights_of(place, stage)
-    place.store.remove(*stage.ref)
+    place.store.remove(stage.ref)
     executor = Ray(slots=2)
     try:
         task = ray.remote(max_retries=0, num_cpus=0)(run_training_job)

@@ -23,7 +23,7 @@ from settings.errors import UserError
 def store(smoke: Finished, tmp_path: Path) -> Store:
     """Of a finished suite that lacks one row: all else is older than the run that makes it."""
     store = Store(shutil.copytree(smoke.run.store_folder, tmp_path / "store"))
-    store.remove(*smoke.run.plan.rows[0])
+    store.remove(smoke.run.plan.rows[0])
     return store
 
 

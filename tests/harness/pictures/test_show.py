@@ -13,6 +13,7 @@ from harness.pictures import show as showing
 from harness.pictures.request import Request
 from harness.pictures.show import show
 from harness.reports.leaderboard import Finished
+from harness.store.layout import Ref
 from harness.store.store import Store
 from harness.suites.data import dataset_of
 from methods.base import LocalizationMaps
@@ -51,8 +52,9 @@ def shown(smoke: Finished, tmp_path: Path, **wanted: Any) -> Path:
 def mask_of(smoke: Finished, kind: str, label: str, photo_id: str) -> np.ndarray:
     """A stored mask, found by nothing but the label of its stage."""
     store = Store(smoke.run.store_folder)
-    records = [store.open(kind, key) for key in store.keys(kind) if store.record(kind, key)["label"].startswith(label)]
-    (path,) = (found.path(f"{photo_id}.png") for found in records if f"{photo_id}.png" in found.record["files"])
+    refs = [Ref(kind, key) for key in store.keys(kind)]
+    records = [store.open(ref) for ref in refs if store.record(ref).label.startswith(label)]
+    (path,) = (found.path(f"{photo_id}.png") for found in records if f"{photo_id}.png" in found.record.files)
     return np.asarray(Image.open(path))
 
 
@@ -88,11 +90,11 @@ def test_maps_of_one_class_are_shown_alone(smoke: Finished, tmp_path: Path, draw
     ids = tuple(dataset_of(smoke.run.plan.suite.dataset).splits["dev"])
     shown(smoke, tmp_path, photos=ids, columns=("maps",), map_class="wasp", recipes=("cam",))
     store = Store(smoke.run.store_folder)
-    artefacts = [store.open("localizer_apply", key) for key in store.keys("localizer_apply")]
+    artefacts = [store.open(Ref("localizer_apply", key)) for key in store.keys("localizer_apply")]
     records = [
         record
         for artefact in artefacts
-        if artefact.record["label"].startswith("cam ·")
+        if artefact.record.label.startswith("cam ·")
         for record in read_maps(artefact.path("maps.safetensors"))
         if record.photo_id in ids
     ]

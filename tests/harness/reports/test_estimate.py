@@ -35,7 +35,7 @@ def test_each_alone_is_the_sum_of_plans_of_one_line(tmp_path: Path) -> None:
 def test_what_is_done_counts_as_it_was_measured(smoke: Finished) -> None:
     plan, store = smoke.run.plan, Store(smoke.run.store_folder)
     rows = missing_stages(plan.graph, plan.rows, dict.fromkeys(plan.graph, False))
-    assert sharing(plan, store).together == pytest.approx(sum(store.record(*ref)["seconds"] for ref in rows))
+    assert sharing(plan, store).together == pytest.approx(sum(store.record(ref).seconds for ref in rows))
 
 
 def test_plan_tells(tmp_path: Path) -> None:

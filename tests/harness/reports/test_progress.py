@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.execution.costs import Costs
-from harness.execution.descriptions import Descriptions
+from harness.execution.descriptions import describe
 from harness.reports import status
 from harness.reports.progress import Pace, RunState
 from harness.stages.graph import Stage
@@ -58,7 +58,7 @@ def test_slots_queue_and_retries(tmp_path: Path) -> None:
 
 def started(store: Path) -> EventLog:
     (store / "events").mkdir()
-    Descriptions(Store(store)).write(STAGES)
+    describe(Store(store), STAGES)
     log, groups = EventLog(store / "events" / "one.jsonl"), {stage.key: stage.group for stage in STAGES}
     log.write("run_started", suite="mine", executor="ray", slots=4, groups=groups, driver=this_process())
     log.write("started", stages=[FIT.key])

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,8 @@ def test_costs_are_learnt_from_what_ran(tmp_path: Path) -> None:
     store = Store(tmp_path / "store").create()
     stages = [fake_stage(n, group="mine", photos=10) for n in range(3)]
     for stage, seconds in zip(stages, (1.0, 2.0, 9.0), strict=True):
-        attempt = store.attempt(*stage.ref)
-        attempt.record["seconds"] = seconds
+        attempt = store.attempt(stage.ref)
+        attempt.record = replace(attempt.record, seconds=seconds)
         store.publish(attempt)
     Costs(store).learn(store, {stage.ref: stage for stage in stages})
     assert Costs(store).seconds(stages[0]) == pytest.approx(2.0 + 0.02)

@@ -58,7 +58,7 @@ def test_its_iou_is_that_of_the_stored_maps(finished: Finished, split: str) -> N
     for ref, stage in finished.run.plan.graph.items():
         for photo_id in stage.runtime.ids if stage.kind.name == "cue" else ():
             if photo_id in dataset.splits[split]:
-                with Image.open(store.open(*ref).path(f"{photo_id}.png")) as picture:
+                with Image.open(store.open(ref).path(f"{photo_id}.png")) as picture:
                     shown = np.asarray(picture).astype(int) * 2 > 255
                 truth = dataset.read_mask(photo_id)
                 both += int((shown & (truth > 0) & (truth != 255)).sum())

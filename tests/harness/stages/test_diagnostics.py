@@ -73,7 +73,7 @@ def stage_of(plan: Plan, kind: str, recipe: str) -> Stage:
 
 def opened(finished: Finished, kind: str, recipe: str) -> tuple[Stage, Artefact]:
     stage = stage_of(finished.run.plan, kind, recipe)
-    return stage, Store(finished.run.store_folder).open(*stage.ref)
+    return stage, Store(finished.run.store_folder).open(stage.ref)
 
 
 def value(finished: Finished, recipe: str, measure: str) -> float:
@@ -121,7 +121,7 @@ def test_classifier_map_is_that_of_the_left_out_photos(finished: Finished, recip
         assert tuple(np.flatnonzero(labels)) == dataset.photo(photo_id).labels
     assert len(np.unique(scores_NK)) == scores_NK.size
     assert value(finished, recipe, "classifier mAP") == pytest.approx(naive_map(scores_NK, labels_NK), abs=1e-12)
-    (entry,) = artefact.record["ledger"]
+    (entry,) = artefact.record.ledger
     assert (entry["kind"], entry["purpose"], entry["split"]) == ("image_labels", "choose", "dev")
     assert entry["ids"] == ids.tolist()
     assert set(json.loads(artefact.path("measures.json").read_text())["per_class"]) == set(dataset.label_space.names)
@@ -136,7 +136,7 @@ def test_flatness_is_that_of_the_stored_maps(finished: Finished, recipe: str, wh
     dataset, store = dataset_of(finished.run.plan.suite.dataset), Store(finished.run.store_folder)
     maps_CHW: dict[str, np.ndarray] = {}
     for ref in stage.inputs["maps"]:
-        maps_CHW |= load_file(store.open(*ref).path("maps.safetensors"))
+        maps_CHW |= load_file(store.open(ref).path("maps.safetensors"))
     how = "bilinear" if recipe == "cam" else "bicubic"
     records = [
         LocalizationMaps(photo_id, dataset.photo(photo_id).labels, maps_CHW[photo_id], (48, 48), how)
@@ -144,7 +144,7 @@ def test_flatness_is_that_of_the_stored_maps(finished: Finished, recipe: str, wh
     ]
     pairs = [(record, dataset.read_mask(record.photo_id)) for record in records]
     assert value(finished, recipe, f"flatness {where}, maps") == pytest.approx(naive_flatness(pairs, where), rel=1e-5)
-    (entry,) = artefact.record["ledger"]
+    (entry,) = artefact.record.ledger
     assert (entry["kind"], entry["purpose"], entry["split"]) == ("mask", "score", "dev")
     assert tuple(entry["ids"]) == dataset.splits["dev"]
 
@@ -180,7 +180,7 @@ def test_the_folder_tells_diagnostics_and_training_losses(finished: Finished) ->
     assert not losses.duplicated(["recipe", "setting", "rng_seed", "step", "epoch", "term"]).any()
     graph = finished.run.plan.graph.values()
     (fit,) = (s for s in graph if s.label == "coattention · clean · rng seed 0 · localizer fit")
-    log = json.loads(Store(finished.run.store_folder).open(*fit.ref).path("log.json").read_text())
+    log = json.loads(Store(finished.run.store_folder).open(fit.ref).path("log.json").read_text())
     mine = losses[losses["recipe"] == "coattention"]
     assert set(mine["term"]) == {"basic", "common", "contrastive", "learning_rate"}
     for row in mine.to_dict("records"):

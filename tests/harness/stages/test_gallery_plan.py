@@ -36,11 +36,11 @@ def test_the_sheet_by_score_shows_the_best_the_median_and_the_worst(smoke: Finis
     scores = {}
     for photo_id in dataset.splits["train"]:
         (path,) = (
-            p for ref in stage.inputs["pseudo_labels"] if (p := store.open(*ref).path(f"{photo_id}.png")).exists()
+            p for ref in stage.inputs["pseudo_labels"] if (p := store.open(ref).path(f"{photo_id}.png")).exists()
         )
         scores[photo_id] = naive_miou(np.asarray(Image.open(path)), dataset.read_mask(photo_id))
     ranked = sorted(scores, key=lambda photo_id: (-scores[photo_id], photo_id))
-    (entry,) = store.record(*stage.ref)["ledger"]
+    (entry,) = store.record(stage.ref).ledger
     assert (entry["purpose"], entry["split"]) == ("show", "train")
     assert len(ranked) == 24
     assert set(entry["ids"]) == {ranked[0], ranked[1], ranked[11], ranked[23]}

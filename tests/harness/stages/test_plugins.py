@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands import main as cli
-from harness.execution.descriptions import Descriptions
+from harness.execution.descriptions import find_described
 from harness.execution.job import Job
 from harness.execution.worker import run_job
 from harness.reports.leaderboard import Finished, run_and_gather
@@ -156,7 +156,7 @@ def test_what_was_planned_is_what_runs_whatever_became_of_the_file(
     store = Store(tmp_path / "store").create()
     job = pickle.loads(pickle.dumps(Job((label,), store.root, tmp_path / "log.jsonl")))
     assert [outcome.status for outcome in run_job(job)] == [Ending.DONE]
-    record = store.record(*label.ref)
+    record = store.record(label.ref)
     assert record["identity"]["plugins"] == label.identity.plugins
     assert list(record["sources"]) == ["methods.labelers.all_background"]
 
@@ -181,7 +181,7 @@ def test_one_stage_runs_alone_in_a_fresh_process_without_the_file(write: Callabl
 
 def test_another_text_than_the_one_in_the_key_does_not_run(write: Callable[..., Path], tmp_path: Path) -> None:
     run = finished(write())
-    (label,) = Descriptions(Store(run.run.store_folder)).find(stages(run.run.plan, "label")[0].key)
+    (label,) = find_described(Store(run.run.store_folder), stages(run.run.plan, "label")[0].key)
     (carried,) = label.runtime.plugins
     other = replace(carried, text=PAINTED + "import os\n")
     forged = replace(label, runtime=replace(label.runtime, plugins=(other,)))

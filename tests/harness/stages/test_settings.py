@@ -156,7 +156,7 @@ def weak_sets(finished: Finished) -> dict[str, dict]:
     store = Store(finished.run.store_folder)
     found = stages(finished.run.plan, "weak_set")
     return {
-        stage.label: json.loads(WeakSetFiles(store.open(*stage.ref).folder).photos.read_text(encoding="utf-8"))
+        stage.label: json.loads(WeakSetFiles(store.open(stage.ref).folder).photos.read_text(encoding="utf-8"))
         for stage in found
     }
 
@@ -247,7 +247,7 @@ def test_a_filter_that_leaves_a_class_without_a_photo_ends_the_stage_with_the_re
 
 def test_a_keep_list_is_plain_json(filtered: Finished) -> None:
     (stage,) = stages(filtered.run.plan, "filter")
-    content = json.loads(Store(filtered.run.store_folder).open(*stage.ref).path("kept.json").read_text())
+    content = json.loads(Store(filtered.run.store_folder).open(stage.ref).path("kept.json").read_text())
     assert set(content) == {"kept", "per_class"}
     assert sum(counts["kept"] for counts in content["per_class"].values()) == len(content["kept"])
 
@@ -256,7 +256,7 @@ def test_probabilities_are_of_the_extra_photos_in_their_order(filtered: Finished
     from safetensors.numpy import load_file
 
     (stage,) = stages(filtered.run.plan, "classify")
-    path = Store(filtered.run.store_folder).open(*stage.ref).path("probabilities.safetensors")
+    path = Store(filtered.run.store_folder).open(stage.ref).path("probabilities.safetensors")
     probabilities_NK = load_file(path)["probabilities_NK"]
     assert probabilities_NK.shape == (140, 2)
     assert np.isfinite(probabilities_NK).all()

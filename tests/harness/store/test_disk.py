@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from harness.reports.leaderboard import Finished, run_and_gather
-from harness.store.store import Store, create_json, write_json
+from harness.store.layout import Ref
+from harness.store.store import Store
 from harness.suites.suite import load_suite
 from methods.localizers.cam import Cam
 from settings.errors import UserError
+from settings.files import create_exclusively, write_bytes, write_json
 from tests.fuzz.judging import seedbed
 from tests.harness.conftest import results_of
 
@@ -81,7 +83,7 @@ def test_a_full_disk_is_a_recorded_failure_and_the_run_continues_when_there_is_r
         assert "Traceback" not in "".join(capfd.readouterr())
         assert partial_files(disk) == [] and attempts(store) == []
         for done in store.glob("*/*/done.json"):
-            Store(store).open(done.parent.parent.name, done.parent.name)
+            Store(store).open(Ref(done.parent.parent.name, done.parent.name))
         remount(disk, "size=64m")
         again = run_and_gather(suite, store, "serial")
         assert again.exit_code == 0
@@ -109,16 +111,16 @@ def test_a_leaderboard_that_finds_no_room_leaves_the_old_one_whole(
     assert run_and_gather(load_suite("smoke"), store, "serial").exit_code == 0
 
 
-def test_a_json_file_that_finds_no_room_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_finds_no_room_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(json, "dump", full)
-    monkeypatch.setattr(os, "replace", full)
+    for name in ("fsync", "link", "replace"):
+        monkeypatch.setattr(os, name, full)
     monkeypatch.setattr(Path, "replace", full)
-    for write in (write_json, create_json):
+    for write, content in ((write_json, {}), (write_bytes, b"x"), (create_exclusively, b"x")):
         with pytest.raises(OSError, match="No space"):
-            write(tmp_path / "a.json", {})
+            write(tmp_path / "a.json", content)  # type: ignore[operator]
         assert list(tmp_path.iterdir()) == []
 
 

@@ -12,10 +12,13 @@ import pytest
 
 from harness.execution.worker import _publish
 from harness.stages.work import Work
+from harness.store.layout import Ref
 from harness.store.lease import FileLease, process_start, this_process
-from harness.store.store import Absent, Damaged, Store, create_json
+from harness.store.store import Absent, Damaged, Store
 from settings.errors import UserError
 from tests.harness.fakes import fake_stage
+
+REF = Ref("kind", "k")
 
 
 @pytest.fixture
@@ -24,45 +27,45 @@ def store(tmp_path: Path) -> Store:
 
 
 def published(store: Store, text: str = "content", key: str = "k") -> None:
-    attempt = store.attempt("kind", key)
+    attempt = store.attempt(Ref("kind", key))
     attempt.path("file.txt").write_text(text)
     assert store.publish(attempt)
 
 
 def test_nothing_is_there_before_it_is_published(store: Store) -> None:
-    attempt = store.attempt("kind", "k")
+    attempt = store.attempt(REF)
     attempt.path("file.txt").write_text("half")
-    assert not store.has("kind", "k")
+    assert not store.has(REF)
     with pytest.raises(Absent):
-        store.open("kind", "k")
+        store.open(REF)
     assert store.publish(attempt)
-    assert store.open("kind", "k").path("file.txt").read_text() == "half"
+    assert store.open(REF).path("file.txt").read_text() == "half"
 
 
 def test_the_second_to_publish_discards_its_attempt(store: Store) -> None:
-    first, second = store.attempt("kind", "k"), store.attempt("kind", "k")
+    first, second = store.attempt(REF), store.attempt(REF)
     first.path("file.txt").write_text("first")
     second.path("file.txt").write_text("second")
     assert store.publish(first)
     assert not store.publish(second)
-    assert store.open("kind", "k").path("file.txt").read_text() == "first"
+    assert store.open(REF).path("file.txt").read_text() == "first"
     assert not second.folder.exists()
 
 
 @pytest.mark.parametrize("damage", ["change", "truncate", "remove"])
 def test_a_damaged_file_is_noticed_and_set_aside(store: Store, damage: str) -> None:
     published(store)
-    path = store.open("kind", "k").path("file.txt")
+    path = store.open(REF).path("file.txt")
     if damage == "remove":
         path.unlink()
     else:
         path.write_text("CONTENT" if damage == "change" else "con")
     with pytest.raises(Damaged):
-        store.open("kind", "k")
-    assert not store.has("kind", "k")
+        store.open(REF)
+    assert not store.has(REF)
     assert len(list((store.root / "damaged").iterdir())) == 1
     published(store, "again")
-    assert store.open("kind", "k").path("file.txt").read_text() == "again"
+    assert store.open(REF).path("file.txt").read_text() == "again"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"attempt": 3}', "null"])
@@ -70,17 +73,17 @@ def test_a_damaged_record_is_set_aside(store: Store, text: str) -> None:
     published(store)
     (store.root / "kind" / "k" / "done.json").write_text(text)
     with pytest.raises(Damaged):
-        store.open("kind", "k")
-    assert not store.has("kind", "k")
+        store.open(REF)
+    assert not store.has(REF)
 
 
 def test_clean_up_keeps_what_counts(store: Store) -> None:
-    store.attempt("kind", "k").path("left.txt").write_text("of a killed process")
-    store.checkpoint_folder("kind", "k").mkdir()
+    store.attempt(REF).path("left.txt").write_text("of a killed process")
+    store.checkpoint_folder(REF).mkdir()
     published(store)
-    store.clean_up("kind", "k")
+    store.clean_up(REF)
     folders = [path for path in (store.root / "kind" / "k").iterdir() if path.is_dir()]
-    assert [folder.name for folder in folders] == [store.record("kind", "k")["attempt"]]
+    assert [folder.name for folder in folders] == [store.record(REF).attempt]
 
 
 def test_another_folder_is_not_taken_for_a_store(tmp_path: Path) -> None:
@@ -100,13 +103,6 @@ def test_runs_that_look_at_once_whether_a_store_can_be_written_do_not_meet(store
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: store.check_writable(), range(400)))
     assert sorted(store.root.iterdir()) == before
-
-
-def test_create_json_is_exclusive_and_leaves_nothing_beside(tmp_path: Path) -> None:
-    assert create_json(tmp_path / "a.json", {"by": 1})
-    assert not create_json(tmp_path / "a.json", {"by": 2})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"by": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_lease_has_one_holder(tmp_path: Path) -> None:
@@ -171,20 +167,20 @@ def test_a_holder_that_is_paused_here_loses_its_lease_after_the_timeout(tmp_path
 
 
 def test_an_attempt_that_somebody_removed_is_not_published(store: Store) -> None:
-    attempt = store.attempt("kind", "k")
+    attempt = store.attempt(REF)
     attempt.folder.rmdir()
     with pytest.raises(FileNotFoundError):
         store.publish(attempt)
-    assert not store.has("kind", "k")
+    assert not store.has(REF)
 
 
 def test_a_holder_that_lost_its_lease_discards_what_it_made(store: Store) -> None:
     """A process that was paused past its lease finds the token of the one that replaced it."""
-    attempt = store.attempt("kind", "k")
-    lease = store.lease("kind", "k")
+    attempt = store.attempt(REF)
+    lease = store.lease(REF)
     assert lease.acquire()
     (store.root / "kind" / "k" / "lease.json").write_text(json.dumps({**this_process(), "token": "theirs"}))
     work = Work(fake_stage(), {}, attempt, None, store)  # type: ignore[arg-type]
     assert _publish(work, lease, store, 1.0).status == "busy"
     assert not attempt.folder.exists()
-    assert not store.has("kind", "k")
+    assert not store.has(REF)

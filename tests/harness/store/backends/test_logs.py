@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.store.backends.remote import Remote
+from harness.store.backends._remote import Remote
 from harness.store.events import VERSION
 from harness.store.store import Store
 
@@ -31,8 +31,7 @@ def test_events_of_two_machines_are_read_in_time_order(
     other.write("finished", stages=["a"])
     now[0] = 99.5
     log.write("run_finished")
-    latest = worker.latest_log()
-    assert latest is not None and latest.name == "run.jsonl"
+    assert [log.name for log in worker.logs()] == ["run.jsonl"]
     for store in (driver, worker):
         events = [event["event"] for event in store.reader(store.root / "events" / "run.jsonl").new()]
         assert events == ["run_started", "started", "finished", "stopping", "run_finished"]
@@ -40,7 +39,7 @@ def test_events_of_two_machines_are_read_in_time_order(
 
 
 def test_a_reader_tells_only_what_is_new(url: str, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.store.backends.logs.PULL_S", 0.0)
+    monkeypatch.setattr("harness.store.backends._logs.PULL_S", 0.0)
     driver = Store.at(url).create()
     path = driver.root / "events" / "run.jsonl"
     reader = driver.reader(path)
@@ -56,7 +55,7 @@ def test_a_reader_tells_only_what_is_new(url: str, machine: Machine, monkeypatch
 def test_who_asks_to_stop_is_heard_on_other_machines(
     url: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.store.backends.logs.PULL_S", 0.0)
+    monkeypatch.setattr("harness.store.backends._logs.PULL_S", 0.0)
     driver = Store.at(url).create()
     log = driver.log(driver.root / "events" / "run.jsonl")
     log.write("run_started")
@@ -86,7 +85,7 @@ def test_progress_is_sent_now_and_then_and_endings_at_once(url: str, machine: Ma
 
 
 def test_a_long_log_is_cut_into_parts(url: str, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.store.backends.logs.PART_BYTES", 150)
+    monkeypatch.setattr("harness.store.backends._logs.PART_BYTES", 150)
     store = Store.at(url).create()
     log = store.log(store.root / "events" / "run.jsonl")
     for number in range(10):

@@ -7,16 +7,18 @@ from pathlib import Path
 import fsspec
 import pytest
 
+import results
 from harness.commands.main import main
 from harness.execution.running import run_plan
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.reports.status import log_of, run_one, status_of
 from harness.stages.planning import make_plan
-from harness.store.backends import mirror
-from harness.store.backends.remote import Remote
-from harness.store.layout import Ref
+from harness.store.backends import _url
+from harness.store.backends._remote import Remote
+from harness.store.layout import FAILURES, Ref, document_of
 from harness.store.store import Store
 from harness.suites.suite import load_suite
+from results.rows import IDENTITY
 from settings.errors import UserError
 from tests.harness.conftest import results_of
 
@@ -34,7 +36,7 @@ def url(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A store that a machine has run a small suite on; none of the tests may change it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEEDBED_CACHE", str(tmp_path_factory.mktemp("driver")))
-        mirror._mirror.cache_clear()
+        _url._behind.cache_clear()
         run_and_gather(load_suite("smoke", CAM), f"{bucket}/smoke", "serial")
         yield f"{bucket}/smoke"
 
@@ -43,7 +45,7 @@ def url(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def another(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same URL, seen from another machine."""
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "another"))
-    mirror._mirror.cache_clear()
+    _url._behind.cache_clear()
     return url
 
 
@@ -80,22 +82,22 @@ def test_a_damaged_artefact_is_made_again_within_a_run(
     copy = f"{bucket}/damaged"
     fsspec.filesystem("s3", use_listings_cache=False).copy(f"{url}/", f"{copy}/", recursive=True)
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "another"))
-    mirror._mirror.cache_clear()
+    _url._behind.cache_clear()
     store = Store.at(copy).create()
     plan = make_plan(load_suite("smoke", CAM))
     score = next(
         plan.graph[ref].inputs["counts"][0] for ref in plan.rows if plan.graph[ref].inputs["counts"][0].kind == "score"
     )
     needed = next(iter(plan.graph[score].needs()))
-    record = store.record(*needed)
-    name = next(iter(record["files"]))
-    Remote(copy).write(f"files/{needed.kind}/{needed.key}/{record['attempt']}/{name}", b"damage")
+    record = store.record(needed)
+    name = next(iter(record.files))
+    Remote(copy).write(f"files/{needed.kind}/{needed.key}/{record.attempt}/{name}", b"damage")
     for ref in [score, *(row for row in plan.rows if score in plan.graph[row].needs())]:
-        store.remove(*ref)
+        store.remove(ref)
     with run_plan(plan, copy, "serial") as run:
         assert not run.result.failures and not run.result.blocked
-    assert store.open(*needed).path(name).read_bytes() != b"damage"
-    assert all(store.has(*ref) for ref in plan.rows)
+    assert store.open(needed).path(name).read_bytes() != b"damage"
+    assert all(store.has(ref) for ref in plan.rows)
 
 
 def test_a_failure_is_told_on_another_machine_until_it_is_mended(
@@ -104,12 +106,13 @@ def test_a_failure_is_told_on_another_machine_until_it_is_mended(
     url = f"{bucket}/failures"
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "one"))
     store = Store.at(url).create()
-    store.write_failure("abc", {"label": "cam · fit", "reason": "no labels", "traceback": "line 1"})
+    failure = json.dumps({"label": "cam · fit", "reason": "no labels", "traceback": "line 1"})
+    store.write_documents({document_of(FAILURES, "abc"): failure.encode()})
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "two"))
     assert log_of(url, "abc") == "cam · fit (abc)\nno labels\n\nline 1"
-    attempt = store.attempt("fit", "abc")
+    attempt = store.attempt(Ref("fit", "abc"))
     store.publish(attempt)
-    store.clean_up("fit", "abc")
+    store.clean_up(Ref("fit", "abc"))
     with pytest.raises(UserError, match=f"the key or label of a stage in {url}"):
         log_of(url, "abcd")
     assert not list((tmp_path / "two").rglob("failures/*.json"))
@@ -121,9 +124,9 @@ def test_one_stage_runs_on_another_machine(another: str, smoke: Finished) -> Non
 
 
 def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
 ) -> tuple[int, str, str]:
-    monkeypatch.setattr("sys.argv", ["seedbed", *arguments])
+    monkeypatch.setattr("sys.argv", ["seedbed", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
         main()
     told = capsys.readouterr()
@@ -140,31 +143,63 @@ def test_the_care_of_a_store_behind_a_url(bucket: str, seedbed, tmp_path: Path, 
     url = f"{bucket}/care"
     store = Store.at(url).create()
     for kind, key in (("a", "1" * 64), ("a", "2" * 64), ("b", "3" * 64)):
-        attempt = store.attempt(kind, key)
+        attempt = store.attempt(Ref(kind, key))
         attempt.path("file.txt").write_text("content")
         store.publish(attempt)
     code, out, _ = seedbed("store", "du", "--store", url, "--json")
-    assert (code, json.loads(out)["kinds"]) == (0, {"a": {"count": 2, "bytes": 14}, "b": {"count": 1, "bytes": 7}})
-    attempt_name = store.record("a", "1" * 64)["attempt"]
+    told = json.loads(out)["kinds"]
+    records = Remote(url).sizes("done")
+    sizes = {kind: sum(size for name, size in records.items() if name.startswith(kind)) for kind in "ab"}
+    assert code == 0
+    assert told == {"a": {"count": 2, "bytes": 14 + sizes["a"]}, "b": {"count": 1, "bytes": 7 + sizes["b"]}}
+    attempt_name = store.record(Ref("a", "1" * 64)).attempt
     Remote(url).write(f"files/a/{'1' * 64}/{attempt_name}/file.txt", b"CONTENT")
     code, out, _ = seedbed("store", "verify", "--store", url)
     assert code == 1 and f"damaged: a/{'1' * 64}" in out and "3 artefacts, 1 damaged" in out
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "two"))
-    assert seedbed("store", "rm", "b", "--dry-run", "--store", url)[1] == "1 artefacts would be removed; nothing was\n"
-    assert seedbed("store", "rm", "b", "--store", url)[:2] == (0, "1 artefacts removed\n")
+    code, out, _ = seedbed("store", "rm", "b", "--dry-run", "--store", url)
+    assert code == 0 and out.split()[:2] == ["1", "b"] and "would be freed; nothing was removed" in out
+    code, out, _ = seedbed("store", "rm", "b", "--store", url)
+    assert code == 0 and out.split()[:2] == ["1", "b"] and out.endswith(" freed\n")
     store = Store.at(url)
-    assert [ref for ref in (Ref("a", "1" * 64), Ref("a", "2" * 64), Ref("b", "3" * 64)) if store.has(*ref)] == [
+    assert [ref for ref in (Ref("a", "1" * 64), Ref("a", "2" * 64), Ref("b", "3" * 64)) if store.has(ref)] == [
         ("a", "2" * 64)
     ]
 
 
-@pytest.mark.parametrize(
-    "arguments", [("gc", "smoke"), ("export", "x.tar"), ("import", "x.tar")], ids=lambda each: each[0]
-)
-def test_what_does_not_work_on_a_url_says_so(seedbed, arguments: tuple[str, ...]) -> None:
-    code, out, err = seedbed("store", *arguments, "--store", "s3://bucket/x")
-    assert (code, out) == (2, "")
-    assert err.startswith("seedbed: s3://bucket/x: found a URL; expected a folder") and err.count("\n") == 1
+def test_export_gc_and_import_behind_a_url(
+    bucket: str, url: str, seedbed, tmp_path: Path, monkeypatch, smoke: Finished
+) -> None:
+    """A suite that one machine has run goes by an archive to another URL: gc keeps it there, its table is the same."""
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "another"))
+    _url._behind.cache_clear()
+    archive, copy = tmp_path / "smoke.tar.zst", f"{bucket}/copy"
+    options = [f"--set={override}" for override in CAM]
+    stages = len(make_plan(load_suite("smoke", CAM)).graph)
+    code, out, _ = seedbed("store", "export", archive, "smoke", *options, "--store", url)
+    assert code == 0 and out.startswith(f"{stages} artefacts, ")
+    code, out, _ = seedbed("store", "import", archive, "--store", copy)
+    assert (code, out) == (0, f"{stages} imported, 0 there already, 0 refused\n")
+    assert seedbed("store", "gc", "smoke", *options, "--store", copy)[:2] == (0, "0 B freed\n")
+    finished = run_and_gather(load_suite("smoke", CAM), copy, "serial")
+    in_a_folder = {result[:-3]: result for result in results_of(smoke)}
+    assert finished.run.stages_run == 0
+    assert results_of(finished) == [in_a_folder[row.identity] for row in finished.board.rows]
+    table = results.load(copy)
+    expected = {row.identity: row.miou for row in smoke.board.rows}
+    assert len(table) == len(finished.board.rows)
+    assert {tuple(row[name] for name in IDENTITY): row["miou"] for row in table.to_dict("records")}.items() <= (
+        expected.items()
+    )
+
+
+@pytest.mark.parametrize("verb", ["du", "verify", "gc smoke", "rm row", "export x.tar"])
+def test_a_place_without_a_store_is_one_line(bucket: str, seedbed, verb: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in (f"{bucket}/nothing", str(tmp_path / "nothing")):
+        code, out, err = seedbed("store", *verb.split(), "--store", place)
+        assert (code, out) == (2, "")
+        assert f"{place}: found no store; expected a folder or URL that a suite was run on" in err
 
 
 @pytest.mark.parametrize(
@@ -179,7 +214,7 @@ def test_an_unreachable_server_is_one_line(seedbed, verb: tuple[str, ...], tmp_p
     system = fsspec.filesystem("memory")
     for name in ("cat_file", "find", "ls", "exists", "pipe_file"):
         monkeypatch.setattr(type(system), name, refused)
-    mirror._mirror.cache_clear()
+    _url._behind.cache_clear()
     code, out, err = seedbed(*verb, "--store", "memory://me:secret@host/x")
     assert (code, out) == (2, "")
     assert "nobody there" in err and "secret" not in err and err.count("\n") == 1

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness.store.backends.remote import Remote, RemoteError
+from harness.store.backends._remote import Remote, RemoteError
 from harness.store.backends.urls import absolute, file_system, is_url, mirror_folder, scrubbed, shown
+from harness.store.layout import Ref
 from harness.store.store import Store
 from settings.errors import UserError
 
@@ -73,12 +74,12 @@ def test_a_plain_path_imports_no_fsspec(tmp_path: Path, monkeypatch: pytest.Monk
     plain = builtins.__import__
 
     def without(name: str, *arguments: Any) -> Any:
-        assert not name.startswith(("fsspec", "harness.store.backends.mirror"))
+        assert not name.startswith(("fsspec", "harness.store.backends._url"))
         return plain(name, *arguments)
 
     monkeypatch.setattr(builtins, "__import__", without)
     store = Store.at(tmp_path / "store").create()
-    assert not store.has("kind", "k") and store.location == store.name == str(tmp_path / "store")
+    assert not store.has(Ref("kind", "k")) and store.location == store.name == str(tmp_path / "store")
 
 
 def test_who_does_not_answer_is_one_error(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

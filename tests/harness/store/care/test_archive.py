@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,26 +23,32 @@ from harness.commands.store import store_app
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.store.care.archive import export
 from harness.store.care.importing import Imported, Importer
-from harness.store.care.inventory import slots
-from harness.store.care.upkeep import verify
-from harness.store.care.waste import published
+from harness.store.care.usage import published, verify
 from harness.store.layout import Ref
-from harness.store.lease import this_process
 from harness.store.store import Attempt, Store
 from harness.suites.suite import load_suite
 from settings.errors import UserError
+from tests.harness.store.care.filling import LIVING, contents, hold, leftovers, smoke_plan
 
-RECORD = {"label": "a stage", "seconds": 1.5, "device": "cpu", "peak_memory_bytes": 1, "sources": {}, "identity": {}}
+Machine = Callable[[str], None]
+RECORD = {
+    "label": "a stage",
+    "seconds": 1.5,
+    "device": "cpu",
+    "peak_memory_bytes": 1,
+    "sources": {"a": "b"},
+    "identity": {"c": 1},
+}
 
 
 def fill(store: Store, names: str = "abc") -> list[Ref]:
     """One artefact a letter, with two files each."""
     for name in names:
-        attempt = store.attempt("features", name * 64)
+        attempt = store.attempt(Ref("features", name * 64))
         attempt.path("one.bin").write_bytes(name.encode() * 5000)
         attempt.path("deep").mkdir()
         attempt.path("deep/two.bin").write_bytes(name.encode())
-        attempt.record.update(RECORD, inputs=[])
+        attempt.record = replace(attempt.record, **RECORD)
         assert store.publish(attempt)
     return [Ref("features", name * 64) for name in names]
 
@@ -59,19 +66,14 @@ def target(tmp_path: Path) -> Store:
 
 
 def archive_of(store: Store, path: Path) -> Path:
-    export(store, published(store, []), path)
+    export(store, published(store), path)
     return path
 
 
-def contents(store: Store) -> dict[tuple[Ref, str], bytes]:
-    """Every file of every artefact."""
-    opened = [store.open(*slot.ref) for slot in slots(store) if slot.published]
-    return {(Ref(a.kind, a.key), name): a.path(name).read_bytes() for a in opened for name in a.record["files"]}
-
-
-def leftovers(store: Store) -> list[Path]:
-    """What an import must not leave: attempts that do not count, leases, partial files."""
-    return [path for slot in slots(store) for part, paths in slot.parts.items() if part != "artefact" for path in paths]
+@pytest.fixture
+def anywhere(location: str, machine: Machine) -> Store:
+    """A store that is not there yet, in a folder or behind a URL."""
+    return Store.at(location)
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst"])
@@ -83,6 +85,25 @@ def test_a_store_comes_back_bit_by_bit(source: Store, target: Store, tmp_path: P
     assert leftovers(target) == []
 
 
+def test_artefacts_go_by_an_archive_to_any_place_and_back(
+    source: Store, anywhere: Store, tmp_path: Path, machine: Machine
+) -> None:
+    there, back = archive_of(source, tmp_path / "there.tar.zst"), tmp_path / "back.tar.zst"
+    outcome = Importer(anywhere).read(there)
+    assert outcome.new == [Ref("features", name * 64) for name in "abc"] and outcome.refused == {}
+    assert leftovers(anywhere) == []
+    assert len(Importer(anywhere).read(there).there) == 3
+    machine("second")
+    elsewhere = Store.at(anywhere.location)
+    record = elsewhere.record(Ref("features", "a" * 64))
+    assert (record.label, record.seconds, record.sources, record.identity) == ("a stage", 1.5, {"a": "b"}, {"c": 1})
+    assert export(elsewhere, published(elsewhere), back) == 3
+    assert contents(elsewhere) == contents(source)
+    home = Store(tmp_path / "home")
+    assert len(Importer(home).read(back).new) == 3
+    assert contents(home) == contents(source)
+
+
 def test_the_same_artefacts_make_the_same_archive(source: Store, tmp_path: Path) -> None:
     one, two = archive_of(source, tmp_path / "1.tar"), archive_of(source, tmp_path / "2.tar")
     assert one.read_bytes() == two.read_bytes()
@@ -91,10 +112,10 @@ def test_the_same_artefacts_make_the_same_archive(source: Store, tmp_path: Path)
 def test_a_suite_is_finished_where_its_archive_came_to(smoke: Finished, target: Store, tmp_path: Path) -> None:
     source = Store(shutil.copytree(smoke.run.store_folder, tmp_path / "copy"))
     fill(source, "f")
-    refs = published(source, ["smoke"])
+    refs = [ref for ref in published(source) if ref in smoke_plan()["smoke"]]
     assert export(source, refs, tmp_path / "smoke.tar.zst") == len(smoke.run.plan.graph)
     assert len(Importer(target).read(tmp_path / "smoke.tar.zst").new) == len(smoke.run.plan.graph)
-    assert not target.has("features", "f" * 64)
+    assert not target.has(Ref("features", "f" * 64))
     again = run_and_gather(load_suite("smoke"), target.root, "serial")
     assert again.run.stages_run == 0
     assert [row.miou for row in again.board.rows] == [row.miou for row in smoke.board.rows]
@@ -108,14 +129,13 @@ def test_a_second_import_finds_everything_there(source: Store, target: Store, tm
     assert {file: file.stat().st_mtime_ns for file in target.root.rglob("*")} == before
 
 
-def test_what_another_process_is_making_is_left_to_it(source: Store, target: Store, tmp_path: Path) -> None:
-    path = archive_of(source, tmp_path / "all.tar")
-    folder = target.create().root / "features" / ("b" * 64)
-    folder.mkdir(parents=True)
-    (folder / "lease.json").write_text(json.dumps({**this_process(), "token": "theirs"}))
-    outcome = Importer(target).read(path)
-    assert (len(outcome.new), outcome.busy, outcome.refused) == (2, [Ref("features", "b" * 64)], {})
-    assert [entry.name for entry in folder.iterdir()] == ["lease.json"]
+def test_what_another_process_is_making_is_left_to_it(source: Store, anywhere: Store, tmp_path: Path) -> None:
+    path, busy = archive_of(source, tmp_path / "all.tar"), Ref("features", "b" * 64)
+    hold(anywhere.create(), busy, LIVING)
+    outcome = Importer(anywhere).read(path)
+    assert (len(outcome.new), outcome.busy, outcome.refused) == (2, [busy], {})
+    (slot,) = [slot for slot in anywhere.slots() if slot.ref == busy]
+    assert [entry.part for entry in slot.entries] == ["lease"]
 
 
 def test_export_refuses(source: Store, tmp_path: Path) -> None:
@@ -126,7 +146,7 @@ def test_export_refuses(source: Store, tmp_path: Path) -> None:
         archive_of(source, tmp_path / "all.zip")
     with pytest.raises(UserError, match="no artefact"):
         export(source, [], tmp_path / "none.tar")
-    source.open("features", "b" * 64).path("one.bin").write_bytes(b"other")
+    source.open(Ref("features", "b" * 64)).path("one.bin").write_bytes(b"other")
     with pytest.raises(UserError, match="damaged"):
         archive_of(source, tmp_path / "new.tar")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.tar", "source"]
@@ -166,9 +186,8 @@ def test_of_a_truncated_archive_the_beginning_is_imported(
     source: Store, target: Store, tmp_path: Path, suffix: str
 ) -> None:
     for name in "def01":
-        attempt = source.attempt("row", name * 64)
+        attempt = source.attempt(Ref("row", name * 64))
         attempt.path("noise.bin").write_bytes(hashlib.shake_256(name.encode()).digest(300_000))
-        attempt.record.update(RECORD, inputs=[])
         source.publish(attempt)
     path = archive_of(source, tmp_path / f"all{suffix}")
     os.truncate(path, path.stat().st_size * 6 // 10)
@@ -181,7 +200,8 @@ def test_of_a_truncated_archive_the_beginning_is_imported(
 
 def written(path: Path, add: Callable[[tarfile.TarFile], None], record: dict[str, object] | None = None) -> Path:
     """An archive of one artefact whose record promises the file `f` with the content `x`, and what `add` adds."""
-    full = {**RECORD, "inputs": [], "kind": "row", "key": "a" * 64, "files": {"f": hashlib.sha256(b"x").hexdigest()}}
+    place = {"kind": "row", "key": "a" * 64, "attempt": "attempt-1"}
+    full = {**RECORD, **place, "inputs": [], "files": {"f": hashlib.sha256(b"x").hexdigest()}}
     text = json.dumps({**full, **(record or {})}).encode()
     index = {"format": 1, "artefacts": [["row", "a" * 64, hashlib.sha256(text).hexdigest()]]}
     with tarfile.open(path, "w") as tar:
@@ -232,16 +252,17 @@ def test_links_and_devices_are_refused(target: Store, tmp_path: Path, kind: byte
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        ({"files": {"../f": "0" * 64}}, "outside its folder"),
-        ({"files": {"/f": "0" * 64}}, "outside its folder"),
+        ({"files": {"../f": "0" * 64}}, "outside of its folder"),
+        ({"files": {"/f": "0" * 64}}, "outside of its folder"),
         ({"files": {"a": "0" * 64, "a/b": "0" * 64}}, "inside another"),
-        ({"files": {"n" * 300: "0" * 64}}, "outside its folder"),
+        ({"files": {"n" * 300: "0" * 64}}, "outside of its folder"),
         ({"files": {"f": "short"}}, "not one of Seedbed's"),
         ({"inputs": [["../..", "a" * 64]]}, "not one of Seedbed's"),
         ({"seconds": "long"}, "not one of Seedbed's"),
         ({"seconds": float("nan")}, "not one of Seedbed's"),
-        ({"key": "b" * 64}, "is that of row/bbbb"),
-        ({"kind": "score"}, "is that of score/aaaa"),
+        ({"attempt": "../x"}, "attempt '../x'"),
+        ({"key": "b" * 64}, "has the place of row/bbbb"),
+        ({"kind": "score"}, "has the place of score/aaaa"),
         ({"files": {"f": hashlib.sha256(b"y").hexdigest()}}, "'f' is damaged"),
         ({"files": {"f": hashlib.sha256(b"x").hexdigest(), "g": "0" * 64}}, "not whole"),
         ({"files": {}}, "does not name"),
@@ -289,7 +310,7 @@ def test_a_disk_that_fills_up_ends_the_import_and_keeps_what_came(
     def full(store: Store, attempt: Attempt) -> bool:
         if published_before:
             raise OSError(errno.ENOSPC, "No space left on device")
-        published_before.append(attempt.key)
+        published_before.append(attempt.ref)
         return publish(store, attempt)
 
     path = archive_of(source, tmp_path / "all.tar")
@@ -297,7 +318,7 @@ def test_a_disk_that_fills_up_ends_the_import_and_keeps_what_came(
         patch.setattr(Store, "publish", full)
         with pytest.raises(UserError, match="No space left on device"):
             Importer(target).read(path)
-    assert [slot.ref.key for slot in slots(target) if slot.published] == published_before
+    assert published(target) == published_before
     outcome = Importer(target).read(path)
     assert (len(outcome.there), len(outcome.new)) == (1, 2)
     assert contents(target) == contents(source)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import errno
 import inspect
-import os
 import threading
 import time
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+
+from settings.files import create_exclusively, write_bytes
 
 TRIES = 4
 MEMORY = threading.Lock()
@@ -57,14 +57,10 @@ def reading(system: Any) -> dict[str, Any]:
 
 def write(system: Any, path: str, data: bytes) -> None:
     """Replace an object, in one step where the backend can: objects of a store are, files by renaming."""
-    if not is_local(system):
+    if is_local(system):
+        write_bytes(Path(path), data)
+    else:
         system.pipe_file(path, data)
-        return
-    partial = _partial(path, data)
-    try:
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def is_local(system: Any) -> bool:
@@ -79,7 +75,8 @@ def is_s3(system: Any) -> bool:
 
 def _create(system: Any, path: str, data: bytes) -> None:
     if is_local(system):
-        _link(path, data)
+        if not create_exclusively(Path(path), data):
+            raise FileExistsError(path)
     elif "memory" in _protocols(system):
         with MEMORY:
             system.pipe_file(path, data, mode="create")
@@ -91,25 +88,6 @@ def _create(system: Any, path: str, data: bytes) -> None:
         system.pipe_file(path, data)
         if read(system, path) != data:
             raise FileExistsError(path)
-
-
-def _link(path: str, data: bytes) -> None:
-    partial = _partial(path, data)
-    try:
-        os.link(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _partial(path: str, data: bytes) -> Path:
-    folder = Path(path).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{Path(path).name}.{uuid4().hex[:8]}"
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return partial
 
 
 def _protocols(system: Any) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from harness.store.backends import creation
+from harness.store.backends import _creation as creation
 from harness.store.backends.urls import file_system, scrubbed, shown
+from harness.store.layout import RemotePlaces
 
 
 class RemoteError(OSError):
@@ -68,6 +69,15 @@ class Remote:
         with self._told():
             return creation.create(self._system, self._at(path), data)
 
+    def write_all(self, objects: Mapping[str, bytes]) -> None:
+        """Replace many objects, at once where the backend can."""
+        if creation.is_local(self._system) or len(objects) == 1:
+            for path, data in objects.items():
+                self.write(path, data)
+        elif objects:
+            with self._told():
+                self._system.pipe({self._at(path): data for path, data in objects.items()})
+
     def upload(self, files: Mapping[str, Path]) -> None:
         """Local files to their paths, many at once where the backend can; not in one step."""
         if files:
@@ -75,7 +85,7 @@ class Remote:
                 self._system.put([str(path) for path in files.values()], [self._at(path) for path in files])
 
     def download(self, files: Mapping[str, Path]) -> None:
-        """The other way; folders are made."""
+        """Objects to local files, many at once where the backend can; the files' folders are made."""
         for path in files.values():
             path.parent.mkdir(parents=True, exist_ok=True)
         if files:
@@ -132,7 +142,7 @@ class Remote:
     @cached_property
     def _ahead(self) -> float:
         """How many seconds its clock is ahead of ours: measured once, on an object of our own."""
-        path, before = f"clock/{uuid4().hex}", time.time()
+        path, before = RemotePlaces.probe(uuid4().hex), time.time()
         self.write(path, b"what time is it")
         written, after = self._modified(path), time.time()
         self.delete(path)

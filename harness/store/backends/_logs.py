@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-from harness.store.backends.remote import Remote
-from harness.store.events import Event, EventLog, EventReader, append
+from harness.store.backends._remote import Remote
+from harness.store.events import Event, EventLog, EventReader, Told, append
+from harness.store.layout import EVENTS, RemotePlaces, run_of
+from settings.files import write_bytes
 
 PUSH_S = PULL_S = 2.0
 PART_BYTES = 1 << 16
@@ -29,11 +30,12 @@ class SharedLog(EventLog):
     def __init__(self, path: Path, remote: Remote) -> None:
         super().__init__(path)
         self._remote = remote
-        self._folder = run_folder(path)
-        self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+        self._run = run_of(path)
+        self._folder = path.with_name(self._run)
+        self._process = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self._part = 0
         self._pushed = 0.0
-        self._stop_name = f"stops/{self._folder.name}"
+        self._stop_name = RemotePlaces.stop(self._run)
         self._looked: float | None = None
         self._stopping = False
 
@@ -59,7 +61,8 @@ class SharedLog(EventLog):
         return self._stopping or super().is_stopping()
 
     def _append(self, event: str, line: str) -> None:
-        own = self._folder / f"{self._name}-{self._part:04d}.jsonl"
+        name = RemotePlaces.log(self._run, self._process, self._part)
+        own = self._folder / Path(name).name
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
         append(own, line)
@@ -68,39 +71,53 @@ class SharedLog(EventLog):
             # A remote that does not answer now gets it with the next event.
             with suppress(OSError):
                 content = own.read_bytes()
-                self._remote.write(f"events/{self._folder.name}/{own.name}", content)
+                self._remote.write(name, content)
                 self._part += len(content) > PART_BYTES
 
 
 class MergedReader(EventReader):
     """Reads what all processes of a run have written since the last call."""
 
-    def __init__(self, path: Path, pull: Callable[[Path], None]) -> None:
+    def __init__(self, path: Path, remote: Remote) -> None:
         super().__init__(path)
-        self._folder, self._pull = run_folder(path), pull
+        self._remote = remote
+        self._name = f"{EVENTS}/{run_of(path)}"
+        self._folder = path.with_name(run_of(path))
         self._pulled: float | None = None
         self._readers: dict[Path, EventReader] = {}
 
-    def new(self) -> Iterator[dict[str, Any]]:
+    def new(self) -> Iterator[Told]:
         """Events in the order of their times, as far as they came together; a run begins and ends with its own."""
         now = time.monotonic()
         if self._pulled is None or now - self._pulled >= PULL_S:
             self._pulled = now
             with suppress(OSError):
-                self._pull(self._folder)
-        events = [
-            event
-            for path in sorted(self._folder.glob("*.jsonl"))
-            for event in self._readers.setdefault(path, EventReader(path)).new()
-        ]
+                self._pull()
+        events: list[Told] = []
+        for path in sorted(self._folder.glob("*.jsonl")):
+            events += self._readers.setdefault(path, EventReader(path)).new()
         return iter(sorted(events, key=_order))
 
+    def silence_s(self) -> float:
+        """For how many seconds no process has sent anything; infinite where there is no log."""
+        silences = [float("inf")]
+        for name in self._remote.sizes(self._name):
+            with suppress(FileNotFoundError):
+                # Where the remote tells no times nobody can say that a run is silent.
+                silences.append(self._remote.age(f"{self._name}/{name}") or 0.0)
+        return min(silences)
 
-def run_folder(path: Path) -> Path:
-    """Where the files of a run lie."""
-    return path.with_name(path.name.removesuffix(".jsonl"))
+    def _pull(self) -> None:
+        """Fetch the files that are longer there than here."""
+        wanted = []
+        for name, size in self._remote.sizes(self._name).items():
+            copy = self._folder / name
+            if not copy.exists() or copy.stat().st_size < size:
+                wanted.append(f"{self._name}/{name}")
+        for place, content in self._remote.read_all(wanted).items():
+            write_bytes(self._folder / Path(place).name, content)
 
 
-def _order(event: Mapping[str, Any]) -> tuple[int, float]:
+def _order(event: Told) -> tuple[int, float]:
     # Clocks of machines differ.
     return {Event.RUN_STARTED: 0, Event.RUN_FINISHED: 2}.get(event["event"], 1), float(event["t"])

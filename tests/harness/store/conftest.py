@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from harness.store.backends import mirror
+from harness.store.backends import _url
 from harness.store.store import Store
 
 COUNT = itertools.count()
@@ -49,7 +49,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=("folder", *URLS))
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The same, or a folder that is not there."""
+    """Where a store may come to be: a folder that is not there yet, or a URL with nothing behind it."""
     return str(tmp_path / "store") if request.param == "folder" else new_url(request.param, tmp_path, request)
 
 
@@ -59,7 +59,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
     def change(name: str) -> None:
         monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / name))
-        mirror._mirror.cache_clear()
+        _url._behind.cache_clear()
 
     change("first")
     return change

@@ -1,7 +1,7 @@
 """Leases at a remote: a chain of claims. Claim n + 1 may be made once claim n is silent; the highest one holds.
 
 Only exclusive creation is asked of the backend, so of several that would evict a dead holder as many win as may
-create one object: one (see `creation`). Nobody writes another's claim: a heartbeat rewrites its holder's own.
+create one object: one (see `_creation`). Nobody writes another's claim: a heartbeat rewrites its holder's own.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import json
 import threading
 import time
 from contextlib import suppress
-from typing import Any
 from uuid import uuid4
 
-from harness.store.backends.remote import Remote
-from harness.store.lease import HEARTBEAT_S, TIMEOUT_S, Lease, has_died, this_process
+from harness.store.backends._remote import Remote
+from harness.store.layout import RemotePlaces, key_of_document
+from harness.store.lease import HEARTBEAT_S, TIMEOUT_S, Lease, lives, this_process
+
+Holder = dict[str, object]
 
 
 class ClaimLease(Lease):
@@ -55,6 +57,16 @@ class ClaimLease(Lease):
                 for number in numbers:
                     self._remote.delete(self._at(number))
 
+    def is_alive(self) -> bool:
+        """Whether the holder of the highest claim lives."""
+        last = max(self._numbers(), default=0)
+        return last > 0 and not self._is_abandoned(last)
+
+    def is_dead(self) -> bool:
+        """Whether the holder of the highest claim does not live any more."""
+        last = max(self._numbers(), default=0)
+        return last > 0 and self._is_abandoned(last)
+
     def _claim(self, number: int) -> bool:
         if not self._remote.create(self._at(number), self._content()):
             return False
@@ -71,25 +83,27 @@ class ClaimLease(Lease):
     def _is_mine(self, numbers: list[int]) -> bool:
         if not self._number or max(numbers, default=0) != self._number:
             return False
-        return bool((self._read(self._number) or {}).get("token") == self._token)
+        return (self._read(self._number) or {}).get("token") == self._token
 
     def _numbers(self) -> list[int]:
-        names = [path.removesuffix(".json") for path in self._remote.sizes(self._folder)]
+        names = map(key_of_document, self._remote.sizes(self._folder))
         return sorted(int(name) for name in names if name.isdecimal())
 
     def _is_abandoned(self, number: int) -> bool:
         holder = self._read(number)
         # A holder here that lives may still have lost its way to the remote: then its heartbeat decides.
-        if holder is None or has_died(holder):
+        if holder is None or lives(holder) is False:
             return True
         try:
             age = self._remote.age(self._at(number))
         except FileNotFoundError:
             return True
-        # Where the remote tells no times, those in the claims are compared with ours.
-        return (time.time() - holder.get("t", 0.0) if age is None else age) > self._timeout_s
+        if age is None:  # the remote tells no times: those in the claims are compared with ours
+            written = holder.get("t")
+            age = time.time() - (written if isinstance(written, float) else 0.0)
+        return age > self._timeout_s
 
-    def _read(self, number: int) -> dict[str, Any] | None:
+    def _read(self, number: int) -> Holder | None:
         """A claim's content, empty for a damaged one; None when it was given back meanwhile."""
         try:
             content = json.loads(self._remote.read(self._at(number)))
@@ -110,4 +124,4 @@ class ClaimLease(Lease):
                 self._remote.write(self._at(self._number), self._content())
 
     def _at(self, number: int) -> str:
-        return f"{self._folder}/{number:06d}.json"
+        return RemotePlaces.claim(self._folder, number)

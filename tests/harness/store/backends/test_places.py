@@ -4,25 +4,26 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from harness.execution.worker import _publish
 from harness.stages.work import Work
-from harness.store.backends import claims
-from harness.store.backends.mirror import Mirror
-from harness.store.backends.remote import Remote
+from harness.store.backends import _claims as claims
+from harness.store.backends._remote import Remote
 from harness.store.layout import Ref
 from harness.store.store import Absent, Artefact, Damaged, Store
 from settings.errors import UserError
 from tests.harness.fakes import fake_stage
 
 Machine = Callable[[str], None]
+K = "a" * 64
+REF = Ref("kind", K)
 
 
-def publish(store: Store, text: str = "content", key: str = "k") -> bool:
-    attempt = store.attempt("kind", key)
+def publish(store: Store, text: str = "content", key: str = K) -> bool:
+    attempt = store.attempt(Ref("kind", key))
     attempt.path("file.txt").write_text(text)
     attempt.path("deeper").mkdir()
     attempt.path("deeper/more.txt").write_text("more")
@@ -41,13 +42,13 @@ def damage(url: str, kind: str, key: str) -> None:
 
 
 def test_what_is_published_is_there_and_whole(store: Store) -> None:
-    assert not store.has("kind", "k")
+    assert not store.has(REF)
     with pytest.raises(Absent):
-        store.open("kind", "k")
+        store.open(REF)
     assert publish(store)
-    assert store.has("kind", "k")
-    assert text_of(store.open("kind", "k")) == "contentmore"
-    assert store.kinds() == ["kind"] and list(store.keys("kind")) == ["k"]
+    assert store.has(REF)
+    assert text_of(store.open(REF)) == "contentmore"
+    assert store.kinds() == ["kind"] and store.keys("kind") == [K]
 
 
 def test_the_second_to_publish_discards_its_attempt(store: Store, location: str, machine: Machine) -> None:
@@ -55,10 +56,10 @@ def test_the_second_to_publish_discards_its_attempt(store: Store, location: str,
     machine("second")
     other = Store.at(location).create()
     assert not publish(other, "second")
-    assert text_of(other.open("kind", "k")) == "firstmore"
-    if isinstance(other, Mirror):
-        files = other.remote.sizes("files/kind/k")
-        assert {path.split("/")[0] for path in files} == {store.record("kind", "k")["attempt"]}
+    assert text_of(other.open(REF)) == "firstmore"
+    (slot,) = other.slots()
+    attempts = {PurePosixPath(entry.name).name for entry in slot.entries if entry.name.endswith("/")}
+    assert attempts == {store.record(REF).attempt}
 
 
 def test_another_machine_fetches_and_then_needs_no_files_again(url: str, machine: Machine) -> None:
@@ -66,37 +67,38 @@ def test_another_machine_fetches_and_then_needs_no_files_again(url: str, machine
     machine("second")
     other = Store.at(url).create()
     assert not list(other.root.glob("kind/*"))
-    assert other.has("kind", "k")
-    assert other.record("kind", "k")["bytes"] == 11
-    assert text_of(other.open("kind", "k")) == "contentmore"
+    assert other.has(REF)
+    assert other.record(REF).bytes == 11
+    assert text_of(other.open(REF)) == "contentmore"
     Remote(url).delete_folder("files")
-    assert text_of(other.open("kind", "k")) == "contentmore"
+    assert text_of(other.open(REF)) == "contentmore"
 
 
 def test_what_is_damaged_at_the_remote_is_set_aside_and_made_again(url: str, machine: Machine) -> None:
     first = Store.at(url).create()
     publish(first)
-    damage(url, "kind", "k")
+    damage(url, "kind", K)
     machine("second")
     second = Store.at(url).create()
-    assert second.has("kind", "k")
+    assert second.has(REF)
     with pytest.raises(Damaged):
-        second.open("kind", "k")
-    assert not second.has("kind", "k")
+        second.open(REF)
+    assert not second.has(REF)
     assert len(Remote(url).sizes("damaged")) == 1
     assert publish(second)
-    assert text_of(second.open("kind", "k")) == "contentmore"
-    first.forget([Ref("kind", "k")])
-    assert first.has("kind", "k")
+    assert text_of(second.open(REF)) == "contentmore"
+    assert first.present([REF]) == {REF} and first.has(REF)
 
 
-@pytest.mark.parametrize("record", ["", "[]", '{"attempt": 3}', '{"kind":1,"key":1,"attempt":"a","files":{"../x":""}}'])
+@pytest.mark.parametrize(
+    "record", ["", "[]", '{"attempt": 3}', '{"kind":"kind","key":"%s","attempt":"a","files":{"../x":""}}']
+)
 def test_a_damaged_record_is_set_aside(url: str, machine: Machine, record: str) -> None:
     store = Store.at(url).create()
-    Remote(url).write("done/kind/k.json", record.encode())
+    Remote(url).write(f"done/kind/{K}.json", record.replace("%s", K).encode())
     with pytest.raises(Damaged):
-        store.open("kind", "k")
-    assert not store.has("kind", "k")
+        store.open(REF)
+    assert not store.has(REF)
 
 
 def test_a_file_that_the_remote_has_lost_is_damage(url: str, machine: Machine) -> None:
@@ -104,39 +106,39 @@ def test_a_file_that_the_remote_has_lost_is_damage(url: str, machine: Machine) -
     Remote(url).delete_folder("files")
     machine("second")
     with pytest.raises(Damaged):
-        Store.at(url).create().open("kind", "k")
+        Store.at(url).create().open(REF)
 
 
 def test_a_copy_that_is_damaged_here_is_fetched_again(url: str, machine: Machine) -> None:
     store = Store.at(url).create()
     publish(store)
-    store.open("kind", "k").path("file.txt").write_text("CONTENT")
-    assert text_of(store.open("kind", "k")) == "contentmore"
+    store.open(REF).path("file.txt").write_text("CONTENT")
+    assert text_of(store.open(REF)) == "contentmore"
     assert not Remote(url).sizes("damaged")
 
 
 def test_a_copy_that_changed_while_a_stage_read_it_is_noticed(url: str, machine: Machine) -> None:
     store = Store.at(url).create()
     publish(store)
-    store.open("kind", "k").path("file.txt").write_text("CONTENT")
+    store.open(REF).path("file.txt").write_text("CONTENT")
     with pytest.raises(Damaged):
-        store.recheck("kind", "k")
-    assert store.has("kind", "k")
-    assert text_of(store.open("kind", "k")) == "contentmore"
-    store.recheck("kind", "k")
+        store.recheck(REF)
+    assert store.has(REF)
+    assert text_of(store.open(REF)) == "contentmore"
+    store.recheck(REF)
 
 
 def test_an_attempt_that_another_machine_fills_is_published_by_who_began_it(location: str, machine: Machine) -> None:
     first = Store.at(location).create()
-    begun = first.attempt("kind", "k")
+    begun = first.attempt(REF)
     machine("second")
     second = Store.at(location).create()
-    filled = second.joined("kind", "k", begun.folder)
+    filled = second.attempt(REF, begun.folder.name)
     filled.path("file.txt").write_text("content")
     second.hand_over(filled)
     first.take_over(begun)
     assert first.publish(begun)
-    assert second.open("kind", "k").path("file.txt").read_text() == "content"
+    assert second.open(REF).path("file.txt").read_text() == "content"
 
 
 def test_an_answer_that_was_lost_makes_nobody_lose(url: str, machine: Machine) -> None:
@@ -156,42 +158,48 @@ def test_a_thousand_questions_are_one_listing(url: str, machine: Machine, monkey
     sizes, exists = Remote.sizes, Remote.exists
     monkeypatch.setattr(Remote, "sizes", lambda self, folder: asked.append(folder) or sizes(self, folder))
     monkeypatch.setattr(Remote, "exists", lambda self, path: asked.append(path) or exists(self, path))
-    monkeypatch.setattr("harness.store.backends.published.LISTING_S", 60.0)
+    monkeypatch.setattr("harness.store.backends._published.LISTING_S", 60.0)
     other = Store.at(url)
-    assert [key for key in map(str, [*range(1000), "a", "b"]) if other.has("kind", key)] == ["a", "b"]
+    assert [key for key in map(str, [*range(1000), "a", "b"]) if other.has(Ref("kind", key))] == ["a", "b"]
     assert asked == ["done/kind"]
 
 
 def test_who_would_work_on_a_key_gets_the_newest_answer(
     url: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.store.backends.published.LISTING_S", 60.0)
+    monkeypatch.setattr("harness.store.backends._published.LISTING_S", 60.0)
     store = Store.at(url).create()
-    assert not store.has("kind", "k")
+    assert not store.has(REF)
     machine("second")
     publish(Store.at(url).create())
-    assert not store.has("kind", "k")
-    store.lease("kind", "k")
-    assert store.has("kind", "k")
+    assert not store.has(REF)
+    store.lease(REF)
+    assert store.has(REF)
 
 
-def test_who_has_looked_at_a_store_may_run_on_it(url: str, machine: Machine) -> None:
-    store = Store.at(url).create()
-    (store.root / "stages").mkdir()
-    (store.root / "stages" / "k.json").write_text("{}")
-    store.push(store.root / "stages")
+def test_who_has_looked_at_a_store_may_run_on_it(location: str, machine: Machine) -> None:
+    Store.at(location).create().write_documents({"stages/k.json": b"{}"})
     machine("second")
-    other = Store.at(url)
-    other.pull("stages")
-    assert (other.root / "stages" / "k.json").read_text() == "{}"
-    assert other.create().has("kind", "k") is False
+    other = Store.at(location)
+    assert other.documents("stages") == {"k.json": b"{}"}
+    assert other.create().has(REF) is False
+
+
+def test_what_cannot_change_is_read_once(url: str, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store.at(url).create().write_documents({"stages/a.json": b"a", "stages/b.json": b"b"})
+    machine("second")
+    other = Store.at(url).create()
+    expected = {"a.json": b"a", "b.json": b"b"}
+    assert other.documents("stages") == expected
+    monkeypatch.setattr(Remote, "read_all", lambda self, paths: dict.fromkeys(paths, b"asked"))
+    assert other.documents("stages") == expected
 
 
 def test_removed_is_removed_everywhere(url: str, machine: Machine) -> None:
     store = Store.at(url).create()
     publish(store)
-    store.remove("kind", "k")
-    assert not store.has("kind", "k")
+    store.remove(REF)
+    assert not store.has(REF)
     assert not Remote(url).sizes("files") and not Remote(url).sizes("damaged")
 
 
@@ -211,10 +219,10 @@ def test_a_folder_store_and_a_url_store_do_not_mix(tmp_path: Path, machine: Mach
 
 
 def test_a_lease_has_one_holder(store: Store, location: str, machine: Machine) -> None:
-    lease = store.lease("kind", "k")
+    lease = store.lease(REF)
     assert lease.acquire() and lease.is_held()
     machine("second")
-    other = Store.at(location).lease("kind", "k")
+    other = Store.at(location).lease(REF)
     assert not other.acquire()
     lease.release()
     assert not lease.is_held()
@@ -227,17 +235,17 @@ def test_a_silent_holder_is_replaced_and_notices(
 ) -> None:
     monkeypatch.setattr(claims, "this_process", lambda: {"host": "elsewhere", "boot": "", "pid": 1, "start": "1"})
     store = Store.at(url).create()
-    paused = store.lease("kind", "k")
+    paused = store.lease(REF)
     assert paused.acquire()
-    attempt = store.attempt("kind", "k")
-    assert not claims.ClaimLease(Remote(url), "leases/kind/k", timeout_s=30).acquire()
+    attempt = store.attempt(REF)
+    assert not claims.ClaimLease(Remote(url), f"leases/kind/{K}", timeout_s=30).acquire()
     # A server tells whole seconds: a moment may look like no time, or like one.
-    evictors = [claims.ClaimLease(Remote(url), "leases/kind/k", timeout_s=-2) for _ in range(2)]
+    evictors = [claims.ClaimLease(Remote(url), f"leases/kind/{K}", timeout_s=-2) for _ in range(2)]
     assert evictors[0].acquire()
     assert evictors[0].is_held() and not paused.is_held()
     work = Work(fake_stage(), {}, attempt, None, store)  # type: ignore[arg-type]
     assert _publish(work, paused, store, 1.0).status == "busy"
-    assert not attempt.folder.exists() and not store.has("kind", "k")
+    assert not attempt.folder.exists() and not store.has(REF)
     paused.release()
     assert evictors[0].is_held()
     evictors[0].release()
@@ -290,12 +298,12 @@ def test_a_heartbeat_keeps_a_claim_young(url: str, machine: Machine, monkeypatch
 def test_clean_up_keeps_what_counts(url: str, machine: Machine) -> None:
     store = Store.at(url).create()
     remote = Remote(url)
-    remote.write("files/kind/k/attempt-dead/left.txt", b"of a killed process")
-    store.write_failure("k", {"reason": "none"})
-    assert "k.json" in remote.sizes("failures")
+    remote.write(f"files/kind/{K}/attempt-dead/left.txt", b"of a killed process")
+    store.write_documents({f"failures/{K}.json": b"{}"})
+    assert f"{K}.json" in remote.sizes("failures")
     publish(store)
-    store.clean_up("kind", "k")
-    assert {path.split("/")[0] for path in remote.sizes("files/kind/k")} == {store.record("kind", "k")["attempt"]}
+    store.clean_up(REF)
+    assert {path.split("/")[0] for path in remote.sizes(f"files/kind/{K}")} == {store.record(REF).attempt}
     assert not remote.sizes("failures")
 
 
@@ -303,4 +311,4 @@ def test_the_local_folder_may_be_deleted_at_any_time(url: str, machine: Machine)
     store = Store.at(url).create()
     publish(store)
     shutil.rmtree(store.root)
-    assert text_of(Store.at(url).create().open("kind", "k")) == "contentmore"
+    assert text_of(Store.at(url).create().open(REF)) == "contentmore"

@@ -1,0 +1,291 @@
+"""A store in a folder that several processes, perhaps on several machines, share."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from harness.store.backends.backend import Entry, Part, Slot
+from harness.store.events import EventLog, EventReader, logs_in
+from harness.store.layout import (
+    ATTEMPT,
+    BESIDE,
+    DAMAGED,
+    FAILURES,
+    FORMAT,
+    LEADERBOARDS,
+    MARKER,
+    PARTIAL_FOLDER,
+    STAGES,
+    FolderPlaces,
+    Ref,
+)
+from harness.store.lease import FileLease
+from harness.store.record import Record
+from settings.errors import UserError
+from settings.files import create_exclusively, write_bytes, write_json
+
+KEY = re.compile(r"[0-9a-f]{64}")
+PARTIAL_S = 60
+"""A writer replaces its partial file within moments; one that is older than this was left by a kill."""
+
+
+class Folder:
+    """A folder as the place of a store."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.location = self.name = str(root)
+
+    def create(self) -> None:
+        """Make the folder and its marker; raises UserError for a folder of something else, or one of another format."""
+        marker = self.root / MARKER
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if marker.exists():
+                self._check_format(marker)
+                return
+            foreign = [entry for entry in self.root.iterdir() if not entry.name.startswith(".")]
+            # Looked at again: another process may have made it meanwhile.
+            if foreign and not marker.exists():
+                raise UserError(self.root, "a folder with other files", "a Seedbed store or an empty folder")
+            write_json(marker, {"format": FORMAT})
+        except OSError as error:
+            raise self.unusable(error) from None
+
+    def exists(self) -> bool:
+        """Whether a run has made the store."""
+        return (self.root / MARKER).is_file()
+
+    def check_writable(self) -> None:
+        """Raise UserError where nothing can be written: better told before a night's work than after."""
+        try:
+            with TemporaryFile(dir=self.root) as probe:  # of no name, so that runs do not trip over each other's
+                probe.write(b"probe")
+        except OSError as error:
+            raise self.unusable(error) from None
+
+    def unusable(self, error: OSError) -> UserError:
+        """What the file system refused, as the user's error."""
+        found = f"a folder that cannot be used ({error.strerror or error})"
+        return UserError(self.root, found, "a writable store with room")
+
+    def has(self, ref: Ref) -> bool:
+        """Whether the artefact has a record."""
+        return (self.root / FolderPlaces(ref).record).exists()
+
+    def present(self, refs: Iterable[Ref]) -> set[Ref]:
+        """Which of these have a record."""
+        return {ref for ref in refs if self.has(ref)}
+
+    def kinds(self) -> list[str]:
+        """Folders that may hold artefacts."""
+        return [path.name for path in entries_in(self.root) if path.is_dir() and path.name not in BESIDE]
+
+    def keys(self, kind: str) -> list[str]:
+        """The published keys of a kind, ascending."""
+        return sorted(path.parent.name for path in self.root.glob(FolderPlaces.every_record(kind)))
+
+    def records(self, refs: Iterable[Ref]) -> dict[Ref, bytes]:
+        """The content of the records that are there; empty for one that cannot be read."""
+        found: dict[Ref, bytes] = {}
+        for ref in refs:
+            try:
+                found[ref] = (self.root / FolderPlaces(ref).record).read_bytes()
+            except FileNotFoundError:
+                continue
+            except OSError:  # a disk that fails: the artefact is as good as damaged
+                found[ref] = b""
+        return found
+
+    def publish(self, record: Record) -> bool:
+        """Create the record, exclusively; False where there is one."""
+        return create_exclusively(self.root / FolderPlaces(record.ref).record, record.to_json().encode())
+
+    def set_aside(self, ref: Ref) -> None:
+        """Move the key's folder into `damaged/`."""
+        self._move_aside(ref)
+
+    def remove(self, ref: Ref) -> None:
+        """Move the key's folder out of the way, then delete it."""
+        shutil.rmtree(self._move_aside(ref), ignore_errors=True)
+
+    def lease(self, ref: Ref) -> FileLease:
+        """A file in the key's folder."""
+        return FileLease(self.root / FolderPlaces(ref).lease)
+
+    def fetch(self, ref: Ref) -> None:
+        """There are no other files than those in the folder: always None."""
+
+    def send(self, folder: Path) -> None:
+        """Whoever shares the folder sees it without more ado."""
+
+    def receive(self, folder: Path) -> None:
+        """What others wrote into the folder is in it."""
+
+    def tidy(self, ref: Ref, keep: str) -> None:
+        """Remove every folder of the key but that attempt's."""
+        for path in entries_in(self.root / FolderPlaces(ref).folder):
+            if path.is_dir() and path.name != keep:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def read(self, name: str) -> bytes:
+        """A document's content; raises FileNotFoundError."""
+        return (self.root / name).read_bytes()
+
+    def read_folder(self, folder: str) -> dict[str, bytes]:
+        """The content of all documents in a folder, by name within it; empty for one that cannot be read."""
+        found: dict[str, bytes] = {}
+        for path in entries_in(self.root / folder):
+            if path.is_file() and not path.name.startswith("."):
+                try:
+                    found[path.name] = path.read_bytes()
+                except OSError:
+                    found[path.name] = b""
+        return found
+
+    def write(self, documents: Mapping[str, bytes]) -> None:
+        """Replace each document that does not say that yet."""
+        for name, content in documents.items():
+            path = self.root / name
+            with suppress(OSError):
+                if path.read_bytes() == content:
+                    continue
+            write_bytes(path, content)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of every file below a folder, by its path within; partial files are left out."""
+        top = self.root / folder
+        found: dict[str, int] = {}
+        for path in sorted(top.rglob("*")):
+            with suppress(FileNotFoundError):
+                within = path.relative_to(top)
+                is_partial = any(part.startswith(".") for part in within.parts)
+                if not is_partial and not path.is_dir():
+                    found[within.as_posix()] = path.lstat().st_size
+        return found
+
+    def delete(self, name: str) -> None:
+        """Remove a file, or a folder whose name ends with a slash."""
+        path = self.root / name
+        if name.endswith("/") and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    def log(self, path: Path) -> EventLog:
+        """The run's one log, to which all processes append."""
+        return EventLog(path)
+
+    def reader(self, path: Path) -> EventReader:
+        """Reads that log."""
+        return EventReader(path)
+
+    def logs(self) -> list[Path]:
+        """The logs of all runs, the one that was written to last at the end."""
+        return logs_in(self.root)
+
+    def slots(self) -> list[Slot]:
+        """Every folder that is called like a key; other folders are none of a store's business."""
+        return list(self._slots())
+
+    def leavings(self) -> list[Entry]:
+        """What is in `damaged/`, and partial files and half-made leaderboards whose writers were killed."""
+        found = [self._entry("damaged", path) for path in entries_in(self.root / DAMAGED)]
+        places = ["", STAGES, FAILURES]
+        places += [f"{LEADERBOARDS}/{path.name}" for path in entries_in(self.root / LEADERBOARDS)]
+        for place in places:
+            for path in entries_in(self.root / place):
+                begins = PARTIAL_FOLDER if path.is_dir() else "."
+                if path.name.startswith(begins) and _is_old(path):
+                    found.append(self._entry("partial", path))
+        return found
+
+    def _slots(self) -> Iterator[Slot]:
+        for kind in self.kinds():
+            for folder in entries_in(self.root / kind):
+                if KEY.fullmatch(folder.name) and folder.is_dir():
+                    ref = Ref(kind, folder.name)
+                    yield Slot(ref, self.has(ref), self.lease(ref), partial(self._listed, ref))
+
+    def _listed(self, ref: Ref) -> list[Entry]:
+        folder = self.root / FolderPlaces(ref).folder
+        published = self._attempts_that_count(ref)
+        return [self._entry(_part_of(path, published), path) for path in entries_in(folder)]
+
+    def _attempts_that_count(self, ref: Ref) -> set[str]:
+        """The published attempt's name; all attempts where the record cannot tell: `verify` looks into that."""
+        content = self.records([ref]).get(ref)
+        if content is None:
+            return set()
+        try:
+            return {Record.from_json(content, ref).attempt}
+        except ValueError:
+            names = {path.name for path in entries_in(self.root / FolderPlaces(ref).folder)}
+            return {name for name in names if name.startswith(ATTEMPT)}
+
+    def _entry(self, part: Part, path: Path) -> Entry:
+        name = path.relative_to(self.root).as_posix()
+        is_folder = path.is_dir() and not path.is_symlink()
+        return Entry(part, f"{name}/" if is_folder else name, partial(size_of, path))
+
+    def _move_aside(self, ref: Ref) -> Path:
+        target = self.root / DAMAGED / f"{ref.kind}-{ref.key}-{time.time_ns()}"
+        target.parent.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # another process may have set it aside already
+            (self.root / FolderPlaces(ref).folder).rename(target)
+        return target
+
+    def _check_format(self, marker: Path) -> None:
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))["format"]
+        except (ValueError, TypeError, LookupError, RecursionError):
+            found = "that nobody can read"
+        if found != FORMAT:
+            raise UserError(marker, f"store format {found}", f"format {FORMAT}", "use another --store")
+
+
+def entries_in(folder: Path) -> list[Path]:
+    """A folder's entries by name; none where it is not there, or not any more."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; what vanishes meanwhile counts nothing."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            return sum(size_of(entry) for entry in entries_in(path))
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _part_of(path: Path, published: set[str]) -> Part:
+    if path.name == FolderPlaces.RECORD or path.name in published:
+        return "artefact"
+    if path.name == FolderPlaces.CHECKPOINT:
+        return "checkpoint"
+    if path.name == FolderPlaces.LEASE:
+        return "lease"
+    if path.name.startswith(ATTEMPT):
+        return "attempt"
+    return "partial" if path.name.startswith(".") and _is_old(path) else "other"
+
+
+def _is_old(path: Path) -> bool:
+    """Whether no living writer can be at this partial file or folder: nothing in it was touched for a while."""
+    try:
+        newest = max(inner.stat().st_mtime for inner in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return False
+    return time.time() - newest > PARTIAL_S

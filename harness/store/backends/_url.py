@@ -1,0 +1,402 @@
+"""A store at a remote with a local folder in front: the remote decides what exists, the folder spares transfers.
+
+The local folder is laid out as a store in a folder is, with an artefact's record written last, after its files have
+come and were verified. Checkpoints stay on the machine that trains: a stage that another one takes over begins anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from uuid import uuid4
+
+from harness.store.backends._claims import ClaimLease
+from harness.store.backends._folder import PARTIAL_S, Folder
+from harness.store.backends._logs import MergedReader, SharedLog
+from harness.store.backends._published import Published
+from harness.store.backends._remote import Remote, RemoteError
+from harness.store.backends.backend import Entry, Part, Slot
+from harness.store.backends.urls import mirror_folder, shown
+from harness.store.events import EventLog, EventReader
+from harness.store.layout import (
+    ATTEMPT,
+    BESIDE,
+    DAMAGED,
+    EVENTS,
+    FORMAT,
+    MARKER,
+    STAGES,
+    FolderPlaces,
+    Ref,
+    RemotePlaces,
+    key_of_document,
+    run_log,
+)
+from harness.store.lease import Lease
+from harness.store.record import Absent, Damaged, Record
+from settings.errors import UserError
+from settings.files import sha256_of, write_bytes, write_json
+
+UNCHANGING = (STAGES,)
+"""Folders whose documents say the same for ever: a copy that is as long as the original is the original."""
+
+
+class Behind:
+    """A URL as the place of a store."""
+
+    def __init__(self, url: str, root: Path) -> None:
+        self.root = root
+        self.location, self.name = url, shown(url)
+        self._here = Folder(root)
+        self._logs: dict[Path, SharedLog] = {}
+
+    @cached_property
+    def remote(self) -> Remote:
+        """The other side; raises UserError where its package is missing."""
+        return Remote(self.location)
+
+    @cached_property
+    def published(self) -> Published:
+        """What the other side has."""
+        return Published(self.remote)
+
+    def create(self) -> None:
+        """Make the marker and the local folder; UserError for a prefix of something else, or that cannot be used."""
+        try:
+            marker = self.remote.read(MARKER)
+        except FileNotFoundError:
+            marker = self._first_marker()
+        except OSError as error:
+            raise self.unusable(error) from None
+        found = _format_in(marker)
+        if found != RemotePlaces.FORMAT:
+            expected = f"format {RemotePlaces.FORMAT}"
+            raise UserError(f"{self.name}/{MARKER}", f"store format {found}", expected, "use another --store")
+        self._create_here()
+
+    def exists(self) -> bool:
+        """Whether a run has made the store."""
+        return self.remote.exists(MARKER)
+
+    def check_writable(self) -> None:
+        """Raise UserError where nothing can be written, here or there."""
+        self._here.check_writable()
+        try:
+            probe = RemotePlaces.probe(uuid4().hex)
+            self.remote.write(probe, b"probe")
+            self.remote.delete(probe)
+        except OSError as error:
+            raise self.unusable(error) from None
+
+    def unusable(self, error: OSError) -> UserError:
+        """What one of the two sides refused, as the user's error."""
+        if not isinstance(error, (RemoteError, FileNotFoundError)):
+            return self._here.unusable(error)
+        reason = "no such bucket" if isinstance(error, FileNotFoundError) else str(error)
+        expected = "a server that answers, credentials that it accepts, and a bucket that is there"
+        return UserError(self.name, f"a store that cannot be used ({reason})", expected)
+
+    def has(self, ref: Ref) -> bool:
+        """Whether the artefact is published at the remote: the newest answer for a key whose lease was asked for."""
+        return self.published.has(ref)
+
+    def present(self, refs: Iterable[Ref]) -> set[Ref]:
+        """Which of these are published right now: one listing for each kind."""
+        asked = set(refs)
+        self.published.forget(asked)
+        return {ref for ref in asked if self.published.has(ref)}
+
+    def kinds(self) -> list[str]:
+        """The kinds of which there are artefacts."""
+        return sorted({name.split("/", 1)[0] for name in self.remote.sizes(RemotePlaces.RECORDS)})
+
+    def keys(self, kind: str) -> list[str]:
+        """The published keys of a kind, ascending."""
+        return sorted(self.published.keys(kind))
+
+    def records(self, refs: Iterable[Ref]) -> dict[Ref, bytes]:
+        """The content of the records of those that are published: from the copies here, the others read at once."""
+        asked = list(refs)
+        found = self._here.records(asked)
+        return found | self.published.contents(ref for ref in asked if ref not in found)
+
+    def publish(self, record: Record) -> bool:
+        """Send the files, then create the record, exclusively; False when another one was published first."""
+        folder = self.root / FolderPlaces(record.ref).attempt(record.attempt)
+        place = RemotePlaces(record.ref).attempt(record.attempt)
+        self.remote.upload({f"{place}/{name}": folder / name for name in record.files})
+        won = self.published.create(record)
+        if won:
+            # An older copy may be here of an artefact that the remote has lost.
+            self._note_here(record)
+        else:
+            self.remote.delete_folder(place)
+        return won
+
+    def set_aside(self, ref: Ref) -> None:
+        """Unpublish it, here and there; its files at the remote stay where they are, under no record."""
+        self._create_here()
+        self.published.set_aside(ref)
+        self._here.set_aside(ref)
+
+    def remove(self, ref: Ref) -> None:
+        """Unpublish an artefact in one step, then delete its files, here and there."""
+        self._create_here()
+        self.published.remove(ref)
+        self._here.remove(ref)
+
+    def lease(self, ref: Ref) -> Lease:
+        """The lease that keeps two machines off one stage (not yet taken)."""
+        self.published.contest(ref)
+        return ClaimLease(self.remote, RemotePlaces(ref).claims)
+
+    def fetch(self, ref: Ref) -> Record:
+        """Bring an artefact's files here, whatever is here, verify them, and publish them here.
+
+        Raises Absent, or Damaged for files or a record that are not those that were published: they were set aside.
+        """
+        content = self.published.newest(ref)
+        if content is None:
+            raise Absent(ref, "not published")
+        try:
+            record = Record.from_json(content, ref)
+        except ValueError:
+            self.published.set_aside(ref)
+            raise self._damaged(ref) from None
+        arriving = self.root / FolderPlaces(ref).attempt(f"{ATTEMPT}{uuid4().hex[:12]}")
+        arriving.mkdir(parents=True)
+        try:
+            if self._has_come(record, arriving):
+                self._take_in(record, arriving)
+                return record
+            if arriving.exists():
+                self.published.set_aside(ref, record.attempt)
+                raise self._damaged(ref)
+        finally:
+            shutil.rmtree(arriving, ignore_errors=True)
+        # Another process of this machine has tidied the key meanwhile, and what was arriving with it.
+        return self.fetch(ref)
+
+    def send(self, folder: Path) -> None:
+        """Copy the files of a local folder to its place at the remote; those whose names begin with a dot stay here."""
+        place, files = self._place_of(folder), {}
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                files[f"{place}/{path.relative_to(folder).as_posix()}"] = path
+        self.remote.upload(files)
+
+    def receive(self, folder: Path) -> None:
+        """Fetch the files of an attempt that are at the remote and not here."""
+        place = self._place_of(folder)
+        names = [name for name in self.remote.sizes(place) if not (folder / name).exists()]
+        self.remote.download({f"{place}/{name}": folder / name for name in names})
+
+    def tidy(self, ref: Ref, keep: str) -> None:
+        """Remove checkpoints here, and all attempts of a key but one, here and there."""
+        if self._here.has(ref):
+            self._here.tidy(ref, keep)
+        places = RemotePlaces(ref)
+        attempts = {name.split("/", 1)[0] for name in self.remote.sizes(places.files)}
+        for other in attempts - {keep}:
+            self.remote.delete_folder(places.attempt(other))
+
+    def read(self, name: str) -> bytes:
+        """A document's content, as it is at the remote now; raises FileNotFoundError."""
+        return self.remote.read(name)
+
+    def read_folder(self, folder: str) -> dict[str, bytes]:
+        """The content of all documents in a folder, by name within it; what cannot change is read once."""
+        copies = {name: size for name, size in self._here.sizes(folder).items() if folder in UNCHANGING}
+        found: dict[str, bytes] = {}
+        wanted: list[str] = []
+        for name, size in self.remote.sizes(folder).items():
+            if copies.get(name) == size:
+                found[name] = self._here.read(f"{folder}/{name}")
+            else:
+                wanted.append(f"{folder}/{name}")
+        for place, content in self.remote.read_all(wanted).items():
+            found[place.removeprefix(f"{folder}/")] = content
+            if folder in UNCHANGING:
+                write_bytes(self.root / place, content)
+        return found
+
+    def write(self, documents: Mapping[str, bytes]) -> None:
+        """Send each document, but for one that cannot change and is there already, as long as that."""
+        there: dict[str, int] = {}
+        for folder in UNCHANGING:
+            if any(name.startswith(f"{folder}/") for name in documents):
+                there |= {f"{folder}/{name}": size for name, size in self.remote.sizes(folder).items()}
+        self.remote.write_all({name: text for name, text in documents.items() if there.get(name) != len(text)})
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of every object below a folder, by its path within."""
+        return self.remote.sizes(folder)
+
+    def delete(self, name: str) -> None:
+        """Remove an object, or all that lies below a folder, whose name ends with a slash."""
+        if name.endswith("/"):
+            self.remote.delete_folder(name.rstrip("/"))
+        else:
+            self.remote.delete(name)
+
+    def log(self, path: Path) -> EventLog:
+        """This process's part of a run's log, one for all its jobs."""
+        local = self.root / EVENTS / path.name  # `path` is another machine's where that one drives the run
+        return self._logs.setdefault(local, SharedLog(local, self.remote))
+
+    def reader(self, path: Path) -> EventReader:
+        """Reads the events of a run, whoever wrote them."""
+        return MergedReader(path, self.remote)
+
+    def logs(self) -> list[Path]:
+        """The logs of all runs; names begin with the time, so the last is the run that was begun last."""
+        runs = {name.split("/", 1)[0] for name in self.remote.sizes(EVENTS)}
+        return [self.root / run_log(run) for run in sorted(runs)]
+
+    def slots(self) -> list[Slot]:
+        """All keys of which there is anything at the remote, from three listings."""
+        # In this order: an attempt that is seen here and published while the next listings are made is found held
+        # or published by them, and is not taken for one that a killed process left.
+        files = _by_key(self.remote.sizes(RemotePlaces.FILES))
+        claims = _by_key(self.remote.sizes(RemotePlaces.LEASES))
+        records: dict[Ref, int] = {}
+        for name, size in self.remote.sizes(RemotePlaces.RECORDS).items():
+            kind, _, rest = name.partition("/")
+            records[Ref(kind, key_of_document(rest))] = size
+        slots: list[Slot] = []
+        for ref in sorted(files.keys() | claims.keys() | records.keys()):
+            lease = ClaimLease(self.remote, RemotePlaces(ref).claims) if ref in claims else None
+            listed = partial(self._listed, ref, files.get(ref, {}), claims.get(ref, {}), records.get(ref))
+            slots.append(Slot(ref, ref in records, lease, listed))
+        return slots
+
+    def leavings(self) -> list[Entry]:
+        """What is in `damaged/`, and probes whose writers were killed; objects themselves appear whole."""
+        found: list[Entry] = []
+        for name, size in self.remote.sizes(DAMAGED).items():
+            found.append(_entry("damaged", f"{DAMAGED}/{name}", size))
+        for name, size in self.remote.sizes(RemotePlaces.CLOCK).items():
+            probe = RemotePlaces.probe(name)
+            with suppress(FileNotFoundError):
+                if (self.remote.age(probe) or 0.0) > PARTIAL_S:
+                    found.append(_entry("partial", probe, size))
+        return found
+
+    def _listed(
+        self, ref: Ref, files: Mapping[str, int], claims: Mapping[str, int], record_bytes: int | None
+    ) -> list[Entry]:
+        places = RemotePlaces(ref)
+        attempts: dict[str, int] = {}
+        for name, size in files.items():
+            attempt = name.split("/", 1)[0]
+            attempts[attempt] = attempts.get(attempt, 0) + size
+        published = set() if record_bytes is None else self._attempts_that_count(ref, attempts)
+        entries = [] if record_bytes is None else [_entry("artefact", places.record, record_bytes)]
+        for attempt, size in attempts.items():
+            part: Part = "artefact" if attempt in published else "attempt"
+            entries.append(_entry(part, f"{places.attempt(attempt)}/", size))
+        if claims:
+            entries.append(_entry("lease", f"{places.claims}/", sum(claims.values())))
+        return entries
+
+    def _attempts_that_count(self, ref: Ref, attempts: Iterable[str]) -> set[str]:
+        """The published attempt's name; all attempts where the record cannot tell: `verify` looks into that."""
+        try:
+            return {Record.from_json(self.published.contents([ref]).get(ref, b""), ref).attempt}
+        except ValueError:
+            return set(attempts)
+
+    def _has_come(self, record: Record, folder: Path) -> bool:
+        """Download the files of an artefact; whether each of them is as it was published."""
+        place = RemotePlaces(record.ref).attempt(record.attempt)
+        try:
+            self.remote.download({f"{place}/{name}": folder / name for name in record.files})
+        except FileNotFoundError:
+            return False
+        return _is_whole(record, folder)
+
+    def _take_in(self, record: Record, arrived: Path) -> None:
+        """Put an artefact's files in their place; a copy that is whole stays there, for others may be reading it."""
+        folder = self.root / FolderPlaces(record.ref).attempt(record.attempt)
+        if folder.exists() and not _is_whole(record, folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # it is whole, or another process here was first
+            arrived.rename(folder)
+        self._note_here(record)
+
+    def _note_here(self, record: Record) -> None:
+        write_bytes(self.root / FolderPlaces(record.ref).record, record.to_json().encode())
+
+    def _damaged(self, ref: Ref) -> Damaged:
+        return Damaged(ref, f"damaged; set aside under {self.name}/damaged")
+
+    def _place_of(self, folder: Path) -> str:
+        """Where the files of a folder of `root` lie at the remote."""
+        parts = folder.relative_to(self.root).parts
+        if parts[0] in BESIDE:
+            return "/".join(parts)
+        kind, key, attempt = parts
+        return RemotePlaces(Ref(kind, key)).attempt(attempt)
+
+    def _create_here(self) -> None:
+        """The folder is ours by its name: `seedbed status` may have put copies there before any run."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not (self.root / MARKER).exists():
+                write_json(self.root / MARKER, {"format": FORMAT})
+                (self.root / ".url").write_text(self.name + "\n", encoding="utf-8")  # for people who wonder
+        except OSError as error:
+            raise self._here.unusable(error) from None
+        self._here.create()
+
+    def _first_marker(self) -> bytes:
+        marker = json.dumps({"format": RemotePlaces.FORMAT}).encode()
+        try:
+            if not self.remote.is_empty():
+                raise UserError(self.name, "a place with other files", "a Seedbed store or an empty prefix")
+            return marker if self.remote.create(MARKER, marker) else self.remote.read(MARKER)
+        except OSError as error:
+            raise self.unusable(error) from None
+
+
+def behind(url: str) -> Behind:
+    """The place behind that URL, one for all stores of this process: it remembers what it has seen of the remote."""
+    return _behind(url, mirror_folder(url))
+
+
+@lru_cache
+def _behind(url: str, root: Path) -> Behind:
+    return Behind(url, root)
+
+
+def _entry(part: Part, name: str, size: int) -> Entry:
+    return Entry(part, name, lambda: size)
+
+
+def _is_whole(record: Record, folder: Path) -> bool:
+    try:
+        return all(sha256_of(folder / name) == sha for name, sha in record.files.items())
+    except OSError:
+        return False
+
+
+def _by_key(sizes: Mapping[str, int]) -> dict[Ref, dict[str, int]]:
+    """Objects `<kind>/<key>/<rest>` with their sizes: by kind and key, then by the rest."""
+    found: dict[Ref, dict[str, int]] = {}
+    for name, size in sizes.items():
+        kind, _, rest = name.partition("/")
+        key, _, within = rest.partition("/")
+        found.setdefault(Ref(kind, key), {})[within] = size
+    return found
+
+
+def _format_in(marker: bytes) -> object:
+    try:
+        content = json.loads(marker)
+    except (ValueError, RecursionError):
+        return None
+    return content.get("format") if isinstance(content, dict) else None

@@ -1,0 +1,122 @@
+"""The record of an artefact: what its `done.json` says, typed; and the errors about artefacts that cannot be used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness.store.layout import Ref
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["Absent", "Damaged", "Lost", "Record"]
+
+Text = str | bytes
+Options = dict[str, object]
+
+
+class Lost(RuntimeError):
+    """An artefact that was published and cannot be used now; it will be made again."""
+
+    def __init__(self, ref: Ref, why: str) -> None:
+        super().__init__(ref, why)
+        self.ref = ref
+
+    def __str__(self) -> str:
+        return f"{self.ref}: {self.args[1]}"
+
+
+class Damaged(Lost):
+    """Its files or its record are not those that were published; it was set aside."""
+
+
+class Absent(Lost):
+    """It is not there, or not any more."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of an artefact: where its files lie, what they hash to, what they were made of and at what cost.
+
+    Kind, key, attempt and files are in every record; the rest has defaults, for records of other versions.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, bool]] = {"strict": True, "allow_inf_nan": False}
+
+    kind: str
+    key: str
+    attempt: str
+    """The folder, within the key's, that holds the files."""
+    files: dict[str, str]
+    """Path within the attempt → sha256 in hexadecimal."""
+    bytes: int = 0
+    """Of all files together."""
+    finished: str = ""
+    """When it was published: ISO 8601 with a time zone."""
+    label: str = ""
+    group: str = ""
+    identity: Options = field(default_factory=dict)
+    """What its key was computed from, beside the kind and the inputs."""
+    inputs: tuple[Ref, ...] = ()
+    seconds: float = 0.0
+    photos: int = 0
+    device: str = ""
+    peak_memory_bytes: int = 0
+    sources: dict[str, str] = field(default_factory=dict)
+    """Module → hash of the sources that made it."""
+    ledger: tuple[Options, ...] = ()
+    """What was read of the true masks and labels, and for which purpose."""
+    gpus: int = 1
+    """How many it was made on, where it was made on any."""
+
+    @property
+    def ref(self) -> Ref:
+        """Kind and key together."""
+        return Ref(self.kind, self.key)
+
+    @property
+    def numerics(self) -> Mapping[str, Any]:
+        """How the artefact was computed: device, precision, processes; empty for a kind that computes nothing."""
+        numerics = self.identity.get("numerics")
+        return numerics if isinstance(numerics, dict) else {}
+
+    @classmethod
+    def from_json(cls, text: Text, ref: Ref) -> Record:
+        """Read the record of that artefact; entries that nobody here knows are passed over.
+
+        Raises ValueError for anything else than a record, for another artefact's, and for one with files outside of
+        its folder.
+        """
+        record = _reader().validate_json(text)
+        if record.ref != ref:
+            raise ValueError(f"the place of {record.ref}")
+        if PurePosixPath(record.attempt).name != record.attempt or not record.attempt.isprintable():
+            raise ValueError(f"attempt {record.attempt!r}")
+        for name in record.files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"file {name!r} outside of its folder")
+        return record
+
+    def to_json(self) -> str:
+        """The text that `from_json` reads; equal records have equal texts."""
+        content = asdict(self)
+        # Most kinds of stage have neither: their records are as they were before there were such entries.
+        if not self.ledger:
+            del content["ledger"]
+        if self.gpus == 1:
+            del content["gpus"]
+        return json.dumps(content, indent=1, sort_keys=True)
+
+
+@cache
+def _reader() -> TypeAdapter[Record]:
+    # Made when the first record is read: a plan against an empty store reads none.
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Record)

@@ -1,0 +1,64 @@
+"""Files that appear whole or not at all, and the sha256 of a file: for every package, so that nobody writes his own."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+__all__ = ["create_exclusively", "replaced", "sha256_of", "write_bytes", "write_json"]
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes `path`'s place when the block ends, and is removed when that fails.
+
+    Its name begins with a dot, so that a file that a kill left is not taken for one that is whole.
+    """
+    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file in one step; its folder is made where it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Replace a JSON file in one step."""
+    with replaced(path) as partial:
+        partial.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def create_exclusively(path: Path, content: bytes) -> bool:
+    """Create a file whole and for good; False, and nothing is changed, where one is there already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, unlike a renaming, fails where the name is taken: of several writers one succeeds.
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
+def sha256_of(path: Path, synced: bool = False) -> str:
+    """The sha256 of a file's content in hexadecimal; with `synced` the file is first written to disk for good."""
+    with path.open("rb") as file:
+        if synced:
+            os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
