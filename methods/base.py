@@ -152,7 +152,7 @@ class Localizer(FeatureReader):
 
     @property
     def supervision(self) -> str:
-        """Image-level labels."""
+        """`I`: it learns from image-level labels."""
         return "I"
 
     def reference_features(self) -> tuple[FeatureRequest, ...]:
@@ -251,6 +251,7 @@ class Labeler(Component):
     """Localization maps → pseudo labels."""
 
     needs_maps: ClassVar[bool] = True
+    """False for a rule that looks at no map: its recipe has no localizer."""
     chosen_option: ClassVar[str | None] = None
     """The option that a selection policy may choose on a threshold sweep, if there is one."""
 
@@ -270,7 +271,7 @@ class Labeler(Component):
         return None
 
     def with_threshold(self, threshold: float) -> Labeler:
-        """The same labeler with the threshold that a policy chose."""
+        """A labeler with these options, but for the threshold that a selection policy chose."""
         assert self.chosen_option is not None
         return type(self)(self.options.model_copy(update={self.chosen_option: threshold}))
 
@@ -284,7 +285,7 @@ class Classifier(Component):
 
     @property
     def supervision(self) -> str:
-        """Image-level labels."""
+        """`I`: it learns from image-level labels."""
         return "I"
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
@@ -300,9 +301,10 @@ class Classifier(Component):
 
 
 class Segmenter(FeatureReader):
-    """Pseudo labels → a segmentation network, run on photos without labels (stage 2)."""
+    """Pseudo labels → a segmentation network, which is then run on photos without labels."""
 
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
+    """The ways of training that it knows; a recipe that asks for another is refused."""
 
     @property
     def trained(self) -> bool:

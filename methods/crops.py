@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from settings.images import resize
+from settings.masks import resize_mask
 from settings.records import UNKNOWN, Image, Mask
 
 
@@ -30,12 +31,8 @@ class Crops(NamedTuple):
     scales: tuple[float, float]
     fill: tuple[int, int, int]
 
-    def draw(self, image: Image, mask_HW: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
-        """A resized photo with its mask, mirrored half the time, cut to (side, side); all randomness is `rng`'s."""
-        return self.cut(image, mask_HW, self.place((mask_HW.shape[0], mask_HW.shape[1]), rng))
-
     def place(self, size: tuple[int, int], rng: np.random.Generator) -> Place:
-        """The random half of it: what becomes of a photo of `size` (height, width)."""
+        """Draw what becomes of a photo of `size` (height, width): its new size, mirrored half the time, the corner."""
         factor = rng.uniform(*self.scales)
         height, width = (max(1, round(length * factor)) for length in size)
         mirrored = bool(rng.random() < 0.5)
@@ -43,9 +40,9 @@ class Crops(NamedTuple):
         return Place(height, width, mirrored, top, left)
 
     def cut(self, image: Image, mask_HW: Mask, place: Place) -> tuple[Image, Mask]:
-        """The other half: a photo and its mask, cut as a place says."""
+        """A photo and its mask, resized, mirrored and cut to (side, side) as a place says."""
         image = resize(image, place.height, place.width)
-        mask_HW = resize_nearest(mask_HW, place.height, place.width)
+        mask_HW = resize_mask(mask_HW, place.height, place.width)
         if place.mirrored:
             image, mask_HW = image[:, ::-1], mask_HW[:, ::-1]
         return self._cut(image, mask_HW, place.top, place.left)
@@ -65,10 +62,3 @@ class Crops(NamedTuple):
 def _offset(length: int, side: int, rng: np.random.Generator) -> int:
     """Where the crop begins: inside a photo that is longer, before one that is shorter."""
     return int(rng.integers(min(0, length - side), max(0, length - side) + 1))
-
-
-def resize_nearest(mask_HW: Mask, height: int, width: int) -> Mask:
-    """The mask sampled at the centres of a height × width grid."""
-    grid = zip((height, width), mask_HW.shape, strict=True)
-    rows, columns = ((2 * np.arange(cells) + 1) * length // (2 * cells) for cells, length in grid)
-    return mask_HW[np.ix_(rows, columns)]

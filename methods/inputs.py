@@ -52,7 +52,7 @@ class Inputs(Protocol):
 
 
 class FrozenInputs:
-    """Reads stored features."""
+    """Training batches from the stored features of a frozen backbone."""
 
     def __init__(self, photos: Sequence[Photo], levels: Sequence[int], bank: FeatureBank, device: str) -> None:
         self._ids = [photo.id for photo in photos]
@@ -68,7 +68,7 @@ class FrozenInputs:
         scale: float = 1.0,
         augmentation: Augmentation | None = None,
     ) -> list[torch.Tensor]:
-        """One read of the bank a level."""
+        """One read of the bank for each level."""
         if augmentation is not None:
             raise ValueError("stored features are of photos as they are: no augmentation with a frozen backbone")
         ids = [self._ids[row] for row in rows]
@@ -81,12 +81,12 @@ class FrozenInputs:
         return []
 
     def weights_with(self, **heads: nn.Module) -> dict[str, torch.Tensor]:
-        """The heads alone."""
+        """The heads' tensors alone, since the backbone stays as it was."""
         return named_tensors(**heads)
 
 
 class TrainedInputs:
-    """Runs photos through a backbone that is trained along."""
+    """Training batches from photos that go through a backbone that is trained along."""
 
     def __init__(self, photos: Sequence[Photo], levels: Sequence[int], options: BackboneOptions, device: str) -> None:
         self.squares = Squares(photos, options.size)
@@ -102,7 +102,7 @@ class TrainedInputs:
         scale: float = 1.0,
         augmentation: Augmentation | None = None,
     ) -> list[torch.Tensor]:
-        """One forward pass."""
+        """One forward pass of the photos, as squares, through the backbone."""
         squares = [self.squares.at(row, scale) for row in rows]
         images_BHWC = np.stack([augmentation(square) for square in squares] if augmentation else squares)
         images_BHWC[flips] = images_BHWC[flips, :, ::-1]
@@ -126,12 +126,8 @@ class Squares:
         self._kept: dict[tuple[int, int], Image] = {}
         self._room = MEMORY_LIMIT
 
-    def __getitem__(self, row: int) -> Image:
-        """uint8 RGB (side, side, 3)."""
-        return self.at(row, 1.0)
-
     def at(self, row: int, scale: float) -> Image:
-        """The same at `scale` times the side, rounded as the features stage does."""
+        """A photo as uint8 RGB (s, s, 3), s being `scale` times the side, rounded as the features stage does."""
         side = round(self._side * scale)
         if (row, side) in self._kept:
             return self._kept[row, side]

@@ -31,18 +31,14 @@ class ColourJitter(NamedTuple):
     saturation: float
     hue: float
 
-    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
-        """Another photo of the same shape (H, W, 3), uint8 RGB; all randomness is `rng`'s."""
-        return jittered(image, self.draw(rng))
-
     def draw(self, rng: np.random.Generator) -> Jitter:
-        """The random half of it."""
+        """The changes of one photo, by `rng` alone: how much of each, and in which order."""
         amounts = rng.uniform([1 - s for s in self[:3]] + [-self.hue], [1 + s for s in self[:3]] + [self.hue])
         return [(int(which), float(amounts[which])) for which in rng.permutation(len(CHANGES))]
 
 
 def jittered(image: Image, jitter: Jitter) -> Image:
-    """The other half: the photo after the changes that were drawn."""
+    """The photo after the changes that were drawn: uint8 RGB of the same shape (H, W, 3)."""
     changed = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     for which, amount in jitter:
         changed = CHANGES[which](changed, amount)

@@ -96,7 +96,7 @@ def _segmented(
 
 
 def _pamr(both: Sequence[Scores], image_HWC_uint8: Image) -> list[Scores]:
-    """All in one pass: most of the work is the image's."""
+    """Both segmentations refined by PAMR in one pass, since most of the work depends on the image alone."""
     import torch
 
     from methods.networks.pamr import pamr

@@ -90,7 +90,7 @@ class Localized:
 
 @dataclass(frozen=True)
 class PseudoLabelled:
-    """What stage 2 trains on: photos, and for each its pseudo label."""
+    """What segmenters train on: photos, and for each its pseudo label, uint8 at photo size with 255 where undecided."""
 
     photos: tuple[Photo, ...]
     label_space: LabelSpace

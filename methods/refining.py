@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from methods.base import Fit, LocalizationMaps, Localized, Surroundings, TrainingOptions
 from methods.upsampling import upsample
 from settings.images import resize
+from settings.masks import resize_mask
 from settings.records import UNKNOWN, Image, Mask, Photo
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def labels_NHW(data: Localized, step: LabelStep, size: int, grid: tuple[int, int
 
     Raises ValueError where no photo has a sure pixel.
     """
-    found = np.stack([_on_grid(_label(photo, data, step, size), grid) for photo in data.weak.photos])
+    found = np.stack([resize_mask(_label(photo, data, step, size), *grid) for photo in data.weak.photos])
     if (found == UNKNOWN).all():
         raise ValueError(f"no sure pixel in the maps of {len(found)} photos: all labels are {UNKNOWN}")
     return found
@@ -51,14 +52,6 @@ def _label(photo: Photo, data: Localized, step: LabelStep, size: int) -> Mask:
     record = data.maps(photo.id)
     small = shrunk(record.image_size, size)
     return step(maps_at(record, small), record.class_ids, np.array(resize(photo.image(), *small)))
-
-
-def _on_grid(mask_HW: Mask, grid: tuple[int, int]) -> Mask:
-    """Sampled at the centres of the grid's cells."""
-    rows, columns = (
-        (2 * np.arange(side) + 1) * length // (2 * side) for side, length in zip(grid, mask_HW.shape, strict=True)
-    )
-    return mask_HW[np.ix_(rows, columns)]
 
 
 def fit_on_pairs(

@@ -6,17 +6,21 @@ Names are listed by reading file texts; only what is named is imported.
 import ast
 import importlib
 import importlib.util
+import inspect
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from settings.errors import UserError, unknown_name
-from settings.plugins import Plugin, current_plugins, import_error
+from settings.plugins import SURROUNDINGS, Plugin, current_plugins, import_error
+
+FORMS = "see 'Adding a component' in CONTRIBUTING.md"
+"""The mend for a method that takes other arguments than its base class's."""
 
 __all__ = [
     "CLASSIFIERS",
@@ -119,7 +123,37 @@ class Registry:
             raise UserError(
                 where, f"class {kind.__name__} without {missing}", f"every method that {self.base} asks for"
             )
+        base = next(base for base in kind.__mro__ if base.__name__ == self.base)
+        if others := _other_forms(kind, base):
+            function, _ = others[0]
+            found = ", ".join(_form(own) for own, _ in others)
+            expected = ", ".join(_form(asked) for _, asked in others)
+            place = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
+            raise UserError(place, found, expected, SURROUNDINGS if "surroundings" in expected else FORMS)
         return kind
+
+
+def _other_forms(kind: type, base: type) -> list[tuple[FunctionType, FunctionType]]:
+    """The methods of a component that cannot be called as its base class's are, each with the base class's.
+
+    So are those of plug-ins that were written for an older form of the base class.
+    """
+    pairs = []
+    for name in dir(base):
+        own, asked = inspect.getattr_static(kind, name), inspect.getattr_static(base, name)
+        if name.startswith("_") or not (isinstance(own, FunctionType) and isinstance(asked, FunctionType)):
+            continue
+        try:
+            inspect.signature(own).bind(*inspect.signature(asked).parameters)
+        except TypeError:
+            pairs.append((own, asked))
+    return sorted(pairs, key=lambda pair: pair[0].__code__.co_firstlineno)
+
+
+def _form(function: FunctionType) -> str:
+    """How a method is called, as its user reads it: `fit(weak, surroundings)`."""
+    _, *parameters = inspect.signature(function).parameters
+    return f"{function.__name__}({', '.join(parameters)})"
 
 
 @cache

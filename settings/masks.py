@@ -64,6 +64,15 @@ def encode_mask(mask: Mask) -> bytes:
     return buffer.getvalue()
 
 
+def resize_mask(mask_HW: Mask, height: int, width: int) -> Mask:
+    """The mask at (height, width): each pixel takes the value of the old pixel that its centre lies in."""
+    # In whole numbers: Pillow adds up floats along a row, and lands in the neighbour where a centre lies on an edge.
+    old_height, old_width = mask_HW.shape
+    rows = (2 * np.arange(height) + 1) * old_height // (2 * height)
+    columns = (2 * np.arange(width) + 1) * old_width // (2 * width)
+    return mask_HW[np.ix_(rows, columns)]
+
+
 def _check_header(path: Path, image: ImageFile.ImageFile) -> None:
     expected, mend = "palette (P) or 8-bit grey (L)", "write class indices, not colours"
     if image.mode not in ("P", "L"):

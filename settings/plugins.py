@@ -28,6 +28,10 @@ __all__ = ["MAX_BYTES", "Plugin", "current_plugins", "import_error", "plugged_in
 EXPECTED = "a Python file with a component"
 MAX_BYTES = 1 << 20
 """A plug-in travels with every stage that needs it."""
+SURROUNDINGS = "take bank, backbone, weights … from surroundings: see 'Adding a component' in CONTRIBUTING.md"
+"""The mend for a component that was written when methods took these as arguments."""
+GONE = {"StageContext": "Surroundings", "Part": "Component"}
+"""Names of `methods.base` that older plug-ins import, and what stands in their place."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,10 @@ def import_error(path: str, error: BaseException) -> UserError:
     """The error for a component's file that cannot be imported, with the line of it that failed."""
     lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == path]
     where = f"{path}:{lines[-1]}" if lines else path
+    told = str(error) if isinstance(error, ImportError | AttributeError) else ""
+    for old, new in GONE.items():
+        if f"'{old}'" in told and "'methods.base'" in told:
+            return UserError(where, f"'{old}' of methods.base", f"'{new}'", SURROUNDINGS)
     return UserError(where, f"{type(error).__name__} ({error})", "a Python file that can be imported")
 
 

@@ -18,8 +18,8 @@ from harness.stages.provenance import PACKAGES
 from harness.store.lease import TIMEOUT_S as LEASE_TIMEOUT_S
 
 CLOCK_WARNING_S = 1.0
+# A worker with torch takes 0.6 GB, Ray itself about as much, a small training the rest.
 MEMORY_WARNING = 2 * 10**9
-"""A worker with torch takes 0.6 GB, Ray itself about as much, a small training the rest."""
 PINNED = "or run with --packages pinned"
 
 
@@ -69,6 +69,7 @@ def judge(probed: Sequence[Probed], here: Answer, question: Question) -> Iterato
     hosts = Counter(each.node.host for each in probed)
     for each in probed:
         name = each.node.host
+        # Several nodes of one host are told apart by their ids.
         if hosts[name] > 1:
             name = f"{name}/{each.node.id[:6]}"
         for finding in _of_node(each, here, question):
@@ -123,9 +124,10 @@ def _sources(answer: Answer, here: Answer) -> Finding:
 
 
 def _python(answer: Answer, here: Answer) -> Finding:
-    """Python's minor version must agree, since objects are pickled; another patch may do."""
+    """Python's minor version must agree; another patch may do."""
     if answer.python == here.python:
         return Finding("python", "ok", answer.python)
+    # Pickles of one minor version are understood by its other patches.
     state: State = "error"
     if answer.python.split(".")[:2] == here.python.split(".")[:2]:
         state = "warning"
@@ -134,6 +136,7 @@ def _python(answer: Answer, here: Answer) -> Finding:
 
 def _packages(answer: Answer, here: Answer) -> Iterator[Finding]:
     """Those that the driver has; a package that rows name must agree, its build (`+cu128`) may differ."""
+    # What the driver lacks no stage will ask for.
     wanted = {name: version for name, version in here.packages.items() if version}
     same = 0
     for name, version in wanted.items():
@@ -141,9 +144,11 @@ def _packages(answer: Answer, here: Answer) -> Iterator[Finding]:
         if _public(found) == _public(version):
             same += 1
             continue
+        # What rows name decides outcomes; the rest of them only has to be there.
         state: State = "error" if not found or name in PACKAGES else "warning"
         mend = f"pip install {name}=={_public(version)} there"
-        if name != "ray":  # which cannot replace itself while it runs
+        # Ray cannot replace itself while it runs.
+        if name != "ray":
             mend += f", {PINNED}"
         yield Finding(name, state, f"{found or 'absent'}, and the driver has {version}", mend)
     yield Finding("packages", "ok", f"{same} of {len(wanted)} are the driver's")
@@ -160,11 +165,14 @@ def _devices(answer: Answer, declared: float) -> Finding:
         return Finding("gpus", "error", found, f"a CUDA build of torch and a driver there (nvidia-smi), or {restart}")
     if declared < answer.gpus:
         return Finding("gpus", "warning", f"{found}: they stay idle", restart)
-    return Finding("gpus", "ok", f"{declared:g}" if declared else "none")
+    if not declared:
+        return Finding("gpus", "ok", "none")
+    return Finding("gpus", "ok", f"{declared:g}")
 
 
 def _clock(offset_s: float, error_s: float) -> Finding:
     """Leases compare file times with clocks: an offset that comes near their timeout takes living workers for dead."""
+    # What the way there may hide is not held against the clock.
     certain_s = max(0.0, abs(offset_s) - error_s)
     found = f"{offset_s:+.3f} s ± {error_s:.3f} s against the driver's"
     mend = "set its clock by NTP (chronyd, systemd-timesyncd)"

@@ -77,7 +77,8 @@ def store(location: Location) -> Iterator[Finding]:
         mend = "mend its rights, or use another --store"
         yield Finding("store", "error", f"{existing(path)} cannot be written", mend)
     elif not marker.is_file():
-        names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+        # A folder of other files is left alone: a run would mix its own among them.
+        names = sorted(entry.name for entry in path.glob("*"))
         foreign = [name for name in names if not name.startswith(".")]
         if foreign:
             found = f"{path} holds other files ({', '.join(foreign[:3])})"
@@ -140,12 +141,15 @@ def _folder(name: str, root: str, mend: str) -> Finding:
 
 def _trouble_with(path: Path, recorded: FileHash | None) -> str:
     """Why a file cannot be what its package installed; nothing where it is, or where no hash was recorded."""
+    if recorded is None:
+        return "" if path.is_file() else "no such file"
     try:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, recorded.mode if recorded else "sha256").digest()
+            digest = hashlib.file_digest(file, recorded.mode).digest()
     except (OSError, ValueError) as error:
         return f"cannot be read ({error})"
-    if recorded is None or recorded.value == urlsafe_b64encode(digest).decode().rstrip("="):
+    # As packages record it: base64 without its padding.
+    if recorded.value == urlsafe_b64encode(digest).decode().rstrip("="):
         return ""
     return "not the file that was installed"
 

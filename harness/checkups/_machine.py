@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,20 +15,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.checkups import Finding, State
-from harness.checkups._probe import installed_version
+from harness.checkups._probe import installed_version, run_python
 from harness.stages.numerics import cpu_class, resolve_device, usable_cores
 from harness.stages.provenance import OURS, ROOT
 
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w,.-]*\])?\s*>=\s*(?P<least>[\d.]+)(?P<extra>.*extra\s*==.*)?")
+# Large ones with compiled parts, which are what breaks.
 IMPORTED = ("numpy", "pyarrow", "torch", "torchvision", "timm", "segmentation_models_pytorch", "ray")
 IMPORT_TIMEOUT_S = 120
 INSTALL = f"{sys.executable} -m pip install"
+# A leaderboard on VOC writes some GB of features; below the second not even `scenes` ends.
 STORE_WARNING, STORE_ERROR = 5 * 10**9, 200 * 10**6
-"""A leaderboard on VOC writes some GB of features; below the second not even `scenes` ends."""
+# Ray's object store takes 80 MiB here, and Ray wants some room beside it; docker gives 64 MiB unless told.
 SHM_WARNING = 256 << 20
-"""Ray's object store takes 80 MiB here, and Ray wants some room beside it; docker gives 64 MiB unless told."""
+# Ray writes nothing any more to a disk that is fuller than this.
 RAY_FULL = 0.95
-"""Ray writes nothing any more to a disk that is fuller than this."""
 SHM = Path("/dev/shm")
 GPUS = Path("/proc/driver/nvidia/gpus")
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
@@ -52,8 +52,10 @@ def requirements() -> list[Requirement]:
     found = []
     for text in texts:
         match = REQUIREMENT.match(text)
-        extra = match["extra"] or "" if match else ""
-        if match and "dev" not in extra:
+        if match is None:
+            continue
+        extra = match["extra"] or ""
+        if "dev" not in extra:
             found.append(Requirement(match["name"], match["least"], bool(extra)))
     return found
 
@@ -94,7 +96,7 @@ def packages() -> Iterator[Finding]:
 def imports() -> Iterator[Finding]:
     """Import the large packages, each in a process of its own: one that is broken may end its process."""
     for name in IMPORTED:
-        trouble = _trouble_importing(name)
+        _, trouble = run_python(f"import {name}", IMPORT_TIMEOUT_S)
         if trouble:
             mend = f"{INSTALL} --force-reinstall {name.replace('_', '-')}"
             yield Finding(f"import {name}", "error", trouble, mend)
@@ -109,9 +111,9 @@ def shadows() -> Iterator[Finding]:
     found = []
     for folder in folders:
         if folder.resolve() != ROOT:
+            found += [folder / f"{name}.py" for name in OURS if (folder / f"{name}.py").is_file()]
             # A folder without __init__.py hides nothing: Python prefers a whole package further on.
-            places = [folder / f"{name}.py" for name in OURS] + [folder / name / "__init__.py" for name in OURS]
-            found += [place.parent if place.name == "__init__.py" else place for place in places if place.is_file()]
+            found += [folder / name for name in OURS if (folder / name / "__init__.py").is_file()]
     for path in found:
         what = f"{path} hides Seedbed's package '{path.stem}' in notebooks and `python -m`"
         yield Finding("hidden packages", "warning", what, "rename it, or start Python in another folder")
@@ -134,6 +136,7 @@ def devices() -> Iterator[Finding]:
 def threads() -> Iterator[Finding]:
     """Cores that this process may use, and settings that make threads tread on each other."""
     cores = usable_cores()
+    # A container's quota hides from affinity: threads beyond it are put to sleep in turn.
     quota = _cpu_quota()
     if quota and quota < cores:
         mend = f"run with --slots {max(1, int(quota))}"
@@ -194,29 +197,18 @@ def existing(path: Path) -> Path:
     return next(folder for folder in (resolved, *resolved.parents) if folder.exists())
 
 
-def _trouble_importing(name: str) -> str:
-    """What the import of a package says at last where it fails; nothing where it works."""
-    command = [sys.executable, "-c", f"import {name}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        return f"no end after {IMPORT_TIMEOUT_S} s"
-    if not done.returncode:
-        return ""
-    lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
-    return lines[-1]
-
-
 def _torch_cuda() -> str:
     """The CUDA version that torch was built for, read from its sources; empty without torch or CUDA."""
+    # Its import takes seconds, and a broken one may end this process.
     spec = find_spec("torch")
     if spec is None:
         return ""
     for folder in spec.submodule_search_locations or ():
         path = Path(folder) / "version.py"
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if match := re.search(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)", text, re.MULTILINE):
-            return match[1]
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            if match := re.search(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)", text, re.MULTILINE):
+                return match[1]
     return ""
 
 
@@ -240,4 +232,6 @@ def _cpu_quota() -> float:
 def _numbers(text: str) -> tuple[int, ...]:
     """A version's numbers, to compare: 2.10.1+cu128 → (2, 10, 1)."""
     leading = re.match(r"\d+(\.\d+)*", text)
-    return tuple(map(int, leading[0].split("."))) if leading else ()
+    if leading is None:
+        return ()
+    return tuple(map(int, leading[0].split(".")))

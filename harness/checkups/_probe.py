@@ -21,8 +21,8 @@ from pathlib import Path
 
 from harness.execution.nodes import Meeting
 
+# torch comes over a network file system on many clusters, and its import takes its time.
 TORCH_S = 25
-"""torch comes over a network file system on many clusters, and its import takes its time."""
 MEMINFO = Path("/proc/meminfo")
 NVIDIA = Path("/proc/driver/nvidia/gpus")
 
@@ -64,6 +64,7 @@ class Answer:
 def answer(question: Question, node: str = "", declared_gpus: float = 0) -> Answer:
     """Look around; with a `node` id also visit the meeting. torch is asked where a GPU is declared or built in."""
     meeting = question.meeting
+    # A node without any GPU is spared the import of torch.
     gpus, gpu_trouble = 0, ""
     if declared_gpus or NVIDIA.is_dir():
         gpus, gpu_trouble = torch_gpus()
@@ -99,6 +100,7 @@ def sources(packages: tuple[str, ...]) -> str:
         for folder in spec.submodule_search_locations or []:
             for path in sorted(Path(folder).rglob("*")):
                 relative = path.relative_to(folder)
+                # Leaderboards are results that runs write into a checkout.
                 if path.suffix in (".py", ".yaml") and "leaderboards" not in relative.parts:
                     digest.update(f"{name}/{relative.as_posix()}\0".encode() + sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -106,15 +108,24 @@ def sources(packages: tuple[str, ...]) -> str:
 
 def torch_gpus() -> tuple[int, str]:
     """How many GPUs torch can use here, and why it could not be asked."""
-    command = [sys.executable, "-W", "ignore", "-c", "import torch; print(torch.cuda.device_count())"]
+    output, trouble = run_python("import torch; print(torch.cuda.device_count())", TORCH_S)
+    if trouble:
+        return 0, trouble
+    # The last word: some sites print a banner whenever Python starts.
+    return int(output.split()[-1]), ""
+
+
+def run_python(code: str, timeout_s: float) -> tuple[str, str]:
+    """What some code prints in a process of its own, which it may end, and the last line of the trouble that it had."""
+    command = [sys.executable, "-W", "ignore", "-c", code]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TORCH_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
-        return 0, f"no end after {TORCH_S} s"
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
-        return 0, lines[-1]
-    return int(done.stdout.split()[-1]), ""
+        return "", f"no end after {timeout_s} s"
+    if not done.returncode:
+        return done.stdout, ""
+    lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+    return "", lines[-1]
 
 
 def memory_free() -> int:

@@ -38,6 +38,7 @@ def diagnose(store: Location, imports: bool = False) -> list[Finding]:
         "data": _files.data,
         "store": partial(_files.store, store),
     }
+    # On request alone: they take seconds.
     if not imports:
         del checks["imports"]
     findings: list[Finding] = []
@@ -93,7 +94,7 @@ def _safely(name: str, check: Check) -> list[Finding]:
     findings: list[Finding] = []
     try:
         findings.extend(check())
-    except Exception as error:
+    except Exception as error:  # whatever a broken installation does
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         findings.append(Finding(name, "warning", f"could not be looked at ({reason})"))
     return findings

@@ -59,10 +59,12 @@ def check(
     facts = gather_facts(dataset, watched)
     findings = find(dataset, facts)
     errors = sum(finding.fails for finding in findings)
-    verdict = f"a run would fail: {counted(errors, 'error')}" if errors else "nothing found that a run would fail on"
+    verdict = "nothing found that a run would fail on"
+    if errors:
+        verdict = f"a run would fail: {counted(errors, 'error')}"
     for line in (*describe(dataset, facts), *to_lines(findings, limit), verdict):
         typer.echo(line)
-    raise typer.Exit(2 if errors else 0)
+    raise typer.Exit(2 * bool(errors))
 
 
 @data_app.command()

@@ -22,10 +22,10 @@ from settings.progress import listener
 
 __all__ = ["app", "doctor", "main", "score", "show"]
 
+# A line now and then, for work that is usually over before anybody wonders.
 PATIENCE_S = 5.0
-"""A line now and then, for work that is usually over before anybody wonders."""
+# What the user may not have caused: exit code 1, as for a stage that failed.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""What the user may not have caused: exit code 1, as for a stage that failed."""
 # typer brings its own click in some versions: the base of all bad usage is found through what it does export.
 UsageError = cast(
     "type[typer.BadParameter]", next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -77,6 +77,7 @@ def show(
 
     It shows what a finished run left in the store, and runs nothing.
     """
+    # Imported here, as in every verb: `--help` and mistakes are answered without matplotlib, pyarrow and the rest.
     from harness.pictures.request import Request
     from harness.pictures.show import show
 
@@ -105,7 +106,10 @@ def score(
     from results.scoring import score_folder
 
     result = score_folder(predictions, truth, classes, protocol, void, allow_missing, names)
-    typer.echo(json.dumps(result.to_json()) if as_json else result.to_text())
+    if as_json:
+        typer.echo(json.dumps(result.to_json()))
+    else:
+        typer.echo(result.to_text())
 
 
 @app.command()
@@ -126,8 +130,11 @@ def doctor(
     if imports and cluster:
         raise UserError("--imports", "--cluster beside it", "one of them", "call it with --imports on the node")
     findings = diagnose_cluster(address or "auto", store) if cluster else diagnose(store, imports)
-    typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1) if as_json else to_text(findings))
-    raise typer.Exit(0 if is_fit(findings) else 1)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        typer.echo(to_text(findings))
+    raise typer.Exit(int(not is_fit(findings)))
 
 
 app.add_typer(data_app)
@@ -146,13 +153,15 @@ def main() -> NoReturn:
     except (typer.Abort, KeyboardInterrupt):
         _end("stopped at once; run the same command again to continue", 130)
     except BrokenPipeError:
+        # Whoever read the output has enough of it (`| head`): there is nobody to tell.
         sys.exit(1)
     except OSError as error:
         # A name that no file system holds, a folder without rights, a full disk.
         found = os.strerror(error.errno) if error.errno else str(error)
         place = error.filename or "seedbed"
         line = UserError(place, found, "files that can be read, and a disk that can be written")
-        _end(str(line), 1 if error.errno in FULL else 2)
+        code = 1 if error.errno in FULL else 2
+        _end(str(line), code)
     sys.exit(code or 0)
 
 

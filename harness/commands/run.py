@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["logs", "plan", "run", "stage", "status"]
 
+# Letters a line of tables that go into a file, where no terminal tells its width.
 PLAIN_WIDTH = 160
-"""Letters a line of tables that go into a file, where no terminal tells its width."""
 
 
 def plan(
@@ -29,7 +29,10 @@ def plan(
     from harness.reports.estimate import estimate
 
     shown = estimate(suite, set_ or [], store)
-    typer.echo(json.dumps(shown.to_json(), indent=1) if as_json else shown.to_text())
+    if as_json:
+        typer.echo(json.dumps(shown.to_json(), indent=1))
+    else:
+        typer.echo(shown.to_text())
 
 
 def run(
@@ -60,6 +63,7 @@ def run(
         _print_tables(outcome.board.tables)
         for note in outcome.board.notes:
             typer.echo(note)
+    # On standard error: a file that takes the output holds tables alone.
     typer.echo(f"\n{outcome.summary()}", err=True)
     for line in outcome.user_errors():
         typer.echo(f"seedbed: {line}", err=True)
@@ -106,6 +110,7 @@ def stage(
 def _print_tables(tables: Iterable[Table]) -> None:
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    console = Console(width=width)
     for table in tables:
         console.print(table.to_rich())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.commands.options import DEFAULT_STORE, JsonOption, SetOption, StoreOption
 from settings.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
     from harness.store.store import Store
 
 store_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="What a store holds, and its care.")
-StoreOption = Annotated[str, typer.Option(help="where artefacts are kept: a folder, or a URL")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, over what the suites say")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="tell what would go, remove nothing")]
-DEFAULT_STORE = "runs"
 
 
 @store_app.callback()
@@ -33,10 +31,7 @@ def store_(context: typer.Context) -> None:
 
 
 @store_app.command()
-def du(
-    store: StoreOption = DEFAULT_STORE,
-    as_json: Annotated[bool, typer.Option("--json", help="print nothing but JSON")] = False,
-) -> None:
+def du(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """Bytes and artefacts by kind, and what lies beside them."""
     from harness.store.care.usage import usage
 

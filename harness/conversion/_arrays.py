@@ -67,7 +67,8 @@ class PickledArray(Built):
         """Take (version, shape, dtype, Fortran order, bytes); an array that holds one object becomes that object."""
         _, shape, dtype, is_fortran, content = state
         if not dtype.holds_objects:
-            self.value = array_of(content, dtype, shape, "F" if is_fortran else "C")
+            order = "F" if is_fortran else "C"
+            self.value = array_of(content, dtype, shape, order)
         elif type(content) is list and len(content) == 1 and shape == ():
             self.value = content[0]
         else:
@@ -76,7 +77,9 @@ class PickledArray(Built):
 
 def value_of(built: object) -> object:
     """What was meant: the array for what stands in its place until its state is known, any other value as it is."""
-    return built.value if isinstance(built, PickledArray) else built
+    if isinstance(built, PickledArray):
+        return built.value
+    return built
 
 
 # The parameters of what follows are those of the functions that pickles name; whatever a pickle puts there is checked.
@@ -87,10 +90,13 @@ def array_of(content: Any, dtype: Any, shape: object, order: object = "C", axis_
     if order not in ("C", "F") or axis_order is not None:
         raise Refused("an array whose axes are in no plain order")
     # Python 2 wrote bytes as text.
-    raw = content.encode("latin1") if isinstance(content, str) else bytes(memoryview(content))
+    if isinstance(content, str):
+        content = content.encode("latin1")
+    raw = bytes(memoryview(content))
     if not _is_shape(shape) or prod(shape) * dtype.numbers().itemsize != len(raw):
         raise Refused(f"an array of shape {str(shape)[:80]} in {len(raw)} bytes")
-    return np.frombuffer(raw, dtype.numbers()).reshape(shape, order="F" if order == "F" else "C")
+    flat = np.frombuffer(raw, dtype.numbers())
+    return flat.reshape(shape, order="F") if order == "F" else flat.reshape(shape)
 
 
 def scalar(dtype: object, content: object) -> object:
@@ -127,7 +133,8 @@ def storage_of(content: bytes) -> Array:
         raise Refused("a tensor whose values lie elsewhere")
     if len(values) != count * np.dtype(type_).itemsize:
         raise Refused(f"a tensor of {count} values in {len(values)} bytes")
-    return np.frombuffer(values, f"<{type_}" if type_[1] != "1" else type_)
+    # torch writes storages in the byte order of its machine, and all machines that train are little-endian.
+    return np.frombuffer(values, np.dtype(type_).newbyteorder("<"))
 
 
 def tensor(storage: object, offset: Any, shape: object, stride: object, *_: object) -> Array:
@@ -138,11 +145,13 @@ def tensor(storage: object, offset: Any, shape: object, stride: object, *_: obje
     if not isinstance(storage, np.ndarray) or not _is_shape((offset,)) or not _is_shape(shape) or not _is_shape(stride):
         raise TypeError("a tensor of odd parts")
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
+    # Strides of 0 would repeat values without end, large ones read memory behind the storage.
     count = prod(shape)
     if count > storage.size or (count and last >= storage.size):
         raise Refused(f"a tensor of shape {str(shape)[:80]} in a storage of {storage.size} values")
     if not count:
         return np.zeros(shape, storage.dtype)
+    # A copy: the view would keep the whole storage, of which a photo's maps may be a small part.
     steps = [step * storage.itemsize for step in stride]
     return as_strided(storage[offset:], shape, steps, writeable=False).copy()
 

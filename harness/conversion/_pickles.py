@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from pickletools import genops
 from typing import IO, Any
 
+# A dictionary of a hundred arrays takes a tenth of these.
 MAX_INSTRUCTIONS = 20_000
-"""A dictionary of a hundred arrays takes a tenth of these."""
+# Bits of a whole number: the largest that a harmless file holds is torch's mark of 80 bits.
 MAX_BITS = 128
-"""Bits of a whole number: the largest that a harmless file holds is torch's mark of 80 bits."""
 
 VALUES = frozenset(
     [
@@ -50,6 +50,7 @@ class Unpickler:
     def __init__(self, admitted: Mapping[str, object], persistent: Callable[[object], object] | None = None) -> None:
         self._admitted, self._persistent = admitted, persistent
 
+    # Any: what a value is, whoever reads it must find out.
     def load(self, stream: IO[bytes]) -> Any:
         """The value of one pickle, behind which the stream then stands; raises Refused."""
         self._stack: list[object] = []
@@ -89,10 +90,14 @@ class Unpickler:
         self._stack.append(value)
 
     def _remember(self, place: object) -> None:
-        self._memo[len(self._memo) if place is None else place] = self._stack[-1]
+        # MEMOIZE has no argument: it takes the next place.
+        if place is None:
+            place = len(self._memo)
+        self._memo[place] = self._stack[-1]
 
     def _extend(self, items: list[object]) -> None:
         target = self._stack[-1]
+        # By type, here and below: a subclass could have methods of its own.
         if type(target) is not list:
             raise TypeError("items where a list must stand")
         target.extend(items)

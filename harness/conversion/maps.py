@@ -31,8 +31,8 @@ Watch = Callable[[Sequence[Path]], Iterable[Path]]
 ARRAYS = ("attn_highres", "high_res", "highres", "cam")
 """Names of maps, the one that is taken first where there are several."""
 EXPECTED = f"a .npy dictionary with 'keys' and {', '.join(map(repr, ARRAYS))}, or one of maps by class id"
+# Values that leave [0, 1] by less are cut off: programs divide by a maximum plus or minus 1e-5, in half precision.
 ROUNDING = 1e-3
-"""Values that leave [0, 1] by less are cut off: programs divide by a maximum plus or minus 1e-5, in half precision."""
 SAMPLE = 50
 """Files whose keys are looked at before anything is written."""
 
@@ -70,12 +70,15 @@ def import_maps(
         _write((output / path.relative_to(source)).with_suffix(".npz"), ids, maps_CHW)
         seen |= set(ids)
         written += len(ids)
-    classes = f"class ids {min(seen)} to {max(seen)}" if seen else "of no class"
+    classes = "of no class"
+    if seen:
+        classes = f"class ids {min(seen)} to {max(seen)}"
     return f"{len(paths)} photos with {written} maps, {classes}, in {output}"
 
 
 def _meaning(source: Path, paths: Sequence[Path], array: str | None) -> Keys:
     """0-based class ids, as nearly all programs write; raises UserError where they look like values of masks."""
+    # Spread over all: the first files in the order of names may be of one class.
     every = -(-len(paths) // SAMPLE)
     for path in paths[::every]:
         keys = _find_maps(path, array).keys
@@ -147,7 +150,8 @@ def _checked(path: Path, maps_CHW: NDArray[Any], normalise: bool) -> NDArray[Any
     if low < -ROUNDING or high > 1 + ROUNDING:
         mend = "--normalise divides the positive part of each map by its own maximum"
         raise UserError(path, f"values from {low:g} to {high:g}", "values in [0, 1]", mend)
-    return maps_CHW.clip(0, 1).astype(np.float16 if maps_CHW.dtype.itemsize == 2 else np.float32)
+    kept = np.float16 if maps_CHW.dtype.itemsize == 2 else np.float32
+    return maps_CHW.clip(0, 1).astype(kept)
 
 
 def _name(path: Path, content: Mapping[str | int, object], array: str | None) -> str:
@@ -185,6 +189,7 @@ def _write(path: Path, ids: tuple[int, ...], maps_CHW: NDArray[Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            # As an open file: by name, numpy would add another suffix.
             with unfinished.open("wb") as file:
                 np.savez(file, keys=np.array(ids, np.int64), maps=maps_CHW)
             unfinished.replace(path)

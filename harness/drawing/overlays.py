@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from methods.base import LocalizationMaps
 from methods.upsampling import upsample
 from settings.images import resize
-from settings.masks import PALETTE
+from settings.masks import PALETTE, resize_mask
 from settings.records import UNKNOWN, Image, Mask
 
 __all__ = ["HEAT", "SIDE", "map_of_class", "mask_colours", "outlines", "reduced", "with_maps", "with_mask"]
@@ -35,7 +35,7 @@ def reduced(image_HWC: Image, side: int = SIDE) -> Image:
 
 def with_mask(image_HWC: Image, mask_HW: Mask) -> Image:
     """The photo with the mask's colours over it (the mask takes the photo's size); background stays the photo."""
-    mask_HW = _nearest(mask_HW, *image_HWC.shape[:2])
+    mask_HW = resize_mask(mask_HW, *image_HWC.shape[:2])
     return _blend(image_HWC, mask_colours()[mask_HW], OPACITY * (mask_HW != 0)[..., None])
 
 
@@ -43,6 +43,7 @@ def with_maps(image_HWC: Image, maps: LocalizationMaps) -> Image:
     """The photo with its strongest map as a heat map over it, from 0 (black) to 1 (light yellow)."""
     height, width = image_HWC.shape[:2]
     maps_CHW = upsample(replace(maps, image_size=(height, width)))
+    # A photo without any map is all black.
     strongest_HW = maps_CHW.max(0, initial=0)
     heat_HWC = (colormaps[HEAT](strongest_HW)[..., :3] * 255).astype(np.uint8)
     return _blend(image_HWC, heat_HWC, np.full((height, width, 1), OPACITY))
@@ -64,6 +65,7 @@ def outlines(image_HWC: Image) -> Image:
     small_HW = resize(image_HWC, max(2, round(height * shrink)), max(2, round(width * shrink))).mean(2)
     down_HW, right_HW = np.gradient(small_HW)
     strength_HW = np.hypot(down_HW, right_HW)
+    # Held against the strongest edges of the photo, so that a dark or misty one has outlines too.
     ink_HW = np.clip(strength_HW / max(float(np.quantile(strength_HW, 0.97)), 1.0), 0, 1)
     grey_HW = (235 - 150 * (ink_HW > 0.5)).astype(np.uint8)
     return resize(np.repeat(grey_HW[..., None], 3, axis=2), height, width)
@@ -74,14 +76,6 @@ def mask_colours() -> NDArray[np.uint8]:
     colours = np.frombuffer(PALETTE, np.uint8).reshape(256, 3).copy()
     colours[UNKNOWN] = 255
     return colours
-
-
-def _nearest(mask_HW: Mask, height: int, width: int) -> Mask:
-    """The mask at another size: each pixel takes the value at its centre, and an equal size changes nothing."""
-    old_height, old_width = mask_HW.shape
-    down = (np.arange(height) * 2 + 1) * old_height // (2 * height)
-    right = (np.arange(width) * 2 + 1) * old_width // (2 * width)
-    return mask_HW[np.ix_(down, right)]
 
 
 def _blend(image_HWC: Image, over_HWC: Image, opacity_HW1: NDArray[np.float64]) -> Image:

@@ -78,6 +78,7 @@ def masks_column(head: str, find: Callable[[str], Mask | None]) -> Column:
         mask_HW = find(photo_id)
         if mask_HW is None:
             return None
+        # Background is drawn as the photo itself: it needs no colour in the legend.
         return Cell(with_mask(image_HWC, mask_HW), frozenset(np.unique(mask_HW).tolist()) - {0})
 
     return Column(head, cell)
@@ -110,6 +111,7 @@ def to_png(
 def png_of(figure: Figure) -> bytes:
     """A figure as PNG: equal figures give equal bytes."""
     buffer = BytesIO()
+    # matplotlib would write its own version into the file.
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -153,6 +155,7 @@ def _figure(
     heights = [WIDTH * _aspect(line[0]) for line in lines]
     widths = [CAPTION_WIDTH] + [WIDTH] * len(heads)
     figure = Figure(figsize=(sum(widths), sum(heights) + 1.2), layout="constrained")
+    # Without pyplot, which keeps figures and may look for a screen.
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(lines), len(widths), squeeze=False, width_ratios=widths, height_ratios=heights)
     for row, line, (caption, *places) in zip(rows, lines, axes, strict=True):

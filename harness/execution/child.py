@@ -75,12 +75,13 @@ class Child:
     def _connected(self) -> Connection:
         """The way to the child, which is ready for a job."""
         if self.connection is None:
+            # A fork would inherit torch's threads and locks as they are at this moment.
             context = multiprocessing.get_context("spawn")
             self.connection, theirs = context.Pipe()
             self.process = context.Process(target=_serve, args=(theirs, os.getpid()))
             self.process.start()
             theirs.close()
-            self.connection.recv()
+            self.connection.recv()  # it is ready: what its imports took is not on the job's time
         return self.connection
 
 

@@ -105,6 +105,7 @@ class _Loop:
             if not needs:
                 self.queue.push(ref)
         while self.running or ((self.queue or self.later) and not self.stopping):
+            # Signals only set `stopping`: what runs is waited for, so that nothing finished is lost.
             self._wake()
             self.room.look_around()
             self._submit()
@@ -125,6 +126,7 @@ class _Loop:
     def _submit(self) -> None:
         while not self.stopping and (taken := self.queue.take(self.room.free, self.executor.slots)):
             self.busy = time.monotonic()
+            # One after the other in one process, so the job never holds more than the widest of them.
             wants = most(map(self._wants, taken))
             held = _Held(wants, {stage.ref for stage in taken})
             self.running |= dict.fromkeys(held.open, held)
@@ -156,6 +158,7 @@ class _Loop:
         if ending is Ending.DONE:
             self._free_dependants(ref)
         elif ending is Ending.BUSY:
+            # Another run makes it; nobody tells us when, so it is asked for again.
             self.later.append((time.monotonic() + BUSY_WAIT_S, ref))
         elif ending is Ending.INPUT_LOST:
             self.result.lost[ref] = outcome.lost or ref

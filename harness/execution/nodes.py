@@ -26,10 +26,10 @@ __all__ = ["TIMEOUT_S", "Meeting", "Node", "Reply", "all_nodes", "ask", "clock_o
 
 T = TypeVar("T")
 TIMEOUT_S = 30.0
+# How long a node may take to tell the time, and how often it is asked: the quickest answer is the exact one.
 CLOCK_S, CLOCK_LOOKS = 5.0, 3
-"""How long a node may take to tell the time, and how often it is asked: the quickest answer is the exact one."""
+# Network file systems show a new file to other machines some moments later.
 SEEN_WITHIN_S = 5.0
-"""Network file systems show a new file to other machines some moments later."""
 PAUSE_S = 0.1
 
 
@@ -76,6 +76,7 @@ def ask(
     if not tasks:
         return {}
     ended, late = ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=timeout_s)
+    # A worker that hangs (a dead network drive) is ended, or it would stay there for good.
     for task in late:
         ray.cancel(task, force=True)
     return {node_id: _reply(task) for node_id, task in tasks.items() if task in ended}
@@ -91,6 +92,7 @@ def clock_offset(node: Node) -> Reply[tuple[float, float]]:
         for _ in range(CLOCK_LOOKS):
             before, began = time.time(), time.monotonic()
             there = ray.get(task.remote(), timeout=CLOCK_S)
+            # The answer was given somewhere between asking and hearing: in the middle, give or take half of it.
             one_way = (time.monotonic() - began) / 2
             looks.append((there - before - one_way, one_way))
     except ray.exceptions.RayError as error:
@@ -213,7 +215,7 @@ def trouble_with(url: str) -> str:
 
 
 def _clock() -> float:
-    # Ray runs no builtin.
+    # Ray runs no builtin function.
     return time.time()
 
 
@@ -252,5 +254,7 @@ def _reason(error: Exception) -> str:
     """One line: of the error on the node its message, of Ray's own errors the last line, which names the cause."""
     cause = getattr(error, "cause", None) or error
     lines = str(cause).strip().splitlines() or [""]
-    told = lines[-1] if cause is error else lines[0]
+    told = lines[0]
+    if cause is error:
+        told = lines[-1]
     return f"{type(cause).__name__}: {told}"[:300]

@@ -24,8 +24,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from tempfile import TemporaryDirectory
 
-from harness.execution.rank import PATIENCE, run_rank
-from harness.execution.team import Report, Team
+from harness.execution.team import PATIENCE, Report, Team, run_rank
 from harness.stages.provenance import ROOT
 from settings.files import write_json
 
@@ -81,6 +80,7 @@ def _start(files: _TeamFolder, rank: int) -> _Child:
         environment |= {"GLOO_SOCKET_IFNAME": LOOPBACK.name, "NCCL_SOCKET_IFNAME": LOOPBACK.name}
     with files.output(rank).open("wb") as output:
         return subprocess.Popen(
+            # -P: nothing in the working directory can hide a package of ours.
             [sys.executable, "-P", "-m", "harness.execution.processes", str(files.folder), str(rank)],
             stdin=subprocess.PIPE,
             stdout=output,

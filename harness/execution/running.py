@@ -152,7 +152,7 @@ class _Exists(dict[Ref, bool]):
 
 def _execute(plan: Goal, missing: dict[Ref, Stage], workers: Workers, store: Store, log: EventLog) -> Result:
     """Drive the missing stages, then what turned out damaged with all that waits for it."""
-    executor = workers.make()
+    executor = workers.make()  # not before there is something to run: a cluster takes seconds to start
     try:
         log.write(Event.CONNECTED, slots=executor.slots)
         executor.check(missing.values(), store.location)

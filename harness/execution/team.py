@@ -1,25 +1,45 @@
 """A stage that several processes train together: what each is told, what it reports, and what is made of the reports.
 
 The job's own process is none of them: it holds the lease, has a launcher start the team, judges the reports, and
-publishes what the first process wrote. Launchers are `processes.in_processes` (this machine) and `trainer.by_trainer`
-(Ray Train, under the Ray executor); what each process does is `rank.run_rank`.
+publishes what the first process wrote. Launchers are `processes.in_processes` (this machine) and `ray.by_trainer`
+(Ray Train); they call `run_rank` in each process that they have started and joined to torch's process group.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from harness.execution.workplace import PeakMemory, at_work, opened
 from harness.stages.graph import Stage
 from harness.stages.work import AnyWork
 from harness.store.backends.urls import absolute
 from harness.store.layout import Ref
-from harness.store.store import Lost
+from harness.store.store import Attempt, Lost, Store
 from methods.base import Stopped
+from methods.reducing import PeerLost
+from methods.sharing import Share
 from settings.errors import UserError
 
-__all__ = ["Launch", "RankDied", "RankFailed", "Report", "Team", "check", "reason_of", "train_together"]
+__all__ = [
+    "PATIENCE",
+    "Launch",
+    "RankDied",
+    "RankFailed",
+    "Report",
+    "Team",
+    "check",
+    "reason_of",
+    "run_rank",
+    "train_together",
+]
+
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others at one meeting: they may differ by the photos that each decodes."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +112,52 @@ class RankFailed(RuntimeError):
 
 class RankDied(RuntimeError):
     """One of the processes ended without a word (it was killed): the stage is begun again, as after any such death."""
+
+
+def run_rank(team: Team, rank: int) -> Report:
+    """Run the team's stage as one of its processes; never raises for what goes wrong inside the stage.
+
+    torch's default process group is the team's; with GPUs, the current one is this process's.
+    """
+    stage = team.stage
+    with TemporaryDirectory() as thrown_away, PeakMemory() as memory:
+        attempt = Attempt.into(stage.ref, Path(thrown_away))
+        try:
+            store = Store.at(team.store)
+            if rank == 0:
+                attempt = store.attempt(stage.ref, Path(team.attempt).name)
+            share = Share(rank, team.size, team.sync_batch_norm)
+            work = opened(stage, store, store.log(Path(team.log)), [stage.key], attempt, share)
+            with at_work([work]):
+                stage.kind.run_together([work])
+            if rank == 0:
+                store.hand_over(attempt)
+        except Exception as error:  # whatever a component does wrong, as in a stage of one process
+            return _failed(rank, error)
+    return Report(rank, ledger=attempt.record.ledger, peak_memory_bytes=memory.bytes, gpu=_gpu(stage.device))
+
+
+def _failed(rank: int, error: Exception) -> Report:
+    trace = traceback.format_exc()
+    if isinstance(error, Lost):
+        return Report(rank, reason=str(error.args[1]), trace=trace, lost=tuple(error.ref))
+    return Report(
+        rank,
+        reason=reason_of(error),
+        trace=trace,
+        is_users=isinstance(error, UserError),
+        stopped=isinstance(error, Stopped),
+        follows=isinstance(error, PeerLost),
+    )
+
+
+def _gpu(device: str) -> str:
+    """What identifies this process's GPU among those of all machines; empty on a CPU."""
+    if device != "cuda":
+        return ""
+    import torch
+
+    return str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
 
 
 def train_together(work: AnyWork, log: Path, launch: Launch) -> int:

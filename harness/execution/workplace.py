@@ -12,7 +12,7 @@ from harness.stages.graph import Stage
 from harness.stages.plugins import plugins_of
 from harness.stages.work import AnyWork, Process, Work
 from harness.store.events import EventLog
-from harness.store.store import Attempt, Store
+from harness.store.store import Artefact, Attempt, Store
 from methods.sharing import ALONE, Share
 from settings.guard import guarded
 from settings.plugins import plugged_in
@@ -40,7 +40,9 @@ def opened(
         if share.is_first:  # of several processes, which all do as much, one is enough to be heard
             log.progress(keys, done, total, unit, values)
 
-    inputs = {role: tuple(store.open(ref) for ref in refs) for role, refs in stage.inputs.items()}
+    inputs: dict[str, tuple[Artefact, ...]] = {}
+    for role, refs in stage.inputs.items():
+        inputs[role] = tuple(store.open(ref) for ref in refs)
     process = Process(store.checkpoint_folder(stage.ref), report, log.is_stopping, halvings, share)
     return Work(stage, inputs, attempt, process, store)
 

@@ -76,8 +76,10 @@ class Audited:
         for class_id, name in enumerate(self.offer.weak.label_space.names):
             own = [photo.id for photo in declared if class_id in photo.labels]
             left = audited.intersection(own)
-            kept = "" if self.kept is None else f", {len(left & self.kept)} kept by the filter"
-            yield f"  {name}: {len(own)} declared, {len(left)} after the audit{kept}"
+            line = f"  {name}: {len(own)} declared, {len(left)} after the audit"
+            if self.kept is not None:
+                line += f", {len(left & self.kept)} kept by the filter"
+            yield line
 
     def _quality(self) -> Iterator[str]:
         if self.truth is None:
@@ -95,7 +97,11 @@ class Audited:
             "noise found": found.noise_recall,
             "noise among the dropped": found.noise_precision,
         }
-        shown = [f"{name} {'–' if share is None else f'{share:.3f}'}" for name, share in shares.items()]
+        shown = []
+        for name, share in shares.items():
+            # Without a photo that was dropped, say, nothing can be said of the dropped.
+            value = "–" if share is None else f"{share:.3f}"
+            shown.append(f"{name} {value}")
         noise = found.kept_noise + found.dropped_noise
         return f"{noise} of {len(photos)} photos are noise; {', '.join(shown)}"
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from settings.dataset import Dataset
 from settings.errors import UserError, counted
-from settings.records import UNKNOWN, LabelSpace, Mask
+from settings.records import UNKNOWN, LabelSpace
 from settings.supervision import Gate
 
 __all__ = ["Facts", "Finding", "Place", "describe", "find", "gather_facts", "to_lines"]
@@ -18,7 +18,6 @@ __all__ = ["Facts", "Finding", "Place", "describe", "find", "gather_facts", "to_
 TRAINED = ("train", "dev")
 NAMED = 5
 """More ids than these are counted, not named, within one line."""
-T = TypeVar("T")
 
 
 class Place(NamedTuple):
@@ -112,38 +111,29 @@ def to_lines(findings: Sequence[Finding], limit: int) -> list[str]:
         groups.setdefault(finding.kind, []).append(finding)
     lines = []
     for kind, alike in groups.items():
-        lines += [f"{'error' if finding.fails else 'note'}: {finding.text}" for finding in alike[:limit]]
+        # All of a kind fail, or none does.
+        mark = "error" if alike[0].fails else "note"
+        lines += [f"{mark}: {finding.text}" for finding in alike[:limit]]
         if len(alike) > limit:
             lines.append(f"… and {len(alike) - limit} more {kind}")
     return lines
 
 
 def _facts(dataset: Dataset, gate: Gate, place: Place) -> Facts:
-    errors: list[str] = []
-    photo = _tried(lambda: dataset.photo(place.photo_id), errors)
-    image = _tried(photo.image, errors) if photo else None
-    has_mask = dataset.has_mask(place.photo_id)
-    mask: Mask | None = None
-    # A mask is held against its photo: without one, the photo's error says it all.
-    if has_mask and image is not None:
-        mask = _tried(lambda: gate.mask(*place), errors)
-    return Facts(
-        place,
-        photo.labels if photo else (),
-        photo.content if photo else "",
-        None if image is None else (image.shape[0], image.shape[1]),
-        None if mask is None else tuple(np.bincount(mask.ravel(), minlength=256).tolist()),
-        has_mask,
-        tuple(errors),
-    )
-
-
-def _tried(read: Callable[[], T], errors: list[str]) -> T | None:
+    """Photo, image and mask in this order; what follows one that cannot be read is not looked at."""
+    facts = Facts(place, has_mask=dataset.has_mask(place.photo_id))
     try:
-        return read()
+        photo = dataset.photo(place.photo_id)
+        facts = replace(facts, labels=photo.labels, content=photo.content)
+        height, width = photo.image().shape[:2]
+        facts = replace(facts, size=(height, width))
+        # A mask is held against its photo: without one, the photo's error says it all.
+        if facts.has_mask:
+            counts = np.bincount(gate.mask(*place).ravel(), minlength=256)
+            facts = replace(facts, pixels=tuple(counts.tolist()))
     except UserError as error:
-        errors.append(str(error))
-        return None
+        facts = replace(facts, errors=(str(error),))
+    return facts
 
 
 def _split_line(split: str, group: Sequence[Facts]) -> str:
@@ -231,8 +221,10 @@ def _twins(facts: Sequence[Facts]) -> Iterator[Finding]:
         if len(group) > 1:
             names = ", ".join(f"'{one.place.photo_id}' ({one.place.split})" for one in group[:NAMED])
             splits = {one.place.split for one in group}
-            leak = "; what is scored was trained on" if "val" in splits and len(splits) > 1 else ""
-            yield Finding("equal photos", f"photos {names} are one file{leak}")
+            found = f"photos {names} are one file"
+            if "val" in splits and len(splits) > 1:
+                found += "; what is scored was trained on"
+            yield Finding("equal photos", found)
 
 
 def _by_split(facts: Sequence[Facts]) -> dict[str, list[Facts]]:

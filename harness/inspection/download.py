@@ -108,6 +108,7 @@ def _add_sbd(voc: Path, sbd: Path, work: Path, watch: Watch) -> None:
         write_mask(work / f"{photo_id}.png", mask)
     lines = [f"{photo_id}\n" for photo_id in sorted({*train, *extra})]
     (work / "trainaug.txt").write_text("".join(lines), encoding="utf-8")
+    # Only now, when all of them could be read: no data set is half there.
     for photo_id in extra:
         _move(work / f"{photo_id}.png", voc / "SegmentationClassAug" / f"{photo_id}.png")
     _move(work / "trainaug.txt", voc / SEGMENTATION / "trainaug.txt")

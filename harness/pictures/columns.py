@@ -48,7 +48,9 @@ class Subject:
 
     def shards_in(self, source: Source) -> list[int]:
         """The shards of a source that hold the photos; none where the source lacks one of them."""
-        return source.shards_of(self.ids) if all(photo_id in source for photo_id in self.ids) else []
+        if not all(photo_id in source for photo_id in self.ids):
+            return []
+        return source.shards_of(self.ids)
 
 
 class Kind(NamedTuple):
@@ -102,6 +104,7 @@ def _draw_refined(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
 def _needs_views(line: Line, subject: Subject) -> Needs:
     """What the maps were made of: weights and stored features; nothing for a localizer without further kinds of map."""
     localizer = line.components.localizer
+    # The base class has none to show; only who overrides it is worth reading features for.
     if localizer is None or type(localizer).views is Localizer.views:
         return {}
     needs: dict[str, dict[Ref, None]] = {}
@@ -150,6 +153,7 @@ def _needs_prediction(line: Line, subject: Subject) -> Needs:
     if subject.split == val.name:
         shards = subject.shards_in(val)
         return {"masks": plan_predictions(line, val, shards)}
+    # A run segments train and dev for its gallery alone.
     if not subject.ids <= {photo.id for photo in drawn_photos(line)}:
         return {}
     drawn = drawn_predictions(line)

@@ -55,6 +55,7 @@ def choose(dataset: Dataset, count: int) -> list[tuple[str, str]]:
     by_size = sorted(dataset.splits, key=lambda split: len(dataset.splits[split]))
     shares = {}
     for position, split in enumerate(by_size):
+        # The smallest split comes first: what it lacks of an equal share is left for the others.
         shares[split] = min(len(dataset.splits[split]), left // (len(by_size) - position))
         left -= shares[split]
     for split, ids in dataset.splits.items():
@@ -112,9 +113,12 @@ def _under_mask(dataset: Dataset, gate: Gate, split: str, photo_id: str) -> Tile
 
 def _beside_twin(offer: Offer, drop: Drop, evaluation: Sequence[Photo]) -> Iterator[Tile]:
     declared = {photo.id: photo for photo in offer.declared}
-    bits = f", {drop.distance} bits" if drop.distance else ""
-    yield _tile(declared, drop.photo_id, f"{drop.reason}{bits}")
+    what: str = drop.reason
+    if drop.distance:
+        what += f", {drop.distance} bits"
+    yield _tile(declared, drop.photo_id, what)
     if drop.twin:
+        # A twin is another extra photo, or one of those that are scored.
         yield _tile(declared | {photo.id: photo for photo in evaluation}, drop.twin, "twin")
 
 
@@ -136,8 +140,10 @@ def _write(path: Path, tiles: Sequence[Tile], title: str, handles: Sequence[Patc
     for axis, tile in zip_longest(axes, tiles):
         axis.set_axis_off()
         if tile:
+            # Ids may hold `$`, which matplotlib reads as mathematics.
             axis.set_title(tile.caption, fontsize=6, parse_math=False)
-            axis.imshow(grey if tile.image is None else tile.image)
+            image = grey if tile.image is None else tile.image
+            axis.imshow(image)
     figure.suptitle(title, fontsize=10, parse_math=False)
     if handles:
         figure.legend(handles=list(handles), loc="outside lower center", ncols=8, fontsize=7, frameon=False)
@@ -146,4 +152,6 @@ def _write(path: Path, tiles: Sequence[Tile], title: str, handles: Sequence[Patc
 
 def _short(text: str) -> str:
     """The text cut to the width of a tile."""
-    return text if len(text) <= MAX_CAPTION else text[: MAX_CAPTION - 1] + "…"
+    if len(text) <= MAX_CAPTION:
+        return text
+    return text[: MAX_CAPTION - 1] + "…"

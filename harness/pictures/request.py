@@ -76,6 +76,7 @@ def _lines(suite: Suite, blueprint: Blueprint, source: Source, request: Request)
     recipes = _recipes(suite, source, request)
     seeds = {name: suite.seeds_of(name, source.name) for name in recipes}
     known = sorted(set().union(*seeds.values()))
+    # What no line has was never run, whatever the store holds.
     if request.rng_seed is not None and request.rng_seed not in known:
         raise UserError("--rng-seed", str(request.rng_seed), f"one of {', '.join(map(str, known))}")
     lines = []
@@ -102,6 +103,7 @@ def _subject(blueprint: Blueprint, source: Source, request: Request) -> Subject:
     photos = {photo.id: photo for photo in _photos_of(dataset, source, split)}
     masked = [photo_id for photo_id in photos if dataset.has_mask(photo_id)]
     count = request.count or blueprint.suite.gallery or COUNT
+    # Photos with a mask first: beside truth one sees what is wrong.
     names = dict.fromkeys(request.photos or spread(masked or list(photos), count))
     class_id = None
     if request.map_class:
@@ -116,7 +118,7 @@ def _split(dataset: Dataset, request: Request) -> str:
         for split, ids in dataset.splits.items():
             if request.photos[0] in ids:
                 return split
-        known = [photo_id for ids in dataset.splits.values() for photo_id in ids]
+        known = set().union(*dataset.splits.values())
         raise unknown_name("--photos", "photo", request.photos[0], known)
     split = request.split or "train"
     one("--split", "split", split, dataset.splits)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from harness.drawing.overlays import outlines
@@ -45,6 +46,7 @@ def show(
     Raises UserError for names that the suite does not know, for what the store does not hold, and for an output
     that cannot be written.
     """
+    # Before anything is read: a sheet may take a minute.
     if output is not None:
         check_png(output)
     suite, store = load_suite(name, overrides), Store.at(location)
@@ -75,8 +77,7 @@ class Shelf:
         """Raise UserError that names all that is not there."""
         absent = []
         for (line, kind), needs in asked.items():
-            refs = [ref for role in needs for ref in needs[role]]
-            if not all(self.store.has(ref) for ref in refs):
+            if not all(map(self.store.has, chain(*needs.values()))):
                 absent.append(f"no {KINDS[kind].what} of {line.recipe}")
         if absent:
             raise UserError(self.store.name, ", ".join(absent), "what a run leaves there", self.mend)
@@ -84,7 +85,7 @@ class Shelf:
     def take(self, needs: Needs) -> Inputs:
         """The artefacts, by role; raises UserError for one that is damaged."""
         try:
-            return {role: [self.store.open(ref) for ref in refs] for role, refs in needs.items()}
+            return {role: list(map(self.store.open, refs)) for role, refs in needs.items()}
         except Lost as error:
             raise UserError(self.store.name, str(error), "an artefact as it was published", self.mend) from None
 
@@ -94,6 +95,7 @@ def _draw(selection: Selection, names: Sequence[str], shelf: Shelf, base: Callab
         one("--columns", "column", name, dict.fromkeys((*KINDS, TRUTH)))
     kinds = [name for name in names or USUAL if name != TRUTH]
     asked = _asked(selection, kinds)
+    # What nobody asked for by name may be missing: a floor has no maps.
     if names:
         _check_made(selection, set(kinds) - {kind for _, kind in asked})
     shelf.check(asked)

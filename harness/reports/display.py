@@ -48,7 +48,7 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=5)  # a terminal or disk that hangs must not keep the run from ending
 
     def _follow(self) -> None:
         if self._console.is_terminal:

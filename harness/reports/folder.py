@@ -63,6 +63,7 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
     partial = Path(mkdtemp(prefix=PARTIAL_FOLDER, dir=folder))
     try:
         _fill(run, board, LeaderboardFiles(partial))
+        # Without its state a folder that is half moved is written again.
         files.state.unlink(missing_ok=True)
         _move_all(partial, folder)
         write_json(files.state, wanted)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from harness.execution.running import Run, RunOf
 from harness.stages.diagnostics import DiagnosticRuntime, read_measures
 from harness.stages.graph import Stage
-from harness.stages.lineage import stale_sources
 from harness.stages.planning import Goal
+from harness.stages.provenance import stale_sources
 from harness.stages.rows import RowIdentity
 from harness.store.layout import MeasureFiles, Ref, RowFiles
 from harness.store.store import Lost, Store

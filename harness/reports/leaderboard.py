@@ -51,8 +51,8 @@ class Finished:
     def summary(self) -> str:
         """One line: stages, time, holes, where the results lie."""
         run = self.run
-        words = [f"{run.stages_run} stages in {duration(run.seconds)}"]
-        words.append("stopped; run it again to continue" if run.result.interrupted else f"{self.board.holes} holes")
+        ending = "stopped; run it again to continue" if run.result.interrupted else f"{self.board.holes} holes"
+        words = [f"{run.stages_run} stages in {duration(run.seconds)}", ending]
         if run.plan.unscored:
             words.append(unscored(run.plan, "nothing to score"))
         if self.unwritten:

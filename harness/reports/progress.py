@@ -39,6 +39,7 @@ class _Lanes:
 
     def end(self, job: str, t: float) -> None:
         """A job ends, if it runs."""
+        # Of a bundle a part may end alone, and what is retried has ended twice: only the first end counts.
         since, slots = self._held.pop(job, (t, []))
         for slot in slots:
             self._spent[slot] = self._spent.get(slot, 0.0) + t - since
@@ -137,7 +138,8 @@ class RunState:
 
     def count(self, condition: Condition, keys: Iterable[str] | None = None) -> int:
         """How many stages, of those with these keys or of all that are known, are in that condition."""
-        return sum(self.condition(key) == condition for key in (self.stages if keys is None else keys))
+        keys = self.stages if keys is None else keys
+        return sum(self.condition(key) == condition for key in keys)
 
     def seconds_left(self, now: float | None = None) -> float:
         """From the estimated cost of what is not finished, at the pace of this run so far (until `now`)."""
@@ -148,9 +150,11 @@ class RunState:
             elif self.condition(key) != "to do":
                 done += work
         left = max(0.0, sum(self._work.values()) - done)
-        elapsed = (time.time() if now is None else now) - self.started
-        # The estimate corrects itself: after a while the measured pace outweighs the table of costs.
-        pace = done / elapsed if done > SURE_S else max(self._lanes.count, 1)
+        now = time.time() if now is None else now
+        pace = float(max(self._lanes.count, 1))
+        if done > SURE_S:
+            # The estimate corrects itself: after a while the measured pace says more than the guessed costs.
+            pace = done / (now - self.started)
         return left / max(pace, 0.1)
 
     def lines(self) -> list[str]:

@@ -14,13 +14,13 @@ from harness.execution.worker import run_job, run_openly
 from harness.reports.progress import Condition, RunState, duration
 from harness.store.backends.urls import Location, absolute
 from harness.store.events import SILENT_S, Ending, Event
-from harness.store.layout import FAILURES, SINGLE_RUN, FitFiles, Ref, key_of_document
+from harness.store.layout import FAILURES, SINGLE_RUN, FitFiles, Ref, key_of_document, run_of
 from harness.store.lease import lives
 from harness.store.record import Record
 from harness.store.store import Lost, Store
 from settings.errors import UserError
 
-__all__ = ["SILENT_S", "lives", "log_of", "run_one", "status_of", "watch"]
+__all__ = ["log_of", "run_one", "status_of", "watch"]
 
 WATCH_S = 2.0
 CONDITIONS: tuple[Condition, ...] = ("done", "running", "failed", "to do")
@@ -44,7 +44,8 @@ def watch(location: Location, show: Callable[[str], None], interval_s: float = W
 def _status(location: Location) -> tuple[list[str], bool]:
     """The lines of the status, and whether the run goes on."""
     store = Store.at(location)
-    logs = store.logs()
+    # A stage that was run alone since is no run of a suite.
+    logs = [log for log in store.logs() if run_of(log) != SINGLE_RUN]
     if not logs:
         raise UserError(store.name, "no run", "a store that a suite was run on", "see --store")
     log = logs[-1]

@@ -84,7 +84,9 @@ def plan_saliency(line: Line, shard: int) -> Ref:
     if cue.reads_masks:
         _check_simulation(blueprint.dataset, name)
         masks = blueprint.mask_contents(tuple(photo.id for photo in photos))
-    inputs: dict[str, tuple[Ref, ...]] = {"weights": (_plan_fit(line),)} if cue.trained else {}
+    inputs: dict[str, tuple[Ref, ...]] = {}
+    if cue.trained:
+        inputs["weights"] = (_plan_fit(line),)
     if requests := cue.apply_features():
         inputs["features"] = plan_features(blueprint, line.source, requests, [shard])
     return blueprint.add(

@@ -16,7 +16,7 @@ from harness.stages.fit import held_out_photos
 from harness.stages.graph import Stage
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
-from harness.stages.localizer import plan_localizer_fit, plan_maps
+from harness.stages.localizer import plan_held_out_fit, plan_maps
 from harness.stages.source import Source, spread
 from harness.stages.stored import StoredMasks, maps_of_photos
 from harness.stages.weak_set import seen_by
@@ -226,7 +226,7 @@ def _plan_examine(line: Line) -> Ref | None:
     localizer, photos = line.components.localizer, held_out_photos(line)
     if localizer is None or not localizer.trained or type(localizer).scores_NK is Localizer.scores_NK or not photos:
         return None
-    fit = plan_localizer_fit(line, held_out=True)
+    fit = plan_held_out_fit(line)
     identity = ExamineIdentity(
         # What only `apply` reads changes no score.
         component=line.components.identity("localizer", fit=True),

@@ -61,9 +61,12 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
         from methods.networks.backbones import build
         from methods.training import part_of
 
-        first, requests = works[0], [work.identity.request for work in works]
-        fitted = part_of(first.weights("backbone"), "backbone") if first.inputs.get("backbone") else None
-        device = first.stage.device
+        first, device = works[0], works[0].stage.device
+        requests = [work.identity.request for work in works]
+        # A fit that tuned the backbone left it among its weights; without one it is the suite's own.
+        fitted = None
+        if "backbone" in first.inputs:
+            fitted = part_of(first.weights("backbone"), "backbone")
         backbone = build(first.runtime.place.backbone, sorted({request.level for request in requests}), fitted)
         batch = max(1, BATCH >> first.process.halvings)
         computed = compute(backbone.for_inference().to(device), first.photos(), requests, device, first.progress, batch)
@@ -101,22 +104,28 @@ def _plan(blueprint: Blueprint, source: Source, request: FeatureRequest, shard: 
         flip=request.flip,
         level=request.level,
     )
+    # What the stages of one bundle have in common: they decode the photos once and share the backbone's passes.
     shared = {"photos": identity.photos, "backbone": identity.backbone}
-    mirrored = ", mirrored" if request.flip else ""
+    label = f"{source.name} {shard}, scale {request.scale:g}, level {request.level}"
+    if request.flip:
+        label += ", mirrored"
     return blueprint.add(
         Features(),
         identity,
         source.runtime(photos),
         threads=blueprint.suite.compute.threads,
         inputs={"backbone": (fitted,)} if fitted else {},
-        label=f"{source.name} {shard}, scale {request.scale:g}, level {request.level}{mirrored}",
-        group=f"features of {source.name if source is blueprint.val else _origin(photos)}",
+        label=label,
+        group=f"features of {_origin(blueprint, source, photos)}",
         photos=len(photos),
         bundle=fingerprint([shared, fitted]),
     )
 
 
-def _origin(photos: Sequence[Photo]) -> str:
+def _origin(blueprint: Blueprint, source: Source, photos: Sequence[Photo]) -> str:
     """Where a shard's photos come from, in words: all of a shard come from one source."""
-    source = photos[0].source
-    return "train and dev" if source == "target" else f"{source} photos"
+    if source is blueprint.val:
+        return source.name
+    if photos[0].source == "target":
+        return "train and dev"
+    return f"{photos[0].source} photos"

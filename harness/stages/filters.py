@@ -86,6 +86,9 @@ def plan_filter(blueprint: Blueprint, source: Source) -> Ref | None:
         return None
     named = source.offer.filtering.filter
     filter_: Filter = build_component("filter", named, f"settings.{source.name}.filter")
+    inputs: dict[str, tuple[Ref, ...]] = {}
+    if filter_.needs_probabilities:
+        inputs["probabilities"] = (_plan_classify(blueprint, source),)
     return blueprint.add(
         FilterKind(),
         JudgingIdentity(
@@ -93,7 +96,7 @@ def plan_filter(blueprint: Blueprint, source: Source) -> Ref | None:
             labels=_labels(source.offer.extra),
         ),
         DataRuntime(place=source.place),
-        inputs={"probabilities": (_plan_classify(blueprint, source),)} if filter_.needs_probabilities else {},
+        inputs=inputs,
         label=f"{source.name} · filter",
         group="web filters",
         photos=len(source.offer.extra),

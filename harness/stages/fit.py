@@ -74,7 +74,8 @@ class FitKind(StageKind[FitIdentity, FitRuntime]):
             left_out = frozenset(held_out_ids(work.dataset))
             weak = replace(weak, photos=tuple(photo for photo in weak.photos if photo.id not in left_out))
         # A backbone that is tuned has no stored features: it reads photos.
-        bank = work.bank() if work.identity.training_mode == "frozen" or not self.tunes_backbone else None
+        tunes = self.tunes_backbone and work.identity.training_mode == "fine_tuned"
+        bank = None if tunes else work.bank()
         fit = self.fit(work, weak, work.surroundings(weak.label_space, weak=weak, bank=bank))
         files = work.files(FitFiles)
         save_file(fit.weights, files.weights)

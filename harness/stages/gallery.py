@@ -68,6 +68,7 @@ class Gallery(StageKind[GalleryIdentity, GalleryRuntime]):
         from harness.drawing.overlays import outlines
         from harness.drawing.sheet import masks_column, to_png
 
+        # matplotlib is imported by those that draw alone: a plan imports this module too.
         rows = _rows(work)
         gate = work.gate("show")
         columns = _columns(work, {row.photo.id for row in rows})

@@ -1,17 +1,36 @@
-"""What a row comes from: the union of its ancestors' ledgers, costs and sources."""
+"""What a row comes from: the records of all its ancestors, and what they add up to."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
-from harness.stages.provenance import provenance, sources_of
+from harness.stages.provenance import provenance
 from harness.stages.work import AnyWork
 from harness.store.layout import Ref
 from harness.store.record import Record
 from settings.supervision import LedgerEntry
+
+__all__ = ["CostFields", "Lineage"]
+
+
+class CostFields(TypedDict, total=False):
+    """The part of a row that tells supervision, cost and provenance."""
+
+    labels_read: int
+    masks_scored: int
+    masks_chosen: int
+    masks_trained: int
+    seconds: float
+    gpu_seconds: float
+    """Seconds on GPUs, counted once for each GPU."""
+    peak_memory_bytes: int
+    train_processes: int
+    """How many processes trained the networks together; left out where one did."""
+    batch_norm: str
+    provenance: str
 
 
 @dataclass(frozen=True)
@@ -22,63 +41,65 @@ class Lineage:
 
     @classmethod
     def of(cls, work: AnyWork) -> Lineage:
-        """Follow the inputs' records to the beginning."""
+        """Follow the inputs' records to the beginning, generation by generation: each is read at once."""
         store = work.store
         records: dict[Ref, Record] = {}
-        # A row opens its weak set to tell of it: what was read counts where something was trained on it.
-        pending = {ref for role, refs in work.stage.inputs.items() if role != "weak_set" for ref in refs}
+        pending: set[Ref] = set()
+        for role, refs in work.stage.inputs.items():
+            # A row opens its weak set to tell of it: what was read counts where something was trained on it.
+            if role != "weak_set":
+                pending |= set(refs)
         while pending:
             read = store.records(pending)
+            inputs: set[Ref] = set()
             for ref in pending:
                 # What is not among them is asked for by itself, to be told why.
                 records[ref] = read.get(ref) or store.record(ref)
-            pending = {other for ref in pending for other in records[ref].inputs} - records.keys()
+                inputs |= set(records[ref].inputs)
+            pending = inputs - records.keys()
         return cls(records)
 
-    def ledger(self) -> list[LedgerEntry]:
-        """Every entry that an ancestor wrote."""
-        return [LedgerEntry.from_json(entry) for record in self.records.values() for entry in record.ledger]
-
     def sources(self) -> dict[str, str]:
-        """Module → hash of the sources that made its artefacts."""
-        return {name: sha for record in self.records.values() for name, sha in record.sources.items()}
+        """Module → hash of the sources that made the ancestors' artefacts."""
+        found: dict[str, str] = {}
+        for record in self.records.values():
+            found |= record.sources
+        return found
 
-    def row_fields(self) -> dict[str, Any]:
-        """The part of a row that tells supervision, cost and provenance."""
-        ledger = self.ledger()
-        records = self.records.values()
-        seconds = [record.seconds for record in records]
-        on_gpu = [record.seconds * record.gpus for record in records if record.device == "cuda"]
-        return {
+    def row_fields(self) -> CostFields:
+        """What the row has read, cost and used, as entries of `results.rows.Row`."""
+        ledger: list[LedgerEntry] = []
+        seconds = gpu_seconds = 0.0
+        peak_memory_bytes = 0
+        for record in self.records.values():
+            ledger += [LedgerEntry.from_json(entry) for entry in record.ledger]
+            seconds += record.seconds
+            if record.device == "cuda":
+                gpu_seconds += record.seconds * record.gpus
+            peak_memory_bytes = max(peak_memory_bytes, record.peak_memory_bytes)
+        fields: CostFields = {
             "labels_read": _distinct(ledger, "train", "image_labels"),
-            "masks_scored": _distinct(ledger, "score"),
-            "masks_chosen": _distinct(ledger, "choose"),
-            "masks_trained": _distinct(ledger, "train"),
-            "seconds": round(sum(seconds), 3),
-            "gpu_seconds": round(sum(on_gpu), 3),
-            "peak_memory_bytes": max((record.peak_memory_bytes for record in records), default=0),
-            **self._processes(),
+            "masks_scored": _distinct(ledger, "score", "mask"),
+            "masks_chosen": _distinct(ledger, "choose", "mask"),
+            "masks_trained": _distinct(ledger, "train", "mask"),
+            "seconds": round(seconds, 3),
+            "gpu_seconds": round(gpu_seconds, 3),
+            "peak_memory_bytes": peak_memory_bytes,
             "provenance": json.dumps(provenance(), sort_keys=True),
         }
-
-    def _processes(self) -> dict[str, Any]:
-        """How many processes trained the networks that a row comes from, and how they did batch norm."""
         numerics = [record.numerics for record in self.records.values()]
         together = [each for each in numerics if each.get("train_processes", 1) > 1]
-        if not together:
-            return {}
-        synchronised = all(each["sync_batch_norm"] for each in together)
-        return {
-            "train_processes": max(each["train_processes"] for each in together),
-            "batch_norm": "synchronised" if synchronised else "per process",
-        }
+        if together:
+            fields["train_processes"] = max(each["train_processes"] for each in together)
+            synchronised = all(each["sync_batch_norm"] for each in together)
+            fields["batch_norm"] = "synchronised" if synchronised else "per process"
+        return fields
 
 
-def stale_sources(made_by: Mapping[str, str]) -> list[str]:
-    """The modules whose sources are no longer those that made an artefact."""
-    return sorted(module for module, sha in made_by.items() if sources_of(module) != sha)
-
-
-def _distinct(ledger: list[LedgerEntry], purpose: str, kind: str = "mask") -> int:
-    entries = (entry for entry in ledger if entry.purpose == purpose and entry.kind == kind)
-    return len({photo_id for entry in entries for photo_id in entry.ids})
+def _distinct(ledger: Iterable[LedgerEntry], purpose: str, kind: str) -> int:
+    """How many photos' masks (or labels) were read for a purpose: one that several stages read counts once."""
+    ids: set[str] = set()
+    for entry in ledger:
+        if entry.purpose == purpose and entry.kind == kind:
+            ids |= set(entry.ids)
+    return len(ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.stages.blueprint import Blueprint
@@ -16,9 +17,9 @@ from harness.stages.work import Work
 from harness.store.layout import MapFiles, Ref
 from harness.suites.recipes import ComponentIdentity
 from methods.base import Fit, Localizer, Surroundings
-from settings.records import WeakSet, fingerprint
+from settings.records import Photo, WeakSet, fingerprint
 
-__all__ = ["LocalizerApply", "LocalizerFit", "plan_localizer_fit", "plan_maps"]
+__all__ = ["LocalizerApply", "LocalizerFit", "plan_held_out_fit", "plan_localizer_fit", "plan_maps"]
 
 
 class LocalizerFit(FitKind):
@@ -70,11 +71,22 @@ class LocalizerApply(StageKind[LocalizerApplyIdentity, PhotosRuntime]):
 
 
 @once
-def plan_localizer_fit(line: Line, held_out: bool = False) -> Ref:
-    """Training the localizer; `held_out`: without the photos that its classifier is measured on."""
+def plan_localizer_fit(line: Line) -> Ref:
+    """Training the localizer on all photos of the setting."""
+    return _plan_fit(line, "localizer fit")
+
+
+@once
+def plan_held_out_fit(line: Line) -> Ref:
+    """Training the localizer without the photos that its classifier is measured on."""
+    return _plan_fit(line, "held-out localizer fit", held_out_photos(line))
+
+
+def _plan_fit(line: Line, step: str, left_out: Sequence[Photo] | None = None) -> Ref:
     localizer = line.components.localizer
     assert localizer is not None
     inputs: dict[str, tuple[Ref, ...]] = {"weak_set": (plan_weak_set(line.blueprint, line.source),)}
+    # A backbone that is tuned reads photos: features of its untuned self are of no use to it.
     if line.mode == "frozen":
         inputs["features"] = plan_features(
             line.blueprint, line.source, localizer.fit_features(), line.source.every_shard
@@ -85,9 +97,9 @@ def plan_localizer_fit(line: Line, held_out: bool = False) -> Ref:
         localizer,
         line.components.identity("localizer", fit=True),
         inputs,
-        "held-out localizer fit" if held_out else "localizer fit",
-        left_out=held_out_photos(line) if held_out else (),
-        held_out=held_out,
+        step,
+        left_out=left_out or (),
+        held_out=left_out is not None,
     )
 
 
@@ -97,8 +109,11 @@ def plan_maps(line: Line, shard: int) -> Ref:
     blueprint, localizer = line.blueprint, line.components.localizer
     assert localizer is not None
     photos = line.source.shards[shard]
-    fit = plan_localizer_fit(line) if localizer.trained else None
-    inputs: dict[str, tuple[Ref, ...]] = {"weights": (fit,)} if fit else {}
+    inputs: dict[str, tuple[Ref, ...]] = {}
+    fit = None
+    if localizer.trained:
+        fit = plan_localizer_fit(line)
+        inputs["weights"] = (fit,)
     if features := _features(line, localizer, shard, fit):
         inputs["features"] = features
     if plan_filter(blueprint, line.source):
@@ -109,6 +124,7 @@ def plan_maps(line: Line, shard: int) -> Ref:
         LocalizerApplyIdentity(
             component=line.components.identity("localizer"),
             labels=fingerprint([(photo.id, photo.labels) for photo in photos]),
+            # Only the choice of reference photos is drawn: maps without them are the same for every rng seed.
             rng_seed=line.rng_seed if localizer.reference_features() else None,
             files=line.source.files(localizer, shard),
         ),

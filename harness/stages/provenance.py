@@ -6,7 +6,7 @@ import ast
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +17,10 @@ from typing import Any
 from harness.stages.numerics import cpu_class
 from settings.discovery import REGISTRIES
 
+__all__ = ["OURS", "ROOT", "modules_imported_by", "provenance", "sources_of", "stale_sources"]
+
 ROOT = Path(__file__).parent.parent.parent
+"""The folder that our packages lie in."""
 OURS = ("harness", "methods", "settings", "results")
 PACKAGES = ("seedbed", "torch", "torchvision", "timm", "segmentation-models-pytorch", "ray", "numpy", "pillow")
 
@@ -41,14 +44,27 @@ def sources_of(module: str) -> str:
 
     Of these, ours count, and those of the module's own package, where it comes from another distribution.
     """
-    files = _closure(module)
-    texts = {path.relative_to(root).as_posix(): path.read_bytes() for path, root in files.items()}
-    return sha256(b"\0".join(name.encode() + b"\0" + text for name, text in sorted(texts.items()))).hexdigest()
+    texts: dict[str, bytes] = {}
+    for path, root in _closure(module).items():
+        # Named from the package's root on: a checkout in another place has the same sources.
+        texts[path.relative_to(root).as_posix()] = path.read_bytes()
+    parts = [name.encode() + b"\0" + text for name, text in sorted(texts.items())]
+    return sha256(b"\0".join(parts)).hexdigest()
+
+
+def stale_sources(made_by: Mapping[str, str]) -> list[str]:
+    """The modules whose sources are no longer those that made an artefact, by its record of module → hash."""
+    return sorted(module for module, sha in made_by.items() if sources_of(module) != sha)
 
 
 def modules_imported_by(tree: ast.Module) -> list[str]:
     """The modules of ours that a file imports itself."""
-    return sorted({name for name in _names(tree, "") if name.split(".")[0] in OURS and _file_of(name, ROOT)})
+    found = set()
+    for name in _names(tree, ""):
+        # `from methods.base import Fit` yields the name of a class too, which has no file.
+        if name.split(".")[0] in OURS and _file_of(name, ROOT):
+            found.add(name)
+    return sorted(found)
 
 
 def _closure(module: str) -> dict[Path, Path]:
@@ -60,10 +76,13 @@ def _closure(module: str) -> dict[Path, Path]:
     while pending:
         name = pending.pop()
         root = roots.get(name.split(".")[0])
-        path = root and _file_of(name, root)
-        if root and path and path not in found:
+        if root is None:
+            continue  # of a library: its version is told by `provenance`
+        path = _file_of(name, root)
+        if path is not None and path not in found:
             found[path] = root
-            pending += _imports(path, name if path.name == "__init__.py" else name.rpartition(".")[0])
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            pending += _imports(path, package)
     return found
 
 
@@ -71,10 +90,15 @@ def _root_of(top: str) -> Path | None:
     """The folder that a top-level package or module lies in; None for all that offers no component."""
     if top in OURS:
         return ROOT
-    offering = {point.module.split(".")[0] for registry in REGISTRIES.values() for point in registry.points().values()}
+    offering: set[str] = set()
+    for registry in REGISTRIES.values():
+        offering |= {point.module.split(".")[0] for point in registry.points().values()}
     spec = find_spec(top) if top in offering else None
-    places = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec else []
-    return Path(places[0]).parent if places else None
+    if spec is None:
+        return None
+    # A package names its folders, a module of one file that file.
+    places = [*(spec.submodule_search_locations or ()), spec.origin or ""]
+    return Path(places[0]).parent
 
 
 @cache
@@ -86,8 +110,12 @@ def _names(tree: ast.AST, package: str) -> Iterator[str]:
     """All names that might be modules, relative ones resolved within the package that the file belongs to."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
-            base = ".".join([*above, *filter(None, [node.module])])
+            parts = package.split(".")
+            # One dot is the package itself, each further one the package above.
+            above = parts[: len(parts) + 1 - node.level] if node.level else []
+            if node.module:
+                above = [*above, node.module]
+            base = ".".join(above)
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
@@ -104,6 +132,7 @@ def _file_of(module: str, root: Path) -> Path | None:
 
 
 def _git(*arguments: str) -> str:
+    # Where our packages are installed, a repository above them would be somebody else's.
     if not (ROOT / ".git").exists():
         return ""
     try:

@@ -183,9 +183,9 @@ def _plan_maps_row(line: Line, policy: str, declared: float) -> Ref:
     # The maps that are scored are those that the labeler reads; a recipe without refiners scores the others.
     stage: ScoredStage = "refined" if line.components.refiners else "maps"
     choice = plan_choice(line, policy)
-    return _plan_row(
-        line, stage, policy, plan_sweeps(line), threshold=declared if choice is None else None, choice=choice
-    )
+    if choice is None:
+        return _plan_row(line, stage, policy, plan_sweeps(line), threshold=declared)
+    return _plan_row(line, stage, policy, plan_sweeps(line), choice=choice)
 
 
 def _plan_row(

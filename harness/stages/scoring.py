@@ -131,6 +131,7 @@ class Score(StageKind[ScoreIdentity, CountedRuntime]):
         void, classes = work.identity.void, work.dataset.label_space.foreground + 1
         covered = Coverage(0, 0)
 
+        # Predictions are wrong where they say 255; pseudo labels may leave pixels undecided, and rows tell how many.
         def counted(photo_id: str, truth_HW: Mask) -> Counts:
             nonlocal covered
             prediction_HW = read_mask(shard.of(photo_id))
@@ -191,6 +192,7 @@ class Select(StageKind[SelectIdentity, SelectRuntime]):
         identity = work.identity
         table = joined([read_table(files.counts) for files in work.read("sweeps", CountFiles)])
         total = total_sweep(table, identity.classes, identity.steps)
+        # A rule that declares no threshold is never swept; the policies still want a number to fall back to.
         declared = 0.0 if identity.declared is None else identity.declared
         chosen = chooser(identity.policy).threshold(total, declared)
         entry = LedgerEntry("mask", work.runtime.split, "choose", self.name, image_ids(table))
@@ -254,6 +256,7 @@ def plan_sweeps(line: Line) -> tuple[Ref, ...]:
 
 def plan_scores(line: Line, policy: str) -> tuple[Ref, ...]:
     """The counts of the pseudo labels under a policy, one artefact a reported shard."""
+    # Chosen once for all shards: a threshold of each shard's own would be tuned on the pixels that it is scored on.
     choice, split = plan_choice(line, policy), line.blueprint.reported.maps
     found = []
     for shard, ids in reported_shards(line):

@@ -160,4 +160,6 @@ def _plan_fit(line: Line, choice: Ref | None) -> Ref:
 
 def step_name(step: str, variant: str) -> str:
     """How a display calls a step in one of the ways that segmentation is run; a single scale goes without saying."""
-    return step if variant in ("", SINGLE_SCALE) else f"{step} {variant}"
+    if variant in ("", SINGLE_SCALE):
+        return step
+    return f"{step} {variant}"

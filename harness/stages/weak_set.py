@@ -67,6 +67,7 @@ class WeakSetKind(StageKind[WeakSetIdentity, DataRuntime]):
         work.files(WeakSetFiles).photos.write_text(json.dumps(content), encoding="utf-8")
         ids: dict[str, list[str]] = defaultdict(list)
         for photo in content["photos"]:
+            # Train and dev are one pool: which of the two a photo is in makes no difference to what may be learned.
             split = "train and dev" if photo["source"] == "target" else photo["source"]
             ids[split].append(photo["id"])
         entries = [
@@ -85,11 +86,14 @@ def plan_weak_set(blueprint: Blueprint, source: Source) -> Ref:
         training_fingerprint=source.offer.weak.fingerprint,
     )
     filter_ = plan_filter(blueprint, source)
+    inputs: dict[str, tuple[Ref, ...]] = {}
+    if filter_ is not None:
+        inputs["filter"] = (filter_,)
     return blueprint.add(
         WeakSetKind(),
         identity,
         DataRuntime(place=source.place),
-        inputs={"filter": (filter_,)} if filter_ else {},
+        inputs=inputs,
         label=source.name,
         group="weak sets",
     )

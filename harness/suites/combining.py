@@ -24,8 +24,8 @@ RecipeName = Annotated[str, Field(pattern=r"^\w[\w+.-]*$")]
 Chain = tuple[ComponentSpec, ...]
 UNNAMED = "none"
 """The refiner chain that is left out of names."""
+# More combinations than these are a mistake.
 MOST = 10_000
-"""More combinations than these are a mistake."""
 
 
 class Labelling(Options):
@@ -55,7 +55,9 @@ class Combination(NamedTuple):
         for role in Labelling.model_fields:
             part = getattr(self.labelling, role)
             if part:
-                recipe[role] = _written(part) if isinstance(part, ComponentSpec) else part
+                recipe[role] = part
+            if isinstance(part, ComponentSpec):
+                recipe[role] = _written(part)
         return recipe
 
 
@@ -126,6 +128,7 @@ def _checked(content: object, place: Callable[[str], str]) -> Combine:
         for chain in chains:
             if chain not in combine.refiners:
                 raise unknown_name(place(f"combine.refiners_of.{name}"), "refiners", chain, combine.refiners)
+    # Counted before any is made: three lists of a few hundred names are millions of recipes.
     count = len(combine.localizers) * len(combine.refiners) * len(combine.labelers)
     if count > MOST:
         raise UserError(place("combine"), f"{count} combinations", f"at most {MOST}")
@@ -149,8 +152,9 @@ def _named(combine: Combine, place: Callable[[str], str]) -> tuple[dict[str, obj
 
 def _is_change(recipe: object) -> bool:
     """Whether it has options of a part whose name stands elsewhere, as no recipe of its own has."""
-    parts = recipe.values() if isinstance(recipe, Mapping) else ()
-    return any(isinstance(part, Mapping) and part and "name" not in part for part in parts)
+    if not isinstance(recipe, Mapping):
+        return False
+    return any(isinstance(part, Mapping) and part and "name" not in part for part in recipe.values())
 
 
 def _written(component: ComponentSpec) -> dict[str, object]:

@@ -53,10 +53,13 @@ def open_options(name: str, assignments: Sequence[str], given: Mapping[str, obje
 
 
 def _content(component: ComponentSpec | Mapping[str, Any]) -> Mapping[str, Any]:
-    return component.model_dump() if isinstance(component, ComponentSpec) else component
+    if isinstance(component, ComponentSpec):
+        return component.model_dump()
+    return component
 
 
 def _canonical(options: Mapping[str, object]) -> str:
+    # As text: a cache needs a key that can be hashed.
     return json.dumps(options, sort_keys=True, default=str)
 
 

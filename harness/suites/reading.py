@@ -16,6 +16,7 @@ from settings.options import HOME_OF_A_USER
 
 __all__ = ["expand_variables", "merged", "override", "read_with_includes"]
 
+# A suite is a page of text; what is larger is another file, given by mistake.
 MAX_BYTES = 1 << 20
 UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError)
 """What PyYAML raises: its own errors, and those of Python for values that its tags do not fit."""
@@ -123,6 +124,7 @@ def _read_yaml(path: Path) -> dict[str, object]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(path, f"{path.stat().st_size} bytes", f"a suite of at most {MAX_BYTES}")
+        # Editors on Windows begin a file with a byte order mark.
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(path, f"unreadable YAML ({error})", "a suite in YAML") from None
@@ -153,6 +155,7 @@ def _refuse_odd(value: object, where: object) -> None:
         for child in value:
             _refuse_odd(child, where)
     elif isinstance(value, int) and value.bit_length() > 63:
+        # Sizes and rng seeds end in arrays of 64 bits.
         raise UserError(where, f"a number of {value.bit_length()} bits", "at most 63")
     elif not isinstance(value, (str, int, float, NoneType)):
         found = f"{value!r}, a {type(value).__name__}"
@@ -163,7 +166,9 @@ def _included(path: Path, name: object, find: Callable[[str], Path]) -> Path:
     try:
         if isinstance(name, str):
             beside = path.parent / _at_home(name, f"{path}: include")
-            return beside if beside.is_file() else find(name)
+            if beside.is_file():
+                return beside
+            return find(name)
     except OSError:  # no file system holds such a name
         pass
     raise UserError(f"{path}: include", repr(name), "a suite's name or a YAML file")
@@ -177,7 +182,9 @@ def _beside(path: Path, plugins: object) -> object:
     found = []
     for plugin in plugins:
         name = _expanded(plugin, where)
-        found.append(str(path.parent / _at_home(name, where)) if isinstance(name, str) else name)
+        if isinstance(name, str):
+            name = str(path.parent / _at_home(name, where))
+        found.append(name)
     return found
 
 

@@ -95,7 +95,9 @@ class RecipeComponents:
 
 def left_out_of(component: Component, fit: bool) -> frozenset[str]:
     """The options that are in no key, or (of a fit) not read by it."""
-    return component.place_options | (component.apply_options if fit else frozenset())
+    if not fit:
+        return component.place_options
+    return component.place_options | component.apply_options
 
 
 class _Versioned(Protocol):
@@ -114,8 +116,13 @@ def files_identity(component: Component, photos: Sequence[Photo]) -> str | None:
 
     Raises UserError for a file that is missing or cannot be read.
     """
-    contents = [(photo.id, [_content_of(path) for path in component.files(photo)]) for photo in photos]
-    return fingerprint(contents) if any(files for _, files in contents) else None
+    contents = []
+    for photo in photos:
+        hashes = [_content_of(path) for path in component.files(photo)]
+        contents.append((photo.id, hashes))
+    if not any(hashes for _, hashes in contents):
+        return None
+    return fingerprint(contents)
 
 
 def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:
@@ -130,6 +137,7 @@ def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:
             built[role] = build_component(role, spec, f"{where}.{role}")
     variants: tuple[Segmenter, ...] = ()
     if built["segmenter"]:
+        # As the suite runs it: the segmenter's own inference may be replaced by the first variant's.
         variants = variants_of(built["segmenter"], suite.segment, suite.backbone, name)
         built["segmenter"] = variants[0]
     components = RecipeComponents(
@@ -161,8 +169,10 @@ class Skipped:
         """One line for each reason, which names the recipes."""
         notes = []
         for (reason, setting), names in self.recipes.items():
-            under = f" under {setting}" if setting else ""
-            notes.append(f"skipped: {', '.join(names)}{under}: {reason}")
+            what = ", ".join(names)
+            if setting:
+                what += f" under {setting}"
+            notes.append(f"skipped: {what}: {reason}")
         return tuple(notes)
 
 
@@ -178,6 +188,7 @@ def possible_recipes(suite: Suite, skipped: Skipped) -> dict[str, RecipeComponen
         try:
             found[name] = components_of(name, recipe, suite)
         except Impossible as error:
+            # Whoever wrote a recipe out meant it; of combinations nobody wrote each.
             if name not in combined:
                 raise
             skipped.add(name, error.reason)

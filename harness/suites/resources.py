@@ -18,8 +18,9 @@ UNITS |= {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 SECONDS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
 Wants = Mapping[str, float]
 """How much of what: `threads`, `gpus`, `memory` (bytes), and custom resources by their names."""
+# 0.33 and 0.17 mean a third and a sixth.
 ROUNDED = 0.15
-"""0.33 and 0.17 mean a third and a sixth."""
+# What has a key of its own under `resources:`, or is asked for by the number of threads.
 RESERVED = ("threads", "gpus", "memory")
 
 
@@ -41,7 +42,9 @@ class Demand:
 
     def gpus_on(self, device: str) -> float:
         """How many GPUs one process wants that computes on `device` (`cpu` or `cuda`)."""
-        return float(device == "cuda") if self.gpus is None else self.gpus
+        if self.gpus is None:
+            return float(device == "cuda")
+        return self.gpus
 
     def wants(self, threads: int, processes: int, device: str) -> Wants:
         """All that so many threads and processes ask for together; what is not asked for is left out."""
@@ -77,7 +80,7 @@ def _with_unit(units: Mapping[str, int], example: str) -> BeforeValidator:
 
     def read(value: object) -> float:
         matched = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
-        if isinstance(value, bool) or not matched or matched[2] not in units:
+        if not matched or matched[2] not in units:
             raise ValueError(expected)
         return float(matched[1]) * units[matched[2]]
 

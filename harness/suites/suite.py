@@ -158,6 +158,7 @@ class Suite(Options):
 
     def seeds_of(self, recipe: str, setting: str) -> tuple[int, ...]:
         """The rng seeds of a recipe's lines under a setting."""
+        # References have no rng seeds of their own.
         own = self.recipes[recipe].rng_seeds if recipe in self.recipes else None
         return own or self.rng_seeds_of.get(setting, self.rng_seeds)
 
@@ -168,7 +169,9 @@ class Suite(Options):
     def demand_of(self, kind: str) -> Demand:
         """What the stages of a kind ask of the machine that runs them; planning checks the kinds' names."""
         resources = self.resources.get(kind, self.resources.get("all"))
-        return resources.demand() if resources else Demand()
+        if resources is None:
+            return Demand()
+        return resources.demand()
 
     @property
     def folder_name(self) -> str:
@@ -207,6 +210,7 @@ def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite
             override(content, assignment)
     content = expand_variables(content, path.name)
     content.setdefault("name", path.stem)
+    # Whatever the file says of overrides: those of this call are in the leaderboard's name.
     content["overrides"] = tuple(overrides)
     _take_away(content)
     return _validated(content, path.name)
@@ -230,6 +234,7 @@ def _find(name_or_path: str | Path) -> Path:
 
 def _take_away(content: dict[str, object]) -> None:
     """`null` takes a recipe or setting of an included suite away, and what is said of it elsewhere."""
+    # Nothing is checked yet: what has another form stays as it is, for the model to refuse.
     gone_recipes = _without_nulls(content, "recipes")
     gone_settings = _without_nulls(content, "settings")
     for key in ("rng_seeds_of", "recipes_of"):
@@ -261,6 +266,7 @@ def _validated(content: dict[str, object], file: str) -> Suite:
     except ValidationError as error:
         raise option_error(error, Suite, partial(_place, file=file, overrides=overrides)) from None
     suite._file = file
+    # What pydantic cannot check: names that one part of a suite uses of another.
     for key in ("rng_seeds_of", "recipes_of"):
         for label in getattr(suite, key):
             if label not in suite.settings:
@@ -280,6 +286,7 @@ def _validated(content: dict[str, object], file: str) -> Suite:
 
 def _place(key: str, file: str, overrides: Sequence[str]) -> str:
     """Where a value was given: the override that set it or what it lies in, as it was typed; else a key of the file."""
+    # Of several overrides of one key the last one counts.
     for assignment in reversed(overrides):
         overridden = assignment.partition("=")[0]
         if f"{key}.".startswith(f"{overridden}."):

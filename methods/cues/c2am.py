@@ -43,15 +43,15 @@ class C2am(Cue):
 
     @property
     def supervision(self) -> str:
-        """None."""
+        """Empty: it learns from photos alone."""
         return ""
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """Both levels, plain and mirrored."""
+        """The backbone's last two levels of each photo, plain and mirrored."""
         return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in LEVELS)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """Both levels, every scale, plain and mirrored."""
+        """The backbone's last two levels of each photo at every scale, plain and (by option) mirrored."""
         flips = (False, True) if self.options.flip else (False,)
         passes = [(scale, flip) for scale in self.options.scales for flip in flips]
         return tuple(FeatureRequest(scale, flip, level) for scale, flip in passes for level in LEVELS)
@@ -86,7 +86,7 @@ class C2am(Cue):
         return Fit({**named_tensors(head=head), "inverted": inverted}, log)
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Saliency]:
-        """One map a photo at photo size."""
+        """One saliency map a photo, uint8 at photo size, in the order of `photos`."""
         from methods.networks.c2am import ForegroundHead
         from methods.training import part_of
 

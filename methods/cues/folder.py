@@ -33,15 +33,15 @@ class Folder(Cue):
 
     @property
     def supervision(self) -> str:
-        """As declared."""
+        """What the user says that the maps were made with."""
         return self.options.supervision
 
     def files(self, photo: Photo) -> tuple[Path, ...]:
-        """The map's file."""
+        """The photo's map, `<root>/<photo id>.png`; photos of a source may have another root."""
         return (place_of(self.options.sources.get(photo.source, self.options.root), photo, ".png"),)
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Saliency]:
-        """The maps as they are."""
+        """The maps as they are; raises UserError for one of another size than its photo."""
         for photo in photos:
             (path,) = self.files(photo)
             saliency_HW = read_saliency(path)

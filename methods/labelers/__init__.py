@@ -1,1 +1,4 @@
-"""Labelers: localization maps to pseudo labels; one class a file."""
+"""Labelers, one class a file: localization maps to pseudo labels.
+
+Suites name them by their files; a plug-in may build on any of them.
+"""

@@ -14,5 +14,5 @@ class AllBackgroundLabeler(Labeler):
     needs_maps = False
 
     def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
-        """Zeros at photo size."""
+        """Zeros at photo size, uint8 (H, W)."""
         return np.zeros(photo.image().shape[:2], np.uint8)

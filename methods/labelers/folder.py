@@ -23,7 +23,7 @@ class Folder(Labeler):
 
     @property
     def supervision(self) -> str:
-        """As declared."""
+        """What the user says that the masks were made with."""
         return self.options.supervision
 
     def files(self, photo: Photo) -> tuple[Path, ...]:

@@ -29,12 +29,12 @@ class LabelInSaliency(Labeler):
 
     @property
     def needs_cue(self) -> bool:
-        """It gives the shape."""
+        """True: the cue's saliency gives the shape."""
         return True
 
     @property
     def supervision(self) -> str:
-        """Image-level labels."""
+        """`I`: the photo's labels; what the cue was made with is the cue's to tell."""
         return "I"
 
     def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:

@@ -38,7 +38,7 @@ class SaliencyLabeler(Labeler):
 
     @property
     def needs_cue(self) -> bool:
-        """It gives the shape."""
+        """True: the cue's saliency gives the shape."""
         return True
 
     def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:

@@ -35,12 +35,12 @@ class Threshold(Labeler):
 
     @property
     def needs_cue(self) -> bool:
-        """Under the rule `cue`."""
+        """Whether the background score is what a cue leaves (rule `cue`)."""
         return self.options.rule == "cue"
 
     @property
     def needs_background(self) -> bool:
-        """Under the rule `maps`."""
+        """Whether the background score is the map that comes beside the maps (rule `maps`)."""
         return self.options.rule == "maps"
 
     @property

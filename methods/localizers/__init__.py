@@ -1,1 +1,4 @@
-"""Localizers: photos with image-level labels to localization maps; one class a file."""
+"""Localizers, one class a file: photos with image-level labels to localization maps.
+
+Suites name them by their files; a plug-in may build on any of them.
+"""

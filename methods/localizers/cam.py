@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from methods.base import (
-    FeatureRequest,
-    Fit,
-    Localizer,
-    MapRecords,
-    Photos,
-    Surroundings,
-    TrainingOptions,
-)
+from methods.base import FeatureRequest, Fit, Localizer, MapRecords, Photos, Surroundings, TrainingOptions
 from settings.options import Options
 from settings.records import Photo, WeakSet
 
@@ -44,7 +36,7 @@ class Cam(Localizer):
     options: CamOptions
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """Every scale, plain and mirrored."""
+        """Every scale of the photo, plain and (by option) mirrored."""
         flips = (False, True) if self.options.flip else (False,)
         return tuple(FeatureRequest(scale, flip) for scale in self.options.scales for flip in flips)
 
@@ -82,8 +74,7 @@ class Cam(Localizer):
 
         head = ClassMaps.of_state(part_of(surroundings.weights, "head")).to(surroundings.device).eval()
         for photo in photos:
-            maps_CHW = summed_maps(head, photo, self.apply_features(), surroundings)
-            yield surroundings.record(photo, maps_CHW)
+            yield surroundings.record(photo, summed_maps(head, photo, self.apply_features(), surroundings))
 
     def scores_NK(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """Logits: means of the class maps over positions, over the photo as it is and mirrored."""
@@ -117,7 +108,11 @@ def summed_maps(
 def summed_passes(
     maps_of: Callable[[FeatureRequest], torch.Tensor], photo: Photo, requests: Sequence[FeatureRequest]
 ) -> NDArray[np.float32]:
-    """The same of any maps: `maps_of` gives those of a pass, (1, K, h, w), not negative and not turned back."""
+    """The maps of the photo's labels, summed over passes and divided by their maxima, (C, h, w) float32 in [0, 1].
+
+    `maps_of` gives those of all classes in a pass, (1, K, h, w), not negative; mirrored ones are turned back here. The
+    grid is that of the first pass.
+    """
     import torch
     from torch.nn.functional import interpolate
 

@@ -26,7 +26,7 @@ class CentrePrior(Localizer):
     features = ()
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
-        """One map a label."""
+        """One and the same map for each label, (C, 64, 64); the photo is read for its size alone."""
         map_HW = self._map()
         for photo in photos:
             height, width = photo.image().shape[:2]

@@ -91,11 +91,11 @@ class CoAttention(Localizer):
     options: CoAttentionOptions
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """Plain and mirrored, and the scaled copies."""
+        """The photo plain and mirrored, and its scaled copies."""
         return (PLAIN, FeatureRequest(flip=True), *self._scaled())
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """The same; the scaled copies only where common maps are read."""
+        """The photo plain and mirrored, and its scaled copies where the inference reads common maps of copies."""
         return self.fit_features() if self._reads_copies else (PLAIN, FeatureRequest(flip=True))
 
     def reference_features(self) -> tuple[FeatureRequest, ...]:

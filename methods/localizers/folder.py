@@ -38,7 +38,7 @@ class Folder(Localizer):
 
     @property
     def supervision(self) -> str:
-        """As declared."""
+        """What the user says that the maps were made with."""
         return self.options.supervision
 
     def files(self, photo: Photo) -> tuple[Path, ...]:

@@ -17,11 +17,11 @@ class Untrained(Localizer):
     features = (PLAIN,)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """Those of `cam`."""
+        """The passes of `cam` with these options."""
         return Cam(self.options).apply_features()
 
     def fit(self, weak: WeakSet, surroundings: Surroundings) -> Fit:
-        """Random weights by the rng seed."""
+        """The weights that `cam` begins with, random by the rng seed."""
         import torch
 
         from methods.networks.heads import ClassMaps
@@ -30,8 +30,8 @@ class Untrained(Localizer):
         torch.manual_seed(surroundings.rng_seed)
         channels = len(surroundings.features_CHW(weak.photos[0]))
         head = ClassMaps(channels, weak.label_space.foreground, self.options.hidden)
-        return Fit(named_tensors(head=head), ())
+        return Fit(named_tensors(head=head))
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
-        """As `cam` does."""
+        """The maps that `cam` makes from these weights."""
         return Cam(self.options).apply(photos, surroundings)

@@ -1,1 +1,4 @@
-"""Localization maps that follow the photo better, one file a component."""
+"""Refiners, one class a file: localization maps to maps that follow the photo better.
+
+Suites name them by their files; a plug-in may build on any of them.
+"""

@@ -59,15 +59,15 @@ class Affinity(Refiner):
     gives_background = True
 
     def check_installed(self, where: str) -> None:
-        """What refines the labels."""
+        """Raise Impossible where the refiner of the labels needs a package that is not installed."""
         require_label_refiner(self.options.label_refiner, where)
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """Three levels, plain and mirrored."""
+        """The backbone's levels 2 to 4 of each photo, plain and mirrored."""
         return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in LEVELS)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """The same levels, plain."""
+        """The backbone's levels 2 to 4 of each photo, plain."""
         return tuple(FeatureRequest(level=level) for level in LEVELS)
 
     def fit(self, data: Localized, surroundings: Surroundings) -> Fit:

@@ -37,11 +37,11 @@ class DenseCrf(Refiner):
     gives_background = True
 
     def check_installed(self, where: str) -> None:
-        """The extra `crf`."""
+        """Raise Impossible where the package of the extra `crf` is not installed."""
         require_dense_crf(where)
 
     def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
-        """UserError where the extra is not installed."""
+        """Background and maps at photo size, probabilities that sum to 1; a photo without labels keeps its record."""
         for photo in photos:
             record = maps(photo.id)
             yield self._refined(photo, record) if record.class_ids else record

@@ -57,15 +57,15 @@ class Irn(Refiner):
     gives_background = False
 
     def check_installed(self, where: str) -> None:
-        """What refines the labels."""
+        """Raise Impossible where the refiner of the labels needs a package that is not installed."""
         require_label_refiner(self.options.label_refiner, where)
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """All levels, plain and mirrored."""
+        """The levels that the options name, of each photo plain and mirrored, plain ones first."""
         return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in self._levels)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """The same: the boundary is that of photo and mirror image together."""
+        """Those of `fit_features`: the boundary is found in the photo and its mirror image together."""
         return self.fit_features()
 
     @property

@@ -1,4 +1,4 @@
-"""The refiner `none`: maps pass through unchanged, a control that has the stages of every other refiner."""
+"""The refiner that changes nothing, for a recipe that has to name one."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ class NoRefiner(Refiner):
     """The maps as they are."""
 
     def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
-        """Unchanged."""
+        """The records that `maps` gives, one a photo."""
         return (maps(photo.id) for photo in photos)

@@ -35,7 +35,7 @@ class Pamr(Refiner):
     options: PamrOptions
 
     def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
-        """Maps at the shrunk photo's size."""
+        """Maps at the size of the shrunk photo, each with a maximum of 1; a photo without labels keeps its record."""
         for photo in photos:
             yield self._refined(photo, maps(photo.id), surroundings.device)
 

@@ -14,5 +14,5 @@ class AllBackgroundSegmenter(Segmenter):
     """Predicts background for every pixel; learns nothing."""
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Mask]:
-        """Zeros at photo size."""
+        """Zeros at photo size, uint8 (H, W), one mask a photo."""
         return (np.zeros(photo.image().shape[:2], np.uint8) for photo in photos)

@@ -1,4 +1,4 @@
-"""DeepLabV3+ on pseudo labels: stage 2. With a frozen backbone only the decoder is trained, on stored features."""
+"""DeepLabV3+ on pseudo labels. With a frozen backbone only the decoder is trained, on stored features."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 
 from methods.base import FeatureRequest, Fit, Photos, PseudoLabelled, Segmenter, Surroundings, TrainingOptions
 from methods.segmenting import Pass, SegmenterOptions, mask_of
+from settings.masks import resize_mask
 from settings.records import UNKNOWN, Mask
 
 if TYPE_CHECKING:
@@ -125,13 +126,7 @@ def mean_cross_entropy(
 
 def _small_masks(data: PseudoLabelled, side: int) -> NDArray[np.uint8]:
     """All pseudo labels, nearest-resized to (N, side, side); raises ValueError when none of their pixels is known."""
-    masks_NHW = np.stack([resize_nearest(data.pseudo_label(photo.id), side) for photo in data.photos])
+    masks_NHW = np.stack([resize_mask(data.pseudo_label(photo.id), side, side) for photo in data.photos])
     if (masks_NHW == UNKNOWN).all():
         raise ValueError(f"no pixel of the {len(masks_NHW)} pseudo labels is usable: all are {UNKNOWN}")
     return masks_NHW
-
-
-def resize_nearest(mask_HW: Mask, side: int) -> Mask:
-    """The mask sampled at the centres of a side × side grid."""
-    rows, columns = ((2 * np.arange(side) + 1) * length // (2 * side) for length in mask_HW.shape)
-    return mask_HW[np.ix_(rows, columns)]

@@ -1,4 +1,4 @@
-"""DeepLab-LargeFOV on pseudo labels: the co-attention paper's stage 2 (Sun et al., ECCV 2020), trained on crops."""
+"""DeepLab-LargeFOV on pseudo labels, trained on crops: the co-attention paper's segmenter (Sun et al., ECCV 2020)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OUTPUT_STRIDE: Literal[8] = 8
 
 
 class Encoder(Options):
-    """The backbone of stage 2, where it is not the suite's."""
+    """The segmentation network's backbone, where it is not the suite's."""
 
     name: str = "resnet101"
     weights: str = Field("pretrained", description="pretrained | random | a .safetensors or .pth file")

@@ -1,5 +1,6 @@
 """CONTRIBUTING's localizer in one file, taken out of its text and run as its reader would, up to its row."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -20,6 +21,15 @@ def block(language: str) -> str:
     section = text.split("## Add a localizer in one file\n")[1].split("\n## ")[0]
     (content,) = re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     return str(content)
+
+
+def test_the_localizer_of_the_text_is_short() -> None:
+    """With blank lines and docstrings; imports count wherever they stand."""
+    text = block("python")
+    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert len(text.splitlines()) <= 30
+    assert len(imports) <= 5
+    assert max(len(line) for line in text.splitlines()) <= 120
 
 
 def test_the_localizer_of_the_text_gets_its_row_in_the_table(smoke: Finished, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def masks_behind(smoke: Finished, row_stage: str, recipe: str) -> list[tuple[np.
             continue
         for counts in stage.inputs["counts"]:
             scored = smoke.run.plan.graph[counts]
-            folder = store.open(*scored.inputs["masks"][0]).folder
+            folder = store.open(scored.inputs["masks"][0]).folder
             for photo_id in scored.runtime.ids:
                 mask = np.array(Image.open(folder / f"{photo_id}.png"))
                 mask[mask == UNKNOWN] = 0

@@ -51,7 +51,7 @@ def test_a_trained_backbone_sees_the_mirrored_photos(photos: list[Photo]) -> Non
     backbone = trained.module
     assert torch.allclose(features, backbone(backbone.to_input(np.stack(squares)))[0], atol=1e-5)
     assert not torch.allclose(features[0], features[2], atol=1e-3)
-    assert np.array_equal(trained.squares[2], squares[2]), "the kept photo is not mirrored in place"
+    assert np.array_equal(trained.squares.at(2, 1.0), squares[2]), "the kept photo is not mirrored in place"
     (group,) = trained.groups(0.25)
     assert group.factor == 0.25
     assert len(group.parameters) == len(list(backbone.parameters()))
@@ -151,5 +151,5 @@ def test_photos_are_decoded_once_while_there_is_room(photos: list[Photo], monkey
     squares = Squares(counted, 16)
     for _ in range(2):
         for row, photo in enumerate(photos):
-            assert np.array_equal(squares[row], resize(photo.image(), 16, 16))
+            assert np.array_equal(squares.at(row, 1.0), resize(photo.image(), 16, 16))
     assert loads == ["p0", "p1", "p2", "p2"]

@@ -1,6 +1,7 @@
 """Mask files: VOC's colours, indices in and out, and every file that is not a mask refused by name."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from settings.errors import UserError
-from settings.masks import PALETTE, check_values, encode_mask, read_mask, write_mask
+from settings.masks import PALETTE, check_values, encode_mask, read_mask, resize_mask, write_mask
 
 MASKS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=24))
 
@@ -121,3 +122,26 @@ def test_stray_values(tmp_path: Path) -> None:
         read_mask(tmp_path / "m.png", 3)
     with pytest.raises(UserError, match="'x': found mask value 254"):
         check_values("'x'", np.array([[254]], np.uint8), 254)
+
+
+@given(mask=MASKS, height=st.integers(1, 40), width=st.integers(1, 40))
+def test_a_resized_mask_takes_the_value_that_each_centre_lies_in(mask: np.ndarray, height: int, width: int) -> None:
+    """With fractions, pixel by pixel."""
+    resized = resize_mask(mask, height, width)
+    assert (resized.shape, resized.dtype) == ((height, width), np.uint8)
+    for y in range(height):
+        for x in range(width):
+            row = int(Fraction(2 * y + 1, 2 * height) * mask.shape[0])
+            column = int(Fraction(2 * x + 1, 2 * width) * mask.shape[1])
+            assert resized[y, x] == mask[row, column]
+
+
+@pytest.mark.parametrize("size", [(33, 47), (1, 7), (321, 5), (64, 64)])
+@pytest.mark.parametrize("new", [(20, 31), (21, 21), (97, 1), (64, 64)])
+def test_it_gives_what_crops_segmenters_refiners_and_pictures_wrote_for_themselves(
+    size: tuple[int, int], new: tuple[int, int]
+) -> None:
+    mask = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    grid = zip(new, mask.shape, strict=True)
+    rows, columns = ((2 * np.arange(cells) + 1) * length // (2 * cells) for cells, length in grid)
+    assert np.array_equal(resize_mask(mask, *new), mask[np.ix_(rows, columns)])

@@ -163,3 +163,13 @@ def test_one_stage_runs_in_this_process(command, smoke: Finished) -> None:
     ended = command("stage", fit.key[:16], "--store", smoke.run.store_folder, "--debug")
     assert ended.code == 0
     assert "nothing was published" in ended.out
+
+
+def test_a_line_each_interval(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = [100.0]
+    monkeypatch.setattr(cli.time, "monotonic", lambda: now[0])
+    tell = cli.Patience("planning")
+    for done, moment in enumerate((101.0, 104.9, 105.1, 106.0, 111.0), 1):
+        now[0] = moment
+        tell(done, 9, "photos hashed")
+    assert capsys.readouterr().err == "planning: 3/9 photos hashed\nplanning: 5/9 photos hashed\n"

@@ -21,11 +21,13 @@ from harness.execution.team import RankDied, RankFailed, Report, check
 from harness.execution.worker import run_job
 from harness.execution.workers import Workers
 from harness.stages.graph import Stage, missing_stages
+from harness.stages.kind import plain
 from harness.stages.lineage import Lineage
 from harness.stages.planning import Plan, make_plan
 from harness.store.events import Ending, EventLog
 from harness.store.layout import Ref
 from harness.store.lease import process_start
+from harness.store.record import Record
 from harness.store.store import Lost, Store
 from harness.suites.suite import load_suite
 from settings.errors import UserError
@@ -221,7 +223,7 @@ def test_who_began_a_failure_is_who_is_told_of() -> None:
 
 
 def test_one_process_goes_without_saying_in_keys() -> None:
-    numerics = fit_of(plan_of()).identity.numerics
+    numerics = plain(fit_of(plan_of()).identity.numerics)
     assert set(numerics) <= {"device", "precision", "memory_format", "cpu", "threads"}
     assert list(plan_of().graph) == list(plan_of("compute.sync_batch_norm=false").graph)
 
@@ -264,11 +266,13 @@ def test_more_processes_than_slots_are_refused_before_any_work(tmp_path: Path) -
 
 
 def test_rows_tell_how_many_processes_trained() -> None:
-    def record(**numerics: object) -> dict[str, Any]:
-        told = {"seconds": 2.0, "device": "cuda", "peak_memory_bytes": 1, "inputs": [], "sources": {}}
-        return {**told, "identity": {"numerics": numerics}, "gpus": numerics.get("train_processes", 1)}
+    def record(train_processes: int = 1, **numerics: object) -> Record:
+        if train_processes > 1:
+            numerics["train_processes"] = train_processes
+        cost = {"seconds": 2.0, "device": "cuda", "peak_memory_bytes": 1, "gpus": train_processes}
+        return Record("kind", "key", "attempt", {}, identity={"numerics": numerics}, **cost)
 
-    def fields(*records: dict[str, Any]) -> tuple[Any, ...]:
+    def fields(*records: Record) -> tuple[Any, ...]:
         lineage = Lineage({Ref("kind", str(index)): one for index, one in enumerate(records)}).row_fields()
         return lineage.get("train_processes"), lineage.get("batch_norm"), lineage["gpu_seconds"]
 
@@ -282,8 +286,7 @@ def test_ray_trains_a_team_to_the_same_result(place: Place) -> None:
     """The task that runs the job asks for no CPU: the two workers of the trainer take both that there are."""
     import ray
 
-    from harness.execution.ray import Ray
-    from harness.execution.trainer import run_training_job
+    from harness.execution.ray import Ray, run_training_job
 
     stage = fit_of(plan_of(CAM.format(7), "compute.train_processes=2"))
     run(place, stage)

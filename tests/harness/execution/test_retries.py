@@ -3,11 +3,13 @@
 import pytest
 
 from harness.execution.retries import MAX_TRIES, Retries
-from harness.stages.graph import Stage
+from harness.stages.kind import Numerics
 from harness.store.events import Ending
 from harness.suites.resources import Demand
+from tests.harness.fakes import fake_kind, fake_stage
 
-STAGE = Stage("segment", {"numerics": {"device": "cuda"}}, label="a", demand=Demand(gpus=0.25))
+CUDA = Numerics("cuda", "float32", "channels_last")
+STAGE = fake_stage(kind=fake_kind("kind", halves=True), numerics=CUDA, label="a", demand=Demand(gpus=0.25))
 
 
 @pytest.mark.parametrize("ending", [Ending.WORKER_DIED, Ending.TIMED_OUT])
@@ -15,7 +17,7 @@ def test_what_ended_without_a_word_is_begun_again_so_often(ending: Ending) -> No
     retries = Retries()
     again = [retries.begins_again(STAGE, ending, STAGE.wants()) for _ in range(MAX_TRIES + 1)]
     assert again == [True] * MAX_TRIES + [False]
-    assert retries.begins_again(Stage("segment", {}), ending, {}), "each stage has tries of its own"
+    assert retries.begins_again(fake_stage(1), ending, {}), "each stage has tries of its own"
 
 
 def test_tries_of_both_kinds_count_together() -> None:

@@ -11,7 +11,6 @@ from PIL import Image
 from harness.commands import data as cli_data
 from harness.commands.data import data_app, watched
 from harness.inspection.check import Finding, describe, find, gather_facts, to_lines
-from harness.pictures.contact_sheet import choose
 from harness.suites.data import open_dataset
 from settings.datasets.scenes import Scenes, ScenesOptions
 from settings.errors import UserError
@@ -232,22 +231,6 @@ def test_list_names_every_data_set(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == sorted(line.split()[0] for line in lines)
     assert any(line.startswith("scenes  The embedded data set") for line in lines)
-
-
-def test_the_sheet_spreads_over_splits() -> None:
-    dataset = Scenes(ScenesOptions(train=100, dev=0, val=3))
-    places = choose(dataset, 10)
-    sevenths = [f"train_000{i:02}" for i in (0, 14, 28, 42, 57, 71, 85)]
-    assert [photo_id for split, photo_id in places if split == "train"] == sevenths
-    assert [photo_id for split, photo_id in places if split == "val"] == list(dataset.splits["val"])
-
-
-@pytest.mark.parametrize(("count", "expected"), [(1, (1, 0, 0)), (9, (3, 3, 3)), (30, (16, 4, 10)), (300, (40, 4, 10))])
-def test_what_a_small_split_leaves_goes_to_the_larger_ones(count: int, expected: tuple[int, ...]) -> None:
-    places = choose(Scenes(ScenesOptions(train=40, dev=4, val=10)), count)
-    splits = [split for split, _ in places]
-    assert tuple(splits.count(split) for split in ("train", "dev", "val")) == expected
-    assert len(set(places)) == len(places)
 
 
 def test_show_draws_masks_over_photos(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

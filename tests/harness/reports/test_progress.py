@@ -1,6 +1,8 @@
 """What a run's events tell of how busy it is, by hand; and what `seedbed status` makes of them while it runs."""
 
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from harness.reports import status
 from harness.reports.progress import Pace, RunState
 from harness.stages.graph import Stage
 from harness.store.events import Ending, Event, EventLog
-from harness.store.layout import Ref
+from harness.store.layout import SINGLE_RUN, Ref
 from harness.store.lease import this_process
 from harness.store.store import Store
 from tests.harness.fakes import label_stage
@@ -71,6 +73,14 @@ def test_status_of_a_running_suite(tmp_path: Path) -> None:
     assert first.startswith("mine · ray · running")
     assert re.fullmatch(r"  2 of 4 slots busy, \d+ % so far \(.*\) · 0 ready, 4 waiting · .* left", pace)
     assert running == "  fit"
+
+
+def test_a_stage_that_was_run_alone_since_is_not_the_latest_run(tmp_path: Path) -> None:
+    started(tmp_path)
+    alone = Store(tmp_path).begin_log(SINGLE_RUN)
+    alone.write("started", stages=[FIT.key])
+    os.utime(alone.path, (time.time() + 60,) * 2)
+    assert status.status_of(tmp_path).startswith("mine · ray · running")
 
 
 def test_a_stage_that_stopped_is_to_do_again(tmp_path: Path) -> None:

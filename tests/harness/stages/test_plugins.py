@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+import settings.discovery
 from harness.commands import main as cli
 from harness.execution.descriptions import find_described
 from harness.execution.job import Job
@@ -283,7 +285,56 @@ def test_a_list_of_plugins_that_cannot_be_is_one_line(
 def test_a_broken_plugin_ends_the_command_with_one_line_and_exit_code_2(
     write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    suite = write(painted="def x(:")
+    assert "no readable Python" in told_in_one_line(write(painted="def x(:"), monkeypatch, capsys)
+
+
+OLD = "dataset: {name: scenes, classes: 2, size: 32, train: 3, dev: 1, val: 1}\npolicies: {fixed: pseudo_labels}\n"
+OLD += "backbone: {name: test_efficientnet, weights: random, size: 64}\nplugins: [old.py]\n"
+FORMS = {
+    "Localizer": {
+        "fit(weak, bank, backbone, context)": "fit(weak, surroundings)",
+        "apply(photos, weak, weights, bank, context)": "apply(photos, surroundings)",
+        "views(photo, weak, weights, bank, context)": "views(photo, surroundings)",
+        "scores_NK(photos, weights, bank, context)": "scores_NK(photos, surroundings)",
+        "measures(photos, weak, weights, bank, context)": "measures(photos, surroundings)",
+    },
+    "Refiner": {
+        "fit(data, bank, backbone, context)": "fit(data, surroundings)",
+        "apply(photos, maps, weights, bank, context)": "apply(photos, maps, surroundings)",
+    },
+    "Cue": {
+        "fit(photos, bank, backbone, context)": "fit(photos, surroundings)",
+        "apply(photos, weights, bank, context)": "apply(photos, surroundings)",
+    },
+    "Segmenter": {
+        "fit(data, bank, backbone, context)": "fit(data, surroundings)",
+        "apply(photos, label_space, weights, bank, backbone, context)": "apply(photos, surroundings)",
+    },
+    "Classifier": {
+        "out_of_fold(target, extra, foreground, bank, context)": "out_of_fold(target, extra, surroundings)",
+    },
+    "Labeler": {"label(photo, maps)": "label(photo, maps, cue_HW)"},
+}
+"""What plug-ins define that were written before there were surroundings, and what they are to define."""
+WEB = "settings: {web: {name: web, classifier: old, filter: small_loss, source: {name: scenes, photos_per_class: 2}}}\n"
+RECIPES = {
+    "Localizer": "recipes: {old: {localizer: old, labeler: threshold}}",
+    "Refiner": "recipes: {old: {localizer: cam, refiners: [old], labeler: threshold}}",
+    "Cue": "recipes: {old: {localizer: cam, cue: old, labeler: saliency}}",
+    "Segmenter": "recipes: {old: {localizer: cam, labeler: threshold, segmenter: old}}",
+    "Classifier": WEB + "recipes: {old: {localizer: cam, labeler: threshold}}",
+    "Labeler": "recipes: {old: {localizer: cam, labeler: old}}",
+}
+
+
+def old_form(base: str) -> str:
+    """A component of that kind, as it was written for the old form of its base class."""
+    methods = [f"    def {form.replace('(', '(self, ')}:\n        return None\n" for form in FORMS[base]]
+    return f"from methods.base import {base}\n\nclass Old({base}):\n    'Like it.'\n" + "".join(methods)
+
+
+def told_in_one_line(suite: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `seedbed run` says before any work, with exit code 2."""
     monkeypatch.setattr("sys.argv", ["seedbed", "run", str(suite), "--store", str(suite.parent / "store")])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -291,6 +342,60 @@ def test_a_broken_plugin_ends_the_command_with_one_line_and_exit_code_2(
     assert (ended.value.code, shown.out) == (2, "")
     assert shown.err.startswith("seedbed: ") and shown.err.count("\n") == 1
     assert not (suite.parent / "store").exists()
+    return shown.err.removeprefix("seedbed: ").strip()
+
+
+@pytest.mark.parametrize("base", FORMS)
+def test_a_plugin_of_the_old_form_is_told_what_changed(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], base: str
+) -> None:
+    suite = write(OLD + RECIPES[base], old=old_form(base))
+    line = told_in_one_line(suite, monkeypatch, capsys)
+    found, expected = ", ".join(FORMS[base]), ", ".join(FORMS[base].values())
+    mend = "" if base == "Labeler" else "take bank, backbone, weights … from surroundings: "
+    mend += "see 'Adding a component' in CONTRIBUTING.md"
+    assert line == f"{suite.parent / 'old.py'}:5: found {found}; expected {expected}; {mend}"
+
+
+@pytest.mark.parametrize("base", FORMS)
+def test_so_is_an_entry_point_of_the_old_form(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    (tmp_path / "elsewhere_of_old.py").write_text(old_form(base))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "elsewhere_of_old", raising=False)
+    point = EntryPoint("old", "elsewhere_of_old:Old", f"seedbed.{base.lower()}s")
+    monkeypatch.setattr(settings.discovery, "entry_points", lambda *, group: [point] if group == point.group else [])
+    suite = write(OLD.replace("[old.py]", "[]") + RECIPES[base])
+    with pytest.raises(UserError) as error:
+        make_plan(load_suite(suite))
+    form, *_ = FORMS[base]
+    assert f"{tmp_path / 'elsewhere_of_old.py'}:5: found {form}" in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "new"), [("StageContext", "Surroundings"), ("Part", "Component")])
+@pytest.mark.parametrize("how", ["from methods.base import {0}", "import methods.base\nx = methods.base.{0}"])
+def test_a_plugin_that_imports_what_is_gone_is_told_what_stands_there(
+    write: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    new: str,
+    how: str,
+) -> None:
+    suite = write(OLD + RECIPES["Localizer"], old=f"{how.format(name)}\n" + old_form("Localizer"))
+    line = told_in_one_line(suite, monkeypatch, capsys)
+    place = f"{suite.parent / 'old.py'}:{how.count(chr(10)) + 1}"
+    assert line.startswith(f"{place}: found '{name}' of methods.base; expected '{new}'; take bank, backbone, weights")
+
+
+def test_a_plugin_may_take_more_than_its_base_class_gives(write: Callable[..., Path]) -> None:
+    """Arguments with defaults, and any arguments."""
+    text = "from methods.base import Localizer\n\nclass Old(Localizer):\n    'Like it.'\n"
+    text += "    def fit(self, weak, surroundings, more=None):\n        return None\n"
+    text += "    def apply(self, *everything):\n        return ()\n"
+    plan = make_plan(load_suite(write(OLD + RECIPES["Localizer"], old=text)))
+    assert stages(plan, "localizer_fit")
 
 
 def test_a_component_that_fails_later_shows_its_own_lines(write: Callable[..., Path]) -> None:

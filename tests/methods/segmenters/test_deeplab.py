@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from methods.base import BackboneOptions, FeatureRequest, PseudoLabelled, TrainingOptions
 from methods.networks.backbones import build
 from methods.networks.deeplab import DeepLabHead
-from methods.segmenters.deeplab import DeepLab, DeepLabOptions, mean_cross_entropy, resize_nearest
+from methods.segmenters.deeplab import DeepLab, DeepLabOptions, mean_cross_entropy
 from methods.segmenting import Inference, argmax_at
 from methods.training import part_of
 from tests.methods.conftest import Noted
@@ -33,17 +31,6 @@ def labelled(toy: Any, unknown: float = 0.0) -> PseudoLabelled:
         name: np.where(rng.random(mask.shape) < unknown, 255, mask).astype(np.uint8) for name, mask in toy.truth.items()
     }
     return PseudoLabelled(toy.weak.photos, toy.weak.label_space, masks.__getitem__)
-
-
-@given(height=st.integers(1, 40), width=st.integers(1, 40), side=st.integers(1, 24))
-def test_resize_nearest_samples_the_centres(height: int, width: int, side: int) -> None:
-    mask_HW = (np.arange(height * width) % 251).astype(np.uint8).reshape(height, width)
-    resized = resize_nearest(mask_HW, side)
-    for y in range(side):
-        for x in range(side):
-            row, column = int((y + 0.5) / side * height + 1e-9), int((x + 0.5) / side * width + 1e-9)
-            assert resized[y, x] == mask_HW[row, column]
-    assert resized.shape == (side, side)
 
 
 def test_cross_entropy_is_the_mean_over_known_pixels() -> None:
