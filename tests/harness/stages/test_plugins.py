@@ -225,10 +225,10 @@ def test_one_file_may_hold_several_kinds(write: Callable[..., Path]) -> None:
 
 
 BROKEN = {
-    "no Python": ("def x(:", [":1: found no readable Python", "invalid syntax"]),
+    "no Python": ("def x(:", [":1: found unreadable Python", "invalid syntax"]),
     "nothing": ("", ["found no component", "Localizer"]),
     "no component": ("class Painted: pass", ["found no component", "Localizer"]),
-    "nul": ("x = '\0'", ["found no readable Python"]),
+    "nul": ("x = '\0'", ["found unreadable Python"]),
     "raises": (PAINTED + "1 / 0\n", [":10: found ZeroDivisionError (division by zero)"]),
     "needs": (PAINTED + "import no_such_module\n", ["ModuleNotFoundError", "no_such_module"]),
     "exits": (PAINTED + "raise SystemExit(0)\n", ["SystemExit"]),
@@ -264,7 +264,7 @@ def test_a_broken_file_is_one_line_that_names_it(write: Callable[..., Path], tex
         ("['${NOT_SET_ANYWHERE}/painted.py']", "NOT_SET_ANYWHERE"),
         ("[painted.py, other/painted.py]", "painted.py again; expected a name for each plug-in"),
         ("[threshold.py]", "threshold.py: found the name of the labeler 'threshold'; expected a new name"),
-        ("[latin.py]", "latin.py: found no readable text"),
+        ("[latin.py]", "latin.py: found an unreadable text"),
         ("[long.py]", f"long.py: found {MAX_BYTES + 1} bytes; expected at most {MAX_BYTES}"),
     ],
 )
