@@ -15,16 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from methods.reducing import reduced
 from settings.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-
-
-class PeerLost(RuntimeError):
-    """Another process of the group ended, or failed: the reason is told there."""
 
 
 class ProcessesDiffer(RuntimeError):
@@ -148,16 +145,3 @@ def too_few(where: str, size: int, sync_batch_norm: bool, batch: str) -> UserErr
     """What is said of more processes than a batch has items for."""
     each = "one item each" if sync_batch_norm else "two items each, since batch norm is not synchronised"
     return UserError(where, f"{size} processes for {batch}", f"at least {each}", "fewer processes or a larger batch")
-
-
-def reduced(values: torch.Tensor, how: Literal["sum", "max"] = "sum") -> torch.Tensor:
-    """A new tensor: the sum or maximum over all processes of the group."""
-    import torch
-    from torch import distributed
-
-    result = values.detach().clone(memory_format=torch.contiguous_format)
-    try:
-        distributed.all_reduce(result, distributed.ReduceOp.MAX if how == "max" else distributed.ReduceOp.SUM)
-    except RuntimeError as error:
-        raise PeerLost(str(error)) from error
-    return result

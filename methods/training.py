@@ -24,7 +24,8 @@ from torch import nn
 
 from methods.base import Stopped, Surroundings, TrainingOptions
 from methods.networks.synchronised import SynchronisedBatchNorm
-from methods.sharing import Share, reduced
+from methods.reducing import reduced
+from methods.sharing import Share
 from settings.files import replaced
 
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from results.rows import CEILING, Row
 from results.selection import is_ranked
 
+__all__ = ["Board", "Evaluation", "boards"]
+
 
 class Evaluation(NamedTuple):
     """What a stage was scored on."""

@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+__all__ = ["COLUMNS", "curves", "draw_curves", "plot_curves"]
+
 COLUMNS = ("recipe", "setting", "rng_seed", "step", "epoch", "term", "value")
-"""Of the frame and the CSV; `step` is localizer or segmenter, `epoch` begins with 0."""
+"""The columns of the frame and the CSV; `step` is localizer or segmenter, `epoch` begins with 0."""
 NO_LOSS = frozenset({"learning_rate"})
 """Terms that are written down and not drawn."""
 PANELS_A_LINE = 3

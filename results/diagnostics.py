@@ -9,6 +9,8 @@ from statistics import fmean, stdev
 
 from results.tables import Table
 
+__all__ = ["Measured", "table", "write_csv"]
+
 
 @dataclass(frozen=True)
 class Measured:

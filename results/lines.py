@@ -7,6 +7,8 @@ from typing import NamedTuple
 from results.boards import Board
 from results.rows import CEILING, STAGES, Row
 
+__all__ = ["SEEDS_TO_RANK", "Cell", "Column", "Line", "columns_of", "lines_of", "pipeline_order"]
+
 SEEDS_TO_RANK = 3
 """With fewer rng seeds a line is shown, marked, and not ranked."""
 VARIANTS = ("", "ss", "ss+flip", "ss+crf", "ss+flip+crf", "ms", "ms+flip", "ms+crf", "ms+flip+crf")

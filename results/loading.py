@@ -14,6 +14,8 @@ from settings.errors import UserError
 if TYPE_CHECKING:
     from harness.store.store import Artefact
 
+__all__ = ["load"]
+
 ROW = "row"
 """The kind of artefact that is one row."""
 

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from results.lines import Column, pipeline_order
 from results.selection import is_ranked
 
+__all__ = ["NO_FILTER", "plot_noise"]
+
 NO_FILTER = "no filter"
 SWEEP = 3
 """So many noise rates make a curve; `single_label` beside `web` has two."""

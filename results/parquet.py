@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 
 from settings.errors import UserError
 
+__all__ = ["read_table", "write_table"]
+
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a table as one zstd-compressed parquet file; the same table gives the same bytes."""

@@ -21,6 +21,7 @@ __all__ = [
     "image_ids",
     "joined",
     "read_table",
+    "stacked",
     "sweep_table",
     "total_counts",
     "total_sweep",
@@ -109,7 +110,7 @@ def _total(table: pa.Table, axes: Axes, shape: tuple[int, ...]) -> NDArray[np.in
     where = tuple(table.column(name).to_numpy().astype(np.int64) for name in axes)
     for name, values, size in zip(axes, where, shape, strict=True):
         if values.size and values.max() >= size:
-            raise ValueError(f"{name} {values.max()} is not below {size}")
+            raise ValueError(f"{name} must be below {size}, found {values.max()}")
     total = np.zeros(shape, np.int64)
     np.add.at(total, where, table.column("pixels").to_numpy())
     return total

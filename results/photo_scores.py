@@ -10,6 +10,8 @@ import pyarrow as pa
 from results.metrics.miou import iou, mean_of_defined
 from results.per_image import image_ids
 
+__all__ = ["Pick", "best_median_worst", "miou_by_image"]
+
 Place = Literal["best", "median", "worst"]
 
 

@@ -14,6 +14,8 @@ from results.lines import Column, pipeline_order
 from results.selection import is_ranked
 from settings.errors import UserError
 
+__all__ = ["draw_table", "plot_table"]
+
 Colour: TypeAlias = tuple[float, float, float]
 FLOOR = "all-background"
 """The recipe whose mIoU is the dashed line."""

@@ -13,6 +13,20 @@ import pyarrow as pa
 from results.parquet import read_table, write_table
 from settings.errors import UserError
 
+__all__ = [
+    "CEILING",
+    "COLUMNS",
+    "IDENTITY",
+    "SCHEMA",
+    "STAGES",
+    "Row",
+    "ScoredStage",
+    "frame",
+    "read_rows",
+    "rows_of",
+    "write_rows",
+]
+
 ROW_VERSION = 3
 """Raised whenever a column is added, dropped or changes its meaning."""
 ADDED: Mapping[int, Mapping[str, Any]] = {3: {"train_processes": 1, "batch_norm": ""}}
@@ -36,11 +50,11 @@ class Row:
     recipe: str
     setting: str
     training_mode: str
-    """`frozen` or `fine-tuned`; empty for a control that trains nothing, which stands on every board."""
+    """`frozen` or `fine_tuned`; empty for a control that trains nothing, which stands on every board."""
     rng_seed: int
     stage: ScoredStage
     variant: str = ""
-    """`ss`, `ms+flip` or `ms+flip+crf` for segmentation, empty elsewhere."""
+    """For segmentation `ss` or `ms` (one scale or several), then `+flip` and `+crf`; empty elsewhere."""
     policy: str = "fixed"
 
     miou: float | None
@@ -84,7 +98,7 @@ class Row:
     masks_trained: int = 0
 
     seconds: float = 0.0
-    """Of the stage and everything it comes from; so are GPU-seconds."""
+    """What the stage and everything that it comes from took; GPU-seconds likewise."""
     gpu_seconds: float = 0.0
     peak_memory_bytes: int = 0
     photos: int = 0
@@ -154,7 +168,7 @@ def read_rows(path: Path) -> list[Row]:
     try:
         return [Row(**record) for record in table.select(COLUMNS).cast(SCHEMA).to_pylist()]
     except (pa.ArrowException, TypeError, ValueError, RecursionError) as error:
-        raise UserError(path, f"a row that is none ({error})", f"rows of version {ROW_VERSION}") from None
+        raise UserError(path, f"an unreadable row ({error})", f"rows of version {ROW_VERSION}") from None
 
 
 def frame(rows: Iterable[Row]) -> pd.DataFrame:

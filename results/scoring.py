@@ -17,6 +17,8 @@ from settings.lists import read_classes
 from settings.masks import read_mask
 from settings.records import UNKNOWN, LabelSpace, Mask
 
+__all__ = ["FolderScore", "Void", "score_folder"]
+
 Void: TypeAlias = Literal["error", "background", "covered-only"]
 """What 255 in a prediction is: a mistake, background, or not scored."""
 
@@ -96,7 +98,7 @@ def score_folder(
 
     Raises UserError, before anything is reported, for an unknown protocol or option, a missing number of classes, an
     empty folder, two truths of one id, and for the first file in name order that is missing (unless `allow_missing`:
-    then all background), unreadable, of another size or mode, or holds a value that is no class.
+    then all background), unreadable, of another size or mode, or holds a value above the classes.
     """
     rules = protocol_named(protocol)
     _check_options(classes, void)

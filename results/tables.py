@@ -16,6 +16,8 @@ from results.rows import rows_of
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+__all__ = ["Table", "tables"]
+
 
 LABEL_HOURS = "label hours: annotators' work, estimated at 1 s a class and photo, 239.7 s a mask (Bearman et al. 2016)"
 

@@ -9,6 +9,8 @@ import yaml
 from settings.errors import unknown_name
 from settings.records import LabelSpace
 
+__all__ = ["Aliases"]
+
 TABLE = Path(__file__).with_name("aliases.yaml")
 
 

@@ -16,6 +16,8 @@ from settings.perceptual import BITS, Look, distances, shared_looks
 from settings.progress import told
 from settings.records import Photo
 
+__all__ = ["Audit", "AuditOptions", "Drop", "audit"]
+
 Reason = Literal["unreadable", "tiny", "exact duplicate", "near duplicate"]
 BLOCK = 64
 """Extra photos that are held against all evaluated ones at a time."""

@@ -3,6 +3,8 @@
 import sqlite3
 from pathlib import Path
 
+__all__ = ["opened_table"]
+
 
 def opened_table(database: Path, table: str) -> sqlite3.Connection:
     """A connection to a database with the table `name (columns)`, safe for several processes; in memory, if need be."""

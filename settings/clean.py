@@ -3,6 +3,8 @@
 from settings.records import WeakSet
 from settings.setting import Offer, Setting, Target
 
+__all__ = ["Clean"]
+
 
 class Clean(Setting):
     """Train and dev photos of the target set with their own labels."""

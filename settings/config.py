@@ -8,6 +8,8 @@ import yaml
 from settings.errors import UserError
 from settings.options import absolute
 
+__all__ = ["config_file", "configured_path", "data_root", "existing_folder"]
+
 
 def config_file() -> Path:
     """$SEEDBED_CONFIG, else ~/.config/seedbed/config.yaml."""
@@ -15,7 +17,7 @@ def config_file() -> Path:
 
 
 def existing_folder(path: Path) -> Path | None:
-    """The folder, `~` expanded; None where there is none, or none can be."""
+    """The folder, `~` expanded; None where the path leads to anything else, or no file system could hold it."""
     try:
         expanded = path.expanduser()
         return expanded if expanded.is_dir() else None

@@ -10,7 +10,9 @@ from pathlib import Path
 from PIL import Image as PillowImage
 from PIL import ImageFile, UnidentifiedImageError
 
-from settings.errors import UserError
+from settings.errors import UserError, kind_of
+
+__all__ = ["DAMAGED", "opened"]
 
 MAX_PIXELS = 64_000_000
 """Masks and photos with more pixels are refused before they are decoded."""
@@ -32,7 +34,7 @@ def opened(path: Path, formats: tuple[str, ...], expected: str) -> Iterator[Imag
     try:
         if path.exists() and not path.is_file():
             # A pipe would be waited for without end.
-            raise UserError(path, "an unreadable image (not a regular file)", expected)
+            raise UserError(path, f"an unreadable image ({kind_of(path)})", expected)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with PillowImage.open(path, formats=formats) as image:
@@ -46,7 +48,7 @@ def opened(path: Path, formats: tuple[str, ...], expected: str) -> Iterator[Imag
         raise UserError(path, "too many pixels", *_LIMIT) from None
     except UnidentifiedImageError:
         # Pillow repeats the path alone.
-        what = "no " + " or ".join(formats) if path.stat().st_size else "an empty file"
+        what = "another format than " + " or ".join(formats) if path.stat().st_size else "an empty file"
         raise UserError(path, f"an unreadable image ({what})", expected) from None
     except DAMAGED as error:
         raise UserError(path, f"an unreadable image ({error})", expected) from None

@@ -22,6 +22,22 @@ from settings.plugins import SURROUNDINGS, Plugin, current_plugins, import_error
 FORMS = "see 'Adding a component' in CONTRIBUTING.md"
 """The mend for a method that takes other arguments than its base class's."""
 
+__all__ = [
+    "CLASSIFIERS",
+    "CUES",
+    "DATASETS",
+    "FILTERS",
+    "LABELERS",
+    "LOCALIZERS",
+    "REFINERS",
+    "REGISTRIES",
+    "SEGMENTERS",
+    "SETTINGS",
+    "SOURCES",
+    "Registry",
+    "registry_of",
+]
+
 
 @dataclass(frozen=True)
 class Registry:
@@ -70,7 +86,7 @@ class Registry:
         return _is_offered(plugin, self.base, frozenset(f"{self.package}.{name}" for name in self._files()))
 
     def module_of(self, name: str) -> str:
-        """The module of a component that is no plug-in: ours, or the one that its entry point names."""
+        """The module of an installed component: ours, or the one that its entry point names."""
         point = None if name in self._files() else self.points().get(name)
         return point.module if point else f"{self.package}.{name}"
 

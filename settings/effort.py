@@ -5,6 +5,8 @@ Bearman, Russakovsky, Ferrari, Fei-Fei, "What's the Point: Semantic Segmentation
 seconds a photo.
 """
 
+__all__ = ["label_seconds"]
+
 SECONDS_A_CLASS = 1.0
 SECONDS_A_MASK = 239.7
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+
+__all__ = ["Impossible", "UserError", "counted", "kind_of", "printable", "unknown_name"]
 
 MAX_LISTED = 50
 """More known names than these are counted, not listed."""
@@ -45,6 +48,17 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
+def kind_of(path: Path) -> str:
+    """What lies at a path where a file was expected, for messages: `a folder`, `a pipe`, …"""
+    kinds = {"a folder": path.is_dir, "a file": path.is_file, "a pipe": path.is_fifo, "a socket": path.is_socket}
+    for kind, is_so in kinds.items():
+        if is_so():
+            return kind
+    if path.exists():
+        return "a device"
+    return "a link that leads nowhere" if path.is_symlink() else "nothing"
+
+
 def printable(text: str) -> str:
     """The text with escapes for control characters and lone surrogates, which terminals obey or refuse."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -58,4 +72,4 @@ def _shown(part: object, most: int) -> str:
 def _choice(known: list[str]) -> str:
     if len(known) > MAX_LISTED:
         return f"one of the {len(known)} known names"
-    return "one of " + ", ".join(known) if known else "none: none is known"
+    return "one of " + ", ".join(known) if known else "a known name, of which there is none yet"

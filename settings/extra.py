@@ -20,6 +20,8 @@ from settings.setting import Filtering, Offer, Target
 from settings.source import ExtraSource, Kind
 from settings.truth import read_truth
 
+__all__ = ["ExtraOptions", "offer_with_extra", "truth_of"]
+
 
 class ExtraOptions(Options):
     """Where extra photos come from, and what becomes of them."""
@@ -47,7 +49,9 @@ def offer_with_extra(
     report = audit(declared, target.evaluation, options.audit)
     kept = _without(declared, report)
     if not kept:
-        raise UserError(f"settings.{kind}.source", f"none of {len(declared)} photos fit for use", "at least one")
+        raise UserError(
+            f"settings.{kind}.source", f"{len(declared)} photos, each dropped by the audit", "one that passes it"
+        )
     return Offer(
         WeakSet((*target.photos, *kept), target.label_space),
         (*target.photos, *declared),

@@ -7,6 +7,8 @@ import os
 import re
 from hashlib import sha256
 
+__all__ = ["extra_id"]
+
 LONGEST = 100
 """Bytes of a class or stem that an id shows: file systems allow 255 a name."""
 

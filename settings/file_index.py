@@ -4,7 +4,9 @@ from collections import defaultdict
 from collections.abc import Container
 from pathlib import Path
 
-from settings.errors import UserError
+from settings.errors import UserError, kind_of
+
+__all__ = ["FileIndex", "check_inside"]
 
 
 class FileIndex:
@@ -45,7 +47,7 @@ class FileIndex:
             raise UserError(self._folder, f"{' and '.join(sorted(names))}", f"one file for photo '{photo_id}'")
         path = self._folder / names[0]
         if not path.is_file():
-            raise UserError(path, "no regular file", f"a {self._expected} file")
+            raise UserError(path, kind_of(path), f"a {self._expected} file")
         if path.is_symlink() and not self._follow:
             check_inside(path, self._root)
         return path

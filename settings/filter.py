@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from settings.options import Options
 
+__all__ = ["Filter", "Flags", "Floats", "checked", "query_labels"]
+
 Floats: TypeAlias = NDArray[np.floating[Any]]
 """float32 or float64."""
 Flags: TypeAlias = NDArray[np.bool_]
@@ -35,7 +37,7 @@ class Filter(ABC):
         `probabilities_NK` in [0, 1] are each from a fit that did not train on that photo (None where they are not
         needed); a row need not sum to 1, since classes may be independent. `labels_NK` are the multi-hot query
         labels. A pure function; it keeps the same photos in whatever order the rows come. Begin with `query_labels`
-        and `checked`. Raises ValueError where shapes differ, and for values that are no probabilities or labels.
+        and `checked`. Raises ValueError where shapes differ, and for probabilities and labels outside their range.
         """
 
 
@@ -45,7 +47,7 @@ def query_labels(labels_NK: NDArray[Any]) -> Flags:
         raise ValueError(f"labels of shape {labels_NK.shape}; expected (photos, classes)")
     shown_NK: Flags = labels_NK == 1
     if not (shown_NK | (labels_NK == 0)).all():
-        raise ValueError("labels that are neither 0 nor 1")
+        raise ValueError("labels other than 0 and 1")
     return shown_NK
 
 
@@ -56,5 +58,5 @@ def checked(probabilities_NK: Floats | None, shown_NK: Flags) -> Floats:
     if probabilities_NK.shape != shown_NK.shape:
         raise ValueError(f"probabilities {probabilities_NK.shape} for labels {shown_NK.shape}")
     if not ((probabilities_NK >= 0) & (probabilities_NK <= 1)).all():
-        raise ValueError("probabilities outside [0, 1] or not a number")
+        raise ValueError("probabilities outside [0, 1], or nan")
     return probabilities_NK

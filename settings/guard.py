@@ -14,6 +14,8 @@ from pathlib import Path
 
 from settings.errors import UserError
 
+__all__ = ["at_the_gate", "guarded"]
+
 TRUTHS = ".truth.csv"
 """The end of the names of files that say which web photos are noise."""
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from stat import S_ISREG
 
 from settings.caching import opened_table
-from settings.errors import UserError
+from settings.errors import UserError, kind_of
 from settings.files import sha256_of
+
+__all__ = ["HashCache", "cache_folder", "content_of", "shared_cache"]
 
 TABLE = "hashes (path TEXT PRIMARY KEY, stat TEXT, sha256 TEXT)"
 
@@ -41,7 +43,7 @@ class HashCache:
         self._keep(*_identity(path), digest)
 
     def _known(self, name: str, stat: str) -> str | None:
-        # A damaged database, or a name that is no text, costs time, never the run.
+        # A damaged database, or a name that cannot be encoded, costs time, never the run.
         with suppress(sqlite3.Error, UnicodeEncodeError):
             query = "SELECT sha256 FROM hashes WHERE path = ? AND stat = ?"
             row = self._connection.execute(query, (name, stat)).fetchone()
@@ -61,7 +63,7 @@ def _identity(path: Path) -> tuple[str, str]:
         raise OSError(errno.EINVAL, "a name with a null byte", str(path)) from None
     if not S_ISREG(stat.st_mode):
         # A pipe would be waited for without end.
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+        raise OSError(errno.EINVAL, kind_of(path), str(path))
     return str(path.absolute()), f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
 
 

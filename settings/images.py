@@ -10,6 +10,8 @@ from settings.decoding import opened
 from settings.errors import UserError
 from settings.records import Image
 
+__all__ = ["EXIF_ORIENTATION", "photo_size", "read_photo", "resize"]
+
 EXIF_ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
 """The EXIF orientations of photos whose rows are stored as columns."""

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 
-from settings.errors import UserError, counted, unknown_name
+from settings.errors import UserError, counted, kind_of, unknown_name
 from settings.records import UNKNOWN
+
+__all__ = ["MAX_CLASSES", "read_classes", "read_ids", "read_labels", "table_rows"]
 
 MAX_CLASSES = UNKNOWN - 1
 """Mask values 1..254 are classes: 0 is background, 255 unknown."""
@@ -32,7 +34,8 @@ def read_ids(path: Path) -> tuple[str, ...]:
 def read_classes(path: Path) -> tuple[str, ...]:
     """The class names of a file, one a line, in mask order; background, which is implied, must not be among them.
 
-    Raises UserError for no name, more than 254, names given twice and names that labels cannot be written with.
+    Raises UserError for a file without names, for more than 254, for names given twice, and for those that labels
+    cannot be written with.
     """
     expected = "class names, one a line"
     first_line: dict[str, int] = {}
@@ -85,7 +88,8 @@ def _check_class(where: str, name: str) -> None:
 def table_rows(path: Path, columns: Sequence[str], example: str) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of each row of a CSV file below its header; rows without any text are passed over.
 
-    Raises UserError, with a row for `example`, for a missing file, another header, control characters and no CSV.
+    Raises UserError, with a row for `example`, for a missing file, another header, control characters and
+    unreadable CSV.
     """
     header_text = ",".join(columns)
     text = _read_text(path, "table of labels", f"CSV with the columns {header_text}")
@@ -100,7 +104,7 @@ def table_rows(path: Path, columns: Sequence[str], example: str) -> Iterator[tup
         yield from rows
     except csv.Error as error:
         where = f"{path}:{reader.line_num}"
-        raise UserError(where, f"no readable CSV ({error})", f"rows such as {example}") from None
+        raise UserError(where, f"unreadable CSV ({error})", f"rows such as {example}") from None
 
 
 def _refuse_control_characters(path: Path, text: str) -> None:
@@ -119,13 +123,15 @@ def _read_text(path: Path, what: str, expected: str) -> str:
     """The text with `\\n` as line end; raises UserError that names the first line that is not UTF-8."""
     if path.exists() and not path.is_file():
         # A pipe would be waited for without end.
-        raise UserError(path, f"no readable {what} (not a file)", expected)
+        raise UserError(path, f"an unreadable {what} ({kind_of(path)})", expected)
     try:
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise UserError(path, f"no readable {what} ({error.strerror})", expected) from None
+        raise UserError(path, f"an unreadable {what} ({error.strerror})", expected) from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(path, f"no readable {what} (line {line} is not UTF-8)", expected, "save it as UTF-8") from None
+        raise UserError(
+            path, f"an unreadable {what} (line {line} is not UTF-8)", expected, "save it as UTF-8"
+        ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -11,6 +11,8 @@ from settings.decoding import opened
 from settings.errors import UserError
 from settings.records import UNKNOWN, Mask
 
+__all__ = ["PALETTE", "check_values", "encode_mask", "read_mask", "resize_mask", "write_mask"]
+
 
 def voc_palette() -> bytes:
     """The 256 RGB colours that PASCAL VOC gives to mask values: each triple of bits sets the next bit of r, g, b."""

@@ -17,6 +17,8 @@ from settings.options import Options
 from settings.records import Image, LabelSpace, Photo, fingerprint
 from settings.styles import STYLES
 
+__all__ = ["GRID", "NoiseOptions", "Truth", "check_rates", "shuffle_tiles", "with_noise"]
+
 VERSION = 1
 """Raised when the noise of equal options changes; part of the content of changed photos."""
 GRID = 16
@@ -29,7 +31,9 @@ class NoiseOptions(Options):
     """How much of which noise."""
 
     wrong_class: float = Field(0.0, ge=0, le=1, description="share of photos under another class's label")
-    off_topic: float = Field(0.0, ge=0, le=1, description="share of photos that show none of the classes any more")
+    off_topic: float = Field(
+        0.0, ge=0, le=1, description="share of photos whose tiles are mixed, so that they show nothing any more"
+    )
     style_shift: float = Field(0.0, ge=0, le=1, description=f"share of photos turned {', '.join(STYLES)}")
     noise_seed: int = Field(0, ge=0, lt=2**63, description="another number, other noisy photos")
 
@@ -66,7 +70,7 @@ def with_noise(
 
     `truth` tells what the photos showed before; without it their labels are taken to be right. A photo has at most one
     of wrong class (its labels become one other class of the space) and off-topic (its tiles are mixed, the label stays;
-    the content is another); a style may come on top. Raises UserError where there is no other class.
+    the content is another); a style may come on top. Raises UserError where every class is among its labels.
     """
     noisy = tuple(_noisy(photo, space, options) for photo in photos)
     shown = {
@@ -118,7 +122,9 @@ def _is_off_topic(photo_id: str, options: NoiseOptions) -> bool:
 def _other_class(photo: Photo, space: LabelSpace, options: NoiseOptions) -> int:
     others = [class_id for class_id in range(space.foreground) if class_id not in photo.labels]
     if not others:
-        raise UserError("noise.wrong_class", f"no class beside those of photo '{photo.id}'", "at least two classes")
+        raise UserError(
+            "noise.wrong_class", f"every class among the labels of photo '{photo.id}'", "a class that it does not show"
+        )
     return others[int(_draw(photo.id, options, "other class") * len(others))]
 
 

@@ -22,6 +22,8 @@ from settings.records import Image, Photo
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
+__all__ = ["BITS", "BOXES", "Look", "LookCache", "distances", "look_of", "shared_looks"]
+
 VERSION = 1
 """Raised when the same pixels get other hashes."""
 SIDE = 16

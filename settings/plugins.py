@@ -23,6 +23,8 @@ from types import ModuleType
 
 from settings.errors import UserError
 
+__all__ = ["MAX_BYTES", "SURROUNDINGS", "Plugin", "current_plugins", "import_error", "plugged_in"]
+
 EXPECTED = "a Python file with a component"
 MAX_BYTES = 1 << 20
 """A plug-in travels with every stage that needs it."""
@@ -41,7 +43,7 @@ class Plugin:
 
     @classmethod
     def read(cls, path: Path) -> Plugin:
-        """Raises UserError for a file that is missing or no Python."""
+        """The plug-in in a file; raises UserError where it is missing, or holds anything but Python."""
         plugin = cls(str(path.absolute()), _read_text(path))
         if not re.fullmatch(r"[^\W\d][\w-]*\.py", path.name):
             raise UserError(path, f"the name '{path.name}'", "letters, digits, '_' and '-', then '.py'")
@@ -50,7 +52,7 @@ class Plugin:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
             what = error.msg if isinstance(error, SyntaxError) else str(error) or type(error).__name__
-            raise UserError(f"{path}{line}", f"no readable Python ({what})", EXPECTED) from None
+            raise UserError(f"{path}{line}", f"unreadable Python ({what})", EXPECTED) from None
         return plugin
 
     @property
@@ -60,7 +62,7 @@ class Plugin:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the text, in hexadecimal; it stands in the keys of what the plug-in makes."""
+        """The text's sha256, in hexadecimal; it stands in the keys of what the plug-in makes."""
         return sha256(self.text.encode()).hexdigest()
 
     @cached_property
@@ -139,4 +141,4 @@ def _read_text(path: Path) -> str:
             raise UserError(path, f"{size} bytes", f"at most {MAX_BYTES}")
         return path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(path, f"no readable text ({error})", EXPECTED) from None
+        raise UserError(path, f"an unreadable text ({error})", EXPECTED) from None

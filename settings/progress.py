@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import TypeVar
 
+__all__ = ["listener", "told"]
+
 T = TypeVar("T")
 Listener = Callable[[int, int, str], None]
 """(done, total, what): called after each step."""

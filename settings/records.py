@@ -10,6 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["UNKNOWN", "EvalSet", "Image", "LabelSpace", "Mask", "Photo", "WeakSet", "fingerprint"]
+
 Image: TypeAlias = NDArray[np.uint8]
 """An RGB photo, (H, W, 3)."""
 Mask: TypeAlias = NDArray[np.uint8]

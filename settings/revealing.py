@@ -10,6 +10,8 @@ from typing import Literal
 from settings.dataset import Dataset
 from settings.errors import UserError
 
+__all__ = ["revealed_ids"]
+
 
 def revealed_ids(dataset: Dataset, count: int | Literal["all"], rng_seed: int) -> tuple[str, ...]:
     """Ids of photos with masks; of dev they are drawn by the rng seed so that the classes come in turn.

@@ -10,6 +10,8 @@ from settings.decoding import opened
 from settings.errors import UserError
 from settings.records import Image
 
+__all__ = ["read_saliency", "write_saliency"]
+
 
 def read_saliency(path: Path) -> Image:
     """Read a saliency map, (H, W) uint8; raises UserError for a missing or damaged file, or one that is not grey."""

@@ -16,6 +16,8 @@ from settings.dataset import Dataset
 from settings.options import Options
 from settings.records import LabelSpace, Photo, WeakSet
 
+__all__ = ["Filtering", "Offer", "Setting", "Target"]
+
 
 @dataclass(frozen=True)
 class Target:
@@ -29,7 +31,7 @@ class Target:
 
     @classmethod
     def of(cls, dataset: Dataset) -> Target:
-        """Of a data set, in id order."""
+        """What a setting may know of this data set; photos in id order."""
         photos = tuple(map(dataset.photo, dataset.training_ids))
         return cls(dataset.name, dataset.label_space, photos, dataset.eval_set("val").photos)
 
@@ -54,7 +56,7 @@ class Offer:
     """What decides the photos and is not in their ids, labels and contents; no paths."""
     audit: Audit | None = None
     passed_over: tuple[str, ...] = ()
-    """What lies among the extra photos and is none, by name."""
+    """The other files that lie among the extra photos, by name."""
     filtering: Filtering | None = None
     extra_in_stage_2: bool = False
     """Whether extra photos get pseudo labels, and stage 2 trains on them too."""
@@ -63,7 +65,7 @@ class Offer:
 
     @property
     def extra(self) -> tuple[Photo, ...]:
-        """The photos that are none of the target set's."""
+        """The photos beside those of the target set."""
         return tuple(photo for photo in self.weak.photos if photo.source != "target")
 
     @property

@@ -1,4 +1,4 @@
-"""The setting `shuffled`, a control: target photos under each other's labels. What is learned here is no knowledge."""
+"""The setting `shuffled`, a control: target photos under each other's labels. What is learned here is chance."""
 
 from dataclasses import replace
 from hashlib import sha256
@@ -9,6 +9,8 @@ from pydantic import Field
 from settings.options import Options
 from settings.records import Photo, WeakSet
 from settings.setting import Offer, Setting, Target
+
+__all__ = ["Shuffled", "ShuffledOptions"]
 
 
 class ShuffledOptions(Options):

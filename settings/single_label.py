@@ -6,6 +6,8 @@ from settings.extra import ExtraOptions, offer_with_extra
 from settings.setting import Offer, Setting, Target
 from settings.source import Kind
 
+__all__ = ["SingleLabel"]
+
 
 class SingleLabel(Setting):
     """Extra photos are trusted: they enter stage 2 too, unless told otherwise."""

@@ -8,6 +8,8 @@ from settings.aliases import Aliases
 from settings.options import Options
 from settings.records import LabelSpace, Photo
 
+__all__ = ["ExtraSource", "Kind"]
+
 Kind = Literal["single_label", "web"]
 """The setting that the photos belong to: their `Photo.source`, and the beginning of their ids."""
 
@@ -25,7 +27,7 @@ class ExtraSource(ABC):
     def photos(self, kind: Kind, space: LabelSpace, aliases: Aliases) -> tuple[Photo, ...]:
         """All declared photos in id order, readable or not; ids are file names, and begin with the kind.
 
-        Raises UserError for a class that is none of the label space's, with the nearest name.
+        Raises UserError for a class outside the label space, with the nearest name in it.
         """
 
     @abstractmethod
@@ -37,7 +39,7 @@ class ExtraSource(ABC):
         return None
 
     def passed_over(self) -> tuple[str, ...]:
-        """What lies among the photos and is none, by name; for the audit, which counts it."""
+        """The other files that lie among the photos, by name; for the audit, which counts them."""
         return ()
 
     def truth(self, kind: Kind, space: LabelSpace, aliases: Aliases) -> Mapping[str, tuple[int, ...]] | None:

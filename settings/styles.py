@@ -14,6 +14,8 @@ from PIL import ImageFilter
 
 from settings.records import Image
 
+__all__ = ["LETTERS", "STYLES", "blur", "grey", "sketch", "watermark"]
+
 Style: TypeAlias = Callable[[Image, np.random.Generator], Image]
 """Of an image, uint8 RGB (H, W, 3), which it leaves as it is, and random numbers; another of the same size."""
 

@@ -8,6 +8,8 @@ from settings.errors import UserError
 from settings.guard import at_the_gate
 from settings.records import Mask
 
+__all__ = ["Gate", "LedgerEntry", "Purpose"]
+
 Purpose = Literal["score", "choose", "train", "simulate", "show"]
 """Why a mask is read: to report a number, to choose an option, to train on it, to simulate a saliency network that
 was trained on masks, to draw a picture."""

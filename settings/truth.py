@@ -16,6 +16,8 @@ from settings.errors import UserError, counted, unknown_name
 from settings.lists import table_rows
 from settings.records import LabelSpace, Photo
 
+__all__ = ["read_truth"]
+
 COLUMNS = ("file", "query_class", "true_class", "kind")
 KINDS = ("clean", "wrong-class", "off-topic")
 NONE = "none"
@@ -36,7 +38,7 @@ def read_truth(
     """The class ids that each photo really shows, ascending, by photo id; none: off-topic.
 
     `photos` are as their source gives them, without controlled noise. Rows of other photos are passed over; a true
-    class that is none of the label space's, but some row's query or in the alias table, counts as off-topic. Raises
+    class outside the label space that is some row's query, or in the alias table, counts as off-topic. Raises
     UserError with file and line for rows of another form, files given twice, unknown names, a query that is not the
     photo's label, and photos without a row.
     """

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from settings.errors import counted
 from settings.file_index import FileIndex
 
+__all__ = ["Unread", "unread_files", "unread_texts"]
+
 LISTS = ("train.txt", "dev.txt", "val.txt")
 _LIST_THEM = "list their ids in train.txt, dev.txt or val.txt if they are wanted"
 

@@ -10,9 +10,11 @@ from settings.extra import ExtraOptions, offer_with_extra
 from settings.setting import Filtering, Offer, Setting, Target
 from settings.source import Kind
 
+__all__ = ["Web", "WebOptions"]
+
 
 class WebOptions(ExtraOptions):
-    """As for every extra source; and who decides which photos show what they were found under."""
+    """Where extra photos come from, what becomes of them, and who decides which of them show what was asked for."""
 
     filter: Annotated[ComponentSpec, FILTERS] = Field(
         ComponentSpec(name="none"), description="none, classifier, small_loss: see settings/filters"

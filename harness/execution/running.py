@@ -27,7 +27,7 @@ from harness.store.store import Lost, Store
 from harness.suites.suite import Suite
 from settings.errors import UserError
 
-__all__ = ["ANYWHERE", "Display", "Run", "missing_of", "run_plan", "run_suite"]
+__all__ = ["ANYWHERE", "Display", "Run", "RunOf", "missing_of", "run_plan", "run_suite"]
 
 ANYWHERE = Workers()
 """Wherever this machine can: on all its cores."""

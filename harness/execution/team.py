@@ -21,7 +21,8 @@ from harness.store.backends.urls import absolute
 from harness.store.layout import Ref
 from harness.store.store import Attempt, Lost, Store
 from methods.base import Stopped
-from methods.sharing import PeerLost, Share
+from methods.reducing import PeerLost
+from methods.sharing import Share
 from settings.errors import UserError
 
 __all__ = [

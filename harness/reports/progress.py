@@ -11,7 +11,7 @@ from harness.execution.costs import Costs
 from harness.stages.graph import Stage
 from harness.store.events import Ending, Event
 
-__all__ = ["Pace", "RunState", "duration"]
+__all__ = ["Condition", "Pace", "RunState", "duration"]
 
 SHOWN_SLOTS = 16
 SURE_S = 20.0

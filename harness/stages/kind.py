@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.stages.work import Work
 
 __all__ = [
+    "AnyKind",
     "DataRuntime",
     "Identity",
     "Numerics",

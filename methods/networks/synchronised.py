@@ -7,7 +7,7 @@ while a network is trained, so that layers keep their classes (timm's has its ac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd import Function
@@ -15,7 +15,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from methods.sharing import Share, reduced
+from methods.reducing import reduced
+
+if TYPE_CHECKING:
+    from methods.sharing import Share
 
 
 class SynchronisedBatchNorm(TorchFunctionMode):

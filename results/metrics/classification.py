@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from results.metrics.miou import mean_of_defined
 
+__all__ = ["MeanAveragePrecision", "mean_average_precision"]
+
 
 class MeanAveragePrecision(NamedTuple):
     """mAP (0..1) over the defined classes; nan where none is defined."""

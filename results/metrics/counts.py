@@ -8,6 +8,19 @@ from numpy.typing import NDArray
 
 from settings.records import UNKNOWN, Mask
 
+__all__ = [
+    "Counts",
+    "Coverage",
+    "VoidFilled",
+    "VoidRule",
+    "as_mask",
+    "check_classes",
+    "check_same_shape",
+    "count",
+    "coverage",
+    "fill_void",
+]
+
 VoidRule: TypeAlias = Literal["background", "covered-only"]
 """How unknown pixels of a pseudo label are scored: as background, or not at all."""
 
@@ -55,8 +68,8 @@ def count(prediction_HW: NDArray[Any], truth_HW: NDArray[Any], classes: int) -> 
     """Count one image's pixels by true and predicted class; pixels whose truth is 255 are left out.
 
     Both are 2-D integer arrays of one shape; `classes` (2..255) includes the background.
-    Raises ValueError for other shapes or types, a prediction that is not below `classes` (255 is none: see
-    `fill_void`; so it is where the truth is unknown), and a truth that is neither below `classes` nor 255.
+    Raises ValueError for other shapes or types, a prediction of `classes` or more (255 too, even where the
+    truth is unknown: `fill_void` replaces it), and a truth of `classes` or more other than 255.
     """
     check_classes(classes)
     prediction, truth = as_mask(prediction_HW, "prediction"), as_mask(truth_HW, "truth")
@@ -139,4 +152,5 @@ def _check_below(pixels: NDArray[np.int64], classes: int, what: str, allowed: in
     values = np.flatnonzero(pixels)
     stray = values[(values >= classes) & (values != allowed)]
     if stray.size:
-        raise ValueError(f"{what} value {stray[0]} is not below {classes}" + (f" nor {allowed}" if allowed else ""))
+        also = f" or {allowed}" if allowed else ""
+        raise ValueError(f"{what} must be below {classes}{also}, found {stray[0]}")

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+__all__ = ["FilterQuality", "filter_quality"]
+
 
 class FilterQuality(NamedTuple):
     """Numbers of photos: clean ones show the class that they were found under."""

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from results.metrics.miou import mean_of_defined
 from settings.records import Mask
 
+__all__ = ["Flatness", "flatness", "mean_flatness"]
+
 
 class Flatness(NamedTuple):
     """Mean over peak, 0..1; nan where there is no such pixel, or no peak."""

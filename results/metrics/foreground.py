@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from settings.records import UNKNOWN, Mask
 
+__all__ = ["Overlap", "foreground_iou", "overlap"]
+
 HALF = 128
 """Saliency from which a pixel counts as foreground."""
 

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from results.metrics.counts import Counts
 
+__all__ = ["Floats", "MeanIoU", "PrecisionRecall", "iou", "mean_iou", "mean_of_defined", "nullable", "precision_recall"]
+
 Floats = NDArray[np.float64]
 
 

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from settings.records import UNKNOWN, Mask
 
+__all__ = ["Scores", "Winner", "winner_and_score"]
+
 Scores: TypeAlias = NDArray[np.float32]
 
 

@@ -32,6 +32,8 @@ from settings.options import AbsolutePath, Options
 from settings.records import LabelSpace, Mask, Photo
 from settings.unread import Unread, unread_files, unread_texts
 
+__all__ = ["DEV_SHARE", "Folder", "FolderOptions"]
+
 PHOTOS = (".jpg", ".jpeg", ".png")
 DEV_SHARE = 0.2
 Splits = Mapping[str, tuple[str, ...]]
@@ -79,7 +81,7 @@ class Folder(Dataset):
         return photo_id in self._masks
 
     def read_mask(self, photo_id: str) -> Mask:
-        """The mask; raises UserError for values that are no class and when mask and photo differ in size."""
+        """The mask; raises UserError for values above the classes, and when mask and photo differ in size."""
         path = self._masks.path(photo_id)
         mask = read_mask(path, self.label_space.foreground + 1)
         height, width = photo_size(self._photo_path(photo_id))

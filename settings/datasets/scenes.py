@@ -21,6 +21,8 @@ from settings.rendering.catalogue import MAX_CLASSES, NAMES
 from settings.rendering.layout import Knobs, Layout, draw_layout
 from settings.rendering.scene import draw_mask, draw_photo
 
+__all__ = ["Scenes", "ScenesOptions"]
+
 SPLITS = ("train", "dev", "val")
 MAX_COUNT = 100_000
 """Ids have five digits, so that their order is that of the numbers."""

@@ -16,13 +16,15 @@ from pydantic import Field
 
 from settings.config import data_root, existing_folder
 from settings.dataset import Dataset
-from settings.errors import UserError, counted, unknown_name
+from settings.errors import UserError, counted, kind_of, unknown_name
 from settings.hashing import content_of
 from settings.images import photo_size, read_photo
 from settings.lists import read_ids
 from settings.masks import read_mask
 from settings.options import AbsolutePath, Options
 from settings.records import UNKNOWN, LabelSpace, Mask, Photo
+
+__all__ = ["CLASSES", "COUNTS", "Voc12", "Voc12Options"]
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -108,10 +110,10 @@ class Voc12(Dataset):
         try:
             if path.exists() and not path.is_file():
                 # A pipe would be waited for without end.
-                raise OSError("not a regular file")
+                raise OSError(kind_of(path))
             names = {element.text or "" for element in ElementTree.parse(path).getroot().findall("object/name")}
         except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
-            raise UserError(path, f"no readable annotation ({error})", "an XML file with object names") from None
+            raise UserError(path, f"an unreadable annotation ({error})", "an XML file with object names") from None
         for name in sorted(names - set(CLASSES)):
             raise unknown_name(path, "VOC class", name, CLASSES)
         return tuple(i for i, name in enumerate(self.label_space.names) if name in names)

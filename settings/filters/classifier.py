@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 from settings.filter import Filter, Flags, Floats, checked, query_labels
 from settings.options import Options
 
+__all__ = ["Agreement", "AgreementOptions"]
+
 EVEN = 0.5
 """More likely shown than not."""
 

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 
 from settings.filter import Filter, Flags, Floats, query_labels
 
+__all__ = ["KeepAll"]
+
 
 class KeepAll(Filter):
     """Every photo with a label is kept; nothing is assumed and no classifier is trained."""

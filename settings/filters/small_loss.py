@@ -15,6 +15,8 @@ from pydantic import Field
 from settings.filter import Filter, Flags, Floats, checked, query_labels
 from settings.options import Options
 
+__all__ = ["Rule", "SmallLoss", "SmallLossOptions"]
+
 Rule = Literal["prune_by_noise_rate", "prune_by_class", "both", "confident_learning"]
 """Those rules of cleanlab that do not repeat the filter `classifier`."""
 

@@ -8,6 +8,8 @@ import numpy as np
 from settings.rendering.canvas import Canvas, Picture, Plane, paint, soft_step
 from settings.rendering.catalogue import Colour
 
+__all__ = ["BACKDROPS", "EVERY_GROUND", "GROUNDS"]
+
 
 @dataclass(frozen=True)
 class Ground:

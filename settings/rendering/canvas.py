@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from settings.rendering.catalogue import Colour
 
+__all__ = ["Canvas", "Picture", "Plane", "paint", "soft_step"]
+
 Plane: TypeAlias = NDArray[np.float32]
 """One value a pixel, (H, W)."""
 Picture: TypeAlias = NDArray[np.float32]

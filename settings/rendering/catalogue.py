@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+__all__ = ["BODIES", "HEADS", "MAX_CLASSES", "NAMES", "Colour", "Outline", "partner"]
+
 Colour: TypeAlias = tuple[float, float, float]
 """RGB, 0..1."""
 

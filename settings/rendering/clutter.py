@@ -6,6 +6,8 @@ from settings.rendering.canvas import Canvas, Picture
 from settings.rendering.catalogue import Outline
 from settings.rendering.shapes import Pose, footprint, window
 
+__all__ = ["draw_clutter"]
+
 OUTLINES = (
     Outline(0.16, 3.0),
     Outline(0.45, 2.0, ((2, 0.1, 0.3),)),

@@ -12,6 +12,8 @@ import numpy as np
 
 from settings.rendering.catalogue import partner
 
+__all__ = ["LENGTHS", "Knobs", "Layout", "Point", "Thing", "draw_layout", "draw_lone", "draw_portrait"]
+
 Point: TypeAlias = tuple[float, float]
 """x (right), y (down), in sides of the photo."""
 

@@ -11,6 +11,8 @@ from settings.rendering.layout import Thing
 from settings.rendering.shapes import Footprint, Pose, footprint, window
 from settings.rendering.textures import TEXTURES
 
+__all__ = ["Light", "draw_thing", "parts"]
+
 SHADOW = 0.5
 """How much light a shadow takes where it is deepest."""
 EYE = (0.25, -0.28, 0.2)

@@ -10,6 +10,8 @@ from settings.rendering.layout import Layout
 from settings.rendering.objects import Light, draw_thing, parts
 from settings.rendering.shapes import footprint, window
 
+__all__ = ["draw_mask", "draw_photo"]
+
 GRAIN = np.float32(13)
 """Range of the sensor noise, in 8-bit levels."""
 

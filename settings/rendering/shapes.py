@@ -10,6 +10,8 @@ from settings.rendering.canvas import Plane, soft_step
 from settings.rendering.catalogue import Outline
 from settings.rendering.layout import Point
 
+__all__ = ["Footprint", "Pose", "footprint", "window"]
+
 ANGLES = 4096
 
 

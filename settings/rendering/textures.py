@@ -7,6 +7,8 @@ import numpy as np
 
 from settings.rendering.canvas import Plane, soft_step
 
+__all__ = ["TEXTURES"]
+
 Texture: TypeAlias = Callable[[Plane, Plane, Plane, float], Plane]
 """Of u and v (the body reaches from -1 to 1 along u), noise of deviation 1, and the size of a pixel in u."""
 

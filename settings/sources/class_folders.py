@@ -1,8 +1,8 @@
 """A folder for each class, as collections and crawlers leave them: `<root>/<class>/<file>`.
 
-Photos are the JPEG and PNG files by their names; hidden files and folders are none of the tree's. What else lies about
+Photos are the JPEG and PNG files by their names; hidden files and folders do not count. What else lies about
 (texts, videos, folders in folders, links that lead nowhere) is passed over and told by `passed_over`. Folders that mean
-one class are joined; a folder that means none is a mistake, so that a misspelt class is not lost in silence.
+one class are joined; a folder with any other name is a mistake, so that a misspelt class is not lost in silence.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,8 @@ from settings.images import read_photo
 from settings.options import AbsolutePath, Options
 from settings.records import LabelSpace, Photo
 from settings.source import ExtraSource, Kind
+
+__all__ = ["ClassFolders", "ClassFoldersOptions"]
 
 PHOTOS = (".jpg", ".jpeg", ".png")
 EXPECTED = "a folder that holds a folder of photos for each class"
@@ -43,8 +45,8 @@ class ClassFolders(ExtraSource):
     def photos(self, kind: Kind, space: LabelSpace, aliases: Aliases) -> tuple[Photo, ...]:
         """The photos of all folders.
 
-        Raises UserError for a tree that is not there or has no photo, a folder that means no class (with the nearest
-        one), a skipped folder that is not there, and links that leave the tree.
+        Raises UserError for a missing tree or one without photos, a folder whose name is no class's (with the nearest
+        one), a missing folder among the skipped ones, and links that leave the tree.
         """
         photos: list[Photo] = []
         for folder in self._folders():
@@ -56,7 +58,7 @@ class ClassFolders(ExtraSource):
         return tuple(sorted(photos, key=lambda photo: photo.id))
 
     def passed_over(self) -> tuple[str, ...]:
-        """What lies in the tree and is no photo by its name, relative to the root."""
+        """The files of other kinds that lie in the tree, by their names relative to the root."""
         within = (entry for folder in self._folders() for entry in _entries(folder) if not _is_photo(entry))
         beside = (entry for entry in _entries(self.options.root) if not entry.is_dir())
         return tuple(sorted(str(entry.relative_to(self.options.root)) for entry in (*beside, *within)))
@@ -95,7 +97,7 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(folder, f"no readable folder ({reason})", EXPECTED) from None
+        raise UserError(folder, f"an unreadable folder ({reason})", EXPECTED) from None
 
 
 def _is_photo(path: Path) -> bool:

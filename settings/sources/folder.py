@@ -1,6 +1,6 @@
 """A `folder` data set as extra photos: those of train and dev with exactly one label among the target's classes.
 
-Its classes are mapped to the target's; those that mean none of them do not count (where cars are no class, a cat beside
+Its classes are mapped to the target's; its other classes do not count (where cars are no class, a cat beside
 a car is a cat). Its val photos stay out, since somebody scores on them; its masks are never looked at.
 """
 
@@ -16,6 +16,8 @@ from settings.extra_ids import extra_id
 from settings.options import AbsolutePath, Options
 from settings.records import LabelSpace, Photo
 from settings.source import ExtraSource, Kind
+
+__all__ = ["FolderPhotos", "FolderPhotosOptions"]
 
 
 class FolderPhotosOptions(Options):
@@ -46,7 +48,7 @@ class FolderPhotos(ExtraSource):
                 photos.append(_extra(photo, kind, labels.pop(), space))
         if not photos:
             expected = f"photos of train or dev with one label among {', '.join(space.names)}"
-            raise UserError(self.options.root, "no such photo", expected)
+            raise UserError(self.options.root, "no photo with one label", expected)
         return tuple(sorted(photos, key=lambda photo: photo.id))
 
     def identity(self) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from settings.rendering.scene import draw_photo
 from settings.source import ExtraSource, Kind
 from settings.styles import STYLES
 
+__all__ = ["ExtraRecipe", "Scenes", "ScenesOptions"]
+
 Look = Literal["single", "web"]
 LOOKS: dict[Kind, Look] = {"single_label": "single", "web": "web"}
 RATES = {"wrong_class": 0.2, "off_topic": 0.1, "style_shift": 0.3}
@@ -33,7 +35,7 @@ RATES = {"wrong_class": 0.2, "off_topic": 0.1, "style_shift": 0.3}
 STEPS = {"class": (sqrt(5) - 1) / 2, "style": sqrt(2) - 1}
 """How far a draw moves from number to number, modulo 1: irrational, and independent of each other."""
 CORRELATION, CLUTTER = 0.6, 0.3
-"""Of the web look, as the data set has them by default."""
+"""Those of photos with the web look: the data set's defaults."""
 
 
 class ScenesOptions(Options):

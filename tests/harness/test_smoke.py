@@ -157,7 +157,7 @@ def test_the_ledger_says_who_saw_which_pixels(smoke: Finished) -> None:
 def test_no_stage_of_a_method_read_a_mask(smoke: Finished) -> None:
     store = Store(smoke.run.store_folder)
     for ref, stage in smoke.run.plan.graph.items():
-        read = {entry["kind"] for entry in store.record(ref).get("ledger", ())}
+        read = {entry["kind"] for entry in store.record(ref).ledger}
         assert read == ({"mask"} if stage.kind.name in MAY_READ_MASKS else read - {"mask"})
 
 
@@ -269,7 +269,9 @@ def test_fine_tuning_in_mixed_precision_goes_the_same_way_on_a_board_of_its_own(
 
 
 def test_artefacts_made_by_other_sources_are_named(smoke: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.stages.lineage.sources_of", lambda module: "changed" if module.endswith("cam") else "")
+    monkeypatch.setattr(
+        "harness.stages.provenance.sources_of", lambda module: "changed" if module.endswith("cam") else ""
+    )
     stale = {row.recipe: row.stale for row in gather(smoke.run).rows}
     assert "methods.localizers.cam" in stale["cam"]
     assert "methods.localizers.cam" not in stale["all-background"]

@@ -15,7 +15,7 @@ from results.rows import Row
         {"policy": "oracle"},
         {"protocol": "irn", "protocol_version": 1},
         {"protocol_version": 2},
-        {"training_mode": "fine-tuned"},
+        {"training_mode": "fine_tuned"},
         {"supervision": "I+S"},
         {"evaluation_fingerprint": "x"},
         {"split": "dev"},
@@ -41,9 +41,9 @@ def test_ranked_policies_come_first(row: Callable[..., Row]) -> None:
 
 def test_controls_stand_on_every_board(row: Callable[..., Row]) -> None:
     control = row(recipe="all-background", training_mode="", supervision="")
-    found = boards([control, row(), row(training_mode="fine-tuned"), row(supervision="I+S")])
+    found = boards([control, row(), row(training_mode="fine_tuned"), row(supervision="I+S")])
     assert [board.title for board in found] == [
-        "scenes · I · fine-tuned · policy fixed · voc/1",
+        "scenes · I · fine_tuned · policy fixed · voc/1",
         "scenes · I · frozen · policy fixed · voc/1",
         "scenes · I+S · frozen · policy fixed · voc/1",
     ]
@@ -74,7 +74,7 @@ def test_a_failed_row_that_knows_no_evaluation_fits_everywhere(row: Callable[...
 
 def test_ceilings_stand_on_every_board_of_their_mode_and_have_none_of_their_own(row: Callable[..., Row]) -> None:
     ceiling, floor = row(recipe="full", supervision="M"), row(recipe="zero", training_mode="", supervision="")
-    found = boards([ceiling, floor, row(), row(supervision="I+S"), row(training_mode="fine-tuned")])
+    found = boards([ceiling, floor, row(), row(supervision="I+S"), row(training_mode="fine_tuned")])
     recipes = [sorted(r.recipe for r in board.rows) for board in found]
     assert recipes == [["cam", "zero"], ["cam", "full", "zero"], ["cam", "full", "zero"]]
     (alone,) = boards([ceiling, floor])

@@ -101,7 +101,7 @@ def test_an_image_comes_once() -> None:
 
 
 def test_tables_of_another_kind_are_refused() -> None:
-    with pytest.raises(ValueError, match="not below 2"):
+    with pytest.raises(ValueError, match="truth must be below 2, found 2"):
         total_counts(confusion_table(some_counts()), 2)
     with pytest.raises(ValueError, match="missing"):
         total_sweep(confusion_table(some_counts()), 3)

@@ -58,9 +58,9 @@ def test_files_are_deterministic_and_matplotlib_is_left_alone(tmp_path: Path, ro
 
 def test_boards_do_not_share_a_line(row: Callable[..., Row]) -> None:
     control = row(recipe="centre-prior", training_mode="", supervision="")
-    figure = draw_table(frame([row(), row(training_mode="fine-tuned"), control]))
+    figure = draw_table(frame([row(), row(training_mode="fine_tuned"), control]))
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert labels == ["cam (fine-tuned, I)", "cam (frozen, I)", "centre-prior"]
+    assert labels == ["cam (fine_tuned, I)", "cam (frozen, I)", "centre-prior"]
 
 
 def test_a_floor_alone_can_be_drawn(tmp_path: Path, row: Callable[..., Row]) -> None:

@@ -121,5 +121,5 @@ def test_values_of_another_type_or_sense_are_named(tmp_path: Path, row: Callable
         return lambda table: table.set_column(table.column_names.index("miou"), "miou", pa.array(values))
 
     for values in (["high", "low"], [50.0, None]):
-        with pytest.raises(UserError, match=r"rows.parquet: found a row that is none"):
+        with pytest.raises(UserError, match=r"rows.parquet: found an unreadable row"):
             read_rows(rewritten(tmp_path / "rows.parquet", row, miou(values)))

@@ -277,7 +277,7 @@ def test_a_filter_refuses_what_are_no_probabilities(web_filter: Filter) -> None:
 @pytest.mark.parametrize("wrong", [np.nan, 0.5, 2.0, -1.0])
 def test_a_filter_refuses_what_are_no_labels(web_filter: Filter, wrong: float) -> None:
     half_NK = np.full((1, 2), 0.5, np.float32)
-    with pytest.raises(ValueError, match="neither 0 nor 1"):
+    with pytest.raises(ValueError, match="labels other than 0 and 1"):
         web_filter.keep(half_NK, np.array([[0, wrong]], np.float32))
     with pytest.raises(ValueError, match="shape"):
         web_filter.keep(half_NK[0], np.zeros(2, np.float32))

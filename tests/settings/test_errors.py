@@ -1,8 +1,13 @@
 """Errors are one line that names place, finding, expectation and mend."""
 
+import os
 import pickle
+import socket
+from pathlib import Path
 
-from settings.errors import UserError, counted, unknown_name
+import pytest
+
+from settings.errors import UserError, counted, kind_of, unknown_name
 
 
 def test_one_line_with_all_four_parts() -> None:
@@ -27,7 +32,8 @@ def test_a_long_list_of_known_names_is_counted_instead() -> None:
 
 def test_an_empty_list_of_known_names_is_said() -> None:
     assert (
-        str(unknown_name("x", "refiner", "irn", [])) == "x: found unknown refiner 'irn'; expected none: none is known"
+        str(unknown_name("x", "refiner", "irn", []))
+        == "x: found unknown refiner 'irn'; expected a known name, of which there is none yet"
     )
 
 
@@ -40,3 +46,23 @@ def test_errors_travel_between_processes() -> None:
 def test_one_is_singular() -> None:
     shown = [counted(count, "such photo") for count in (0, 1, 2)] + [counted(2, "class", "classes")]
     assert shown == ["0 such photos", "1 such photo", "2 such photos", "2 classes"]
+
+
+def test_what_lies_where_a_file_was_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the names of sockets are short
+    Path("folder").mkdir()
+    Path("file").touch()
+    os.mkfifo("pipe")
+    Path("loop").symlink_to("loop")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+    found = {name: kind_of(tmp_path / name) for name in ("folder", "file", "pipe", "loop", "socket", "absent")}
+    assert found == {
+        "folder": "a folder",
+        "file": "a file",
+        "pipe": "a pipe",
+        "loop": "a link that leads nowhere",
+        "socket": "a socket",
+        "absent": "nothing",
+    }
+    assert kind_of(Path("/dev/null")) == "a device"

@@ -82,7 +82,11 @@ def test_files_that_are_no_photos_are_refused_by_name(tmp_path: Path) -> None:
     for name in (*contents, "gif", "folder"):
         with pytest.raises(UserError, match=rf"^\S*{name}\.jpg: found an unreadable image .*expected a JPEG or PNG"):
             read_photo(tmp_path / f"{name}.jpg")
-    for name, what in {"empty": "an empty file", "text": "no JPEG or PNG", "gif": "no JPEG or PNG"}.items():
+    for name, what in {
+        "empty": "an empty file",
+        "text": "another format than JPEG or PNG",
+        "gif": "another format than JPEG or PNG",
+    }.items():
         with pytest.raises(UserError, match=rf"^\S*{name}\.jpg: found an unreadable image \({what}\); expected"):
             read_photo(tmp_path / f"{name}.jpg")
     for read in (read_photo, photo_size):

@@ -126,7 +126,7 @@ def test_what_photos_showed_before_is_taken_over() -> None:
 
 
 def test_there_must_be_another_class() -> None:
-    with pytest.raises(UserError, match=r"noise\.wrong_class: found no class beside those of photo 'web\.0'"):
+    with pytest.raises(UserError, match=r"noise\.wrong_class: found every class among the labels of photo 'web\.0'"):
         with_noise(PHOTOS[:1], LabelSpace(("cat",)), NoiseOptions(wrong_class=1))
 
 

@@ -71,8 +71,8 @@ def test_true_classes_beyond_the_label_space_are_off_topic(table: Path) -> None:
         (HEADER + ROWS.replace("cat/a.jpg,cat", "cat/a.jpg,cta"), r"truth\.csv:2: found unknown class 'cta'"),
         (HEADER + "cat/a.jpg,cat,cat,clean\n", r"truth\.csv: found no row for photo 'cat/b\.1' \(2 such photos\)"),
         (HEADER + "\x1b[2J,cat,cat,clean\n", r"truth\.csv:2: found the control character"),
-        (HEADER + 'a,"cat"x,cat,clean\n', r"truth\.csv:2: found no readable CSV .*rows such as cow/cow_001\.jpg,cow"),
-        (HEADER.encode() + b"a,c\xe4t,cat,clean\n", r"truth\.csv: found no readable .*line 2 is not UTF-8"),
+        (HEADER + 'a,"cat"x,cat,clean\n', r"truth\.csv:2: found unreadable CSV .*rows such as cow/cow_001\.jpg,cow"),
+        (HEADER.encode() + b"a,c\xe4t,cat,clean\n", r"truth\.csv: found an unreadable .*line 2 is not UTF-8"),
     ],
 )
 def test_tables_that_are_refused(table: Path, text: str | bytes, message: str) -> None:
@@ -81,7 +81,7 @@ def test_tables_that_are_refused(table: Path, text: str | bytes, message: str) -
 
 
 def test_a_table_that_is_not_there(table: Path) -> None:
-    with pytest.raises(UserError, match=r"truth\.csv: found no readable table of labels \(No such file"):
+    with pytest.raises(UserError, match=r"truth\.csv: found an unreadable table of labels \(No such file"):
         read_truth(table, PHOTOS, SPACE, Aliases())
 
 

@@ -13,6 +13,7 @@ from harness.execution.job import Job
 from harness.execution.workers import Workers
 from harness.reports.leaderboard import run_and_gather
 from harness.store.events import EventReader, latest_log
+from harness.store.layout import Ref
 from harness.store.lease import process_start
 from harness.store.store import Store
 from harness.suites.resources import Demand
@@ -71,8 +72,8 @@ def _is_zombie(folder: Path) -> bool:
 
 
 def job(store: Path) -> Job:
-    """A stage that cannot even be opened: its outcome comes at once."""
-    stage = label_stage(1, {"maps": ()}, label="a", demand=Demand(timeout_s=60.0))
+    """A stage whose input is absent: its outcome comes at once."""
+    stage = label_stage(1, {"maps": (Ref("localizer_apply", "0" * 64),)}, label="a", demand=Demand(timeout_s=60.0))
     Store(store).create()
     (store / "events").mkdir(exist_ok=True)
     return Job((stage,), store, store / "events" / "log.jsonl")
@@ -81,14 +82,14 @@ def job(store: Path) -> Job:
 def test_a_child_is_kept_from_job_to_job_and_replaced_when_it_dies(tmp_path: Path) -> None:
     child = Child()
     try:
-        assert [outcome.status for outcome in child.run(job(tmp_path))] == ["failed"]
+        assert [outcome.status for outcome in child.run(job(tmp_path))] == ["input_lost"]
         first = child.process.pid
-        assert [outcome.status for outcome in child.run(job(tmp_path))] == ["failed"]
+        assert [outcome.status for outcome in child.run(job(tmp_path))] == ["input_lost"]
         assert child.process.pid == first
         os.kill(first, signal.SIGKILL)
         (outcome,) = child.run(job(tmp_path))
         assert (outcome.status, outcome.reason) == ("worker_died", "the worker ended: -9")
-        assert [outcome.status for outcome in child.run(job(tmp_path))] == ["failed"]
+        assert [outcome.status for outcome in child.run(job(tmp_path))] == ["input_lost"]
         assert child.process.pid != first
     finally:
         pid = child.process.pid

@@ -93,7 +93,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def stages(plan: Plan, kind: str) -> list[Stage]:
-    return [stage for stage in plan.graph.values() if stage.kind == kind]
+    return [stage for stage in plan.graph.values() if stage.kind.name == kind]
 
 
 def texts_in(content: Any) -> set[str]:
@@ -109,7 +109,7 @@ def test_a_suite_planned_in_one_folder_runs_in_another_with_another_home(
 ) -> None:
     plan = make_plan(load_suite("mine.yaml"))
     for stage in plan.graph.values():
-        assert {text for text in texts_in(dict(stage.runtime)) if text.startswith("~")} == set()
+        assert {text for text in texts_in(stage.to_json()["runtime"]) if text.startswith("~")} == set()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.setenv("HOME", str(elsewhere))
@@ -121,7 +121,7 @@ def test_a_suite_planned_in_one_folder_runs_in_another_with_another_home(
         [sys.executable, "-c", RUN], input=pickle.dumps(job), capture_output=True, check=True, cwd=elsewhere
     )
     told = ran.stdout.decode().splitlines()
-    assert [line for line in told if not line.startswith("done ")] == []
+    assert [line for line in told if not line.startswith("finished ")] == []
     assert len(told) == len(plan.graph)
     assert {ref.kind for ref in plan.graph} > {"features", "localizer_fit", "cue", "segmenter_fit", "segment", "row"}
 
@@ -136,9 +136,9 @@ def test_keys_do_not_depend_on_how_a_place_was_written(here: Path) -> None:
 def test_the_key_of_an_encoder_has_its_weights_as_they_were_written(here: Path) -> None:
     (fit,) = stages(make_plan(load_suite("mine.yaml")), "segmenter_fit")
     written = "~/weights/encoder.safetensors"
-    assert fit.identity["component"]["options"]["encoder"] == {"name": "test_efficientnet", "weights": written}
+    assert fit.identity.component.options["encoder"] == {"name": "test_efficientnet", "weights": written}
     absolute = str(Path.home() / "weights" / "encoder.safetensors")
-    assert fit.runtime["places"] == {"encoder": {"name": "test_efficientnet", "weights": absolute}}
+    assert fit.runtime.places == {"encoder": {"name": "test_efficientnet", "weights": absolute}}
 
 
 @pytest.mark.parametrize(

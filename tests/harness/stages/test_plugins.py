@@ -159,8 +159,8 @@ def test_what_was_planned_is_what_runs_whatever_became_of_the_file(
     job = pickle.loads(pickle.dumps(Job((label,), store.root, tmp_path / "log.jsonl")))
     assert [outcome.status for outcome in run_job(job)] == [Ending.DONE]
     record = store.record(label.ref)
-    assert record["identity"]["plugins"] == label.identity.plugins
-    assert list(record["sources"]) == ["methods.labelers.all_background"]
+    assert record.identity["plugins"] == label.identity.plugins
+    assert list(record.sources) == ["methods.labelers.all_background"]
 
 
 def test_one_stage_runs_alone_in_a_fresh_process_without_the_file(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -225,10 +225,10 @@ def test_one_file_may_hold_several_kinds(write: Callable[..., Path]) -> None:
 
 
 BROKEN = {
-    "no Python": ("def x(:", [":1: found no readable Python", "invalid syntax"]),
+    "no Python": ("def x(:", [":1: found unreadable Python", "invalid syntax"]),
     "nothing": ("", ["found no component", "Localizer"]),
     "no component": ("class Painted: pass", ["found no component", "Localizer"]),
-    "nul": ("x = '\0'", ["found no readable Python"]),
+    "nul": ("x = '\0'", ["found unreadable Python"]),
     "raises": (PAINTED + "1 / 0\n", [":10: found ZeroDivisionError (division by zero)"]),
     "needs": (PAINTED + "import no_such_module\n", ["ModuleNotFoundError", "no_such_module"]),
     "exits": (PAINTED + "raise SystemExit(0)\n", ["SystemExit"]),
@@ -264,7 +264,7 @@ def test_a_broken_file_is_one_line_that_names_it(write: Callable[..., Path], tex
         ("['${NOT_SET_ANYWHERE}/painted.py']", "NOT_SET_ANYWHERE"),
         ("[painted.py, other/painted.py]", "painted.py again; expected a name for each plug-in"),
         ("[threshold.py]", "threshold.py: found the name of the labeler 'threshold'; expected a new name"),
-        ("[latin.py]", "latin.py: found no readable text"),
+        ("[latin.py]", "latin.py: found an unreadable text"),
         ("[long.py]", f"long.py: found {MAX_BYTES + 1} bytes; expected at most {MAX_BYTES}"),
     ],
 )
@@ -285,7 +285,7 @@ def test_a_list_of_plugins_that_cannot_be_is_one_line(
 def test_a_broken_plugin_ends_the_command_with_one_line_and_exit_code_2(
     write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "no readable Python" in told_in_one_line(write(painted="def x(:"), monkeypatch, capsys)
+    assert "unreadable Python" in told_in_one_line(write(painted="def x(:"), monkeypatch, capsys)
 
 
 OLD = "dataset: {name: scenes, classes: 2, size: 32, train: 3, dev: 1, val: 1}\npolicies: {fixed: pseudo_labels}\n"

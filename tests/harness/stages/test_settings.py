@@ -78,7 +78,7 @@ def test_extra_photos_enter_stage_2_where_they_are_trusted(setting: str, enters:
 def test_keys_do_not_depend_on_how_a_component_among_options_was_written(setting: str) -> None:
     plan = make_plan(suite(f"{{clean: {{}}, web: {setting}}}"))
     assert set(plan.graph) == set(make_plan(suite("{clean: {}, web: {name: web, source: {name: scenes}}}")).graph)
-    carried = {json.dumps(stage.runtime["setting"]["options"]["source"]) for stage in stages(plan, "weak_set", "web")}
+    carried = {json.dumps(stage.runtime.place.setting.options["source"]) for stage in stages(plan, "weak_set", "web")}
     assert carried == {'{"name": "scenes", "options": {}}'}
 
 

@@ -69,9 +69,9 @@ def test_the_most_classes_and_all_other_integer_types() -> None:
 @pytest.mark.parametrize(
     ("prediction", "truth", "classes", "message"),
     [
-        ([[3]], [[0]], 3, "prediction value 3 is not below 3"),
-        ([[255]], [[255]], 3, "prediction value 255"),
-        ([[0]], [[4]], 3, "truth value 4 is not below 3 nor 255"),
+        ([[3]], [[0]], 3, "prediction must be below 3, found 3"),
+        ([[255]], [[255]], 3, "prediction must be below 3, found 255"),
+        ([[0]], [[4]], 3, "truth must be below 3 or 255, found 4"),
         ([[-1]], [[0]], 3, "outside 0..255"),
         ([[0]], [[256]], 3, "outside 0..255"),
         ([[0.0]], [[0]], 3, "integer"),

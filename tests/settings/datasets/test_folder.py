@@ -176,16 +176,16 @@ def test_photos_may_lack_masks(files: Files) -> None:
         (
             "classes.txt",
             b"cat\nd\xf6g\n",
-            r"classes\.txt: found no readable .* \(line 2 is not UTF-8\).*save it as UTF-8",
+            r"classes\.txt: found an unreadable .* \(line 2 is not UTF-8\).*save it as UTF-8",
         ),
-        ("labels.csv", b"id,labels\na,d\xf6g\n", r"labels\.csv: found no readable .* \(line 2 is not UTF-8\)"),
+        ("labels.csv", b"id,labels\na,d\xf6g\n", r"labels\.csv: found an unreadable .* \(line 2 is not UTF-8\)"),
         ("labels.csv", "id,labels\na,cat\nb,dgo\n", r"labels\.csv:3: found unknown class 'dgo'.*did you mean 'dog'\?"),
         ("labels.csv", "id,labels\na,cat\na,dog\n", r"labels\.csv:3: found id 'a' again; expected one row .*line 2"),
         ("labels.csv", "id,labels\na,cat,dog\n", r"labels\.csv:2: found 3 columns; expected two: id,labels; separate"),
         ("labels.csv", "id;labels\na;cat\n", r"labels\.csv:1: found the header 'id;labels'.*columns by commas"),
         ("labels.csv", "", r"labels\.csv:1: found the header ''; expected 'id,labels'"),
-        ("labels.csv", 'id,labels\na,"cat"x\n', r"labels\.csv:2: found no readable CSV"),
-        ("labels.csv", 'id,labels\na,"cat\n', r"labels\.csv:2: found no readable CSV"),
+        ("labels.csv", 'id,labels\na,"cat"x\n', r"labels\.csv:2: found unreadable CSV"),
+        ("labels.csv", 'id,labels\na,"cat\n', r"labels\.csv:2: found unreadable CSV"),
         ("labels.csv", "id,labels\na,\x1b[2J\n", r"labels\.csv:2: found the control character '\\x1b'"),
         (
             "labels.csv",
@@ -214,9 +214,9 @@ def test_texts_that_are_refused(files: Files, name: str, content: str | bytes, m
 @pytest.mark.parametrize("name", ["classes.txt", "train.txt", "val.txt", "labels.csv"])
 def test_texts_that_are_missing_or_no_files(files: Files, name: str) -> None:
     (files.root / name).unlink()
-    refused(files, rf"{name}: found no readable .*No such file")
+    refused(files, rf"{name}: found an unreadable .*No such file")
     os.mkfifo(files.root / name)
-    refused(files, rf"{name}: found no readable .* \(not a file\)")
+    refused(files, rf"{name}: found an unreadable .* \(a pipe\)")
 
 
 def test_a_root_that_is_no_folder(files: Files) -> None:
@@ -252,7 +252,7 @@ def test_links_inside_the_folder_and_to_themselves(files: Files) -> None:
     assert files.open().photo("a").image().shape == (8, 10, 3)
     (images / "a.jpg").unlink()
     (images / "a.jpg").symlink_to("a.jpg")
-    with pytest.raises(UserError, match=r"a\.jpg: found no regular file"):
+    with pytest.raises(UserError, match=r"a\.jpg: found a link that leads nowhere"):
         files.open().photo("a")
 
 
@@ -269,7 +269,7 @@ def test_photos_that_are_not_one_file(files: Files) -> None:
         "a": r"images: found a\.jpg and a\.png; expected one file for photo 'a'",
         "b": r"b\.jpg: found no such file; expected a \.jpg, \.jpeg or \.png file for photo 'b'; convert b\.webp",
         "c": r"c\.jpg: found no such file; .*did you mean 'C'\?",
-        "v": r"v\.jpg: found no regular file",
+        "v": r"v\.jpg: found a pipe",
         "../a": r"mine: found photo '\.\./a'; expected an id of train, dev or val",
     }.items():
         with pytest.raises(UserError, match=message):

@@ -128,10 +128,10 @@ def test_an_id_twice_is_refused_with_both_lines(voc: Any) -> None:
 
 def test_a_list_that_is_not_there_or_no_text(voc: Any) -> None:
     voc.list_path("val").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"val\.txt: found no readable list"):
+    with pytest.raises(UserError, match=r"val\.txt: found an unreadable list"):
         voc.open()
     voc.list_path("val").unlink()
-    with pytest.raises(UserError, match=r"val\.txt: found no readable list"):
+    with pytest.raises(UserError, match=r"val\.txt: found an unreadable list"):
         voc.open()
 
 
@@ -145,10 +145,10 @@ def test_photos_of_val_are_never_trained_on(voc: Any, split: str) -> None:
 
 def test_annotations_that_are_missing_or_damaged(voc: Any) -> None:
     voc.annotation_path("2009_d").write_text("<annotation><object>")
-    with pytest.raises(UserError, match=r"2009_d\.xml: found no readable annotation"):
+    with pytest.raises(UserError, match=r"2009_d\.xml: found an unreadable annotation"):
         voc.open()
     voc.annotation_path("2009_d").unlink()
-    with pytest.raises(UserError, match=r"2009_d\.xml: found no readable annotation .*expected an XML file"):
+    with pytest.raises(UserError, match=r"2009_d\.xml: found an unreadable annotation .*expected an XML file"):
         voc.open()
 
 

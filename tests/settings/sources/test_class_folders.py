@@ -166,15 +166,15 @@ def test_an_unknown_folder_names_the_nearest_class_and_can_be_skipped(tree: Path
 
 
 def test_trees_without_a_photo(tree: Path) -> None:
-    refused(tree, r"tree: found no readable folder \(No such file or directory\); expected a folder that holds")
+    refused(tree, r"tree: found an unreadable folder \(No such file or directory\); expected a folder that holds")
     tree.write_text("")
-    refused(tree, r"tree: found no readable folder \(Not a directory\)")
+    refused(tree, r"tree: found an unreadable folder \(Not a directory\)")
     tree.unlink()
     (tree / "cat").mkdir(parents=True)
     refused(tree, r"tree: found no photo; expected a folder that holds a folder of photos for each class")
     fill(tree, "dog/a.jpg")
     refused(tree, "found no photo", skip=["dog"])
-    refused(Path("a\0b"), "found no readable folder")
+    refused(Path("a\0b"), "found an unreadable folder")
 
 
 @pytest.mark.parametrize("name", ["cat/a.jpg", "cat"])

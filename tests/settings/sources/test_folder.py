@@ -76,7 +76,7 @@ def test_masks_are_not_looked_at(root: Path) -> None:
 
 def test_what_cannot_be_used_is_refused(root: Path) -> None:
     with pytest.raises(
-        UserError, match=r"found no such photo; expected photos of train or dev with one label among ox"
+        UserError, match=r"found no photo with one label; expected photos of train or dev with one label among ox"
     ):
         photos(root, LabelSpace(("ox", "bee")))
     (root / "train.txt").write_text("a\n../a\n")
