@@ -12,14 +12,16 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from harness.store.backends.backend import Entry, Part, Slot, attempts_that_count, format_in
-from harness.store.events import EventLog, EventReader, logs_in
+from harness.store.events import EventLog, EventReader
 from harness.store.layout import (
     ATTEMPT,
     BESIDE,
     DAMAGED,
+    EVENTS,
     FAILURES,
     FORMAT,
     LEADERBOARDS,
+    LOG_SUFFIX,
     MARKER,
     PARTIAL_FOLDER,
     STAGES,
@@ -179,7 +181,11 @@ class FolderBackend:
         return EventReader(path)
 
     def logs(self) -> list[Path]:
-        return logs_in(self.root)
+        logs: list[tuple[float, Path]] = []
+        for path in (self.root / EVENTS).glob(f"*{LOG_SUFFIX}"):
+            with suppress(FileNotFoundError):
+                logs.append((path.stat().st_mtime, path))
+        return [path for _, path in sorted(logs)]
 
     def slots(self) -> list[Slot]:
         """Every folder that is called like a key; other folders are none of a store's business."""

@@ -16,7 +16,6 @@ import pyarrow as pa
 from harness.store.care.archive import (
     CHUNK,
     MAX_RECORD,
-    Progress,
     Refused,
     content_of,
     foreign,
@@ -26,6 +25,7 @@ from harness.store.care.archive import (
     read_record,
     reading,
 )
+from harness.store.care.usage import Progress
 from harness.store.layout import FolderPlaces, Ref
 from harness.store.store import Attempt, Store
 from settings.errors import UserError
@@ -157,7 +157,8 @@ class Importer:
         self._expected.pop(now.ref, None)
         with now.held:
             if now.verdict in ("there", "busy"):
-                (self.outcome.there if now.verdict == "there" else self.outcome.busy).append(now.ref)
+                fared_alike = {"there": self.outcome.there, "busy": self.outcome.busy}
+                fared_alike[now.verdict].append(now.ref)
             elif now.verdict or now.files or now.attempt is None:
                 self._discard(now, now.verdict or reason)
             else:
