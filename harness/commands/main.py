@@ -22,7 +22,7 @@ from settings.progress import listener
 
 __all__ = ["app", "doctor", "main", "score", "show"]
 
-# What the user may not have caused: exit code 1, as for a stage that failed.
+# Nothing that the user wrote: exit code 1, as for a stage that failed.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 # typer brings its own click in some versions: the base of all bad usage is found through what it does export.
 UsageError = cast(
@@ -177,7 +177,7 @@ def _end(line: str, code: int) -> NoReturn:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Names that commas separate."""
+    """The names in a text that separates them by commas; blanks around them, and empty ones, are dropped."""
     stripped = (name.strip() for name in text.split(","))
     return tuple(filter(None, stripped))
 

@@ -70,7 +70,7 @@ def verify(store: StoreOption = DEFAULT_STORE) -> None:
     if damaged:
         mend = "; run its suite again to make them anew"
     typer.echo(f"{looked_at} artefacts, {len(damaged)} damaged{mend}")
-    raise typer.Exit(1 if damaged else 0)
+    raise typer.Exit(int(bool(damaged)))
 
 
 @store_app.command()
@@ -142,15 +142,19 @@ def import_(
     for ref in outcome.busy:
         typer.echo(f"left to the process that is making it: {ref}")
     typer.echo(f"{len(outcome.new)} imported, {len(outcome.there)} there already, {len(outcome.refused)} refused")
-    raise typer.Exit(1 if outcome.refused else 0)
+    raise typer.Exit(int(bool(outcome.refused)))
 
 
 def _planned(suites: Sequence[str], overrides: Sequence[str]) -> dict[str, set[Ref]]:
-    """All stages of each suite's plan."""
+    """All stages of the plan of each suite, by the suite's name; the overrides are for all of them."""
     from harness.stages.planning import make_plan
     from harness.suites.suite import load_suite
 
-    return {name: set(make_plan(load_suite(name, overrides)).graph) for name in suites}
+    planned: dict[str, set[Ref]] = {}
+    for name in suites:
+        plan = make_plan(load_suite(name, overrides))
+        planned[name] = set(plan.graph)
+    return planned
 
 
 def _remove(store: Store, wastes: list[Waste], dry_run: bool) -> None:

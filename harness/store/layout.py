@@ -81,11 +81,6 @@ class FolderPlaces:
         """The folder with the files of one attempt at the artefact."""
         return f"{self.folder}/{name}"
 
-    @staticmethod
-    def every_record(kind: str) -> str:
-        """The pattern of the records of a kind."""
-        return f"{kind}/*/{FolderPlaces.RECORD}"
-
 
 class RemotePlaces:
     """The places of an artefact behind a URL: its record, its files and its leases lie in three folders."""
@@ -195,7 +190,7 @@ class MaskFiles(StageFiles):
     SUFFIX = ".png"
 
     def of(self, photo_id: str) -> Path:
-        """Where the photo's PNG lies."""
+        """The path of a photo's PNG, whether it is there or yet to be written."""
         return self.folder / f"{photo_id}{self.SUFFIX}"
 
     def by_photo(self) -> dict[str, Path]:
@@ -212,7 +207,7 @@ class CountFiles(StageFiles):
 
 
 class ChoiceFiles(StageFiles):
-    """The threshold that a policy chose."""
+    """The threshold that a policy chose on its split, and the curve from which it chose."""
 
     choice = Named("choice.json")
 

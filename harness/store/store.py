@@ -114,7 +114,7 @@ class Store:
         self.backend.check_writable()
 
     def unusable(self, error: OSError) -> UserError:
-        """What was refused when it was read or written, as the user's error."""
+        """What was refused when the store was read or written, as the error that a user is told."""
         return self.backend.unusable(error)
 
     # Artefacts

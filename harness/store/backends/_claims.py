@@ -16,8 +16,6 @@ from harness.store.backends._remote import Remote
 from harness.store.layout import RemotePlaces, key_of_document
 from harness.store.lease import HEARTBEAT_S, TIMEOUT_S, Lease, lives, this_process
 
-__all__ = ["ClaimLease"]
-
 Holder = dict[str, object]
 
 

@@ -19,8 +19,6 @@ from typing import Protocol
 
 from settings.files import create_exclusively, write_bytes
 
-__all__ = ["FileSystem", "create", "is_local", "is_s3", "read", "reading", "write"]
-
 TRIES = 4
 MEMORY = threading.Lock()
 

@@ -33,8 +33,6 @@ from harness.store.record import Record
 from settings.errors import UserError
 from settings.files import create_exclusively, write_bytes, write_json
 
-__all__ = ["PARTIAL_S", "FolderBackend"]
-
 KEY = re.compile(r"[0-9a-f]{64}")
 # A writer replaces its partial file within moments; one that is older than this was left by a kill.
 PARTIAL_S = 60
@@ -90,7 +88,8 @@ class FolderBackend:
         return [path.name for path in entries_in(self.root) if path.is_dir() and path.name not in BESIDE]
 
     def keys(self, kind: str) -> list[str]:
-        return sorted(path.parent.name for path in self.root.glob(FolderPlaces.every_record(kind)))
+        names = [path.name for path in entries_in(self.root / kind)]
+        return [name for name in names if self.has(Ref(kind, name))]
 
     def records(self, refs: Iterable[Ref]) -> dict[Ref, bytes]:
         """The content of the records that are there; empty for one that cannot be read."""

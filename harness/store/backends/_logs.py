@@ -19,8 +19,6 @@ from harness.store.events import Event, EventLog, EventReader, Told, append
 from harness.store.layout import EVENTS, LOG_SUFFIX, RemotePlaces, run_of
 from settings.files import write_bytes
 
-__all__ = ["MergedReader", "SharedLog"]
-
 # Every push and every look is a request to the server.
 PUSH_S = PULL_S = 2.0
 # An object cannot be appended to, each push sends the whole file: one that has grown so long is left for another.

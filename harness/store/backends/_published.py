@@ -10,8 +10,6 @@ from harness.store.backends._remote import Remote
 from harness.store.layout import DAMAGED, Ref, RemotePlaces, document_of, key_of_document
 from harness.store.record import Record
 
-__all__ = ["Published"]
-
 # So old may the listing be that a question is answered from: a plan asks about thousands of keys in a row.
 LISTING_S = 1.0
 
@@ -59,7 +57,8 @@ class Published:
     def contents(self, refs: Iterable[Ref]) -> dict[Ref, bytes]:
         """The records of those that are there; each is read once."""
         asked = list(refs)
-        wanted = {RemotePlaces(ref).record: ref for ref in asked if ref not in self._contents}
+        unread = [ref for ref in asked if ref not in self._contents]
+        wanted = {RemotePlaces(ref).record: ref for ref in unread}
         for path, content in self._remote.read_all(wanted).items():
             self._contents[wanted[path]] = content
         absent = [ref for ref in asked if ref not in self._contents]

@@ -14,8 +14,6 @@ from harness.store.backends import _creation as creation
 from harness.store.backends.urls import file_system, scrubbed, shown
 from harness.store.layout import RemotePlaces
 
-__all__ = ["Remote", "RemoteError"]
-
 
 class RemoteError(OSError):
     """The other side does not answer, or refuses: whatever its file system raised, in one line and without secrets."""
@@ -118,7 +116,9 @@ class Remote:
             # get the objects' names: none may lead out of the folder that they are copied to.
             if not path.name.startswith(".") and ".." not in path.parts:
                 size = info["size"]
-                sizes[str(path)] = size if isinstance(size, int) else 0
+                if not isinstance(size, int):
+                    size = 0  # some backends do not tell, and say None
+                sizes[str(path)] = size
         return sizes
 
     def _found_below(self, root: str) -> Mapping[str, Mapping[str, object]]:

@@ -13,8 +13,6 @@ from harness.store.backends._remote import Remote
 from harness.store.backends.backend import Entry, Part, Slot, attempts_that_count
 from harness.store.layout import DAMAGED, Ref, RemotePlaces, key_of_document
 
-__all__ = ["leavings_at", "slots_at"]
-
 
 def slots_at(remote: Remote, published: Published) -> list[Slot]:
     """All keys of which there is anything at the remote, published or not, by kind and key."""

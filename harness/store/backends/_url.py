@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -42,31 +42,24 @@ from harness.store.record import Absent, Damaged, Record
 from settings.errors import UserError
 from settings.files import sha256_of, write_bytes, write_json
 
-__all__ = ["UrlBackend", "url_backend"]
-
 # Documents that say the same for ever, a stage's description, are read once: a run would otherwise fetch thousands
 # of them each time. A copy that is as long as the original is the original.
 UNCHANGING = (STAGES,)
 
 
 class UrlBackend:
-    """A URL as the place of a store; what each method promises is told by `Backend`."""
+    """A URL as the place of a store; what each method promises is told by `Backend`.
+
+    Raises UserError for a URL that fsspec does not open, or whose package is not installed; nothing is asked yet.
+    """
 
     def __init__(self, url: str, root: Path) -> None:
         self.root = root
         self.location, self.name = url, shown(url)
         self._here = FolderBackend(root)
+        self.remote = Remote(url)
+        self.published = Published(self.remote)
         self._logs: dict[Path, SharedLog] = {}
-
-    @cached_property
-    def remote(self) -> Remote:
-        """The other side; raises UserError where its package is missing."""
-        return Remote(self.location)
-
-    @cached_property
-    def published(self) -> Published:
-        """What the other side has."""
-        return Published(self.remote)
 
     def create(self) -> None:
         """Make the marker and the local folder; UserError for a prefix of something else, or that cannot be used."""
@@ -237,7 +230,8 @@ class UrlBackend:
         there: dict[str, int] = {}
         for folder in UNCHANGING:
             if any(name.startswith(f"{folder}/") for name in documents):
-                there |= {f"{folder}/{name}": size for name, size in self.remote.sizes(folder).items()}
+                for name, size in self.remote.sizes(folder).items():
+                    there[f"{folder}/{name}"] = size
         changed = {name: text for name, text in documents.items() if there.get(name) != len(text)}
         self.remote.write_all(changed)
 

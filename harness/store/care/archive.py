@@ -115,7 +115,12 @@ def read_index(tar: tarfile.TarFile, path: Path) -> dict[Ref, str]:
     if index.format != ARCHIVE_FORMAT:
         expected = f"format {ARCHIVE_FORMAT}"
         raise UserError(path, f"archive format {index.format}", expected, "import it with its own Seedbed")
-    return {Ref(kind, key): sha for kind, key, sha in index.artefacts if kind not in BESIDE}
+    artefacts: dict[Ref, str] = {}
+    for kind, key, sha in index.artefacts:
+        # A kind that is called like a folder of documents would be written among them.
+        if kind not in BESIDE:
+            artefacts[Ref(kind, key)] = sha
+    return artefacts
 
 
 def place_of(name: str) -> tuple[Ref | None, str]:
@@ -195,8 +200,12 @@ def _whole(store: Store, ref: Ref) -> Artefact:
 
 
 def _write(stream: pa.NativeFile, artefacts: list[Artefact], progress: Progress) -> None:
-    records = {artefact.ref: artefact.record.to_json().encode() for artefact in artefacts}
-    index = [[*ref, hashlib.sha256(record).hexdigest()] for ref, record in records.items()]
+    records: dict[Ref, bytes] = {}
+    index: list[tuple[str, str, str]] = []
+    for artefact in artefacts:
+        record = artefact.record.to_json().encode()
+        records[artefact.ref] = record
+        index.append((*artefact.ref, hashlib.sha256(record).hexdigest()))
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, ARCHIVE_INDEX, json.dumps({"format": ARCHIVE_FORMAT, "artefacts": index}).encode())
         for done, artefact in enumerate(artefacts, 1):

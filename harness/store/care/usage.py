@@ -60,7 +60,8 @@ class Usage:
         """What `du` prints: a line a kind, a line for each sort of thing beside, and the total."""
         beside = {name: amount for name, amount in self.beside.items() if amount.count}
         rows = {**dict(sorted(self.kinds.items())), **beside, "total (artefacts)": self.total}
-        return "\n".join(f"{name:20} {one.count:7} {readable(one.bytes):>10}" for name, one in rows.items())
+        lines = [f"{name:20} {one.count:7} {readable(one.bytes):>10}" for name, one in rows.items()]
+        return "\n".join(lines)
 
 
 def usage(store: Store) -> Usage:
@@ -69,7 +70,10 @@ def usage(store: Store) -> Usage:
     for slot in store.backend.slots():
         _count_slot(used, slot)
     for entry in store.backend.leavings():
-        used.beside[DAMAGED if entry.part == "damaged" else OTHER].add(1, entry.bytes)
+        place = OTHER
+        if entry.part == "damaged":
+            place = DAMAGED
+        used.beside[place].add(1, entry.bytes)
     for folder in BESIDE:
         if folder != DAMAGED:
             sizes = store.backend.sizes(folder)

@@ -139,8 +139,10 @@ def _delete(store: Store, waste: Waste) -> None:
 def _counts_now(store: Store, waste: Waste, ref: Ref) -> bool:
     """Whether an attempt was published since it was listed, by a process whose lease had looked abandoned."""
     record = store.records([ref]).get(ref)
-    names = {PurePosixPath(entry.name).name for entry in waste.entries if entry.part == "attempt"}
-    return record is not None and record.attempt in names
+    if record is None:
+        return False
+    attempts = [entry for entry in waste.entries if entry.part == "attempt"]
+    return record.attempt in {PurePosixPath(entry.name).name for entry in attempts}
 
 
 def _whole(slot: Slot, what: str) -> Waste:
@@ -157,7 +159,11 @@ def _of_slot(slot: Slot, needed: bool) -> list[Waste]:
     # Before it is published the next run continues from it.
     if slot.published:
         names["checkpoint"] = "checkpoints"
-    return [Waste(names[entry.part], [entry], slot.ref) for entry in slot.entries if entry.part in names]
+    found: list[Waste] = []
+    for entry in slot.entries:
+        if entry.part in names:
+            found.append(Waste(names[entry.part], [entry], slot.ref))
+    return found
 
 
 def _named(every: Sequence[Slot], name: str) -> list[Slot]:
@@ -165,7 +171,8 @@ def _named(every: Sequence[Slot], name: str) -> list[Slot]:
     if of_kind:
         return of_kind
     kind, _, prefix = name.rpartition("/")
-    found = [slot for slot in every if slot.ref.key.startswith(prefix) and kind in ("", slot.ref.kind)]
+    of_kind = [slot for slot in every if kind in ("", slot.ref.kind)]
+    found = [slot for slot in of_kind if slot.ref.key.startswith(prefix)]
     if not prefix or not found:
         raise unknown_name("KEY|KIND", "key or kind", name, {slot.ref.kind for slot in every})
     if len(found) > 1:
@@ -179,7 +186,9 @@ def _needed_by_runs(store: Store, busy: Set[Ref]) -> set[Ref]:
     runs = list(_runs_that_go_on(store, {ref.key for ref in busy}))
     if not runs and not busy:
         return set()
-    described = {key_of_document(name): _Described.read(text) for name, text in store.documents(STAGES).items()}
+    described: dict[str, _Described] = {}
+    for name, text in store.documents(STAGES).items():
+        described[key_of_document(name)] = _Described.read(text)
     refs = set(busy)
     needs: list[Ref] = []
     for started in runs:
