@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from harness.store.events import EventReader, latest_log
+from harness.store.events import EventReader
+from harness.store.store import Store
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -39,8 +40,7 @@ def timed(runs: Sequence[subprocess.Popen[bytes]], began: float) -> float:
 
 def first_stage_s(store: Path, began: float) -> float:
     """From the command to the first stage."""
-    log = latest_log(store)
-    assert log is not None
+    log = Store(store).logs()[-1]
     return float(next(event["t"] for event in EventReader(log).new() if event["event"] == "started")) - began
 
 

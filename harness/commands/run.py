@@ -110,7 +110,8 @@ def stage(
 def _print_tables(tables: Iterable[Table]) -> None:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    console = Console(width=width)
+    console = Console()
+    if not sys.stdout.isatty():
+        console = Console(width=PLAIN_WIDTH)
     for table in tables:
         console.print(table.to_rich())

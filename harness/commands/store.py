@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.options import DEFAULT_STORE, JsonOption, SetOption, StoreOption
+from harness.commands.progress import meter
 from settings.errors import UserError
 
+__all__ = ["store_app"]
+
+# In the verbs, as everywhere here: `--help` and mistakes are answered without pyarrow and the rest.
 if TYPE_CHECKING:
     from harness.store.care.waste import Waste
     from harness.store.layout import Ref
@@ -37,7 +41,10 @@ def du(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
 
     with _told(store):
         used = usage(_opened(store))
-    typer.echo(json.dumps(used.to_json(), indent=1) if as_json else used.to_text())
+    if as_json:
+        typer.echo(json.dumps(used.to_json(), indent=1))
+    else:
+        typer.echo(used.to_text())
 
 
 @store_app.command()
@@ -49,16 +56,21 @@ def verify(store: StoreOption = DEFAULT_STORE) -> None:
     from harness.store.care.usage import verify
     from harness.store.layout import DAMAGED
 
-    with _told(store), _meter("verified", "MB") as progress:
+    with _told(store), meter("verified", "MB") as progress:
         opened = _opened(store)
         looked_at, damaged = verify(opened, lambda done, total: progress(done / 1e6, total / 1e6))
         still_there = opened.present(damaged)
     for ref in damaged:
-        where = "is still there" if ref in still_there else f"set aside under {opened.name}/{DAMAGED}"
+        where = f"set aside under {opened.name}/{DAMAGED}"
+        # A store that may only be read cannot set anything aside.
+        if ref in still_there:
+            where = "is still there"
         typer.echo(f"damaged: {ref.kind}/{ref.key} ({where})")
-    mend = "; run its suite again to make them anew" if damaged else ""
+    mend = ""
+    if damaged:
+        mend = "; run its suite again to make them anew"
     typer.echo(f"{looked_at} artefacts, {len(damaged)} damaged{mend}")
-    raise typer.Exit(1 if damaged else 0)
+    raise typer.Exit(int(bool(damaged)))
 
 
 @store_app.command()
@@ -100,17 +112,17 @@ def export(
 ) -> None:
     """Write artefacts into an archive: those of some suites and all they come from, or every one."""
     from harness.store.care.archive import export
-    from harness.store.care.usage import published
+    from harness.store.care.usage import published, readable
     from harness.store.care.waste import needed_by
 
-    with _told(archive), _meter("exported", "artefacts") as progress:
+    with _told(archive), meter("exported", "artefacts") as progress:
         opened = _opened(store)
         refs = published(opened)
         if suites:
             needed = needed_by(opened, _planned(suites, set_ or []))
             refs = [ref for ref in refs if ref in needed]
         count = export(opened, refs, archive, progress)
-    typer.echo(f"{count} artefacts, {_size(archive.stat().st_size)}: {archive}")
+    typer.echo(f"{count} artefacts, {readable(archive.stat().st_size)}: {archive}")
 
 
 @store_app.command(name="import")
@@ -120,46 +132,54 @@ def import_(
 ) -> None:
     """Take over an archive's artefacts that are not there yet, each verified. Exit code 1 where one was refused."""
     from harness.store.backends.urls import absolute
-    from harness.store.care.archive import check_archive
     from harness.store.care.importing import Importer
     from harness.store.store import Store
 
-    check_archive(archive)
-    with _told(store), _meter("imported", "artefacts") as progress:
+    with _told(store), meter("imported", "artefacts") as progress:
         outcome = Importer(Store.at(absolute(store)), progress).read(archive)
     for name, reason in outcome.refused.items():
         typer.echo(f"refused: {name}: {reason}")
     for ref in outcome.busy:
         typer.echo(f"left to the process that is making it: {ref}")
     typer.echo(f"{len(outcome.new)} imported, {len(outcome.there)} there already, {len(outcome.refused)} refused")
-    raise typer.Exit(1 if outcome.refused else 0)
+    raise typer.Exit(int(bool(outcome.refused)))
 
 
 def _planned(suites: Sequence[str], overrides: Sequence[str]) -> dict[str, set[Ref]]:
-    """All stages of each suite's plan."""
+    """All stages of the plan of each suite, by the suite's name; the overrides are for all of them."""
     from harness.stages.planning import make_plan
     from harness.suites.suite import load_suite
 
-    return {name: set(make_plan(load_suite(name, overrides)).graph) for name in suites}
+    planned: dict[str, set[Ref]] = {}
+    for name in suites:
+        plan = make_plan(load_suite(name, overrides))
+        planned[name] = set(plan.graph)
+    return planned
 
 
 def _remove(store: Store, wastes: list[Waste], dry_run: bool) -> None:
     """Remove and tell, one line for each kind of thing."""
+    from harness.store.care.usage import readable
     from harness.store.care.waste import remove
 
     freed: dict[str, list[int]] = {}
     passed_over = 0
     for waste in wastes:
+        # Measured before it goes.
         size = waste.bytes
         if dry_run or remove(store, waste):
             freed.setdefault(waste.what, []).append(size)
         else:
             passed_over += 1
     for what, sizes in sorted(freed.items()):
-        typer.echo(f"{len(sizes):7} {what:24} {_size(sum(sizes)):>10}")
-    total = _size(sum(map(sum, freed.values())))
-    held = f"; {passed_over} were taken by a running stage and stay" if passed_over else ""
-    verb = "would be freed; nothing was removed" if dry_run else "freed"
+        typer.echo(f"{len(sizes):7} {what:24} {readable(sum(sizes)):>10}")
+    total = readable(sum(map(sum, freed.values())))
+    verb = "freed"
+    if dry_run:
+        verb = "would be freed; nothing was removed"
+    held = ""
+    if passed_over:
+        held = f"; {passed_over} were taken by a running stage and stay"
     typer.echo(f"{total} {verb}{held}")
 
 
@@ -175,6 +195,7 @@ def _opened(location: str) -> Store:
         raise store.unusable(error) from None
     if not is_there:
         raise UserError(store.name, "no store", "a folder or URL that a suite was run on", "see --store")
+    # Behind a URL the folder in front of it may lack, on a machine that has not used the store yet.
     return store.create()
 
 
@@ -186,26 +207,9 @@ def _told(location: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        found = os.strerror(error.errno) if error.errno else str(error)
+        found = str(error)
+        if error.errno:
+            # Without the number and the path that Python puts around it.
+            found = os.strerror(error.errno)
         where = error.filename or shown(str(location))
         raise UserError(where, found, "a file system or server that can be read and written") from None
-
-
-@contextmanager
-def _meter(verb: str, unit: str) -> Iterator[Callable[[float, float], None]]:
-    """Progress on a terminal's standard error; elsewhere nothing."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    text = TextColumn(verb + " {task.completed:.0f}/{task.total:.0f} " + unit)
-    columns = (text, BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-        task = shown.add_task(verb, total=1)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
-
-
-def _size(count: float) -> str:
-    from harness.store.care.usage import readable
-
-    return readable(count)

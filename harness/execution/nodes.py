@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import uuid4
 
-from harness.store.backends.urls import is_url, shown
-from harness.store.store import Store
-from settings.errors import UserError
+from harness.store.backends.urls import is_url
+from harness.store.store import answer_of
 
 if TYPE_CHECKING:
     import ray
@@ -205,13 +204,10 @@ def meeting_in(store: str) -> Meeting:
 
 def trouble_with(url: str) -> str:
     """Why a store behind a URL cannot be opened from this process, or nothing."""
-    try:
-        Store.at(url).exists()
-    except UserError as error:
-        return f"cannot be opened ({error})"
-    except OSError as error:
-        return f"cannot be opened ({shown(url)}: {error})"
-    return ""
+    trouble = answer_of(url).trouble
+    if not trouble:
+        return ""
+    return f"cannot be opened ({trouble})"
 
 
 def _clock() -> float:

@@ -55,6 +55,7 @@ class Audited:
         pairs = []
         for photo in photos:
             is_kept = self.kept is None or photo.id in self.kept
+            # A photo with several labels is no noise while it shows one of them.
             is_right = bool(set(photo.labels) & set(self.truth[photo.id]))
             pairs.append((is_kept, is_right))
         return filter_quality(pairs)
@@ -100,7 +101,9 @@ class Audited:
         shown = []
         for name, share in shares.items():
             # Without a photo that was dropped, say, nothing can be said of the dropped.
-            value = "–" if share is None else f"{share:.3f}"
+            value = "–"
+            if share is not None:
+                value = f"{share:.3f}"
             shown.append(f"{name} {value}")
         noise = found.kept_noise + found.dropped_noise
         return f"{noise} of {len(photos)} photos are noise; {', '.join(shown)}"
@@ -134,7 +137,9 @@ def audit_suite(
         kept = _keep_lists(blueprint, list(offers), store, display)
         audits = []
         for source, offer in offers.items():
-            shown = _truth(blueprint, source, truth) if with_truth else None
+            shown = None
+            if with_truth:
+                shown = _truth(blueprint, source, truth)
             audits.append(Audited(source.name, offer, kept.get(source.name), shown, blueprint.val.photos))
         return audits
 
@@ -149,6 +154,7 @@ def _keep_lists(
             filters[source.name] = ref
     if not filters:
         return {}
+    # Keys are those of a run of the suite: what is made here that run finds done.
     goal = Goal(blueprint.suite.name, blueprint.graph, tuple(filters.values()))
     with run_plan(goal, store, "serial", display) as run:
         opened = Store.at(run.location)
@@ -156,7 +162,10 @@ def _keep_lists(
             if not opened.has(ref):
                 reason = reason_of(run, goal.graph[ref])
                 raise UserError(f"settings.{name}.filter", f"no keep-list ({reason})", "a filter that runs")
-        return {name: read_kept(FilterFiles(opened.open(ref).folder)) for name, ref in filters.items()}
+        kept: dict[str, frozenset[str]] = {}
+        for name, ref in filters.items():
+            kept[name] = read_kept(FilterFiles(opened.open(ref).folder))
+        return kept
 
 
 def _truth(blueprint: Blueprint, source: Source, csv: Path | None) -> Mapping[str, tuple[int, ...]]:

@@ -17,11 +17,11 @@ __all__ = ["Facts", "Finding", "Place", "describe", "find", "gather_facts", "to_
 
 TRAINED = ("train", "dev")
 NAMED = 5
-"""More ids than these are counted, not named, within one line."""
+"""Ids that are named within one line; the others are counted."""
 
 
 class Place(NamedTuple):
-    """A photo of a split."""
+    """One photo in one split: a photo that stands in two lists is looked at twice."""
 
     split: str
     photo_id: str
@@ -46,7 +46,8 @@ class Facts:
     @property
     def known(self) -> tuple[int, ...]:
         """The mask values of known pixels, background included."""
-        return tuple(value for value, count in enumerate(self.pixels or ()) if count and value != UNKNOWN)
+        seen = [value for value, count in enumerate(self.pixels or ()) if count]
+        return tuple(value for value in seen if value != UNKNOWN)
 
     @property
     def shown(self) -> tuple[int, ...]:
@@ -72,21 +73,23 @@ def gather_facts(dataset: Dataset, watch: Watch = iter) -> list[Facts]:
 
 
 def find(dataset: Dataset, facts: Sequence[Facts]) -> list[Finding]:
-    """All findings, those that a run would fail on first."""
+    """All that is odd about a data set, of which these facts were gathered; first what a run would fail on."""
     space = dataset.label_space
-    findings = []
+    findings: list[Finding] = []
     for one in facts:
-        findings += [Finding(f"errors in {one.place.split}", error, True) for error in one.errors]
+        for error in one.errors:
+            findings.append(Finding(f"errors in {one.place.split}", error, fails=True))
     findings += (*_left_out(dataset), *_unread(dataset), *_missing_masks(facts), *_classes(space, facts))
     findings += (*_void_masks(facts), *_twins(facts), *_labels_against_masks(space, facts))
     return sorted(findings, key=lambda finding: not finding.fails)
 
 
 def describe(dataset: Dataset, facts: Sequence[Facts]) -> list[str]:
-    """The counts: one line for the set, one a split, one a class."""
+    """The counts: one line for the data set, one for each split, one for each class with its share of the pixels."""
     space, by_split = dataset.label_space, _by_split(facts)
     lines = [f"{dataset.name}: {counted(space.foreground, 'class', 'classes')}, {counted(len(facts), 'photo')}"]
     lines += [_split_line(split, by_split.get(split, [])) for split in dataset.splits]
+    # Shares are of the known pixels: void ones belong to no class.
     pixels = np.zeros(256, np.int64)
     for one in facts:
         if one.pixels:
@@ -141,6 +144,7 @@ def _split_line(split: str, group: Sequence[Facts]) -> str:
     parts = [f"{split}: {counted(len(group), 'photo')}", counted(masks, "readable mask")]
     sizes = sorted({one.size for one in group if one.size}, key=lambda size: size[0] * size[1])
     if sizes:
+        # One where all photos are of one size.
         smallest_and_largest = dict.fromkeys((sizes[0], sizes[-1]))
         parts.append(" to ".join(f"{width}×{height}" for height, width in smallest_and_largest))
     return " · ".join(parts)

@@ -34,7 +34,7 @@ SEGMENTATION = Path("ImageSets") / "Segmentation"
 
 
 class Archive(NamedTuple):
-    """A file to download and unpack."""
+    """A file to download and unpack: where it is, how it is called here, and the md5 that it must have."""
 
     url: str
     filename: str
@@ -54,6 +54,7 @@ def fetch_voc12(root: Path | None, watch: Watch = iter) -> str:
     """
     root = (root or data_root("voc12")).expanduser()
     voc, work = root / "VOCdevkit" / "VOC2012", root / ".fetching"
+    # Written last: where it is, all is.
     if (voc / SEGMENTATION / "trainaug.txt").is_file():
         return f"{voc} has all its parts; nothing was downloaded"
     try:
@@ -64,7 +65,9 @@ def fetch_voc12(root: Path | None, watch: Watch = iter) -> str:
         shutil.rmtree(work)
     except OSError as error:
         raise UserError(root, f"a folder that cannot be written ({error})", "about 10 GB of free space") from None
-    counts = {split: len(ids) for split, ids in Voc12(Voc12Options(root=root)).splits.items()}
+    # Opened as a run would open it: a folder that lacks something is told now.
+    splits = Voc12(Voc12Options(root=root)).splits
+    counts = {split: len(ids) for split, ids in splits.items()}
     return f"{voc} is complete: {counts}"
 
 

@@ -43,11 +43,12 @@ class Subject:
 
     @property
     def ids(self) -> frozenset[str]:
-        """The photos' ids."""
+        """The ids of the photos on the sheet, without an order."""
         return frozenset(photo.id for photo in self.photos)
 
     def shards_in(self, source: Source) -> list[int]:
         """The shards of a source that hold the photos; none where the source lacks one of them."""
+        # A sheet shows all of its photos in each column, or has no such column.
         if not all(photo_id in source for photo_id in self.ids):
             return []
         return source.shards_of(self.ids)
@@ -107,6 +108,7 @@ def _needs_views(line: Line, subject: Subject) -> Needs:
     # The base class has none to show; only who overrides it is worth reading features for.
     if localizer is None or type(localizer).views is Localizer.views:
         return {}
+    # As keys: shards share the weights, which are to be opened once.
     needs: dict[str, dict[Ref, None]] = {}
     for ref in _needs_maps(line, subject).get("maps", ()):
         for role, refs in line.blueprint.graph[ref].inputs.items():
@@ -131,7 +133,10 @@ def _draw_views(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
     for photo in subject.photos:
         for name, maps in localizer.views(photo, surroundings).items():
             found.setdefault(name, {})[photo.id] = maps
-    return [maps_column(f"{line.recipe}\n{name}", by_id.get, subject.class_id) for name, by_id in found.items()]
+    columns = []
+    for name, by_id in found.items():
+        columns.append(maps_column(f"{line.recipe}\n{name}", by_id.get, subject.class_id))
+    return columns
 
 
 def _needs_pseudo_labels(line: Line, subject: Subject) -> Needs:
@@ -157,7 +162,9 @@ def _needs_prediction(line: Line, subject: Subject) -> Needs:
     if not subject.ids <= {photo.id for photo in drawn_photos(line)}:
         return {}
     drawn = drawn_predictions(line)
-    return {"masks": drawn} if drawn else {}
+    if not drawn:
+        return {}
+    return {"masks": drawn}
 
 
 def _draw_prediction(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:

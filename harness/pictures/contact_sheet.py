@@ -84,6 +84,7 @@ def write_audit_sheet(path: Path, offers: Sequence[Offer], evaluation: Sequence[
             drops += [(offer, drop) for drop in offer.audit.drops]
     if not drops:
         return "nothing was dropped: no picture"
+    # Where not all fit, those that were taken for twins of scored photos matter most.
     drops.sort(key=lambda pair: ORDER.index(pair[1].reason))
     tiles: list[Tile] = []
     for offer, drop in drops[:MAX_DROPS]:
@@ -142,7 +143,9 @@ def _write(path: Path, tiles: Sequence[Tile], title: str, handles: Sequence[Patc
         if tile:
             # Ids may hold `$`, which matplotlib reads as mathematics.
             axis.set_title(tile.caption, fontsize=6, parse_math=False)
-            image = grey if tile.image is None else tile.image
+            image = tile.image
+            if image is None:
+                image = grey
             axis.imshow(image)
     figure.suptitle(title, fontsize=10, parse_math=False)
     if handles:

@@ -46,7 +46,7 @@ class Selection(NamedTuple):
 
     @property
     def dataset(self) -> Dataset:
-        """The data set of the photos."""
+        """The data set whose photos are shown: one for all lines, for a suite has one."""
         return self.lines[0].blueprint.dataset
 
 
@@ -81,7 +81,9 @@ def _lines(suite: Suite, blueprint: Blueprint, source: Source, request: Request)
         raise UserError("--rng-seed", str(request.rng_seed), f"one of {', '.join(map(str, known))}")
     lines = []
     for name, components in recipes.items():
-        rng_seed = seeds[name][0] if request.rng_seed is None else request.rng_seed
+        rng_seed = request.rng_seed
+        if rng_seed is None:
+            rng_seed = seeds[name][0]
         lines.append(Line(blueprint, source, name, components, rng_seed))
     return tuple(lines)
 
@@ -94,7 +96,8 @@ def _recipes(suite: Suite, source: Source, request: Request) -> Mapping[str, Rec
         return {name: components_of(name, recipe, suite) for name, recipe in chosen.items()}
     possible = possible_recipes(suite, Skipped())
     shown = {name: components for name, components in possible.items() if suite.stands_under(name, source.name)}
-    return {name: components for name, components in shown.items() if name in suite.recipes} or shown
+    own = {name: components for name, components in shown.items() if name in suite.recipes}
+    return own or shown
 
 
 def _subject(blueprint: Blueprint, source: Source, request: Request) -> Subject:

@@ -53,7 +53,9 @@ def show(
     command = shlex.join(["seedbed", "run", str(name), *(f"--set={o}" for o in overrides), f"--store={store.name}"])
     with plugged_in(read_plugins(suite.plugins)):
         selection = select(suite, request)
-        base = outlines if with_outlines and not selection.dataset.photos_are_ours else None
+        base = None
+        if with_outlines and not selection.dataset.photos_are_ours:
+            base = outlines
         png = _draw(selection, request.columns, Shelf(store, f"run `{command}` first"), base)
     if output is None:
         # Pictures of others' photos begin with `photos-`: the repository ignores such files.
@@ -132,9 +134,12 @@ def _check_made(selection: Selection, unmade: set[str]) -> None:
 
 def _truth(selection: Selection) -> Column:
     dataset = selection.dataset
+    # Through the gate, as everybody reads masks; its purpose "show" goes into no row's costs.
     gate = Gate(dataset, "show", "show")
 
     def truth(photo_id: str) -> Mask | None:
-        return gate.mask(selection.subject.split, photo_id) if dataset.has_mask(photo_id) else None
+        if not dataset.has_mask(photo_id):
+            return None
+        return gate.mask(selection.subject.split, photo_id)
 
     return masks_column("truth", truth)

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Required, TypedDict, TypeGuard
 
-from harness.store.layout import EVENTS, LOG_SUFFIX, STOP_SUFFIX
+from harness.store.layout import STOP_SUFFIX
 
 __all__ = [
     "SILENT_S",
@@ -22,16 +22,45 @@ __all__ = [
     "EventReader",
     "Told",
     "append",
-    "latest_log",
-    "logs_in",
 ]
 
-Told = dict[str, Any]
-"""One event as a line of the log tells it: `event` and `t`, and what belongs to that kind of event."""
 VERSION = 1
 THROTTLE_S = 0.5
+# A run of which nothing was heard for so many seconds, and whose driver nobody can see, may have been killed.
 SILENT_S = 60
-"""A run of which nothing was heard for so many seconds, and whose driver nobody can see, may have been killed."""
+
+
+class Told(TypedDict, total=False):
+    """One event as a line of the log tells it: what it is and when, and what belongs to that kind of event."""
+
+    v: int
+    t: Required[float]
+    """Seconds since 1970, by the clock of the machine that tells it."""
+    event: Required[str]
+    """A value of Event or Ending; displays pass over words that they do not know."""
+
+    # Of runs
+    suite: str
+    executor: str
+    slots: int
+    groups: dict[str, str]
+    """Key of each stage that the run makes → the group that displays count it in."""
+    shown: list[list[str]]
+    """Kind and key of what the run is for; they stay while it goes on."""
+    driver: dict[str, object]
+    """The process that hands out the stages, as `this_process` describes it."""
+    failures: int
+    blocked: int
+    stopped: bool
+
+    # Of stages
+    stages: list[str]
+    """Their keys: several where they are one job."""
+    reason: str
+    done: int
+    total: int
+    unit: str
+    values: dict[str, float]
 
 
 class Event(StrEnum):
@@ -82,7 +111,7 @@ class EventLog:
         self._last_progress = 0.0
 
     def write(self, event: str, **content: object) -> None:
-        """Append one event."""
+        """Append one event of now; the content's names are those of `Told`."""
         line = json.dumps({"v": VERSION, "t": round(time.time(), 3), "event": event, **content}) + "\n"
         self._append(event, line)
 
@@ -91,6 +120,7 @@ class EventLog:
 
     def ask_to_stop(self) -> None:
         """Ask every process of the run to end at the next place from where it can be continued."""
+        # By a file: a terminal's signals do not reach the workers of Ray.
         with suppress(OSError):
             self._stop_path.touch()
 
@@ -100,7 +130,7 @@ class EventLog:
             self._stop_path.unlink(missing_ok=True)
 
     def is_stopping(self) -> bool:
-        """Whether somebody asked."""
+        """Whether somebody has asked the run to stop: workers look before a job, and a training after each epoch."""
         return self._stop_path.exists()
 
     @property
@@ -136,7 +166,7 @@ class EventReader:
         for line in whole.splitlines():
             try:
                 event = json.loads(line)
-            except (ValueError, RecursionError):
+            except (ValueError, RecursionError):  # the latter for thousands of brackets in a damaged log
                 continue
             if _is_event(event):
                 yield event
@@ -151,6 +181,7 @@ class EventReader:
 
 def append(path: Path, line: str) -> None:
     """Append a line to a file, whole; what the disk refuses is lost."""
+    # One call of the system in append mode: lines of several processes follow each other, and do not mix.
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -161,8 +192,9 @@ def append(path: Path, line: str) -> None:
         pass  # a full disk must not end a stage that could still be finished elsewhere
 
 
-def _is_event(event: object) -> bool:
+def _is_event(event: object) -> TypeGuard[Told]:
     """Whether a line is what `write` wrote, as far as every reader relies on it."""
+    # Checked here, once: a damaged log must not end whoever reads it.
     if not isinstance(event, dict) or event.get("v") != VERSION:
         return False
     keys, groups, driver = event.get("stages", []), event.get("groups", {}), event.get("driver", {})
@@ -172,23 +204,9 @@ def _is_event(event: object) -> bool:
     return named and listed and isinstance(groups, dict) and isinstance(driver, dict) and tells
 
 
-def _tells_progress(event: Mapping[str, Any]) -> bool:
+def _tells_progress(event: Mapping[str, object]) -> bool:
     values = event.get("values")
     if not isinstance(values, dict) or not isinstance(event.get("unit"), str):
         return False
-    return all(isinstance(number, (int, float)) for number in (event.get("done"), event.get("total"), *values.values()))
-
-
-def logs_in(folder: Path) -> list[Path]:
-    """The event logs of a store in a folder, the one that was written to last at the end."""
-    logs = []
-    for path in (folder / EVENTS).glob(f"*{LOG_SUFFIX}"):
-        with suppress(FileNotFoundError):
-            logs.append((path.stat().st_mtime, path))
-    return [path for _, path in sorted(logs)]
-
-
-def latest_log(folder: Path) -> Path | None:
-    """The event log that was written to last; None where there is none."""
-    logs = logs_in(folder)
-    return logs[-1] if logs else None
+    numbers = (event.get("done"), event.get("total"), *values.values())
+    return all(isinstance(number, (int, float)) for number in numbers)

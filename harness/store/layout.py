@@ -16,7 +16,7 @@ from typing import NamedTuple, overload
 DEFAULT_STORE = "runs"
 """The folder, below the working directory, of a store that nobody named."""
 FORMAT = 1
-"""Of a store in a folder, as its marker says."""
+"""Of a store in a folder, as its marker says; behind a URL it is another, so that neither opens as the other."""
 MARKER = "seedbed-store.json"
 COSTS = "costs.json"
 EVENTS, STAGES, FAILURES, DAMAGED, LEADERBOARDS = "events", "stages", "failures", "damaged", "leaderboards"
@@ -69,7 +69,7 @@ def run_of(log: Path) -> str:
 
 
 class FolderPlaces:
-    """The places of an artefact in a folder."""
+    """The places of an artefact in a folder: all that is about one key lies in one folder, the lease too."""
 
     RECORD, LEASE, CHECKPOINT = "done.json", "lease.json", "checkpoint"
 
@@ -80,17 +80,12 @@ class FolderPlaces:
         self.checkpoint = f"{self.folder}/{self.CHECKPOINT}"
 
     def attempt(self, name: str) -> str:
-        """The files of one attempt."""
+        """The folder with the files of one attempt at the artefact."""
         return f"{self.folder}/{name}"
-
-    @staticmethod
-    def every_record(kind: str) -> str:
-        """The pattern of the records of a kind."""
-        return f"{kind}/*/{FolderPlaces.RECORD}"
 
 
 class RemotePlaces:
-    """The places of an artefact behind a URL."""
+    """The places of an artefact behind a URL: its record, its files and its leases lie in three folders."""
 
     FORMAT = "remote-1"
     RECORDS, FILES, LEASES = "done", "files", "leases"
@@ -102,7 +97,7 @@ class RemotePlaces:
         self.claims = f"{self.LEASES}/{ref.kind}/{ref.key}"
 
     def attempt(self, name: str) -> str:
-        """The files of one attempt."""
+        """The folder with the files of one attempt at the artefact."""
         return f"{self.files}/{name}"
 
     @staticmethod
@@ -112,7 +107,7 @@ class RemotePlaces:
 
     @staticmethod
     def records(kind: str) -> str:
-        """The folder of a kind's records."""
+        """The folder that holds the records of all artefacts of a kind, and nothing else."""
         return f"{RemotePlaces.RECORDS}/{kind}"
 
     @staticmethod
@@ -142,7 +137,9 @@ class Named:
     @overload
     def __get__(self, files: StageFiles, owner: type[StageFiles]) -> Path: ...
     def __get__(self, files: StageFiles | None, owner: type[StageFiles]) -> Named | Path:
-        return self if files is None else files.folder / self.name
+        if files is None:
+            return self
+        return files.folder / self.name
 
 
 class StageFiles:
@@ -159,7 +156,7 @@ class WeakSetFiles(StageFiles):
 
 
 class ProbabilityFiles(StageFiles):
-    """Class probabilities of extra photos."""
+    """Class probabilities of extra photos, by which a filter judges them."""
 
     probabilities = Named("probabilities.safetensors")
 
@@ -195,7 +192,7 @@ class MaskFiles(StageFiles):
     SUFFIX = ".png"
 
     def of(self, photo_id: str) -> Path:
-        """Where the photo's PNG lies."""
+        """The path of a photo's PNG, whether it is there or yet to be written."""
         return self.folder / f"{photo_id}{self.SUFFIX}"
 
     def by_photo(self) -> dict[str, Path]:
@@ -212,7 +209,7 @@ class CountFiles(StageFiles):
 
 
 class ChoiceFiles(StageFiles):
-    """The threshold that a policy chose."""
+    """The threshold that a policy chose on its split, and the curve from which it chose."""
 
     choice = Named("choice.json")
 

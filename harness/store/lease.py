@@ -38,7 +38,7 @@ class Lease(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Give it back."""
+        """Give it back, so that somebody else can take it at once; nothing happens where it is another's by now."""
 
     @abstractmethod
     def is_alive(self) -> bool:
@@ -67,8 +67,13 @@ class FileLease(Lease):
 
     def acquire(self) -> bool:
         """Take the lease if it is free or its holder is dead; False when somebody else works on it."""
-        if not self._create() and (not self._is_abandoned() or not self._evict() or not self._create()):
-            return False
+        if not self._create():
+            if not self._is_abandoned():
+                return False
+            self._evict()
+            if not self._create():
+                return False
+        # A daemon, and no process: it must not outlive the holder for whom it speaks.
         threading.Thread(target=self._beat, daemon=True).start()
         return True
 
@@ -101,7 +106,9 @@ class FileLease(Lease):
         except (OSError, ValueError, RecursionError):
             return {}
         # Anything else than a holder (a damaged file) is left to the heartbeat.
-        return content if isinstance(content, dict) and isinstance(content.get("pid"), int) else {}
+        if not isinstance(content, dict) or not isinstance(content.get("pid"), int):
+            return {}
+        return content
 
     def _is_abandoned(self) -> bool:
         # One that lives but is paused is as good as dead after a while: whoever waits for it goes on.
@@ -112,15 +119,12 @@ class FileLease(Lease):
         except FileNotFoundError:
             return True
 
-    def _evict(self) -> bool:
-        """Move the dead holder's file away; of several evictors one succeeds."""
+    def _evict(self) -> None:
+        """Move the dead holder's file away, if another evictor has not done it."""
         aside = self._path.with_name(f"{EVICTED}{self._token}")
-        try:
+        with suppress(FileNotFoundError):
             self._path.rename(aside)
-        except FileNotFoundError:
-            return True
-        aside.unlink()
-        return True
+            aside.unlink()
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
@@ -135,6 +139,7 @@ def lives(process: Mapping[str, object]) -> bool | None:
     here = this_process()
     on_this_machine = (process.get("host"), process.get("boot")) == (here["host"], here["boot"])
     pid, start = process.get("pid"), process.get("start")
+    # Pids are used again: the process that bears it now must have started when the holder did.
     # Where the kernel does not tell start times, only the heartbeat speaks.
     if not on_this_machine or not start or not isinstance(pid, int):
         return None
@@ -158,6 +163,7 @@ def process_start(pid: int) -> str | None:
 
 
 def _boot_id() -> str:
+    # After a reboot pids and start times begin anew: a holder of before would otherwise be found in another process.
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:

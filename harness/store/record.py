@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypedDict, cast
 
 from harness.store.layout import Ref
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["Absent", "Damaged", "Lost", "Record"]
+__all__ = ["Absent", "Damaged", "Lost", "NumericsFields", "Record"]
 
 Text = str | bytes
 Options = dict[str, object]
@@ -38,6 +37,14 @@ class Absent(Lost):
     """It is not there, or not any more."""
 
 
+class NumericsFields(TypedDict, total=False):
+    """Those entries of a record that tell how an artefact was computed, as far as somebody asks for them."""
+
+    device: str
+    train_processes: int
+    sync_batch_norm: bool
+
+
 @dataclass(frozen=True)
 class Record:
     """What is known of an artefact: where its files lie, what they hash to, what they were made of and at what cost.
@@ -45,6 +52,7 @@ class Record:
     Kind, key, attempt and files are in every record; the rest has defaults, for records of other versions.
     """
 
+    # Strict, for a record may be a stranger's (an archive's): a number that is written as text is refused, as is NaN.
     __pydantic_config__: ClassVar[dict[str, bool]] = {"strict": True, "allow_inf_nan": False}
 
     kind: str
@@ -75,14 +83,16 @@ class Record:
 
     @property
     def ref(self) -> Ref:
-        """Kind and key together."""
+        """Where the artefact is found: its kind and key together."""
         return Ref(self.kind, self.key)
 
     @property
-    def numerics(self) -> Mapping[str, Any]:
+    def numerics(self) -> NumericsFields:
         """How the artefact was computed: device, precision, processes; empty for a kind that computes nothing."""
         numerics = self.identity.get("numerics")
-        return numerics if isinstance(numerics, dict) else {}
+        if not isinstance(numerics, dict):
+            return {}
+        return cast("NumericsFields", numerics)
 
     @classmethod
     def from_json(cls, text: Text, ref: Ref) -> Record:
@@ -92,6 +102,7 @@ class Record:
         its folder.
         """
         record = _reader().validate_json(text)
+        # A record that was copied to another key's place would otherwise pass for that key's artefact.
         if record.ref != ref:
             raise ValueError(f"the place of {record.ref}")
         if "/" in record.attempt or record.attempt in ("", ".", "..") or not record.attempt.isprintable():

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 from harness.store.backends._folder import FolderBackend
-from harness.store.backends.backend import Backend, Entry, Slot
-from harness.store.backends.urls import is_url
+from harness.store.backends.backend import Backend
+from harness.store.backends.urls import is_url, shown
 from harness.store.events import EventLog, EventReader
 from harness.store.layout import (
     ATTEMPT,
@@ -34,7 +35,7 @@ from settings.errors import UserError
 from settings.files import sha256_of
 from settings.hashing import shared_cache
 
-__all__ = ["Absent", "Artefact", "Attempt", "Damaged", "Lost", "Record", "Store"]
+__all__ = ["Absent", "Answer", "Artefact", "Attempt", "Damaged", "Lost", "Record", "Store", "answer_of"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Artefact:
         return self.ref.kind
 
     def path(self, name: str) -> Path:
-        """One of its files."""
+        """The path of one of its files, by the name that its record has for it."""
         return self.folder / name
 
 
@@ -69,7 +70,7 @@ class Attempt:
         return cls(ref, folder, Record(ref.kind, ref.key, folder.name, {}))
 
     def path(self, name: str) -> Path:
-        """Where one of its files is to be written."""
+        """Where one of its files is to be written, by its name within the artefact to be."""
         return self.folder / name
 
 
@@ -79,7 +80,13 @@ class Store:
     def __init__(self, root: Path, backend: Backend | None = None) -> None:
         self.root = root
         """The folder in which artefacts are opened: the store's own, or the cache in front of a URL."""
-        self._backend = backend or FolderBackend(root)
+        self.backend = backend or FolderBackend(root)
+        """The place where the store lies; its care asks there, everybody else asks the store."""
+        self.location = self.backend.location
+        """What `at` takes to open it elsewhere, secrets included: for workers, never shown."""
+        self.name = self.backend.name
+        """The location as it may be shown."""
+        # One for all stores of the process: a file that was hashed once is not read again until it changes.
         self._hashes = shared_cache()
 
     @staticmethod
@@ -87,38 +94,28 @@ class Store:
         """The store in a folder, or behind a URL that fsspec opens (`s3://bucket/prefix`)."""
         if not is_url(location):
             return Store(Path(location))
-        # Imported for URLs alone: fsspec takes a while.
+        # Only for URLs: fsspec takes a while to import.
         from harness.store.backends._url import url_backend
 
         place = url_backend(str(location))
         return Store(place.root, place)
 
-    @property
-    def location(self) -> str:
-        """What `at` takes to open it elsewhere: for workers, never shown."""
-        return self._backend.location
-
-    @property
-    def name(self) -> str:
-        """The location as it may be shown."""
-        return self._backend.name
-
     def create(self) -> Store:
         """Make the store where there is none; raises UserError for a place with other things, or of another format."""
-        self._backend.create()
+        self.backend.create()
         return self
 
     def exists(self) -> bool:
-        """Whether a run has made it."""
-        return self._backend.exists()
+        """Whether a run has made the store; nothing is created or changed."""
+        return self.backend.exists()
 
     def check_writable(self) -> None:
         """Raise UserError where nothing can be written: better told before a night's work than after."""
-        self._backend.check_writable()
+        self.backend.check_writable()
 
     def unusable(self, error: OSError) -> UserError:
-        """What was refused when it was read or written, as the user's error."""
-        return self._backend.unusable(error)
+        """What was refused when the store was read or written, as the error that a user is told."""
+        return self.backend.unusable(error)
 
     # Artefacts
 
@@ -128,34 +125,35 @@ class Store:
         Behind a URL the answer may be a second old, and what was there once is believed to be there; for a key whose
         lease was asked for it is always the newest one.
         """
-        return self._backend.has(ref)
+        return self.backend.has(ref)
 
     def present(self, refs: Iterable[Ref]) -> set[Ref]:
         """Which of these are published right now, whatever was known before."""
-        return self._backend.present(refs)
+        return self.backend.present(refs)
 
     def keys(self, kind: str) -> list[str]:
-        """The published keys of one kind, ascending."""
-        return self._backend.keys(kind)
+        """The keys of all published artefacts of one kind, ascending; nothing is opened or verified."""
+        return self.backend.keys(kind)
 
     def kinds(self) -> list[str]:
-        """The kinds of which there may be artefacts."""
-        return self._backend.kinds()
+        """The names of the kinds of stage of which there may be artefacts."""
+        return self.backend.kinds()
 
     def record(self, ref: Ref) -> Record:
         """The record of a published artefact; raises Absent when it is not there, Damaged when it cannot be read."""
-        content = self._backend.records([ref]).get(ref)
+        content = self.backend.records([ref]).get(ref)
         if content is None:
             raise Absent(ref, "not published")
         try:
             return Record.from_json(content, ref)
         except ValueError:
+            # Behind a URL that may be our copy alone.
             return self._fetched(ref)
 
     def records(self, refs: Iterable[Ref]) -> dict[Ref, Record]:
         """The records of many artefacts, read at once; those that are not there, or cannot be read, are left out."""
         found: dict[Ref, Record] = {}
-        for ref, content in self._backend.records(refs).items():
+        for ref, content in self.backend.records(refs).items():
             try:
                 found[ref] = Record.from_json(content, ref)
             except ValueError:
@@ -177,7 +175,7 @@ class Store:
 
     def verify(self, ref: Ref) -> None:
         """Read or fetch every file of an artefact, whatever the hash cache believes; raises as `open` does."""
-        record = self._backend.fetch(ref) or self.record(ref)
+        record = self.backend.fetch(ref) or self.record(ref)
         try:
             for name in record.files:
                 path = self._folder_of(record) / name
@@ -200,26 +198,27 @@ class Store:
         """
         if not attempt.folder.is_dir():
             raise FileNotFoundError(2, "removed while it was filled", str(attempt.folder))
-        won = self._backend.publish(self._completed(attempt))
+        won = self.backend.publish(self._completed(attempt))
         if not won:
+            # What the other one made stands for this one too: artefacts of one key are equal.
             self.discard(attempt)
         return won
 
     def hand_over(self, attempt: Attempt) -> None:
         """Leave what was filled to the process that began it, perhaps on another machine."""
-        self._backend.send(attempt.folder)
+        self.backend.send(attempt.folder)
 
     def take_over(self, attempt: Attempt) -> None:
         """Have here what another process has filled and handed over."""
-        self._backend.receive(attempt.folder)
+        self.backend.receive(attempt.folder)
 
     def discard(self, attempt: Attempt) -> None:
-        """Remove an attempt's files."""
+        """Remove an attempt's folder with all that was written into it; its key is free for another attempt."""
         shutil.rmtree(attempt.folder, ignore_errors=True)
 
     def lease(self, ref: Ref) -> Lease:
         """The lease that keeps two processes off one stage (not yet taken)."""
-        return self._backend.lease(ref)
+        return self.backend.lease(ref)
 
     def checkpoint_folder(self, ref: Ref) -> Path:
         """Where a training stage keeps its checkpoints on this machine until it is published."""
@@ -228,26 +227,22 @@ class Store:
     def clean_up(self, ref: Ref) -> None:
         """After publishing: remove the failure, checkpoints, and attempts that did not become the artefact."""
         keep = self.record(ref).attempt
-        self._backend.delete(document_of(FAILURES, ref.key))
-        self._backend.tidy(ref, keep)
-
-    def remove(self, ref: Ref) -> None:
-        """Unpublish an artefact in one step, then delete all that its key has."""
-        self._backend.remove(ref)
+        self.backend.delete(document_of(FAILURES, ref.key))
+        self.backend.tidy(ref, keep)
 
     # Documents: what lies beside artefacts
 
     def write_documents(self, contents: Mapping[str, bytes]) -> None:
         """Have each document, by its name, say that (`stages/KEY.json`, `costs.json`): replaced whole, or left."""
-        self._backend.write(contents)
+        self.backend.write(contents)
 
     def read_document(self, name: str) -> bytes:
         """What a document says now; raises FileNotFoundError."""
-        return self._backend.read(name)
+        return self.backend.read(name)
 
     def documents(self, folder: str) -> dict[str, bytes]:
         """The content of every document in a folder, by its name within."""
-        return self._backend.read_folder(folder)
+        return self.backend.read_folder(folder)
 
     def leaderboard_folder(self, name: str) -> Path:
         """Where on this machine the leaderboard of a suite is written."""
@@ -256,7 +251,7 @@ class Store:
     def share(self, folder: Path) -> None:
         """Let other machines see a leaderboard that was written in the store's folder; others are nobody's business."""
         if folder.is_relative_to(self.root):
-            self._backend.send(folder)
+            self.backend.send(folder)
 
     # Event logs
 
@@ -268,45 +263,27 @@ class Store:
 
     def log(self, path: Path) -> EventLog:
         """Where this process writes events of the run whose log that is."""
-        return self._backend.log(path)
+        return self.backend.log(path)
 
     def reader(self, path: Path) -> EventReader:
         """Reads the events of a run, whichever process wrote them."""
-        return self._backend.reader(path)
+        return self.backend.reader(path)
 
     def logs(self) -> list[Path]:
         """The logs of all runs, the newest run's at the end."""
-        return self._backend.logs()
-
-    # Care
-
-    def slots(self) -> list[Slot]:
-        """All keys of which there is anything, published or not, by kind and key."""
-        return self._backend.slots()
-
-    def leavings(self) -> list[Entry]:
-        """What killed processes left outside of keys."""
-        return self._backend.leavings()
-
-    def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of every file below a folder that lies beside artefacts, by its name within."""
-        return self._backend.sizes(folder)
-
-    def delete(self, name: str) -> None:
-        """Remove a file, or a folder whose name ends with a slash."""
-        self._backend.delete(name)
+        return self.backend.logs()
 
     def _fetched(self, ref: Ref) -> Record:
         """The record of an artefact whose files were brought here anew, since those that were here are damaged."""
-        fetched = self._backend.fetch(ref)
+        fetched = self.backend.fetch(ref)
         if fetched is None:
             raise self._set_aside(ref)
         return fetched
 
     def _set_aside(self, ref: Ref) -> Damaged:
         try:
-            self._backend.set_aside(ref)
-        except OSError as error:  # a disk that may only be read
+            self.backend.set_aside(ref)
+        except OSError as error:  # a disk that may only be read: whoever asked is told all the same
             return Damaged(ref, f"damaged; it could not be set aside ({error.strerror})")
         return Damaged(ref, f"damaged; set aside under {self.name}/{DAMAGED}")
 
@@ -332,8 +309,28 @@ class Store:
         for path in sorted(attempt.folder.rglob("*")):
             if path.is_file():
                 name = str(path.relative_to(attempt.folder))
+                # On disk before the record names it: a machine that loses power must not keep the record alone.
                 digests[name] = sha256_of(path, synced=True)
                 self._hashes.remember(path, digests[name])
                 size += path.stat().st_size
+        # In universal time: runs of several machines write into one store, and tables take the row published last.
         finished = datetime.now(UTC).isoformat()
         return replace(attempt.record, attempt=attempt.folder.name, files=digests, bytes=size, finished=finished)
+
+
+class Answer(NamedTuple):
+    """What the place behind a URL answers: whether a run has made a store there, or why nobody can tell."""
+
+    is_there: bool
+    trouble: str = ""
+    """Empty where it answers; otherwise one line that names the URL, without its secrets."""
+
+
+def answer_of(url: str) -> Answer:
+    """Ask a URL from this process; a missing package, refused credentials and a silent server are answers too."""
+    try:
+        return Answer(Store.at(url).exists())
+    except UserError as error:
+        return Answer(False, str(error))
+    except OSError as error:
+        return Answer(False, f"{shown(url)}: {error}")

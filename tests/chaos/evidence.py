@@ -78,6 +78,6 @@ def _events(store: Store, name: str) -> list[dict[str, Any]]:
 
 
 def _leavings(store: Store) -> list[str]:
-    beside = {entry.name for slot in store.slots() for entry in slot.entries if entry.part != "artefact"}
+    beside = {entry.name for slot in store.backend.slots() for entry in slot.entries if entry.part != "artefact"}
     hidden = {path.relative_to(store.root).as_posix() for path in store.root.rglob(".*")}
-    return sorted(beside | hidden | {entry.name for entry in store.leavings()})
+    return sorted(beside | hidden | {entry.name for entry in store.backend.leavings()})

@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.store.events import EventReader, latest_log
+from harness.store.events import EventReader
+from harness.store.store import Store
 from tests.chaos.runs import Run
 
 LEASE_TIMEOUT_S = 3.0
@@ -29,8 +30,8 @@ class Scene:
 
     def running(self) -> list[dict[str, object]]:
         """The `started` events of jobs that have not ended."""
-        log = latest_log(self.run.store)
-        events = list(EventReader(log).new()) if log else []
+        logs = Store(self.run.store).logs()
+        events = list(EventReader(logs[-1]).new()) if logs else []
         begun: dict[str, dict[str, object]] = {}
         for event in events:
             for key in event.get("stages", ()):

@@ -192,7 +192,7 @@ def test_archives(name: str, damage: Damage) -> None:
         damage_file(root / name, damage)
         judge(lambda: Importer(Store(root / "target")).read(root / name))
         target = Store(root / "target")
-        arrived = [slot.ref for slot in target.slots()] if target.root.exists() else []
+        arrived = [slot.ref for slot in target.backend.slots()] if target.root.exists() else []
         for ref in arrived:
             artefact, original = target.open(ref), Store(template()).open(ref)
             assert contents(artefact.folder, artefact.folder) == contents(original.folder, original.folder)

@@ -75,6 +75,7 @@ class ClaimLease(Lease):
         numbers = self._numbers()
         if self._is_mine(numbers):
             return True
+        # Withdrawn, for others look at the highest claim alone; one of our number may be another's by now.
         if max(numbers, default=0) > number:
             self._remote.delete(self._at(number))
         self._number = 0
@@ -98,9 +99,12 @@ class ClaimLease(Lease):
             age = self._remote.age(self._at(number))
         except FileNotFoundError:
             return True
-        if age is None:  # the remote tells no times: those in the claims are compared with ours
+        if age is None:
+            # The remote tells no times: what the holder wrote by its own clock is compared with ours.
             written = holder.get("t")
-            age = time.time() - (written if isinstance(written, float) else 0.0)
+            if not isinstance(written, float):
+                return True
+            age = time.time() - written
         return age > self._timeout_s
 
     def _read(self, number: int) -> Holder | None:

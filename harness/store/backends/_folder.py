@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from harness.store.backends.backend import Entry, Part, Slot
-from harness.store.events import EventLog, EventReader, logs_in
+from harness.store.backends.backend import Entry, Part, Slot, attempts_that_count, format_in
+from harness.store.events import EventLog, EventReader
 from harness.store.layout import (
     ATTEMPT,
     BESIDE,
     DAMAGED,
+    EVENTS,
     FAILURES,
     FORMAT,
     LEADERBOARDS,
+    LOG_SUFFIX,
     MARKER,
     PARTIAL_FOLDER,
     STAGES,
@@ -33,8 +34,8 @@ from settings.errors import UserError
 from settings.files import create_exclusively, write_bytes, write_json
 
 KEY = re.compile(r"[0-9a-f]{64}")
+# A writer replaces its partial file within moments; one that is older than this was left by a kill.
 PARTIAL_S = 60
-"""A writer replaces its partial file within moments; one that is older than this was left by a kill."""
 
 
 class FolderBackend:
@@ -52,6 +53,7 @@ class FolderBackend:
             if marker.exists():
                 self._check_format(marker)
                 return
+            # Another process may be writing the marker: the name of its partial file begins with a dot.
             foreign = [entry for entry in self.root.iterdir() if not entry.name.startswith(".")]
             # Looked at again: another process may have made it meanwhile.
             if foreign and not marker.exists():
@@ -82,11 +84,12 @@ class FolderBackend:
         return {ref for ref in refs if self.has(ref)}
 
     def kinds(self) -> list[str]:
-        """Folders that may hold artefacts."""
+        """The names of all folders that may hold artefacts: those that are not reserved for something else."""
         return [path.name for path in entries_in(self.root) if path.is_dir() and path.name not in BESIDE]
 
     def keys(self, kind: str) -> list[str]:
-        return sorted(path.parent.name for path in self.root.glob(FolderPlaces.every_record(kind)))
+        names = [path.name for path in entries_in(self.root / kind)]
+        return [name for name in names if self.has(Ref(kind, name))]
 
     def records(self, refs: Iterable[Ref]) -> dict[Ref, bytes]:
         """The content of the records that are there; empty for one that cannot be read."""
@@ -122,6 +125,7 @@ class FolderBackend:
         pass  # what others wrote into the folder is in it
 
     def tidy(self, ref: Ref, keep: str) -> None:
+        # Files stay: the record, and the lease, which its holder gives back itself.
         for path in entries_in(self.root / FolderPlaces(ref).folder):
             if path.is_dir() and path.name != keep:
                 shutil.rmtree(path, ignore_errors=True)
@@ -143,6 +147,7 @@ class FolderBackend:
     def write(self, documents: Mapping[str, bytes]) -> None:
         for name, content in documents.items():
             path = self.root / name
+            # Each run describes all its stages anew, and nearly always there is nothing new to say.
             with suppress(OSError):
                 if path.read_bytes() == content:
                     continue
@@ -162,6 +167,7 @@ class FolderBackend:
 
     def delete(self, name: str) -> None:
         path = self.root / name
+        # Of a link the link goes, and what it leads to stays: that may be anybody's.
         if name.endswith("/") and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -174,11 +180,21 @@ class FolderBackend:
         return EventReader(path)
 
     def logs(self) -> list[Path]:
-        return logs_in(self.root)
+        logs: list[tuple[float, Path]] = []
+        for path in (self.root / EVENTS).glob(f"*{LOG_SUFFIX}"):
+            with suppress(FileNotFoundError):
+                logs.append((path.stat().st_mtime, path))
+        return [path for _, path in sorted(logs)]
 
     def slots(self) -> list[Slot]:
         """Every folder that is called like a key; other folders are none of a store's business."""
-        return list(self._slots())
+        found: list[Slot] = []
+        for kind in self.kinds():
+            for folder in entries_in(self.root / kind):
+                if KEY.fullmatch(folder.name) and folder.is_dir():
+                    ref = Ref(kind, folder.name)
+                    found.append(Slot(ref, self.has(ref), self.lease(ref), partial(self._listed, ref)))
+        return found
 
     def leavings(self) -> list[Entry]:
         """What is in `damaged/`, and partial files and half-made leaderboards whose writers were killed."""
@@ -192,35 +208,21 @@ class FolderBackend:
                     found.append(self._entry("partial", path))
         return found
 
-    def _slots(self) -> Iterator[Slot]:
-        for kind in self.kinds():
-            for folder in entries_in(self.root / kind):
-                if KEY.fullmatch(folder.name) and folder.is_dir():
-                    ref = Ref(kind, folder.name)
-                    yield Slot(ref, self.has(ref), self.lease(ref), partial(self._listed, ref))
-
     def _listed(self, ref: Ref) -> list[Entry]:
         folder = self.root / FolderPlaces(ref).folder
-        published = self._attempts_that_count(ref)
-        return [self._entry(_part_of(path, published), path) for path in entries_in(folder)]
-
-    def _attempts_that_count(self, ref: Ref) -> set[str]:
-        """The published attempt's name; all attempts where the record cannot tell: `verify` looks into that."""
-        content = self.records([ref]).get(ref)
-        if content is None:
-            return set()
-        try:
-            return {Record.from_json(content, ref).attempt}
-        except ValueError:
-            names = {path.name for path in entries_in(self.root / FolderPlaces(ref).folder)}
-            return {name for name in names if name.startswith(ATTEMPT)}
+        paths = entries_in(folder)
+        attempts = [path.name for path in paths if path.name.startswith(ATTEMPT)]
+        published = attempts_that_count(self.records([ref]).get(ref), ref, attempts)
+        return [self._entry(_part_of(path, published), path) for path in paths]
 
     def _entry(self, part: Part, path: Path) -> Entry:
         name = path.relative_to(self.root).as_posix()
-        is_folder = path.is_dir() and not path.is_symlink()
-        return Entry(part, f"{name}/" if is_folder else name, partial(size_of, path))
+        if path.is_dir() and not path.is_symlink():
+            name += "/"
+        return Entry(part, name, partial(size_of, path))
 
     def _move_aside(self, ref: Ref) -> Path:
+        # With the time: an artefact may be damaged again after it was made again.
         target = self.root / DAMAGED / f"{ref.kind}-{ref.key}-{time.time_ns()}"
         target.parent.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):  # another process may have set it aside already
@@ -228,10 +230,7 @@ class FolderBackend:
         return target
 
     def _check_format(self, marker: Path) -> None:
-        try:
-            found = json.loads(marker.read_text(encoding="utf-8"))["format"]
-        except (ValueError, TypeError, LookupError, RecursionError):
-            found = "that nobody can read"
+        found = format_in(marker.read_bytes())
         if found != FORMAT:
             raise UserError(marker, f"store format {found}", f"format {FORMAT}", "use another --store")
 
@@ -263,7 +262,9 @@ def _part_of(path: Path, published: set[str]) -> Part:
         return "lease"
     if path.name.startswith(ATTEMPT):
         return "attempt"
-    return "partial" if path.name.startswith(".") and _is_old(path) else "other"
+    if path.name.startswith(".") and _is_old(path):
+        return "partial"
+    return "other"
 
 
 def _is_old(path: Path) -> bool:

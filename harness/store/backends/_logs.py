@@ -19,9 +19,10 @@ from harness.store.events import Event, EventLog, EventReader, Told, append
 from harness.store.layout import EVENTS, LOG_SUFFIX, RemotePlaces, run_of
 from settings.files import write_bytes
 
+# Every push and every look is a request to the server.
 PUSH_S = PULL_S = 2.0
+# An object cannot be appended to, each push sends the whole file: one that has grown so long is left for another.
 PART_BYTES = 1 << 16
-"""A file that has grown so long is left, and the next one begun: each push sends the whole file."""
 
 
 class SharedLog(EventLog):
@@ -46,13 +47,13 @@ class SharedLog(EventLog):
             self._remote.write(self._stop_name, b"stop")
 
     def forget_stopping(self) -> None:
-        """After the run: nobody is left to be asked."""
+        """Take the question back after the run, here and at the remote: nobody is left to be asked."""
         super().forget_stopping()
         with suppress(OSError):
             self._remote.delete(self._stop_name)
 
     def is_stopping(self) -> bool:
-        """Whether somebody asked; the remote is looked at now and then."""
+        """Whether somebody has asked the run to stop, on this machine or another; the remote is asked now and then."""
         now = time.monotonic()
         if not self._stopping and (self._looked is None or now - self._looked >= PULL_S):
             self._looked = now
@@ -109,7 +110,7 @@ class MergedReader(EventReader):
 
     def _pull(self) -> None:
         """Fetch the files that are longer there than here."""
-        wanted = []
+        wanted: list[str] = []
         for name, size in self._remote.sizes(self._name).items():
             copy = self._folder / name
             if not copy.exists() or copy.stat().st_size < size:
@@ -119,5 +120,10 @@ class MergedReader(EventReader):
 
 
 def _order(event: Told) -> tuple[int, float]:
-    # Clocks of machines differ.
-    return {Event.RUN_STARTED: 0, Event.RUN_FINISHED: 2}.get(event["event"], 1), float(event["t"])
+    # Clocks of machines differ: a worker's first event may bear an earlier time than the run's own beginning.
+    place = 1
+    if event["event"] == Event.RUN_STARTED:
+        place = 0
+    elif event["event"] == Event.RUN_FINISHED:
+        place = 2
+    return place, event["t"]

@@ -10,8 +10,8 @@ from harness.store.backends._remote import Remote
 from harness.store.layout import DAMAGED, Ref, RemotePlaces, document_of, key_of_document
 from harness.store.record import Record
 
+# So old may the listing be that a question is answered from: a plan asks about thousands of keys in a row.
 LISTING_S = 1.0
-"""So old may the listing be that a question about many keys is answered from."""
 
 
 class Published:
@@ -36,18 +36,18 @@ class Published:
         return ref.key in self._there.get(ref.kind, ()) or ref.key in self.keys(ref.kind)
 
     def contest(self, ref: Ref) -> None:
-        """Somebody is about to make it: from now on its key is asked for alone."""
+        """Remember that somebody is about to make it: from now on `has` asks the remote for its record alone."""
         self._contested.add(ref)
 
     def forget(self, refs: Iterable[Ref]) -> None:
-        """Ask the remote again."""
+        """Drop what is believed of these artefacts, so that the next question about them is asked at the remote."""
         for ref in refs:
             self._there.get(ref.kind, set()).discard(ref.key)
             self._listed.pop(ref.kind, None)
             self._contents.pop(ref, None)
 
     def keys(self, kind: str) -> set[str]:
-        """All keys of a kind."""
+        """All published keys of a kind, as of a moment ago."""
         if time.monotonic() - self._listed.get(kind, -LISTING_S) >= LISTING_S:
             names = self._remote.sizes(RemotePlaces.records(kind))
             self._there[kind] = set(map(key_of_document, names))
@@ -57,7 +57,8 @@ class Published:
     def contents(self, refs: Iterable[Ref]) -> dict[Ref, bytes]:
         """The records of those that are there; each is read once."""
         asked = list(refs)
-        wanted = {RemotePlaces(ref).record: ref for ref in asked if ref not in self._contents}
+        unread = [ref for ref in asked if ref not in self._contents]
+        wanted = {RemotePlaces(ref).record: ref for ref in unread}
         for path, content in self._remote.read_all(wanted).items():
             self._contents[wanted[path]] = content
         absent = [ref for ref in asked if ref not in self._contents]
@@ -71,7 +72,7 @@ class Published:
         return self.contents([ref]).get(ref)
 
     def create(self, record: Record) -> bool:
-        """Publish; False when somebody else has."""
+        """Publish by creating the record exclusively; False when another one is there."""
         content = record.to_json().encode()
         won = self._remote.create(RemotePlaces(record.ref).record, content)
         if won:

@@ -10,16 +10,17 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from uuid import uuid4
 
 from harness.store.backends._claims import ClaimLease
-from harness.store.backends._folder import PARTIAL_S, FolderBackend
+from harness.store.backends._folder import FolderBackend
 from harness.store.backends._logs import MergedReader, SharedLog
 from harness.store.backends._published import Published
 from harness.store.backends._remote import Remote, RemoteError
-from harness.store.backends.backend import Entry, Part, Slot
+from harness.store.backends._remote_slots import leavings_at, slots_at
+from harness.store.backends.backend import Entry, Slot, format_in
 from harness.store.backends.urls import mirror_folder, shown
 from harness.store.events import EventLog, EventReader
 from harness.store.layout import (
@@ -34,7 +35,6 @@ from harness.store.layout import (
     FolderPlaces,
     Ref,
     RemotePlaces,
-    key_of_document,
     run_log,
 )
 from harness.store.lease import Lease
@@ -42,28 +42,24 @@ from harness.store.record import Absent, Damaged, Record
 from settings.errors import UserError
 from settings.files import sha256_of, write_bytes, write_json
 
+# Documents that say the same for ever, a stage's description, are read once: a run would otherwise fetch thousands
+# of them each time. A copy that is as long as the original is the original.
 UNCHANGING = (STAGES,)
-"""Folders whose documents say the same for ever: a copy that is as long as the original is the original."""
 
 
 class UrlBackend:
-    """A URL as the place of a store; what each method promises is told by `Backend`."""
+    """A URL as the place of a store; what each method promises is told by `Backend`.
+
+    Raises UserError for a URL that fsspec does not open, or whose package is not installed; nothing is asked yet.
+    """
 
     def __init__(self, url: str, root: Path) -> None:
         self.root = root
         self.location, self.name = url, shown(url)
         self._here = FolderBackend(root)
+        self.remote = Remote(url)
+        self.published = Published(self.remote)
         self._logs: dict[Path, SharedLog] = {}
-
-    @cached_property
-    def remote(self) -> Remote:
-        """The other side; raises UserError where its package is missing."""
-        return Remote(self.location)
-
-    @cached_property
-    def published(self) -> Published:
-        """What the other side has."""
-        return Published(self.remote)
 
     def create(self) -> None:
         """Make the marker and the local folder; UserError for a prefix of something else, or that cannot be used."""
@@ -73,7 +69,7 @@ class UrlBackend:
             marker = self._first_marker()
         except OSError as error:
             raise self.unusable(error) from None
-        found = _format_in(marker)
+        found = format_in(marker)
         if found != RemotePlaces.FORMAT:
             expected = f"format {RemotePlaces.FORMAT}"
             raise UserError(f"{self.name}/{MARKER}", f"store format {found}", expected, "use another --store")
@@ -94,7 +90,10 @@ class UrlBackend:
     def unusable(self, error: OSError) -> UserError:
         if not isinstance(error, (RemoteError, FileNotFoundError)):
             return self._here.unusable(error)
-        reason = "no such bucket" if isinstance(error, FileNotFoundError) else str(error)
+        reason = str(error)
+        if isinstance(error, FileNotFoundError):
+            # Nothing that a store looks for has to be there, except the bucket.
+            reason = "no such bucket"
         expected = "a server that answers, credentials that it accepts, and a bucket that is there"
         return UserError(self.name, f"a store that cannot be used ({reason})", expected)
 
@@ -105,6 +104,7 @@ class UrlBackend:
     def present(self, refs: Iterable[Ref]) -> set[Ref]:
         """Which of these are published right now: one listing for each kind."""
         asked = set(refs)
+        # Believed to be there is not enough: another machine may have set it aside since.
         self.published.forget(asked)
         return {ref for ref in asked if self.published.has(ref)}
 
@@ -122,8 +122,8 @@ class UrlBackend:
 
     def publish(self, record: Record) -> bool:
         """Send the files, then create the record, exclusively; False when another one was published first."""
-        folder = self.root / FolderPlaces(record.ref).attempt(record.attempt)
-        place = RemotePlaces(record.ref).attempt(record.attempt)
+        folder, place = self._here_and_there(record)
+        # Before the record: whoever finds it finds the files.
         self.remote.upload({f"{place}/{name}": folder / name for name in record.files})
         won = self.published.create(record)
         if won:
@@ -135,6 +135,7 @@ class UrlBackend:
 
     def set_aside(self, ref: Ref) -> None:
         """Unpublish it, here and there; its files at the remote stay where they are, under no record."""
+        # A machine that has only looked at the store, by `seedbed status`, has no folder yet to set aside in.
         self._create_here()
         self.published.set_aside(ref)
         self._here.set_aside(ref)
@@ -145,6 +146,7 @@ class UrlBackend:
         self._here.remove(ref)
 
     def lease(self, ref: Ref) -> Lease:
+        # Whoever asks is about to make it, and must see at once when somebody else has: no listing is new enough.
         self.published.contest(ref)
         return ClaimLease(self.remote, RemotePlaces(ref).claims)
 
@@ -177,7 +179,8 @@ class UrlBackend:
 
     def send(self, folder: Path) -> None:
         """Copy the files of a local folder to its place at the remote, but for partial ones."""
-        place, files = self._place_of(folder), {}
+        place = self._place_of(folder)
+        files: dict[str, Path] = {}
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.name.startswith("."):
                 files[f"{place}/{path.relative_to(folder).as_posix()}"] = path
@@ -185,8 +188,12 @@ class UrlBackend:
 
     def receive(self, folder: Path) -> None:
         place = self._place_of(folder)
-        names = [name for name in self.remote.sizes(place) if not (folder / name).exists()]
-        self.remote.download({f"{place}/{name}": folder / name for name in names})
+        wanted: dict[str, Path] = {}
+        for name in self.remote.sizes(place):
+            # What is here was filled here: this process is one of those that fill the attempt.
+            if not (folder / name).exists():
+                wanted[f"{place}/{name}"] = folder / name
+        self.remote.download(wanted)
 
     def tidy(self, ref: Ref, keep: str) -> None:
         """Remove checkpoints here, and all attempts of a key but one, here and there."""
@@ -202,7 +209,9 @@ class UrlBackend:
 
     def read_folder(self, folder: str) -> dict[str, bytes]:
         """The content of all documents in a folder, by name within it; what cannot change is read once."""
-        copies = {name: size for name, size in self._here.sizes(folder).items() if folder in UNCHANGING}
+        copies: dict[str, int] = {}
+        if folder in UNCHANGING:
+            copies = self._here.sizes(folder)
         found: dict[str, bytes] = {}
         wanted: list[str] = []
         for name, size in self.remote.sizes(folder).items():
@@ -221,8 +230,10 @@ class UrlBackend:
         there: dict[str, int] = {}
         for folder in UNCHANGING:
             if any(name.startswith(f"{folder}/") for name in documents):
-                there |= {f"{folder}/{name}": size for name, size in self.remote.sizes(folder).items()}
-        self.remote.write_all({name: text for name, text in documents.items() if there.get(name) != len(text)})
+                for name, size in self.remote.sizes(folder).items():
+                    there[f"{folder}/{name}"] = size
+        changed = {name: text for name, text in documents.items() if there.get(name) != len(text)}
+        self.remote.write_all(changed)
 
     def sizes(self, folder: str) -> dict[str, int]:
         return self.remote.sizes(folder)
@@ -247,61 +258,14 @@ class UrlBackend:
         return [self.root / run_log(run) for run in sorted(runs)]
 
     def slots(self) -> list[Slot]:
-        """All keys of which there is anything at the remote, from three listings."""
-        # In this order: an attempt that is seen here and published while the next listings are made is found held
-        # or published by them, and is not taken for one that a killed process left.
-        files = _by_key(self.remote.sizes(RemotePlaces.FILES))
-        claims = _by_key(self.remote.sizes(RemotePlaces.LEASES))
-        records: dict[Ref, int] = {}
-        for name, size in self.remote.sizes(RemotePlaces.RECORDS).items():
-            kind, _, rest = name.partition("/")
-            records[Ref(kind, key_of_document(rest))] = size
-        slots: list[Slot] = []
-        for ref in sorted(files.keys() | claims.keys() | records.keys()):
-            lease = ClaimLease(self.remote, RemotePlaces(ref).claims) if ref in claims else None
-            listed = partial(self._listed, ref, files.get(ref, {}), claims.get(ref, {}), records.get(ref))
-            slots.append(Slot(ref, ref in records, lease, listed))
-        return slots
+        return slots_at(self.remote, self.published)
 
     def leavings(self) -> list[Entry]:
-        """What is in `damaged/`, and probes whose writers were killed; objects themselves appear whole."""
-        found: list[Entry] = []
-        for name, size in self.remote.sizes(DAMAGED).items():
-            found.append(_entry("damaged", f"{DAMAGED}/{name}", size))
-        for name, size in self.remote.sizes(RemotePlaces.CLOCK).items():
-            probe = RemotePlaces.probe(name)
-            with suppress(FileNotFoundError):
-                if (self.remote.age(probe) or 0.0) > PARTIAL_S:
-                    found.append(_entry("partial", probe, size))
-        return found
-
-    def _listed(
-        self, ref: Ref, files: Mapping[str, int], claims: Mapping[str, int], record_bytes: int | None
-    ) -> list[Entry]:
-        places = RemotePlaces(ref)
-        attempts: dict[str, int] = {}
-        for name, size in files.items():
-            attempt = name.split("/", 1)[0]
-            attempts[attempt] = attempts.get(attempt, 0) + size
-        published = set() if record_bytes is None else self._attempts_that_count(ref, attempts)
-        entries = [] if record_bytes is None else [_entry("artefact", places.record, record_bytes)]
-        for attempt, size in attempts.items():
-            part: Part = "artefact" if attempt in published else "attempt"
-            entries.append(_entry(part, f"{places.attempt(attempt)}/", size))
-        if claims:
-            entries.append(_entry("lease", f"{places.claims}/", sum(claims.values())))
-        return entries
-
-    def _attempts_that_count(self, ref: Ref, attempts: Iterable[str]) -> set[str]:
-        """The published attempt's name; all attempts where the record cannot tell: `verify` looks into that."""
-        try:
-            return {Record.from_json(self.published.contents([ref]).get(ref, b""), ref).attempt}
-        except ValueError:
-            return set(attempts)
+        return leavings_at(self.remote)
 
     def _has_come(self, record: Record, folder: Path) -> bool:
         """Download the files of an artefact; whether each of them is as it was published."""
-        place = RemotePlaces(record.ref).attempt(record.attempt)
+        _, place = self._here_and_there(record)
         try:
             self.remote.download({f"{place}/{name}": folder / name for name in record.files})
             return _is_whole(record, folder)
@@ -310,7 +274,7 @@ class UrlBackend:
 
     def _take_in(self, record: Record, arrived: Path) -> None:
         """Put an artefact's files in their place; a copy that is whole stays there, for others may be reading it."""
-        folder = self.root / FolderPlaces(record.ref).attempt(record.attempt)
+        folder, _ = self._here_and_there(record)
         try:
             is_there = _is_whole(record, folder)
         except OSError:
@@ -321,11 +285,16 @@ class UrlBackend:
             arrived.rename(folder)
         self._note_here(record)
 
+    def _here_and_there(self, record: Record) -> tuple[Path, str]:
+        """Where the files of a published artefact lie: the folder here, and the place at the remote."""
+        folder = self.root / FolderPlaces(record.ref).attempt(record.attempt)
+        return folder, RemotePlaces(record.ref).attempt(record.attempt)
+
     def _note_here(self, record: Record) -> None:
         write_bytes(self.root / FolderPlaces(record.ref).record, record.to_json().encode())
 
     def _damaged(self, ref: Ref) -> Damaged:
-        return Damaged(ref, f"damaged; set aside under {self.name}/damaged")
+        return Damaged(ref, f"damaged; set aside under {self.name}/{DAMAGED}")
 
     def _place_of(self, folder: Path) -> str:
         """Where the files of a folder of `root` lie at the remote."""
@@ -351,7 +320,10 @@ class UrlBackend:
         try:
             if not self.remote.is_empty():
                 raise UserError(self.name, "a place with other files", "a Seedbed store or an empty prefix")
-            return marker if self.remote.create(MARKER, marker) else self.remote.read(MARKER)
+            if not self.remote.create(MARKER, marker):
+                # Another process has just made the store, perhaps one of another version.
+                marker = self.remote.read(MARKER)
+            return marker
         except OSError as error:
             raise self.unusable(error) from None
 
@@ -361,32 +333,11 @@ def url_backend(url: str) -> UrlBackend:
     return _url_backend(url, mirror_folder(url))
 
 
+# By URL and folder: a test, or a user, may change the cache's place within one process.
 @lru_cache
 def _url_backend(url: str, root: Path) -> UrlBackend:
     return UrlBackend(url, root)
 
 
-def _entry(part: Part, name: str, size: int) -> Entry:
-    return Entry(part, name, lambda: size)
-
-
 def _is_whole(record: Record, folder: Path) -> bool:
     return all(sha256_of(folder / name) == sha for name, sha in record.files.items())
-
-
-def _by_key(sizes: Mapping[str, int]) -> dict[Ref, dict[str, int]]:
-    """Objects `<kind>/<key>/<rest>` with their sizes: by kind and key, then by the rest."""
-    found: dict[Ref, dict[str, int]] = {}
-    for name, size in sizes.items():
-        kind, _, rest = name.partition("/")
-        key, _, within = rest.partition("/")
-        found.setdefault(Ref(kind, key), {})[within] = size
-    return found
-
-
-def _format_in(marker: bytes) -> object:
-    try:
-        content = json.loads(marker)
-    except (ValueError, RecursionError):
-        return None
-    return content.get("format") if isinstance(content, dict) else None

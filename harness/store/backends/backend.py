@@ -6,6 +6,7 @@ itself; behind a URL it is a cache in front of it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,7 @@ from harness.store.lease import Lease
 from harness.store.record import Record
 from settings.errors import UserError
 
-__all__ = ["Backend", "Entry", "Part", "Slot"]
+__all__ = ["Backend", "Entry", "Part", "Slot", "attempts_that_count", "format_in"]
 
 Part = Literal["artefact", "attempt", "checkpoint", "lease", "partial", "damaged", "other"]
 
@@ -30,6 +31,7 @@ class Entry:
     part: Part
     name: str
     """What `Backend.delete` takes; a folder's ends with a slash."""
+    # Asked for late: a `gc` that keeps nearly all would otherwise walk through every folder of the store.
     measured: Callable[[], int] = field(compare=False, repr=False)
 
     @cached_property
@@ -51,11 +53,11 @@ class Slot:
 
     @cached_property
     def entries(self) -> list[Entry]:
-        """What is there for the key, by name."""
+        """What is there for the key, published or not; looked up when it is first asked for."""
         return self.listed()
 
     def of(self, part: Part) -> list[Entry]:
-        """The entries that are such a part."""
+        """Those entries of the key that are such a part: its checkpoint, say, or attempts that do not count."""
         return [entry for entry in self.entries if entry.part == part]
 
     @property
@@ -83,13 +85,13 @@ class Backend(Protocol):
         """Make the store where there is none; UserError for a place with other things, or of another format."""
 
     def exists(self) -> bool:
-        """Whether a run has made the store."""
+        """Whether a run has made the store there; nothing is created or changed."""
 
     def check_writable(self) -> None:
-        """Raise UserError where nothing can be written."""
+        """Raise UserError where nothing can be written: better told before a night's work than after."""
 
     def unusable(self, error: OSError) -> UserError:
-        """What was refused, as the user's error."""
+        """What was refused when the place was read or written, as the error that a user is told."""
 
     # What is published
 
@@ -103,10 +105,10 @@ class Backend(Protocol):
         """Which of these are published right now."""
 
     def kinds(self) -> list[str]:
-        """The kinds of which there are artefacts."""
+        """The names of the kinds of stage of which there may be artefacts."""
 
     def keys(self, kind: str) -> list[str]:
-        """The published keys of a kind, ascending."""
+        """The keys of all published artefacts of a kind, ascending; nothing is opened or verified."""
 
     def records(self, refs: Iterable[Ref]) -> dict[Ref, bytes]:
         """The content of the records of those that are published, as it was written."""
@@ -138,12 +140,12 @@ class Backend(Protocol):
         """Bring the files here that other machines have sent into an attempt and that are not here."""
 
     def tidy(self, ref: Ref, keep: str) -> None:
-        """Remove checkpoints and all attempts of a key but one."""
+        """Remove what a published key needs no more: its checkpoints, and all attempts but the one that counts."""
 
     # Documents: small files beside artefacts, replaced whole
 
     def read(self, name: str) -> bytes:
-        """A document's content; raises FileNotFoundError."""
+        """What a document says now, whatever was read before; raises FileNotFoundError."""
 
     def read_folder(self, folder: str) -> dict[str, bytes]:
         """The content of all documents in a folder, by name within it."""
@@ -171,7 +173,29 @@ class Backend(Protocol):
     # Care
 
     def slots(self) -> list[Slot]:
-        """All keys of which there is anything, by kind and key."""
+        """All keys of which there is anything, published or not, by kind and key."""
 
     def leavings(self) -> list[Entry]:
         """What was set aside, and what killed processes left outside of keys; never what one may be writing."""
+
+
+def attempts_that_count(record: bytes | None, ref: Ref, attempts: Iterable[str]) -> set[str]:
+    """Those attempts of a key that care must leave alone: the one that its record names, none without a record.
+
+    All of them where the record cannot be read: `verify` looks into that, and may find that the files are whole.
+    """
+    if record is None:
+        return set()
+    try:
+        return {Record.from_json(record, ref).attempt}
+    except ValueError:
+        return set(attempts)
+
+
+def format_in(marker: bytes) -> object:
+    """The format that a store's marker names, to be told where it is another one than expected."""
+    try:
+        found: object = json.loads(marker)["format"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return "that nobody can read"
+    return found

@@ -5,24 +5,29 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from settings.errors import UserError
 from settings.hashing import cache_folder
+
+if TYPE_CHECKING:
+    from harness.store.backends._creation import FileSystem
 
 __all__ = ["URL", "Location", "absolute", "file_system", "is_url", "mirror_folder", "scrubbed", "shown"]
 
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 CREDENTIALS = re.compile(r"://(.*:.*)@")
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-"""Where one bucket's name may mean several buckets."""
+"""Environment variables that name another server than Amazon's: there a bucket's name means another bucket."""
 # Rather told within a minute that nobody answers than after botocore's five times sixty seconds.
 PATIENCE = {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}}}
-OPTIONS: dict[str, dict[str, Any]] = {
+OPTIONS: Mapping[str, Mapping[str, object]] = {
     "s3": PATIENCE,
     "s3a": PATIENCE,
+    # Object stores know no folders; on a file system each has to be made before a file is written into it.
     "file": {"auto_mkdir": True},
     "local": {"auto_mkdir": True},
 }
@@ -42,19 +47,20 @@ def absolute(location: Location) -> str:
     if is_url(location):
         return str(location)
     path = Path(location)
-    with suppress(RuntimeError):  # a home that nobody has
+    with suppress(RuntimeError):  # `~somebody`, of whom this machine knows no home: then it is a folder's name
         path = path.expanduser()
     return str(path.resolve())
 
 
 def shown(url: str) -> str:
-    """The URL without passwords and query (which may hold a signature)."""
+    """The URL as messages and logs may have it: without passwords and query (which may hold a signature)."""
     return CREDENTIALS.sub("://***@", url.split("?", 1)[0])
 
 
 def scrubbed(text: str, url: str) -> str:
-    """A message of others about this URL, in one line, without its secrets."""
-    secrets = [url.split("?", 1)[1]] if "?" in url else []
+    """A message that a library made about this URL, in one line, each secret of the URL replaced by `***`."""
+    # Libraries repeat the URL in their errors, whole or in pieces: each piece is looked for alone.
+    secrets = url.split("?", 1)[1:]
     if found := CREDENTIALS.search(url):
         secrets += [found[1], *found[1].split(":", 1)]
     for secret in filter(None, secrets):
@@ -64,29 +70,34 @@ def scrubbed(text: str, url: str) -> str:
 
 def mirror_folder(url: str) -> Path:
     """The local folder in front of it, below the user's cache: the same whatever credentials the URL has."""
-    endpoint = next((value for name in ENDPOINTS if (value := os.environ.get(name))), "")
+    # In the order in which botocore reads them: the variable for S3 alone wins.
+    set_ones = filter(None, map(os.environ.get, ENDPOINTS))
+    endpoint = next(set_ones, "")
     name = hashlib.sha256(f"{endpoint} {shown(url).rstrip('/')}".encode()).hexdigest()[:16]
     return cache_folder() / "stores" / name
 
 
-def file_system(url: str) -> tuple[Any, str]:
-    """fsspec's file system and the path within it.
+def file_system(url: str) -> tuple[FileSystem, str]:
+    """fsspec's file system for a URL, and the path of the URL within it.
 
     Raises UserError for a protocol that nobody knows, whose package is not installed, or that takes no credentials
     in its URL.
     """
     import fsspec
 
-    protocol = URL.match(url)[1].lower()  # type: ignore[index]  # callers have asked is_url
+    protocol = url.partition("://")[0].lower()
+    # s3fs would take them for a part of the bucket's name, and tell them in its errors.
     if protocol in PACKAGES and "@" in url:
         mend = "give them as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or as a profile"
         raise UserError(shown(url), "credentials in a URL", f"{protocol}://bucket/prefix", mend)
     try:
+        # Listings are asked for to learn what other machines have done since: a remembered one would never tell.
         system, path = fsspec.url_to_fs(url, use_listings_cache=False, **OPTIONS.get(protocol, {}))
     except ImportError as error:
-        package = PACKAGES.get(protocol, "")
-        mend = f"pip install '{package}'" if package else scrubbed(str(error), url)
-        found = f"a store that needs a package that is not installed ({scrubbed(str(error), url)})"
+        mend = reason = scrubbed(str(error), url)
+        if protocol in PACKAGES:
+            mend = f"pip install '{PACKAGES[protocol]}'"
+        found = f"a store that needs a package that is not installed ({reason})"
         raise UserError(shown(url), found, "that package", mend) from None
     except Exception as error:  # whatever a file system's constructor raises for a URL that it does not like
         raise UserError(shown(url), scrubbed(str(error), url), "a URL that fsspec opens, s3://… say") from None

@@ -11,14 +11,15 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Annotated, Any
+from typing import IO, Annotated, Literal
 
 import pyarrow as pa
 from pydantic import BaseModel, Field, ValidationError
 
+from harness.store.care.usage import Progress
 from harness.store.layout import ARCHIVE_FORMAT, ARCHIVE_INDEX, BESIDE, FolderPlaces, Ref
 from harness.store.record import Record
 from harness.store.store import Artefact, Lost, Store
@@ -28,9 +29,7 @@ from settings.files import replaced
 __all__ = [
     "CHUNK",
     "MAX_RECORD",
-    "Progress",
     "Refused",
-    "check_archive",
     "content_of",
     "export",
     "foreign",
@@ -41,7 +40,7 @@ __all__ = [
     "reading",
 ]
 
-Codec = Any  # pyarrow takes None too, which its stubs do not know
+Codec = Literal["gzip", "zstd"] | None
 COMPRESSION: Mapping[str, Codec] = {
     ".tar": None,
     ".tar.gz": "gzip",
@@ -50,22 +49,20 @@ COMPRESSION: Mapping[str, Codec] = {
     ".tzst": "zstd",
 }
 CHUNK = 1 << 20
+# Bytes: an archive may be a stranger's, and what it calls a record or an index is read into memory whole.
 MAX_RECORD = 64 << 20
-"""Bytes: what is longer is not read into memory."""
 SHA = r"^[0-9a-f]{64}$"
 KIND = r"^[a-z][a-z_]{0,63}$"
 Kind = Annotated[str, Field(pattern=KIND)]
 Sha = Annotated[str, Field(pattern=SHA)]
-Progress = Callable[[int, int], None]
-"""Told artefacts done and artefacts in all."""
 
 
 class Refused(Exception):
-    """Why an artefact is not imported."""
+    """Raised, with the reason, where an artefact is not imported; the others of its archive are."""
 
 
 class Index(BaseModel):
-    """An archive's first member."""
+    """An archive's first member: what is to follow, so that what is missing at the end can be named."""
 
     format: int
     artefacts: list[tuple[Kind, Sha, Sha]]
@@ -83,25 +80,24 @@ def export(store: Store, refs: Iterable[Ref], path: Path, progress: Progress = l
     artefacts = [_whole(store, ref) for ref in refs]
     if not artefacts:
         raise UserError(store.name, "no artefact to export", "a store that a suite was run on", "see seedbed store du")
-    with replaced(path) as partial, pa.output_stream(str(partial), compression=codec) as stream:
+    # pyarrow's stubs lack its None, for no compression, here and below.
+    with replaced(path) as partial, pa.output_stream(str(partial), compression=codec) as stream:  # type: ignore[arg-type]
         _write(stream, artefacts, progress)
     return len(artefacts)
 
 
-def check_archive(path: Path) -> None:
-    """Raise UserError for a file that is not there or has no known suffix."""
-    _compression_of(path)
-    if not path.is_file():
-        raise UserError(path, "no such file", "an archive that `seedbed store export` wrote")
-
-
 @contextmanager
 def reading(path: Path) -> Iterator[tarfile.TarFile]:
-    """An archive to be read once from its beginning; raises UserError where there is none."""
-    check_archive(path)
+    """An archive to be read once from its beginning.
+
+    Raises UserError for a file that is not there, or whose name ends with no known suffix.
+    """
+    codec = _compression_of(path)
+    if not path.is_file():
+        raise UserError(path, "no such file", "an archive that `seedbed store export` wrote")
     # Blocks that are no header are passed over: behind a damaged member the others are still found.
     with (
-        pa.input_stream(str(path), compression=_compression_of(path)) as stream,
+        pa.input_stream(str(path), compression=codec) as stream,  # type: ignore[arg-type]
         tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header, ignore_zeros=True) as tar,
     ):
         yield tar
@@ -119,11 +115,17 @@ def read_index(tar: tarfile.TarFile, path: Path) -> dict[Ref, str]:
     if index.format != ARCHIVE_FORMAT:
         expected = f"format {ARCHIVE_FORMAT}"
         raise UserError(path, f"archive format {index.format}", expected, "import it with its own Seedbed")
-    return {Ref(kind, key): sha for kind, key, sha in index.artefacts if kind not in BESIDE}
+    artefacts: dict[Ref, str] = {}
+    for kind, key, sha in index.artefacts:
+        # A kind that is called like a folder of documents would be written among them.
+        if kind not in BESIDE:
+            artefacts[Ref(kind, key)] = sha
+    return artefacts
 
 
 def place_of(name: str) -> tuple[Ref | None, str]:
     """`<kind>/<key>/<file>` → whose it is and which file; None for a name that would lead elsewhere."""
+    # Backslashes lead out of a folder on Windows; with a NUL no file can be opened.
     parts = name.split("/")
     if len(parts) < 3 or any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
         return None, ""
@@ -132,7 +134,10 @@ def place_of(name: str) -> tuple[Ref | None, str]:
 
 def content_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     """A plain file's content; raises Refused for links, devices, folders and sparse files."""
-    content = tar.extractfile(member) if member.isreg() and not member.issparse() else None
+    content = None
+    # tarfile would follow a link to another member, and fill a sparse file up with zeros that are not in the archive.
+    if member.isreg() and not member.issparse():
+        content = tar.extractfile(member)
     if content is None:
         raise Refused(f"'{printable(member.name)}' is no plain file")
     return content
@@ -173,6 +178,7 @@ class _Header(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
         header = super().frombuf(buf, encoding, errors)
+        # tarfile itself reads long names and other extended headers into memory, however long they claim to be.
         if header.size < 0 or (header.type not in tarfile.SUPPORTED_TYPES[:2] and header.size > CHUNK):
             raise tarfile.HeaderError("a header of absurd size")
         return header
@@ -194,8 +200,12 @@ def _whole(store: Store, ref: Ref) -> Artefact:
 
 
 def _write(stream: pa.NativeFile, artefacts: list[Artefact], progress: Progress) -> None:
-    records = {artefact.ref: artefact.record.to_json().encode() for artefact in artefacts}
-    index = [[*ref, hashlib.sha256(record).hexdigest()] for ref, record in records.items()]
+    records: dict[Ref, bytes] = {}
+    index: list[tuple[str, str, str]] = []
+    for artefact in artefacts:
+        record = artefact.record.to_json().encode()
+        records[artefact.ref] = record
+        index.append((*artefact.ref, hashlib.sha256(record).hexdigest()))
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, ARCHIVE_INDEX, json.dumps({"format": ARCHIVE_FORMAT, "artefacts": index}).encode())
         for done, artefact in enumerate(artefacts, 1):
@@ -207,7 +217,7 @@ def _write(stream: pa.NativeFile, artefacts: list[Artefact], progress: Progress)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    # No owner and no time: the same artefacts make the same archive.
+    # Neither owner nor time: equal artefacts make equal archives.
     member = tarfile.TarInfo(name)
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))
@@ -222,5 +232,6 @@ def _add_file(tar: tarfile.TarFile, name: str, path: Path) -> None:
 
 def _is_own_file(name: str, names: Collection[str]) -> bool:
     within = place_of(f"kind/key/{name}")[0] is not None
+    # Most file systems take names of 255 bytes.
     short = all(len(part.encode(errors="replace")) < 250 for part in name.split("/"))
     return within and short and not any(str(parent) in names for parent in PurePosixPath(name).parents)

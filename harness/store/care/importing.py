@@ -16,7 +16,6 @@ import pyarrow as pa
 from harness.store.care.archive import (
     CHUNK,
     MAX_RECORD,
-    Progress,
     Refused,
     content_of,
     foreign,
@@ -26,6 +25,7 @@ from harness.store.care.archive import (
     read_record,
     reading,
 )
+from harness.store.care.usage import Progress
 from harness.store.layout import FolderPlaces, Ref
 from harness.store.store import Attempt, Store
 from settings.errors import UserError
@@ -84,7 +84,8 @@ class Importer:
             reason = f"the archive breaks off before it is whole ({type(error).__name__})"
         finally:
             self._end(reason)
-        self._refuse_rest(reason)
+        for ref in self._expected:
+            self.outcome.refused[str(ref)] = reason
         return self.outcome
 
     def _take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
@@ -157,9 +158,12 @@ class Importer:
         self._expected.pop(now.ref, None)
         with now.held:
             if now.verdict in ("there", "busy"):
-                (self.outcome.there if now.verdict == "there" else self.outcome.busy).append(now.ref)
+                fared_alike = {"there": self.outcome.there, "busy": self.outcome.busy}
+                fared_alike[now.verdict].append(now.ref)
             elif now.verdict or now.files or now.attempt is None:
-                self._discard(now, now.verdict or reason)
+                if now.attempt is not None:
+                    self._store.discard(now.attempt)
+                self.outcome.refused[str(now.ref)] = now.verdict or reason
             else:
                 with self._writing():
                     self._store.publish(now.attempt)
@@ -168,20 +172,9 @@ class Importer:
         if now.attempt is not None:
             with suppress(OSError):  # only an empty folder goes: that of what did not arrive
                 now.attempt.folder.parent.rmdir()
-        self._progress(*self._counts())
-
-    def _discard(self, now: _Incoming, reason: str) -> None:
-        if now.attempt is not None:
-            self._store.discard(now.attempt)
-        self.outcome.refused[str(now.ref)] = reason
-
-    def _refuse_rest(self, reason: str) -> None:
-        self.outcome.refused |= {str(ref): reason for ref in self._expected}
-
-    def _counts(self) -> tuple[int, int]:
         outcome = self.outcome
         done = len(outcome.new) + len(outcome.there) + len(outcome.busy) + len(outcome.refused)
-        return done, done + len(self._expected)
+        self._progress(done, done + len(self._expected))
 
 
 def _no_room(store: Store, found: str) -> UserError:

@@ -10,23 +10,23 @@ from harness.store.backends.backend import Part, Slot
 from harness.store.layout import BESIDE, COSTS, DAMAGED, MARKER, Ref
 from harness.store.store import Absent, Damaged, Store
 
-__all__ = ["Amount", "Usage", "published", "readable", "usage", "verify"]
+__all__ = ["Amount", "Progress", "Usage", "published", "readable", "usage", "verify"]
 
 Progress = Callable[[int, int], None]
-"""Told bytes done and bytes in all."""
+"""Told how much is done and how much there is in all: bytes, or artefacts."""
 CHECKPOINTS, UNDER_WAY, DISCARDED, OTHER = "checkpoints", "attempts under way", "discarded attempts", "other"
 Counts = dict[str, int]
 
 
 @dataclass
 class Amount:
-    """How many, and how large together."""
+    """How many things of one sort there are, and how many bytes they take together."""
 
     count: int = 0
     bytes: int = 0
 
     def add(self, count: int, size: int) -> None:
-        """Count more."""
+        """Count `count` more things, which take `size` bytes together."""
         self.count += count
         self.bytes += size
 
@@ -37,15 +37,14 @@ def _nothing_beside() -> dict[str, Amount]:
 
 @dataclass(frozen=True)
 class Usage:
-    """What fills a store."""
+    """What fills a store: artefacts by kind, and what lies beside them; every byte is in one of the two."""
 
     kinds: dict[str, Amount] = field(default_factory=dict)
-    """Artefacts by kind."""
     beside: dict[str, Amount] = field(default_factory=_nothing_beside)
 
     @property
     def total(self) -> Amount:
-        """Artefacts, and bytes of everything."""
+        """How many artefacts there are, and the bytes of everything, artefacts or not."""
         total = Amount()
         for amount in self.kinds.values():
             total.add(amount.count, amount.bytes)
@@ -54,26 +53,30 @@ class Usage:
         return total
 
     def to_json(self) -> dict[str, Counts | dict[str, Counts]]:
-        """Plain types."""
+        """What `du --json` prints: counts and bytes in plain types, everything by its name."""
         return {"kinds": _plain(self.kinds), "beside": _plain(self.beside), "total": asdict(self.total)}
 
     def to_text(self) -> str:
-        """A table: what, how many, how large."""
+        """What `du` prints: a line a kind, a line for each sort of thing beside, and the total."""
         beside = {name: amount for name, amount in self.beside.items() if amount.count}
         rows = {**dict(sorted(self.kinds.items())), **beside, "total (artefacts)": self.total}
-        return "\n".join(f"{name:20} {one.count:7} {readable(one.bytes):>10}" for name, one in rows.items())
+        lines = [f"{name:20} {one.count:7} {readable(one.bytes):>10}" for name, one in rows.items()]
+        return "\n".join(lines)
 
 
 def usage(store: Store) -> Usage:
     """Bytes and artefacts by kind, and what lies beside artefacts; every byte is counted once."""
     used = Usage()
-    for slot in store.slots():
+    for slot in store.backend.slots():
         _count_slot(used, slot)
-    for entry in store.leavings():
-        used.beside[DAMAGED if entry.part == "damaged" else OTHER].add(1, entry.bytes)
+    for entry in store.backend.leavings():
+        place = OTHER
+        if entry.part == "damaged":
+            place = DAMAGED
+        used.beside[place].add(1, entry.bytes)
     for folder in BESIDE:
         if folder != DAMAGED:
-            sizes = store.sizes(folder)
+            sizes = store.backend.sizes(folder)
             used.beside[OTHER].add(len(sizes), sum(sizes.values()))
     for name in (MARKER, COSTS):
         with suppress(FileNotFoundError):
@@ -83,7 +86,7 @@ def usage(store: Store) -> Usage:
 
 def published(store: Store) -> list[Ref]:
     """All artefacts, by kind and key; none of them is verified."""
-    return [slot.ref for slot in store.slots() if slot.published]
+    return [slot.ref for slot in store.backend.slots() if slot.published]
 
 
 def verify(store: Store, progress: Progress = lambda done, total: None) -> tuple[int, list[Ref]]:
@@ -92,7 +95,7 @@ def verify(store: Store, progress: Progress = lambda done, total: None) -> tuple
     Returns how many were looked at, and which were damaged (in a read-only store those stay where they are).
     """
     sizes: dict[Ref, int] = {}
-    for slot in store.slots():
+    for slot in store.backend.slots():
         if slot.published:
             sizes[slot.ref] = sum(entry.bytes for entry in slot.of("artefact"))
     done, total, damaged = 0, sum(sizes.values()), []

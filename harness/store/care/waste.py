@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from harness.store.backends.backend import Entry, Slot
 from harness.store.care.usage import published
-from harness.store.events import SILENT_S, Told
+from harness.store.events import SILENT_S, Event, Told
 from harness.store.layout import FAILURES, STAGES, Ref, document_of, key_of_document
 from harness.store.lease import lives
 from harness.store.store import Store
@@ -34,7 +34,7 @@ class Waste:
 
     @property
     def bytes(self) -> int:
-        """What its removal frees."""
+        """How many bytes its removal frees."""
         return sum(entry.bytes for entry in self.entries)
 
 
@@ -49,7 +49,9 @@ class _Described:
     def read(cls, text: bytes) -> _Described:
         try:
             content = json.loads(text)
-            inputs = [ref for pairs in content["inputs"].values() for ref in _refs(pairs)]
+            inputs: list[Ref] = []
+            for pairs in content["inputs"].values():
+                inputs += _refs(pairs)
             return cls(str(content["kind"]), inputs)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             return cls()
@@ -76,20 +78,24 @@ def waste_of(store: Store, needed: Set[Ref]) -> list[Waste]:
 
     A checkpoint of a stage that is needed and not yet published stays: the next run continues from it.
     """
-    every = store.slots()
+    every = store.backend.slots()
     busy = {slot.ref for slot in every if slot.is_busy}
     kept = needed | _needed_by_runs(store, busy)
     found: list[Waste] = []
     for slot in every:
         if slot.ref not in busy:
             found += _of_slot(slot, slot.ref in kept)
-    for entry in store.leavings():
-        found.append(Waste("damaged" if entry.part == "damaged" else "partial files", [entry]))
+    for entry in store.backend.leavings():
+        what = "partial files"
+        if entry.part == "damaged":
+            what = "damaged"
+        found.append(Waste(what, [entry]))
     keys = {ref.key for ref in kept}
     for folder in (STAGES, FAILURES):
-        for name, size in store.sizes(folder).items():
+        for name, size in store.backend.sizes(folder).items():
             key = key_of_document(name)
             place = document_of(folder, key)
+            # Another file there may be anybody's: only what is named like a document goes.
             if place == f"{folder}/{name}" and key not in keys:
                 found.append(Waste(f"records of {folder}", [Entry("other", place, partial(int, size))]))
     return found
@@ -97,7 +103,7 @@ def waste_of(store: Store, needed: Set[Ref]) -> list[Waste]:
 
 def chosen(store: Store, names: Iterable[str]) -> list[Waste]:
     """The keys that kinds or beginnings of keys name; raises UserError for an unclear name or a running stage."""
-    every = store.slots()
+    every = store.backend.slots()
     found: dict[Ref, Slot] = {}
     for name in names:
         for slot in _named(every, name):
@@ -105,7 +111,7 @@ def chosen(store: Store, names: Iterable[str]) -> list[Waste]:
     for ref, slot in found.items():
         if slot.is_busy:
             raise UserError(ref, "a stage that is running", "one that nobody works on", "stop its run first")
-    return [_whole(slot, slot.ref.kind) for slot in found.values()]
+    return [_whole(slot, ref.kind) for ref, slot in found.items()]
 
 
 def remove(store: Store, waste: Waste) -> bool:
@@ -116,9 +122,10 @@ def remove(store: Store, waste: Waste) -> bool:
     lease = store.lease(waste.ref)
     if not lease.acquire():
         return False
+    # Under the lease nobody begins on the key meanwhile.
     with lease:
         if waste.is_whole_key:
-            store.remove(waste.ref)
+            store.backend.remove(waste.ref)
         elif not _counts_now(store, waste, waste.ref):
             _delete(store, waste)
     return True
@@ -126,14 +133,16 @@ def remove(store: Store, waste: Waste) -> bool:
 
 def _delete(store: Store, waste: Waste) -> None:
     for entry in waste.entries:
-        store.delete(entry.name)
+        store.backend.delete(entry.name)
 
 
 def _counts_now(store: Store, waste: Waste, ref: Ref) -> bool:
     """Whether an attempt was published since it was listed, by a process whose lease had looked abandoned."""
     record = store.records([ref]).get(ref)
-    names = {PurePosixPath(entry.name).name for entry in waste.entries if entry.part == "attempt"}
-    return record is not None and record.attempt in names
+    if record is None:
+        return False
+    attempts = [entry for entry in waste.entries if entry.part == "attempt"]
+    return record.attempt in {PurePosixPath(entry.name).name for entry in attempts}
 
 
 def _whole(slot: Slot, what: str) -> Waste:
@@ -142,11 +151,19 @@ def _whole(slot: Slot, what: str) -> Waste:
 
 def _of_slot(slot: Slot, needed: bool) -> list[Waste]:
     if not needed:
-        return [_whole(slot, slot.ref.kind if slot.published else "unpublished keys")]
+        what = "unpublished keys"
+        if slot.published:
+            what = slot.ref.kind
+        return [_whole(slot, what)]
     names = {"attempt": "discarded attempts", "partial": "partial files", "lease": "leases of dead holders"}
+    # Before it is published the next run continues from it.
     if slot.published:
         names["checkpoint"] = "checkpoints"
-    return [Waste(names[entry.part], [entry], slot.ref) for entry in slot.entries if entry.part in names]
+    found: list[Waste] = []
+    for entry in slot.entries:
+        if entry.part in names:
+            found.append(Waste(names[entry.part], [entry], slot.ref))
+    return found
 
 
 def _named(every: Sequence[Slot], name: str) -> list[Slot]:
@@ -154,7 +171,8 @@ def _named(every: Sequence[Slot], name: str) -> list[Slot]:
     if of_kind:
         return of_kind
     kind, _, prefix = name.rpartition("/")
-    found = [slot for slot in every if slot.ref.key.startswith(prefix) and kind in ("", slot.ref.kind)]
+    of_kind = [slot for slot in every if kind in ("", slot.ref.kind)]
+    found = [slot for slot in of_kind if slot.ref.key.startswith(prefix)]
     if not prefix or not found:
         raise unknown_name("KEY|KIND", "key or kind", name, {slot.ref.kind for slot in every})
     if len(found) > 1:
@@ -168,7 +186,9 @@ def _needed_by_runs(store: Store, busy: Set[Ref]) -> set[Ref]:
     runs = list(_runs_that_go_on(store, {ref.key for ref in busy}))
     if not runs and not busy:
         return set()
-    described = {key_of_document(name): _Described.read(text) for name, text in store.documents(STAGES).items()}
+    described: dict[str, _Described] = {}
+    for name, text in store.documents(STAGES).items():
+        described[key_of_document(name)] = _Described.read(text)
     refs = set(busy)
     needs: list[Ref] = []
     for started in runs:
@@ -190,8 +210,8 @@ def _runs_that_go_on(store: Store, busy: Set[str]) -> Iterator[Told]:
     for log in store.logs():
         reader = store.reader(log)
         events = {event["event"]: event for event in reader.new()}
-        started = events.get("run_started", {})
-        if "groups" not in started or "run_finished" in events:
+        started = events.get(Event.RUN_STARTED)
+        if started is None or "groups" not in started or Event.RUN_FINISHED in events:
             continue
         driver_lives = lives(started.get("driver", {}))
         if driver_lives or started["groups"].keys() & busy or reader.silence_s() < SILENT_S:

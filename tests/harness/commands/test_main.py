@@ -9,6 +9,7 @@ from PIL import Image
 
 import results
 from harness.commands import main as cli
+from harness.commands import progress
 from harness.reports.leaderboard import Finished
 from harness.store.events import EventLog
 from harness.store.lease import this_process
@@ -167,8 +168,8 @@ def test_one_stage_runs_in_this_process(command, smoke: Finished) -> None:
 
 def test_a_line_each_interval(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = [100.0]
-    monkeypatch.setattr(cli.time, "monotonic", lambda: now[0])
-    tell = cli.Patience("planning")
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    tell = progress.Patience("planning")
     for done, moment in enumerate((101.0, 104.9, 105.1, 106.0, 111.0), 1):
         now[0] = moment
         tell(done, 9, "photos hashed")

@@ -11,7 +11,8 @@ import pytest
 
 from harness.execution.workers import Workers
 from harness.reports.leaderboard import Finished, run_and_gather
-from harness.store.events import EventReader, latest_log
+from harness.store.events import EventReader
+from harness.store.store import Store
 from harness.suites.suite import load_suite
 from settings.errors import UserError
 from tests.harness.conftest import ONLY_CAM, results_of
@@ -78,6 +79,5 @@ def test_a_node_that_dies_is_done_without(cluster: Any, alone: Finished, tmp_pat
     thread.join()
     assert ended.exit_code == 0
     assert results_of(ended) == results_of(alone)
-    log = latest_log(tmp_path / "store")
-    assert log is not None
+    log = Store(tmp_path / "store").logs()[-1]
     assert {event["event"] for event in EventReader(log).new()} >= {"connected", "finished"}

@@ -291,7 +291,7 @@ def test_ray_trains_a_team_to_the_same_result(place: Place) -> None:
     stage = fit_of(plan_of(CAM.format(7), "compute.train_processes=2"))
     run(place, stage)
     losses, weights = log_of(place, stage), weights_of(place, stage)
-    place.store.remove(stage.ref)
+    place.store.backend.remove(stage.ref)
     executor = Ray(slots=2)
     try:
         task = ray.remote(max_retries=0, num_cpus=0)(run_training_job)

@@ -8,8 +8,9 @@ import pytest
 import typer
 from PIL import Image
 
-from harness.commands import data as cli_data
-from harness.commands.data import data_app, watched
+from harness.commands import progress
+from harness.commands.data import data_app
+from harness.commands.progress import watched
 from harness.inspection.check import Finding, describe, find, gather_facts, to_lines
 from harness.suites.data import open_dataset
 from settings.datasets.scenes import Scenes, ScenesOptions
@@ -256,7 +257,7 @@ def test_a_sheet_that_cannot_be_written(files: Files, tmp_path: Path, output: st
 
 
 def test_long_work_is_told_on_stderr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(cli_data, "PLAIN_INTERVAL_S", 0.0)
+    monkeypatch.setattr(progress, "PLAIN_INTERVAL_S", 0.0)
     assert list(watched("abc")) == ["a", "b", "c"]
     shown = capsys.readouterr()
     assert shown.err.splitlines() == ["0/3", "1/3", "2/3"] and shown.out == ""

@@ -57,7 +57,7 @@ def test_the_second_to_publish_discards_its_attempt(store: Store, location: str,
     other = Store.at(location).create()
     assert not publish(other, "second")
     assert text_of(other.open(REF)) == "firstmore"
-    (slot,) = other.slots()
+    (slot,) = other.backend.slots()
     attempts = {PurePosixPath(entry.name).name for entry in slot.entries if entry.name.endswith("/")}
     assert attempts == {store.record(REF).attempt}
 
@@ -198,7 +198,7 @@ def test_what_cannot_change_is_read_once(url: str, machine: Machine, monkeypatch
 def test_removed_is_removed_everywhere(url: str, machine: Machine) -> None:
     store = Store.at(url).create()
     publish(store)
-    store.remove(REF)
+    store.backend.remove(REF)
     assert not store.has(REF)
     assert not Remote(url).sizes("files") and not Remote(url).sizes("damaged")
 
@@ -323,7 +323,7 @@ def test_many_are_asked_for_at_once(store: Store, location: str, machine: Machin
     assert other.present(refs) == set(refs[:2])
     assert {ref: record.bytes for ref, record in other.records(refs).items()} == dict.fromkeys(refs[:2], 68)
     assert other.keys("kind") == [ref.key for ref in refs[:2]] and other.keys("other") == []
-    store.remove(refs[0])
+    store.backend.remove(refs[0])
     assert other.present(refs) == {refs[1]}
 
 
@@ -334,8 +334,8 @@ def test_documents_are_replaced_whole_and_seen_elsewhere(store: Store, location:
     other = Store.at(location)
     assert other.read_document("costs.json") == b"{}"
     assert other.documents("failures") == {"k.json": b"other", "l.json": b"third"}
-    assert other.sizes("failures") == {"k.json": 5, "l.json": 5}
-    other.delete("failures/k.json")
+    assert other.backend.sizes("failures") == {"k.json": 5, "l.json": 5}
+    other.backend.delete("failures/k.json")
     assert store.documents("failures") == {"l.json": b"third"} and store.documents("stages") == {}
     with pytest.raises(FileNotFoundError):
         store.read_document("failures/k.json")
@@ -350,7 +350,7 @@ def test_a_leaderboard_is_shared_without_what_is_half_written(store: Store, loca
     store.share(folder)
     store.share(folder.parents[2])  # somebody's own folder
     machine("second")
-    assert Store.at(location).sizes("leaderboards") == {"smoke/galleries/a.png": 3, "smoke/table.md": 5}
+    assert Store.at(location).backend.sizes("leaderboards") == {"smoke/galleries/a.png": 3, "smoke/table.md": 5}
 
 
 def test_a_store_is_there_once_a_run_has_made_it(location: str, machine: Machine) -> None:
@@ -366,7 +366,7 @@ def test_a_lease_is_looked_at_without_being_taken(store: Store, location: str, m
     assert lease.acquire()
     machine("second")
     other = Store.at(location)
-    (slot,) = other.slots()
+    (slot,) = other.backend.slots()
     assert slot.is_busy and not slot.is_abandoned and not slot.published
     lease.release()
     assert not other.lease(REF).is_alive()

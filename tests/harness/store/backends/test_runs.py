@@ -93,7 +93,7 @@ def test_a_damaged_artefact_is_made_again_within_a_run(
     name = next(iter(record.files))
     Remote(copy).write(f"files/{needed.kind}/{needed.key}/{record.attempt}/{name}", b"damage")
     for ref in [score, *(row for row in plan.rows if score in plan.graph[row].needs())]:
-        store.remove(ref)
+        store.backend.remove(ref)
     with run_plan(plan, copy, "serial") as run:
         assert not run.result.failures and not run.result.blocked
     assert store.open(needed).path(name).read_bytes() != b"damage"

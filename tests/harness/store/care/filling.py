@@ -51,13 +51,13 @@ def describe(store: Store, ref: Ref, inputs: Mapping[str, tuple[Ref, ...]]) -> N
 
 def refs_in(store: Store) -> set[Ref]:
     """All keys of which there is anything."""
-    return {slot.ref for slot in store.slots()}
+    return {slot.ref for slot in store.backend.slots()}
 
 
 def contents(store: Store) -> dict[tuple[Ref, str], bytes]:
     """Every file of every artefact."""
     found = {}
-    for slot in store.slots():
+    for slot in store.backend.slots():
         if slot.published:
             artefact = store.open(slot.ref)
             found |= {(slot.ref, name): artefact.path(name).read_bytes() for name in artefact.record.files}
@@ -66,7 +66,7 @@ def contents(store: Store) -> dict[tuple[Ref, str], bytes]:
 
 def leftovers(store: Store) -> list[str]:
     """What nobody may leave behind: attempts that do not count, leases, partial files."""
-    return [entry.name for slot in store.slots() for entry in slot.entries if entry.part != "artefact"]
+    return [entry.name for slot in store.backend.slots() for entry in slot.entries if entry.part != "artefact"]
 
 
 def smoke_plan() -> dict[str, set[Ref]]:

@@ -134,7 +134,7 @@ def test_what_another_process_is_making_is_left_to_it(source: Store, anywhere: S
     hold(anywhere.create(), busy, LIVING)
     outcome = Importer(anywhere).read(path)
     assert (len(outcome.new), outcome.busy, outcome.refused) == (2, [busy], {})
-    (slot,) = [slot for slot in anywhere.slots() if slot.ref == busy]
+    (slot,) = [slot for slot in anywhere.backend.slots() if slot.ref == busy]
     assert [entry.part for entry in slot.entries] == ["lease"]
 
 

@@ -163,7 +163,7 @@ def test_gc_never_touches_running_stages_nor_what_they_come_from(store: Store) -
     assert list(store.documents("stages")) == [f"{running.key}.json"]
     hold(store, running, DEAD)
     assert collect(store) == {"features": 1, "localizer_fit": 1, "unpublished keys": 1, "records of stages": 1}
-    assert not any(slot.published for slot in store.slots()) and not refs_in(store) - {running}
+    assert not any(slot.published for slot in store.backend.slots()) and not refs_in(store) - {running}
 
 
 def test_gc_leaves_a_run_that_goes_on_all_it_needs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +280,7 @@ def test_a_damaged_lease_lives_by_its_heartbeat(folder: Store, content: str) -> 
     ref = publish(folder, "row", "a")
     path = folder.root.joinpath(*ref) / "lease.json"
     path.write_text(content)
-    (slot,) = folder.slots()
+    (slot,) = folder.backend.slots()
     assert slot.is_busy and not slot.is_abandoned
     os.utime(path, (1, 1))
     assert slot.is_abandoned and not slot.is_busy
@@ -330,6 +330,6 @@ def test_the_verbs(finished: Store, capsys: pytest.CaptureFixture[str]) -> None:
 def test_waste_knows_its_size(store: Store) -> None:
     publish(store, "row", "a", b"x" * 50)
     (waste,) = waste_of(store, set())
-    (slot,) = store.slots()
+    (slot,) = store.backend.slots()
     assert waste.bytes == sum(entry.bytes for entry in slot.entries) > 50
     assert Waste("files", [Entry("other", "a", partial(int, 2)), Entry("other", "b", partial(int, 3))]).bytes == 5
