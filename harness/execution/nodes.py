@@ -1,7 +1,7 @@
 """The nodes of a Ray cluster: asking all of them one question, and whether a store is the same folder on each.
 
-Nodes import this module to answer, also those that lack our packages: beside Python it needs nothing, and Ray is
-imported where the driver asks.
+Nodes import this module to answer, also those where nothing is installed that Seedbed depends on: it needs Python
+alone. Ray is imported in those functions that the driver calls.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypedDict, TypeVar
 from uuid import uuid4
 
 from harness.store.backends.urls import is_url, shown
@@ -20,12 +20,24 @@ from harness.store.store import Store
 from settings.errors import UserError
 
 if TYPE_CHECKING:
-    import ray
+    from ray import ObjectRef
 
-__all__ = ["TIMEOUT_S", "Meeting", "Node", "Reply", "all_nodes", "ask", "clock_offset", "meeting_in", "strangers_to"]
+__all__ = [
+    "TIMEOUT_S",
+    "Meeting",
+    "Node",
+    "Reply",
+    "all_nodes",
+    "ask",
+    "clock_offset",
+    "meeting_in",
+    "offered",
+    "strangers_to",
+]
 
 T = TypeVar("T")
 TIMEOUT_S = 30.0
+"""How long nodes have to answer; a doctor's question needs most of it where torch comes over a network."""
 # How long a node may take to tell the time, and how often it is asked: the quickest answer is the exact one.
 CLOCK_S, CLOCK_LOOKS = 5.0, 3
 # Network file systems show a new file to other machines some moments later.
@@ -33,9 +45,27 @@ SEEN_WITHIN_S = 5.0
 PAUSE_S = 0.1
 
 
+class _Entry(TypedDict, total=False):
+    """What `ray.nodes` tells of a node, as far as it is read here; a dead one has no resources."""
+
+    NodeID: str
+    NodeManagerHostname: str
+    NodeManagerAddress: str
+    Alive: bool
+    Resources: dict[str, float]
+    DeathReasonMessage: str | None
+
+
+class _Task(Protocol[T]):
+    """A function as a Ray task."""
+
+    def remote(self, *arguments: object) -> ObjectRef[T]:
+        """Start it on a worker; what it returns can be fetched by the reference."""
+
+
 @dataclass(frozen=True)
 class Node:
-    """A node as Ray knows it."""
+    """A node of the cluster, as Ray knows it."""
 
     id: str
     host: str
@@ -57,10 +87,12 @@ class Reply(Generic[T]):
 
 def all_nodes() -> list[Node]:
     """Every node, dead ones too, of the cluster that this process is connected to, sorted by host."""
-    import ray
+    return sorted(map(_node, _entries()), key=lambda node: (node.host, node.id))
 
-    entries: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return sorted(map(_node, entries), key=lambda node: (node.host, node.id))
+
+def offered() -> list[dict[str, float]]:
+    """What each node that is alive offers, by Ray's names: `CPU`, `GPU`, `memory` in bytes, custom resources."""
+    return [entry["Resources"] for entry in _entries() if entry["Alive"]]
 
 
 def ask(
@@ -83,7 +115,7 @@ def ask(
 
 
 def clock_offset(node: Node) -> Reply[tuple[float, float]]:
-    """How many seconds a node's clock is ahead of this one, and by how many that may be wrong."""
+    """How many seconds a node's clock is ahead of this machine's, and by how many seconds that may be wrong."""
     import ray
 
     task = _task_on(node, _clock)
@@ -215,11 +247,18 @@ def trouble_with(url: str) -> str:
 
 
 def _clock() -> float:
-    # Ray runs no builtin function.
+    # Of our own, since Ray takes no builtin function for a task.
     return time.time()
 
 
-def _node(entry: dict[str, Any]) -> Node:
+def _entries() -> list[_Entry]:
+    import ray
+
+    entries: list[_Entry] = ray.nodes()  # type: ignore[no-untyped-call]
+    return entries
+
+
+def _node(entry: _Entry) -> Node:
     resources = entry.get("Resources") or {}
     reason = str(entry.get("DeathReasonMessage") or "")
     return Node(
@@ -232,16 +271,18 @@ def _node(entry: dict[str, Any]) -> Node:
     )
 
 
-def _task_on(node: Node, function: Callable[..., object]) -> Any:
+def _task_on(node: Node, function: Callable[..., T]) -> _Task[T]:
     """The function as a Ray task that this node alone may run; it takes no CPU, so that a busy node answers too."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    # Not soft: another node would answer for one that has died meanwhile.
     strategy = NodeAffinitySchedulingStrategy(node.id, soft=False)
-    return ray.remote(max_retries=0, num_cpus=0)(function).options(scheduling_strategy=strategy)
+    task: _Task[T] = ray.remote(max_retries=0, num_cpus=0)(function).options(scheduling_strategy=strategy)
+    return task
 
 
-def _reply(task: ray.ObjectRef[T]) -> Reply[T]:
+def _reply(task: ObjectRef[T]) -> Reply[T]:
     import ray
 
     try:
@@ -252,6 +293,7 @@ def _reply(task: ray.ObjectRef[T]) -> Reply[T]:
 
 def _reason(error: Exception) -> str:
     """One line: of the error on the node its message, of Ray's own errors the last line, which names the cause."""
+    # Ray wraps what a task raised, and tells its whole traceback in the message.
     cause = getattr(error, "cause", None) or error
     lines = str(cause).strip().splitlines() or [""]
     told = lines[0]

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-from harness.execution.running import Run, RunOf
+from harness.execution.running import Run
 from harness.stages.diagnostics import DiagnosticRuntime, read_measures
 from harness.stages.graph import Stage
-from harness.stages.planning import Goal
 from harness.stages.provenance import stale_sources
 from harness.stages.rows import RowIdentity
 from harness.store.layout import MeasureFiles, Ref, RowFiles
@@ -48,7 +47,7 @@ def gather(run: Run) -> Leaderboard:
     return Leaderboard(rows, tuple(tables(frame(rows))), tuple(diagnostics), run.plan.notes)
 
 
-def reason_of(run: RunOf[Goal], stage: Stage) -> str:
+def reason_of(run: Run, stage: Stage) -> str:
     """Why the stage made nothing: its own failure, or that of the one before it, by name."""
     root = run.result.blocked.get(stage.ref, stage.ref)
     lost = run.result.lost.get(root)
