@@ -21,7 +21,7 @@ __all__ = ["Estimate", "GroupEstimate", "Sharing", "estimate", "estimate_suite",
 
 @dataclass(frozen=True)
 class GroupEstimate:
-    """Stages that are shown as one line; seconds (of one core) and gigabytes are those of what is to do."""
+    """Stages that are shown as one line; seconds (of one core) and gigabytes are those of the stages to do."""
 
     name: str
     stages: int
@@ -69,12 +69,12 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """Core-seconds to do."""
+        """Core-seconds of all stages that a run would run."""
         return sum(group.seconds for group in self.groups)
 
     @property
     def gigabytes(self) -> float:
-        """To be written."""
+        """Gigabytes that a run would write into the store."""
         return sum(group.gigabytes for group in self.groups)
 
     def to_json(self) -> dict[str, object]:
@@ -97,7 +97,9 @@ class Estimate:
         width = max(len(group.name) for group in self.groups)
         lines = [f"{'stages':{width}}  {'all':>6} {'to do':>6} {'core time':>12} {'GB':>7}"]
         for group in self.groups:
-            time = duration(group.seconds) if group.to_do else "done"
+            time = "done"
+            if group.to_do:
+                time = duration(group.seconds)
             lines.append(f"{group.name:{width}}  {group.stages:6} {group.to_do:6} {time:>12} {group.gigabytes:7.2f}")
         time = duration(self.seconds)
         lines.append(f"{'total':{width}}  {self.stages:6} {self.to_do:6} {time:>12} {self.gigabytes:7.2f}")
@@ -138,6 +140,7 @@ def sharing(plan: Plan, store: Store) -> Sharing:
         line = (identity.row.recipe, identity.row.setting, identity.row.rng_seed)
         lines.setdefault(line, []).append(ref)
     seconds = _seconds(plan, store)
+    # As against an empty store: what sharing saves is the same before a run and after it.
     nothing = dict.fromkeys(plan.graph, False)
 
     def cost(targets: Iterable[Ref]) -> float:
@@ -148,11 +151,13 @@ def sharing(plan: Plan, store: Store) -> Sharing:
 
 def _seconds(plan: Plan, store: Store) -> dict[Ref, float]:
     """Core-seconds of every stage: measured of those that the store has, else estimated."""
+    # By the medians of groups alone, a suite that had cost 37 % of its lines was told to cost 48 %.
     costs = Costs(store)
     records = store.records(ref for ref in plan.graph if store.has(ref))
     seconds: dict[Ref, float] = {}
     for ref, stage in plan.graph.items():
-        known = records.get(ref)
-        each = costs.seconds(stage) if known is None else known.seconds
-        seconds[ref] = stage.slots * each
+        if ref in records:
+            seconds[ref] = stage.slots * records[ref].seconds
+        else:
+            seconds[ref] = stage.slots * costs.seconds(stage)
     return seconds

@@ -38,7 +38,7 @@ class Leaderboard:
 
 
 def gather(run: Run) -> Leaderboard:
-    """The rows of a run in plan order; a row that could not be made is a hole with its reason."""
+    """What a run made: rows and measures in plan order; one that could not be made is a hole with its reason."""
     store = Store.at(run.location)
     rows = tuple(_row(store, run, ref) for ref in run.plan.rows)
     diagnostics: list[Measured] = []
@@ -57,10 +57,13 @@ def reason_of(run: Run, stage: Stage) -> str:
         reason = f"its input {lost} was lost"
     else:
         reason = "not run: the run was stopped before it"
-    return reason if root == stage.ref else f"{run.plan.graph[root].label}: {reason}"
+    if root == stage.ref:
+        return reason
+    return f"{run.plan.graph[root].label}: {reason}"
 
 
 def _row(store: Store, run: Run, ref: Ref) -> Row:
+    """A row as its stage wrote it, with what of its sources differs from today's; a hole where there is none."""
     stage = run.plan.graph[ref]
     try:
         files = RowFiles(store.open(ref).folder)
@@ -68,11 +71,14 @@ def _row(store: Store, run: Run, ref: Ref) -> Row:
         return _hole(run, stage)
     (row,) = read_rows(files.rows)
     made_by = json.loads(files.sources.read_text(encoding="utf-8"))
+    # Found now and not when the row was made: the sources change while the artefact stays.
     return replace(row, stale=stale_sources(made_by))
 
 
 def _hole(run: Run, stage: Stage) -> Row:
+    """A row that says why there is no score, with all that the plan knows of it."""
     assert isinstance(stage.identity, RowIdentity)
+    # Fingerprints are of masks and photos as they were read, and nothing was.
     fields = {**stage.identity.row.fields(), "evaluation_fingerprint": "", "training_fingerprint": ""}
     return Row(**fields, miou=None, status="failed", reason=reason_of(run, stage))
 
