@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.execution import ExecutorName
 from harness.execution.workers import Workers
-from harness.reports.estimate import Estimate, estimate_suite
+from harness.reports.estimate import Estimate, estimate
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.store.layout import DEFAULT_STORE
 from harness.suites.suite import Suite, load_suite
@@ -35,7 +35,7 @@ def run(
 
 def plan(suite: str | Path | Suite, store: str | Path = DEFAULT_STORE, overrides: Sequence[str] = ()) -> Estimate:
     """What a run would do and cost; nothing is run or written. Raises UserError for what a run would refuse."""
-    return estimate_suite(_suite(suite, overrides), store)
+    return estimate(_suite(suite, overrides), store)
 
 
 def _suite(suite: str | Path | Suite, overrides: Sequence[str]) -> Suite:

@@ -79,7 +79,7 @@ class Child:
         return process.exitcode
 
     def _connected(self) -> Connection:
-        """The way to the child, which is ready for a job."""
+        """The pipe to the child, which is started where there is none, and is ready for a job."""
         if self.connection is None:
             # A fork would inherit torch's threads and locks as they are at this moment.
             context = multiprocessing.get_context("spawn")

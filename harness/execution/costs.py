@@ -17,21 +17,17 @@ OVERHEAD_S = 0.02
 
 
 class Costs:
-    """Estimated seconds and bytes of stages, from what runs on this store measured; `learn` keeps what one measured."""
+    """Estimated seconds of stages, from what earlier runs on a store measured; `learn` keeps what a run measured."""
 
     def __init__(self, store: Store) -> None:
         self._measured = _read(store)
 
     def seconds(self, stage: Stage) -> float:
-        """Estimated seconds of a stage, on the threads that it asks for."""
+        """Estimated seconds of a stage on the threads that it asks for, from its lease to its publication."""
         a_photo = self._measured.get(stage.group)
         if a_photo is None:
             return stage.kind.seconds(stage) + OVERHEAD_S
         return a_photo * stage.photos + OVERHEAD_S
-
-    def bytes(self, stage: Stage) -> int:
-        """Estimated bytes of a stage's artefact, by its kind: of sizes nothing is measured."""
-        return stage.kind.bytes(stage)
 
     def learn(self, store: Store, stages: Mapping[Ref, Stage]) -> None:
         """Keep the median seconds a photo of each group, over those of the stages that are published now."""

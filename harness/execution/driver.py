@@ -64,7 +64,7 @@ def drive(
 
 @dataclass
 class _Held:
-    """What a submitted job holds until its last stage has ended."""
+    """What a submitted job holds until the last of its stages has ended, and which have not."""
 
     wants: Wants
     open: set[Ref]
@@ -117,7 +117,7 @@ class _Loop:
         self.result.interrupted = self.stopping
 
     def _wake(self) -> None:
-        """Ask again for what somebody else held a while ago."""
+        """Queue again what another process held when it was last asked for, once its time to wait is over."""
         now = time.monotonic()
         due = [entry for entry in self.later if entry[0] <= now]
         self.later = [entry for entry in self.later if entry[0] > now]
@@ -125,7 +125,7 @@ class _Loop:
             self.queue.push(ref)
 
     def _submit(self) -> None:
-        """Hand out jobs while there is room for them."""
+        """Hand jobs to the executor, as long as there is room for what they want and no signal has come."""
         while not self.stopping and (taken := self.queue.take(self.room.free, self.executor.slots)):
             self.busy = time.monotonic()
             # One after the other in one process, so the job never holds more than the widest of them.
@@ -136,7 +136,7 @@ class _Loop:
             self.executor.submit(Job(taken, self.store, self.log.path, wants, self.retries.halvings(taken)))
 
     def _wants(self, stage: Stage) -> Wants:
-        """What the stage asks for of that which is limited."""
+        """What the stage asks for now, of that which this executor has a limited amount of."""
         wants = {name: value for name, value in self.retries.wants(stage).items() if name in self.room.free}
         # A stage of more threads than any node has would wait for ever; a team's processes may lie on several nodes.
         if stage.processes == 1:
@@ -192,7 +192,7 @@ class _Loop:
             self.room.give_back(held.wants)
 
     def _free_dependants(self, ref: Ref) -> None:
-        """Queue the stages that waited for this one alone."""
+        """Queue the stages that waited for this one last: all their other inputs are there."""
         for dependant in self.dependants[ref]:
             self.waiting_for[dependant].discard(ref)
             if not self.waiting_for[dependant] and dependant not in self.result.blocked:

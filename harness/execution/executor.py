@@ -72,7 +72,7 @@ class Serial(Executor):
         self._jobs: deque[Job] = deque()
 
     def submit(self, job: Job) -> None:
-        """Queue the job until somebody waits for outcomes."""
+        """Queue the job; it is run by `wait`, which is what blocks."""
         self._jobs.append(job)
 
     def wait(self) -> list[Outcome]:

@@ -31,7 +31,7 @@ class Job:
 
     @property
     def timeout_s(self) -> float:
-        """Seconds after which the job's processes are ended; 0: never."""
+        """Seconds after which the job's processes are ended, whatever they are doing; 0: never."""
         # A stage with a limit is never joined with others; those of a bundle are of one kind, and so is their limit.
         return max(stage.demand.timeout_s for stage in self.stages)
 
@@ -48,7 +48,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one stage of a job ended."""
+    """How one stage of a job ended: what the driver is told, and decides by."""
 
     ref: Ref
     status: Ending

@@ -57,7 +57,7 @@ class _Entry(TypedDict, total=False):
 
 
 class _Task(Protocol[T]):
-    """A function as a Ray task."""
+    """A function as a Ray task, as far as it is used here: Ray has types for functions of known arguments alone."""
 
     def remote(self, *arguments: object) -> ObjectRef[T]:
         """Start it on a worker; what it returns can be fetched by the reference."""
@@ -166,7 +166,7 @@ class Meeting:
 
     @property
     def folder(self) -> Path:
-        """The folder that both sides write into."""
+        """The folder inside the store that driver and nodes write their files into."""
         return Path(self.store) / f".doctor-{self.token}"
 
     @property
@@ -200,7 +200,7 @@ class Meeting:
         return ""
 
     def has_seen(self, node: str) -> bool:
-        """On the driver: whether the file of a node arrived."""
+        """On the driver: whether the file that a node left can be seen here, perhaps after some seconds."""
         return self.is_url or self._is_soon_written(node)
 
     def end(self) -> None:

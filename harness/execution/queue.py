@@ -44,12 +44,12 @@ class Room:
         self.free = dict(self._capacity)
 
     def take(self, wants: Wants) -> None:
-        """A job holds so much from now on."""
+        """Count as taken what a job holds from now on."""
         for name, value in wants.items():
             self.free[name] -= value
 
     def give_back(self, wants: Wants) -> None:
-        """A job that held so much has ended."""
+        """Count as free again what a job held that has ended."""
         for name, value in wants.items():
             self.free[name] += value
 
@@ -78,7 +78,7 @@ def _fits(wants: Wants, room: Mapping[str, float]) -> bool:
 
 @dataclass
 class _Line:
-    """Stages that want the same, those with the longest way first."""
+    """Ready stages that want exactly the same, in the order of their ways: the longest first."""
 
     wants: Wants
     heap: list[tuple[float, int, Ref]] = field(default_factory=list)

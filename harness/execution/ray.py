@@ -107,7 +107,7 @@ class Ray(Executor):
         self._jobs[reference] = job
 
     def wait(self) -> list[Outcome]:
-        """Outcomes of the tasks that ended within a second."""
+        """Outcomes of the tasks that have ended, and of those whose time is up; waits a second for the first."""
         if not self._jobs:
             return []
         waiting = list(self._jobs)

@@ -44,7 +44,7 @@ PATIENCE = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class Team:
-    """What every process of a team is told, in plain types."""
+    """What every process of a team is told, in plain types: it is sent as JSON, or through Ray."""
 
     description: Mapping[str, object]
     """Of the stage, as `Stage.to_json` gives it."""
@@ -139,7 +139,7 @@ def run_rank(team: Team, rank: int) -> Report:
 
 
 def _failed(rank: int, error: Exception) -> Report:
-    """The report of a process whose stage raised an error."""
+    """The report of a process whose part of the stage raised an error, by what kind of error it was."""
     trace = traceback.format_exc()
     # Errors do not travel between processes as they are; what the job's process must know of a lost input does.
     if isinstance(error, Lost):

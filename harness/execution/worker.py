@@ -67,7 +67,7 @@ def run_openly(stage: Stage, store: Store) -> None:
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why stages that ran together ended without an artefact."""
+    """Why stages that ran together ended without an artefact, in the words that logs and tables show."""
 
     status: Ending
     reason: str
@@ -200,7 +200,7 @@ class _Worker:
         return _Failure(status, reason_of(error), traceback.format_exc(), isinstance(error, UserError))
 
     def _give_up(self, attempts: Iterable[Attempt], stages: Sequence[Stage], failure: _Failure) -> list[Outcome]:
-        """Discard what stages have written, and put on record why."""
+        """Discard what stages have written, and put on record why: in the store with a traceback, and in the log."""
         for attempt in attempts:
             self.store.discard(attempt)
         if failure.trace:

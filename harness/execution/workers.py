@@ -22,7 +22,7 @@ TOKEN = Path("~/.ray/auth_token")
 
 @dataclass(frozen=True)
 class Workers:
-    """Which executor, with how many slots, on which cluster; nothing is started yet."""
+    """Which executor is to run stages, with how many slots, on which cluster; nothing is started before `make`."""
 
     executor: ExecutorName | None = None
     """None: `ray` where there is more than one slot."""
@@ -59,7 +59,7 @@ class Workers:
         return usable_cores()
 
     def make(self) -> Executor:
-        """Start the executor; raises UserError where no cluster answers."""
+        """Start the executor, and with it a cluster where it needs one of its own; UserError where none answers."""
         # Whatever imports Ray is imported in here: that takes seconds, and what needs no worker runs without.
         if self.name == "serial":
             if self.address:

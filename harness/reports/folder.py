@@ -99,7 +99,7 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
 
 
 def _move_all(source: Path, target: Path) -> None:
-    """Every file of a folder into another one, at the same place."""
+    """Move every file of a folder into another one, to the same place below it, over one that is there."""
     for path in sorted(source.rglob("*")):
         place = target / path.relative_to(source)
         if path.is_dir():
@@ -200,7 +200,7 @@ def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
 
 
 def _logged(store: Store, stage: Stage, runtime: FitRuntime) -> Iterator[dict[str, object]]:
-    """What a fit logged: one record an epoch and term."""
+    """What a fit logged, one record for each epoch and term of the loss; none where its artefact is lost."""
     try:
         log = json.loads(FitFiles(store.open(stage.ref).folder).log.read_text(encoding="utf-8"))
     except Lost:

@@ -32,7 +32,7 @@ class Leaderboard:
 
     @property
     def holes(self) -> int:
-        """How many rows and diagnostics failed or were blocked."""
+        """How many rows and diagnostics are not there, since they failed or were blocked."""
         rows = sum(row.status == "failed" for row in self.rows)
         return rows + sum(bool(measured.reason) for measured in self.diagnostics)
 
@@ -84,7 +84,7 @@ def _hole(run: Run, stage: Stage) -> Row:
 
 
 def _measured(store: Store, run: Run, ref: Ref) -> Iterator[Measured]:
-    """What one diagnostic measured, or the reason why it measured nothing."""
+    """What one diagnostic measured, one entry a measure; a single one with the reason where it measured nothing."""
     stage = run.plan.graph[ref]
     assert isinstance(stage.runtime, DiagnosticRuntime)
     shown = asdict(stage.runtime.shown)

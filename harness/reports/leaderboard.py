@@ -17,7 +17,7 @@ from harness.store.store import Store
 from harness.suites.suite import Suite
 from settings.errors import UserError
 
-__all__ = ["Finished", "Leaderboard", "gather", "run_and_gather"]
+__all__ = ["Finished", "run_and_gather"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,16 +46,15 @@ class Finished:
         return 0
 
     def user_errors(self) -> list[str]:
-        """One line for each mistake that the user can mend."""
+        """What the user can mend: one line for each mistake, however many stages failed by it."""
         lines: dict[str, None] = {}
         for ref, reason in self.run.result.failures.items():
-            # One damaged photo fails many stages, all with the same words.
             if ref in self.run.result.user_errors:
                 lines[reason] = None
         return list(lines)
 
     def summary(self) -> str:
-        """One line: stages, time, holes, where the results lie."""
+        """One line: how many stages ran in what time, how many holes there are, and where the results lie."""
         run = self.run
         ending = f"{self.board.holes} holes"
         if run.result.interrupted:

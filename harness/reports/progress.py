@@ -32,7 +32,7 @@ class _Lanes:
         self._held: dict[str, tuple[float, list[int]]] = {}
 
     def begin(self, job: str, threads: int, t: float) -> None:
-        """A job begins; what it held before (its worker died) ends."""
+        """A job of so many threads begins at time `t`; what it held before (its worker died) ends then."""
         self.end(job, t)
         taken: set[int] = set()
         for _, slots in self._held.values():
@@ -74,7 +74,7 @@ class Pace:
 
     @property
     def share(self) -> float:
-        """How much of all slots' time was spent in stages; 0..1."""
+        """How much of all slots' time since the run began was spent in stages; 0..1."""
         return sum(self.shares) / len(self.shares)
 
     def to_text(self) -> str:
@@ -169,7 +169,7 @@ class RunState:
         return left / max(pace, 0.1)
 
     def lines(self) -> list[str]:
-        """What is running, one line a job."""
+        """What is running, one line for each job: its label, how far it is, and how fast."""
         # The stages of a bundle tell of their progress together: one of them speaks for all.
         shown: dict[str, str] = {}
         for key, since in self.running.items():
@@ -211,7 +211,7 @@ class RunState:
         return share
 
     def _line(self, stage: Stage, since: float) -> str:
-        """How far a running stage is, and how fast since it began."""
+        """One line: a running stage's label, how far it is, how fast since it began, and the values that it told."""
         told = self.told.get(stage.key)
         if told is None:
             return stage.label

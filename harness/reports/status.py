@@ -42,7 +42,7 @@ def watch(location: Location, show: Callable[[str], None], interval_s: float = W
 
 
 def _status(location: Location) -> tuple[list[str], bool]:
-    """The lines of the status, and whether the run goes on."""
+    """What `status_of` tells, line by line, and whether the run goes on; raises UserError where there was none."""
     store = Store.at(location)
     # A stage that was run alone since is no run of a suite.
     logs = [log for log in store.logs() if run_of(log) != SINGLE_RUN]
@@ -150,7 +150,7 @@ def _failure(name: str, text: bytes) -> dict[str, str]:
 
 
 def _published(store: Store) -> Iterable[Record]:
-    """The records of all artefacts that can be read."""
+    """The records of all published artefacts, as far as they can be read."""
     # Damaged ones are told by `seedbed store verify`.
     refs: list[Ref] = []
     for kind in store.kinds():
