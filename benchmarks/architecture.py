@@ -195,7 +195,7 @@ def _draw_legend(axes: Axes, height: float) -> None:
         "A number: so many imports from the\n"
         "room of its row into the room under it.\n"
         "Bands: layers, from top to bottom;\n"
-        "red would be an import upwards."
+        "red: an import upwards."
     )
     axes.text(0.15 - BOX_WIDTH, height - 0.15, text, color=LINE, size=11, va="bottom", linespacing=1.5)
 

@@ -11,7 +11,7 @@ from settings.decoding import opened
 from settings.errors import UserError
 from settings.records import UNKNOWN, Mask
 
-__all__ = ["PALETTE", "check_values", "encode_mask", "read_mask", "write_mask"]
+__all__ = ["PALETTE", "check_values", "encode_mask", "read_mask", "resize_mask", "write_mask"]
 
 
 def voc_palette() -> bytes:

@@ -23,7 +23,7 @@ from types import ModuleType
 
 from settings.errors import UserError
 
-__all__ = ["MAX_BYTES", "Plugin", "current_plugins", "import_error", "plugged_in"]
+__all__ = ["MAX_BYTES", "SURROUNDINGS", "Plugin", "current_plugins", "import_error", "plugged_in"]
 
 EXPECTED = "a Python file with a component"
 MAX_BYTES = 1 << 20

@@ -17,7 +17,7 @@ from typing import Any
 from harness.stages.numerics import cpu_class
 from settings.discovery import REGISTRIES
 
-__all__ = ["OURS", "ROOT", "modules_imported_by", "provenance", "sources_of", "stale_sources"]
+__all__ = ["OURS", "PACKAGES", "ROOT", "modules_imported_by", "provenance", "sources_of", "stale_sources"]
 
 ROOT = Path(__file__).parent.parent.parent
 """The folder that our packages lie in."""

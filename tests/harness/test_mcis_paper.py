@@ -31,8 +31,8 @@ def test_it_names_the_saliency_map_that_is_absent() -> None:
 def test_the_plan_holds_the_released_recipe() -> None:
     plan = make_plan(load_suite("mcis-paper", (*SCENES, *NO_FILES)))
     fits = {stage.kind.name: stage.identity for stage in plan.graph.values() if stage.kind.name.endswith("_fit")}
-    localizer, segmenter = (fits[kind]["component"]["options"] for kind in ("localizer_fit", "segmenter_fit"))
-    assert {fit["training_mode"] for fit in fits.values()} == {"fine_tuned"}
+    localizer, segmenter = (fits[kind].component.options for kind in ("localizer_fit", "segmenter_fit"))
+    assert {fit.training_mode for fit in fits.values()} == {"fine_tuned"}
     assert (localizer["hidden"], localizer["hidden_layers"], localizer["norm"]) == (512, 3, "none")
     assert (localizer["contrastive_from"], localizer["scaled_pairs"]) == (2, [0.75, 2.0])
     assert list(localizer["jitter"].values()) == [0.3, 0.3, 0.3, 0.1]

@@ -270,7 +270,9 @@ def test_fine_tuning_in_mixed_precision_goes_the_same_way_on_a_board_of_its_own(
 
 
 def test_artefacts_made_by_other_sources_are_named(smoke: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.stages.lineage.sources_of", lambda module: "changed" if module.endswith("cam") else "")
+    monkeypatch.setattr(
+        "harness.stages.provenance.sources_of", lambda module: "changed" if module.endswith("cam") else ""
+    )
     stale = {row.recipe: row.stale for row in gather(smoke.run).rows}
     assert "methods.localizers.cam" in stale["cam"]
     assert "methods.localizers.cam" not in stale["all-background"]

@@ -159,8 +159,8 @@ def test_what_was_planned_is_what_runs_whatever_became_of_the_file(
     job = pickle.loads(pickle.dumps(Job((label,), store.root, tmp_path / "log.jsonl")))
     assert [outcome.status for outcome in run_job(job)] == [Ending.DONE]
     record = store.record(label.ref)
-    assert record["identity"]["plugins"] == label.identity.plugins
-    assert list(record["sources"]) == ["methods.labelers.all_background"]
+    assert record.identity["plugins"] == label.identity.plugins
+    assert list(record.sources) == ["methods.labelers.all_background"]
 
 
 def test_one_stage_runs_alone_in_a_fresh_process_without_the_file(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_list_of_plugins_that_cannot_be_is_one_line(
 def test_a_broken_plugin_ends_the_command_with_one_line_and_exit_code_2(
     write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "no readable Python" in told_in_one_line(write(painted="def x(:"), monkeypatch, capsys)
+    assert "unreadable Python" in told_in_one_line(write(painted="def x(:"), monkeypatch, capsys)
 
 
 OLD = "dataset: {name: scenes, classes: 2, size: 32, train: 3, dev: 1, val: 1}\npolicies: {fixed: pseudo_labels}\n"
