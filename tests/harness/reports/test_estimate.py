@@ -43,4 +43,4 @@ def test_plan_tells(tmp_path: Path) -> None:
     assert found.to_json()["together_seconds"] == round(found.sharing.together, 1)
     assert Sharing(90, 200).to_text() == "shared: all lines together 1 min 30 s, each alone 3 min 20 s (45 %)"
     assert Sharing(90, 90).to_text() == ""
-    assert estimate.sharing.to_text() in estimate.to_text()
+    assert found.sharing.to_text() in found.to_text()
