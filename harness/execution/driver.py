@@ -64,10 +64,11 @@ def drive(
 
 @dataclass
 class _Held:
-    """What a submitted job holds until the last of its stages has ended, and which have not."""
+    """What a submitted job holds until the last of its stages has ended."""
 
     wants: Wants
     open: set[Ref]
+    """Its stages that have not ended."""
 
 
 class _Loop:
@@ -101,7 +102,7 @@ class _Loop:
         """When a job was last under way."""
 
     def run(self) -> None:
-        """Until all stages have ended; after a signal, until those have ended that were running."""
+        """Run stages until all have ended; after a signal, wait until those have ended that were running."""
         for ref, needs in self.waiting_for.items():
             if not needs:
                 self.queue.push(ref)
@@ -144,7 +145,7 @@ class _Loop:
         return wants
 
     def _wait_for_room(self) -> None:
-        """Nothing runs: somebody else holds what is left, or no node has what it asks for; not for ever."""
+        """Sleep a moment, since nothing runs; what no node had room for in all of `STUCK_S` has failed."""
         time.sleep(IDLE_S)
         # What another process holds may take it hours: that is no sign that a node is missing.
         if self.later or not self.queue:

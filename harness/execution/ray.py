@@ -54,8 +54,10 @@ class Ray(Executor):
     def __init__(self, slots: int | None = None, address: str | None = None, packages: Packages = "installed") -> None:
         connect(address, slots, packages)
         self._is_own = address is None
-        self._most = math.inf if address is None or slots is None else slots
-        """How many slots of a cluster that exists this run may take."""
+        self._most = math.inf
+        """How many slots of a cluster that exists this run may take; of its own it takes all."""
+        if address is not None and slots is not None:
+            self._most = slots
         self._widest = self.slots = 1
         self.capacity()
         # Ray retries nothing, since `retries` decides what is begun again. With 0 it leaves to us also what its memory

@@ -65,13 +65,7 @@ def _status(location: Location) -> tuple[list[str], bool]:
     lines = [f"{first['suite']} · {first['executor']} · {ending}"]
     if goes_on:
         lines += _going_on(state)
-    members: dict[str, list[str]] = {}
-    for key, group in groups.items():
-        members.setdefault(group, []).append(key)
-    for group, keys in members.items():
-        counts = {condition: state.count(condition, keys) for condition in CONDITIONS}
-        told = [f"{count} {condition}" for condition, count in counts.items() if count]
-        lines.append(f"  {group}: {', '.join(told)}")
+    lines += _by_group(groups, state)
     for key, reason in state.reasons.items():
         # When a damaged artefact was made again, what had failed before was begun again too.
         if state.condition(key) == "failed":
@@ -80,6 +74,19 @@ def _status(location: Location) -> tuple[list[str], bool]:
                 label = known[key].label
             lines.append(f"  failed: {label} ({key[:12]}): {reason}")
     return lines, goes_on
+
+
+def _by_group(groups: Mapping[str, str], state: RunState) -> list[str]:
+    """One line for each group: how many of its stages are done, running, failed and to do. `groups` are by key."""
+    members: dict[str, list[str]] = {}
+    for key, group in groups.items():
+        members.setdefault(group, []).append(key)
+    lines: list[str] = []
+    for group, keys in members.items():
+        counts = {condition: state.count(condition, keys) for condition in CONDITIONS}
+        told = [f"{count} {condition}" for condition, count in counts.items() if count]
+        lines.append(f"  {group}: {', '.join(told)}")
+    return lines
 
 
 def _going_on(state: RunState) -> list[str]:
