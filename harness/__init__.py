@@ -15,8 +15,11 @@ if _TYPE_CHECKING:
 __all__ = ["UserError", "plan", "run"]
 
 for _name in ("harness", "methods", "settings", "results"):
+    # Generic names: a `settings.py` in somebody's folder comes before ours, and would fail much later, without a hint.
     _spec = _find_spec(_name)
-    _origin = _Path(_spec.origin if _spec and _spec.origin else _name)
+    _origin = _Path(_name)
+    if _spec and _spec.origin:
+        _origin = _Path(_spec.origin)
     if _origin.parent.parent != _Path(__file__).parent.parent:
         raise ImportError(f"{_origin} hides Seedbed's package '{_name}': rename it, or start Python elsewhere")
 

@@ -7,15 +7,13 @@ from pathlib import Path
 
 from harness.execution import ExecutorName
 from harness.execution.workers import Workers
-from harness.reports.estimate import Estimate, estimate_suite
+from harness.reports.estimate import Estimate, estimate
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.store.layout import DEFAULT_STORE
 from harness.suites.suite import Suite, load_suite
 from settings.errors import UserError
 
-__all__ = ["Estimate", "Finished", "Suite", "UserError", "load_suite", "plan", "run"]
-
-__all__ = ["plan", "run"]
+__all__ = ["UserError", "plan", "run"]
 
 
 def run(
@@ -26,7 +24,7 @@ def run(
     slots: int | None = None,
     address: str | None = None,
 ) -> Finished:
-    """Run what is missing of a suite (a ready one's name, a YAML file, or a Suite) and gather its leaderboard.
+    """Run what is missing of a suite (a ready one's name, a YAML file, or a Suite) and write its leaderboard.
 
     `executor`: `serial` or `ray` (default: `ray` where there is more than one slot); `slots`: compute threads at once;
     `address`: of a Ray cluster that exists. Stages that fail are holes in the returned board, not exceptions. Raises
@@ -37,8 +35,10 @@ def run(
 
 def plan(suite: str | Path | Suite, store: str | Path = DEFAULT_STORE, overrides: Sequence[str] = ()) -> Estimate:
     """What a run would do and cost; nothing is run or written. Raises UserError for what a run would refuse."""
-    return estimate_suite(_suite(suite, overrides), store)
+    return estimate(_suite(suite, overrides), store)
 
 
 def _suite(suite: str | Path | Suite, overrides: Sequence[str]) -> Suite:
-    return suite if isinstance(suite, Suite) else load_suite(suite, overrides)
+    if isinstance(suite, Suite):
+        return suite
+    return load_suite(suite, overrides)

@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.execution.nodes import Meeting
+from harness.execution.meeting import Meeting
 
 # torch comes over a network file system on many clusters, and its import takes its time.
 TORCH_S = 25

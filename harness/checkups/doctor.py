@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.checkups import Finding, _files, _machine
-from harness.execution.nodes import meeting_in
+from harness.execution.meeting import meeting_in
 from harness.execution.workers import show_token
 from harness.stages.provenance import OURS
 from harness.store.backends.urls import Location, is_url, mirror_folder

@@ -27,8 +27,9 @@ def plan(
 ) -> None:
     """Show the stages of a suite: what is done, what is to do, what it will cost. Nothing is run."""
     from harness.reports.estimate import estimate
+    from harness.suites.suite import load_suite
 
-    shown = estimate(suite, set_ or [], store)
+    shown = estimate(load_suite(suite, set_ or []), store)
     if as_json:
         typer.echo(json.dumps(shown.to_json(), indent=1))
     else:

@@ -8,6 +8,7 @@ from typing import Literal
 
 __all__ = ["ExecutorName", "Packages"]
 
+# Here and not beside the executors: the command line names them, and must import none.
 ExecutorName = Literal["serial", "ray"]
 Packages = Literal["installed", "pinned"]
 """What other nodes run on: what is installed there, or this machine's versions, which Ray installs there first."""

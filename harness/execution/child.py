@@ -1,4 +1,4 @@
-"""Jobs with a time limit run in a child process of their own group, which can be ended whatever it does."""
+"""Jobs with a time limit run in a child process, which can be ended whatever it does, with all that it has started."""
 
 from __future__ import annotations
 
@@ -24,31 +24,36 @@ ORPHAN_POLL_S = 1.0
 
 
 def run_within_time(job: Job) -> list[Outcome]:
-    """Run the job here, or in this process's child where it has a time limit."""
-    return _child().run(job) if job.timeout_s else run_job(job)
+    """Run the job in this process, or in this process's child where it has a time limit; how its stages ended."""
+    # A thread would not do: a stage that hangs with the interpreter locked lets no other thread end it.
+    if job.timeout_s:
+        return _child().run(job)
+    return run_job(job)
 
 
 def timed_out(job: Job) -> list[Outcome]:
-    """The outcomes of a job whose time was up."""
+    """The outcomes of a job whose time was up: every stage of it ended so, whichever it was that took too long."""
     return job.ended(Ending.TIMED_OUT, f"not done after {job.timeout_s:g} s, its `timeout`")
 
 
 @cache
 def _child() -> Child:
     child = Child()
-    atexit.register(child.end)  # before multiprocessing waits for it
+    # When the program ends multiprocessing waits for its processes, and this one only waits for jobs; what is
+    # registered last is called first, so it is gone by then.
+    atexit.register(child.end)
     return child
 
 
 @dataclass
 class Child:
-    """One process beside this one; it is started when it is needed, and again after it was ended."""
+    """One process beside this one, kept from job to job; it is started when needed, and anew after it was ended."""
 
     process: SpawnProcess | None = None
     connection: Connection | None = None
 
     def run(self, job: Job) -> list[Outcome]:
-        """The job's outcomes; `timed_out` or `worker_died` for all its stages when the process ended before."""
+        """The job's outcomes; all its stages have timed out, or their worker died, when the process ended before."""
         connection = self._connected()
         try:
             connection.send(job)
@@ -61,11 +66,12 @@ class Child:
         return timed_out(job)
 
     def end(self) -> int | None:
-        """SIGKILL to the child's process group; its exit code."""
+        """Kill the child with all that it has started (SIGKILL); its exit code, or None where there was no child."""
         process = self.process
         if process is None or process.pid is None:
             return None
-        with suppress(ProcessLookupError):  # it may not have made its group yet
+        # It may not have made its group yet: then nothing was started either, and the second signal is enough.
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.join()
@@ -73,23 +79,27 @@ class Child:
         return process.exitcode
 
     def _connected(self) -> Connection:
-        """The way to the child, which is ready for a job."""
+        """The pipe to the child, which is started where there is none, and is ready for a job."""
         if self.connection is None:
             # A fork would inherit torch's threads and locks as they are at this moment.
             context = multiprocessing.get_context("spawn")
             self.connection, theirs = context.Pipe()
             self.process = context.Process(target=_serve, args=(theirs, os.getpid()))
             self.process.start()
+            # With a copy of its end open here, the pipe would not tell that the child has died.
             theirs.close()
-            self.connection.recv()  # it is ready: what its imports took is not on the job's time
+            # It says that it is ready: what its imports took is not on the job's time.
+            self.connection.recv()
         return self.connection
 
 
 def _serve(connection: Connection, parent: int) -> None:
     """Run jobs as they come, in a process group of its own, until the parent is gone."""
     os.setsid()
+    # The pipe tells of the parent's end between jobs only, and a job may hang for ever.
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    import torch  # noqa: F401 - which takes seconds, and starting does not count
+    # It takes seconds, which belong to the start and not to the first job.
+    import torch  # noqa: F401
 
     with suppress(EOFError, OSError):
         connection.send("ready")

@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import ray
 
@@ -24,47 +23,50 @@ from settings.errors import UserError
 __all__ = ["connect", "disconnect", "pinned"]
 
 OBJECT_STORE_BYTES = 80 << 20
-"""Jobs and outcomes are small: artefacts travel through the store. This is close to the least that Ray takes."""
+"""Jobs and outcomes are small: artefacts travel through the store. Ray takes 78,643,200 bytes at least."""
 FORWARDED = ("SEEDBED_", "AWS_", "FSSPEC_")
 """Beginnings of the environment variables that workers on other nodes are given."""
 CONNECT_S = 10.0
+"""How long a server at an address may take to accept a connection."""
 
 
-def connect(
-    address: str | None = None,
-    slots: int | None = None,
-    packages: Packages = "installed",
-    declared: dict[str, float] | None = None,
-) -> None:
+def connect(address: str | None = None, slots: int | None = None, packages: Packages = "installed") -> None:
     """Join the cluster at `address` (`auto`, `host:port`, `ray://…`); without one, start one that ends with this run.
 
-    The fresh one has `slots` CPUs (all usable cores) and the `declared` custom resources, on this machine alone.
-    Raises UserError where no cluster answers.
+    The fresh one has `slots` CPUs (all usable cores), on this machine alone. Raises UserError where no cluster answers.
     """
-    # Stages name their GPU themselves: the variable that Ray would set changes inside a reused worker.
-    variables = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    variables = {
+        # Stages name their GPU themselves: the variable that Ray would set changes inside a reused worker, where a
+        # CUDA context of an earlier task would then sit on another GPU.
+        "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1",
+        # Workers of a team that share GPUs ask Ray for none, and older versions of Ray would hide all GPUs from them.
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
     if address is None:
-        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        search_path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, search_path))
         ray.init(
+            # Left out, Ray would join whatever cluster RAY_ADDRESS names or was last started on this machine.
             address="local",
             num_cpus=slots or usable_cores(),
-            resources=declared or None,
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             runtime_env={"env_vars": variables},
             # No idle workers; and workers as brisk as a serial run, where Ray would make them yield to everything else.
             _system_config={"prestart_worker_first_driver": False, "worker_niceness": 0, "event_stats": False},
-            **quiet,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
         )
         return
     _check_answers(address)
+    # Ray has copied the folder to the cluster when `init` returns.
     with TemporaryDirectory() as folder, _told(address):
-        ray.init(address=address, runtime_env=_sent(variables, packages, Path(folder)), **quiet)
+        sent = _sent(variables, packages, Path(folder))
+        ray.init(address=address, runtime_env=sent, log_to_driver=False, logging_level=logging.ERROR)
 
 
 def disconnect() -> None:
-    """Leave the cluster; a fresh one ends."""
+    """Leave the cluster that this process is connected to; one that was started by `connect` ends."""
     ray.shutdown()
 
 
@@ -74,6 +76,7 @@ def _sent(variables: dict[str, str], packages: Packages, folder: Path) -> dict[s
     Ours alone travel, copied into `folder`, not the working directory: no run, photo or test can come along by mistake.
     """
     for name in OURS:
+        # Leaderboards are results that runs write into a checkout.
         copytree(ROOT / name, folder / name, ignore=ignore_patterns("leaderboards", "__pycache__"))
     forwarded = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
     content: dict[str, object] = {"env_vars": {**forwarded, **variables}, "working_dir": str(folder)}
@@ -83,14 +86,19 @@ def _sent(variables: dict[str, str], packages: Packages, folder: Path) -> dict[s
 
 
 def pinned() -> Iterator[str]:
-    """`name==version` of what Seedbed itself depends on, as installed here; a cluster's Ray is its own."""
+    """`name==version` of what Seedbed itself depends on, as installed here, but for Ray: a cluster has its own."""
     for requirement in requires("seedbed") or ():
         name = re.split(r"[^\w.-]", requirement)[0]
-        if "extra ==" not in requirement and name != "ray":
-            try:
-                yield f"{name}=={version(name).partition('+')[0]}"
-            except PackageNotFoundError:
-                continue
+        # Ray cannot replace itself while it runs.
+        if "extra ==" in requirement or name == "ray":
+            continue
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            continue
+        # The build (`+cu128`) is this machine's; PyPI knows versions without one.
+        public, _, _ = installed.partition("+")
+        yield f"{name}=={public}"
 
 
 def _check_answers(address: str) -> None:
@@ -98,7 +106,9 @@ def _check_answers(address: str) -> None:
 
     Anything else than host and port is left to Ray.
     """
-    place = _last_started() if address == "auto" else address.removeprefix("ray://")
+    place = address.removeprefix("ray://")
+    if address == "auto":
+        place = _last_started()
     matched = re.fullmatch(r"(?P<host>[^/]+):(?P<port>\d+)", place)
     if matched:
         with _told(address):

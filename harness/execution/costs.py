@@ -17,29 +17,28 @@ OVERHEAD_S = 0.02
 
 
 class Costs:
-    """Seconds and bytes of stages; `learn` keeps what a run measured."""
+    """Estimated seconds of stages, from what earlier runs on a store measured; `learn` keeps what a run measured."""
 
     def __init__(self, store: Store) -> None:
         self._measured = _read(store)
 
     def seconds(self, stage: Stage) -> float:
-        """Estimated seconds of a stage, on the threads that it asks for."""
+        """Estimated seconds of a stage on the threads that it asks for, from its lease to its publication."""
         a_photo = self._measured.get(stage.group)
-        seconds = stage.kind.seconds(stage) if a_photo is None else a_photo * stage.photos
-        return seconds + OVERHEAD_S
-
-    def bytes(self, stage: Stage) -> int:
-        """Estimated bytes of a stage's artefact."""
-        return stage.kind.bytes(stage)
+        if a_photo is None:
+            return stage.kind.seconds(stage) + OVERHEAD_S
+        return a_photo * stage.photos + OVERHEAD_S
 
     def learn(self, store: Store, stages: Mapping[Ref, Stage]) -> None:
-        """Keep the median seconds a photo of each group of stages that are published now."""
+        """Keep the median seconds a photo of each group, over those of the stages that are published now."""
         seen: dict[str, list[float]] = {}
-        for ref, record in store.records(ref for ref in stages if store.has(ref)).items():
+        published = [ref for ref in stages if store.has(ref)]
+        for ref, record in store.records(published).items():
             stage = stages[ref]
             if stage.photos:
                 seen.setdefault(stage.group, []).append(record.seconds / stage.photos)
         if seen:
+            # Groups that this run had no stage of keep what earlier ones measured.
             self._measured |= {group: median(values) for group, values in seen.items()}
             text = json.dumps(self._measured, indent=1, sort_keys=True)
             store.write_documents({COSTS: text.encode()})
@@ -50,5 +49,6 @@ def _read(store: Store) -> dict[str, float]:
     try:
         content = json.loads(store.read_document(COSTS))
         return {str(group): float(seconds) for group, seconds in content.items()}
+    # Whatever the file holds: a guess is better than no run.
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return {}

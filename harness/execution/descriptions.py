@@ -34,7 +34,7 @@ def described(store: Store) -> dict[str, Stage]:
 
 
 def find_described(store: Store, beginning: str) -> list[Stage]:
-    """The stages whose key or label begins so, by their keys."""
+    """The stages that runs have written down and whose key or label begins with these letters."""
     found: list[Stage] = []
     for stage in described(store).values():
         if stage.key.startswith(beginning) or stage.label.startswith(beginning):

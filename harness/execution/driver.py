@@ -25,6 +25,7 @@ __all__ = ["Result", "drive"]
 BUSY_WAIT_S = 1.0
 """After how long a stage is asked for again that another process holds."""
 IDLE_S = 0.1
+"""How long the loop sleeps when it has no job under way."""
 STUCK_S = 600.0
 """How long stages wait for a node that has what they ask for: a cluster that grows may need minutes to start one."""
 
@@ -63,14 +64,15 @@ def drive(
 
 @dataclass
 class _Held:
-    """What a submitted job holds until its last stage has ended."""
+    """What a submitted job holds until the last of its stages has ended."""
 
     wants: Wants
     open: set[Ref]
+    """Its stages that have not ended."""
 
 
 class _Loop:
-    """One drive through the graph. A stage waits for inputs, then in the queue, then runs, and may come back."""
+    """One drive through the graph. A stage waits for its inputs, then in the queue, then runs, and may come back."""
 
     def __init__(
         self,
@@ -100,7 +102,7 @@ class _Loop:
         """When a job was last under way."""
 
     def run(self) -> None:
-        """Until all stages have ended; after a signal, until those have ended that were running."""
+        """Run stages until all have ended; after a signal, wait until those have ended that were running."""
         for ref, needs in self.waiting_for.items():
             if not needs:
                 self.queue.push(ref)
@@ -116,7 +118,7 @@ class _Loop:
         self.result.interrupted = self.stopping
 
     def _wake(self) -> None:
-        """Ask again for what somebody else held a while ago."""
+        """Queue again what another process held when it was last asked for, once its time to wait is over."""
         now = time.monotonic()
         due = [entry for entry in self.later if entry[0] <= now]
         self.later = [entry for entry in self.later if entry[0] > now]
@@ -124,6 +126,7 @@ class _Loop:
             self.queue.push(ref)
 
     def _submit(self) -> None:
+        """Hand jobs to the executor, as long as there is room for what they want and no signal has come."""
         while not self.stopping and (taken := self.queue.take(self.room.free, self.executor.slots)):
             self.busy = time.monotonic()
             # One after the other in one process, so the job never holds more than the widest of them.
@@ -134,15 +137,17 @@ class _Loop:
             self.executor.submit(Job(taken, self.store, self.log.path, wants, self.retries.halvings(taken)))
 
     def _wants(self, stage: Stage) -> Wants:
-        """What the stage asks for of that which is limited."""
+        """What the stage asks for now, of that which this executor has a limited amount of."""
         wants = {name: value for name, value in self.retries.wants(stage).items() if name in self.room.free}
-        if stage.processes == 1:  # the processes of a team may lie on several nodes
+        # A stage of more threads than any node has would wait for ever; a team's processes may lie on several nodes.
+        if stage.processes == 1:
             wants["threads"] = min(wants["threads"], self.executor.widest())
         return wants
 
     def _wait_for_room(self) -> None:
-        """Nothing runs: somebody else holds what is left, or no node has what it asks for; not for ever."""
+        """Sleep a moment, since nothing runs; what no node had room for in all of `STUCK_S` has failed."""
         time.sleep(IDLE_S)
+        # What another process holds may take it hours: that is no sign that a node is missing.
         if self.later or not self.queue:
             self.busy = time.monotonic()
         elif time.monotonic() - self.busy > STUCK_S:
@@ -161,13 +166,16 @@ class _Loop:
             # Another run makes it; nobody tells us when, so it is asked for again.
             self.later.append((time.monotonic() + BUSY_WAIT_S, ref))
         elif ending is Ending.INPUT_LOST:
+            # What made the input may be no stage of this graph: `running` drives again with it among the missing.
             self.result.lost[ref] = outcome.lost or ref
             self._block_after(ref)
-        elif ending is Ending.FAILED:  # its worker has put it on record
+        elif ending is Ending.FAILED:
+            # Its worker has put it on record, with the traceback.
             if outcome.is_users:
                 self.result.user_errors.add(ref)
             self._fail(ref, outcome.reason)
-        elif ending is Ending.STOPPED:  # it is to do in the next run
+        elif ending is Ending.STOPPED:
+            # It is to do in the next run, and so is all that depends on it.
             return
         elif self.retries.begins_again(stage, ending, self._wants(stage)):
             self.log.write(Ending.RETRIED, stages=[ref.key], reason=outcome.reason)
@@ -185,22 +193,25 @@ class _Loop:
             self.room.give_back(held.wants)
 
     def _free_dependants(self, ref: Ref) -> None:
+        """Queue the stages that waited for this one last: all their other inputs are there."""
         for dependant in self.dependants[ref]:
             self.waiting_for[dependant].discard(ref)
             if not self.waiting_for[dependant] and dependant not in self.result.blocked:
                 self.queue.push(dependant)
 
     def _give_up(self, ref: Ref, reason: str) -> None:
-        """A failure that no worker could put on record."""
+        """Put a failure on record that no worker could, since it had died or never began."""
         self.log.write(Ending.FAILED, stages=[ref.key], reason=reason)
         self._fail(ref, reason)
 
     def _fail(self, ref: Ref, reason: str) -> None:
+        """Remember why a stage failed, and block what depends on it."""
         self.result.failures[ref] = reason
         self._block_after(ref)
 
     def _block_after(self, root: Ref) -> None:
-        """Nothing that comes of the root can run; by a stack of our own, since chains are long."""
+        """Nothing that comes of the root can run: block all of it."""
+        # By a stack of our own: chains of stages may be longer than Python's.
         pending = list(self.dependants[root])
         while pending:
             ref = pending.pop()
@@ -211,7 +222,9 @@ class _Loop:
 
 @contextmanager
 def _stop_on_signals(loop: _Loop) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # only there Python lets us hear of signals
+    """In the block a first SIGINT or SIGTERM stops the loop and asks running stages to stop; a second one ends it."""
+    # Python lets the main thread alone hear of signals.
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 

@@ -18,17 +18,18 @@ __all__ = ["Executor", "Serial", "check_teams"]
 
 
 class Executor(ABC):
-    """Takes jobs and tells how they ended; where and when they run is its affair."""
+    """Takes jobs from the driver and tells how they ended; where and when they run is its own affair."""
 
     slots: int
     """How many compute threads may be busy at once."""
     join_s: float = JOIN_S
     """How many seconds of cheap stages are joined into one job."""
+    # Where stages run one after the other, each has all that the machine has: there is nothing to share out.
     unnamed: float = math.inf
     """How much there is of what `capacity` does not name."""
 
     def capacity(self) -> Wants:
-        """All that jobs may hold at once."""
+        """All that jobs may hold at once, by name; asked again now and then, since a cluster's nodes come and go."""
         return {"threads": self.slots}
 
     def widest(self) -> int:
@@ -41,6 +42,7 @@ class Executor(ABC):
         for stage in stages:
             for name, value in stage.wants().items():
                 room = capacity.get(name, self.unnamed)
+                # A stage of one process makes do with fewer threads, and teams have a check of their own.
                 if name != "threads" and value > room:
                     place, found = f"resources.{stage.kind.name}", f"{told(name, value)} for {stage.label}"
                     mend = "ask for less, or give the --address of a cluster that has more"
@@ -48,7 +50,7 @@ class Executor(ABC):
 
     @abstractmethod
     def submit(self, job: Job) -> None:
-        """Take a job."""
+        """Take a job, to be run as soon as it can be; returns at once."""
 
     @abstractmethod
     def wait(self) -> list[Outcome]:
@@ -56,29 +58,31 @@ class Executor(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what was started."""
+        """Give back what was started: processes, and the way to a cluster."""
 
 
 class Serial(Executor):
-    """Runs a job when it is waited for."""
+    """Runs one job after another in this process, each when it is waited for."""
 
     slots = 1
-    # Joining spares the way to a worker, and here is none.
+    # Joining spares the way to a worker, and here there is no way.
     join_s = 0.0
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
 
     def submit(self, job: Job) -> None:
-        """Queue the job."""
+        """Queue the job; it is run by `wait`, which is what blocks."""
         self._jobs.append(job)
 
     def wait(self) -> list[Outcome]:
-        """Run the next job."""
-        return run_within_time(self._jobs.popleft()) if self._jobs else []
+        """Run the job that was queued first, and tell how its stages ended; nothing where none is queued."""
+        if not self._jobs:
+            return []
+        return run_within_time(self._jobs.popleft())
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Nothing is to be given back: a child that ran jobs ends with this process."""
 
 
 def check_teams(stages: Iterable[Stage], slots: int) -> None:

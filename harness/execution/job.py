@@ -16,7 +16,7 @@ __all__ = ["Job", "Outcome"]
 
 @dataclass(frozen=True)
 class Job:
-    """Stages that run in one process, one after the other or as a bundle, and where."""
+    """Stages that one process runs, one after the other or as a bundle, and what it needs for that."""
 
     stages: tuple[Stage, ...]
     store: str | Path
@@ -31,11 +31,13 @@ class Job:
 
     @property
     def timeout_s(self) -> float:
-        """Seconds after which the job's processes are ended; 0: never."""
+        """Seconds after which the job's processes are ended, whatever they are doing; 0: never."""
+        # A stage with a limit is never joined with others; those of a bundle are of one kind, and so is their limit.
         return max(stage.demand.timeout_s for stage in self.stages)
 
     def parts(self) -> list[tuple[Stage, ...]]:
         """What runs together: the stages of a bundle, else each stage alone."""
+        # The queue takes bundles whole, so stages of one stand side by side here, as `groupby` wants them.
         grouped = groupby(self.stages, key=lambda stage: stage.bundle or stage.key)
         return [tuple(stages) for _, stages in grouped]
 
@@ -46,7 +48,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one stage of a job ended."""
+    """How one stage of a job ended: what the driver is told, and decides by."""
 
     ref: Ref
     status: Ending

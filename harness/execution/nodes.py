@@ -1,40 +1,53 @@
-"""The nodes of a Ray cluster: asking all of them one question, and whether a store is the same folder on each.
+"""The nodes of a Ray cluster: which there are, what they offer, and asking all of them one question.
 
-Nodes import this module to answer, also those that lack our packages: beside Python it needs nothing, and Ray is
-imported where the driver asks.
+Nodes import this module to answer, also those where nothing is installed that Seedbed depends on: it needs Python
+alone. Ray is imported in those functions that the driver calls.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from uuid import uuid4
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypedDict, TypeVar
 
-from harness.store.backends.urls import is_url
-from harness.store.store import answer_of
+from harness.execution.meeting import Meeting, meeting_in
 
 if TYPE_CHECKING:
-    import ray
+    from ray import ObjectRef
 
-__all__ = ["TIMEOUT_S", "Meeting", "Node", "Reply", "all_nodes", "ask", "clock_offset", "meeting_in", "strangers_to"]
+__all__ = ["TIMEOUT_S", "Node", "Reply", "all_nodes", "ask", "clock_offset", "offered", "strangers_to"]
 
 T = TypeVar("T")
 TIMEOUT_S = 30.0
-# How long a node may take to tell the time, and how often it is asked: the quickest answer is the exact one.
-CLOCK_S, CLOCK_LOOKS = 5.0, 3
-# Network file systems show a new file to other machines some moments later.
-SEEN_WITHIN_S = 5.0
-PAUSE_S = 0.1
+"""How long nodes have to answer; a doctor's question needs most of it where torch comes over a network."""
+CLOCK_S = 5.0
+"""How long a node may take to tell the time."""
+CLOCK_LOOKS = 3
+"""How often it is asked for the time: the quickest answer is the most exact one."""
+
+
+class _Entry(TypedDict, total=False):
+    """What `ray.nodes` tells of a node, as far as it is read here; a dead one has no resources."""
+
+    NodeID: str
+    NodeManagerHostname: str
+    NodeManagerAddress: str
+    Alive: bool
+    Resources: dict[str, float]
+    DeathReasonMessage: str | None
+
+
+class _Task(Protocol[T]):
+    """A function as a Ray task, as far as it is used here: Ray has types for functions of known arguments alone."""
+
+    def remote(self, *arguments: object) -> ObjectRef[T]:
+        """Start it on a worker; what it returns can be fetched by the reference."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node as Ray knows it."""
+    """A node of the cluster, as Ray knows it."""
 
     id: str
     host: str
@@ -56,10 +69,12 @@ class Reply(Generic[T]):
 
 def all_nodes() -> list[Node]:
     """Every node, dead ones too, of the cluster that this process is connected to, sorted by host."""
-    import ray
+    return sorted(map(_node, _entries()), key=lambda node: (node.host, node.id))
 
-    entries: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return sorted(map(_node, entries), key=lambda node: (node.host, node.id))
+
+def offered() -> list[dict[str, float]]:
+    """What each node that is alive offers, by Ray's names: `CPU`, `GPU`, `memory` in bytes, custom resources."""
+    return [entry["Resources"] for entry in _entries() if entry["Alive"]]
 
 
 def ask(
@@ -82,7 +97,7 @@ def ask(
 
 
 def clock_offset(node: Node) -> Reply[tuple[float, float]]:
-    """How many seconds a node's clock is ahead of this one, and by how many that may be wrong."""
+    """How many seconds a node's clock is ahead of this machine's, and by how many seconds that may be wrong."""
     import ray
 
     task = _task_on(node, _clock)
@@ -116,106 +131,19 @@ def strangers_to(store: str) -> dict[str, str]:
         meeting.end()
 
 
-@dataclass(frozen=True)
-class Meeting:
-    """A temporary folder inside a store where driver and nodes each write a file that the other must see.
-
-    Its name and the files' content are a token that no other store knows. A store behind a URL is opened instead.
-    """
-
-    store: str
-    """An absolute path, or a URL."""
-    token: str
-    kept: str = ""
-    """The store's folder, or the nearest above it, that was there before the meeting."""
-    driver_trouble: str = ""
-    """Why the driver could not begin the meeting; no node is asked for the store then."""
-
-    @property
-    def folder(self) -> Path:
-        """The folder that both sides write into."""
-        return Path(self.store) / f".doctor-{self.token}"
-
-    @property
-    def is_url(self) -> bool:
-        """Whether the store is opened, not mounted, so that there is no folder to meet in."""
-        return is_url(self.store)
-
-    def begin(self) -> Meeting:
-        """Write the driver's file, or open the URL; what fails is told by `driver_trouble` of the returned meeting."""
-        if self.is_url:
-            return replace(self, driver_trouble=trouble_with(self.store))
-        try:
-            self.folder.mkdir(parents=True)
-            (self.folder / "driver").write_text(self.token, encoding="utf-8")
-        except OSError as error:
-            return replace(self, driver_trouble=f"cannot be written ({error.strerror})")
-        return self
-
-    def visit(self, node: str) -> str:
-        """On a node: find the driver's file and leave one; returns what is wrong with the store there, or nothing."""
-        if self.is_url:
-            return trouble_with(self.store)
-        if not Path(self.store).is_dir():
-            return "is not there"
-        if not self._is_soon_written("driver"):
-            return "is another folder there: what the driver wrote into it is not seen"
-        try:
-            (self.folder / node).write_text(self.token, encoding="utf-8")
-        except OSError as error:
-            return f"cannot be written there ({error.strerror})"
-        return ""
-
-    def has_seen(self, node: str) -> bool:
-        """On the driver: whether the file of a node arrived."""
-        return self.is_url or self._is_soon_written(node)
-
-    def end(self) -> None:
-        """On the driver: leave nothing behind, not even the store's folder where the meeting made it."""
-        if self.is_url:
-            return
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with suppress(OSError):  # a folder that somebody has begun to use meanwhile stays
-            for made in [Path(self.store), *Path(self.store).parents]:
-                if str(made) == self.kept:
-                    return
-                made.rmdir()
-
-    def _is_soon_written(self, name: str) -> bool:
-        until = time.monotonic() + SEEN_WITHIN_S
-        while True:
-            with suppress(OSError, ValueError):
-                if (self.folder / name).read_text(encoding="utf-8") == self.token:
-                    return True
-            if time.monotonic() >= until:
-                return False
-            time.sleep(PAUSE_S)
-
-
-def meeting_in(store: str) -> Meeting:
-    """A meeting in a store, with a token of its own; nothing is written yet."""
-    token = uuid4().hex
-    if is_url(store):
-        return Meeting(store, token)
-    root = Path(store).resolve()
-    kept = next(folder for folder in (root, *root.parents) if folder.exists())
-    return Meeting(str(root), token, str(kept))
-
-
-def trouble_with(url: str) -> str:
-    """Why a store behind a URL cannot be opened from this process, or nothing."""
-    trouble = answer_of(url).trouble
-    if not trouble:
-        return ""
-    return f"cannot be opened ({trouble})"
-
-
 def _clock() -> float:
-    # Ray runs no builtin function.
+    # Of our own, since Ray takes no builtin function for a task.
     return time.time()
 
 
-def _node(entry: dict[str, Any]) -> Node:
+def _entries() -> list[_Entry]:
+    import ray
+
+    entries: list[_Entry] = ray.nodes()  # type: ignore[no-untyped-call]
+    return entries
+
+
+def _node(entry: _Entry) -> Node:
     resources = entry.get("Resources") or {}
     reason = str(entry.get("DeathReasonMessage") or "")
     return Node(
@@ -228,16 +156,18 @@ def _node(entry: dict[str, Any]) -> Node:
     )
 
 
-def _task_on(node: Node, function: Callable[..., object]) -> Any:
+def _task_on(node: Node, function: Callable[..., T]) -> _Task[T]:
     """The function as a Ray task that this node alone may run; it takes no CPU, so that a busy node answers too."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    # Not soft: another node would answer for one that has died meanwhile.
     strategy = NodeAffinitySchedulingStrategy(node.id, soft=False)
-    return ray.remote(max_retries=0, num_cpus=0)(function).options(scheduling_strategy=strategy)
+    task: _Task[T] = ray.remote(max_retries=0, num_cpus=0)(function).options(scheduling_strategy=strategy)
+    return task
 
 
-def _reply(task: ray.ObjectRef[T]) -> Reply[T]:
+def _reply(task: ObjectRef[T]) -> Reply[T]:
     import ray
 
     try:
@@ -248,6 +178,7 @@ def _reply(task: ray.ObjectRef[T]) -> Reply[T]:
 
 def _reason(error: Exception) -> str:
     """One line: of the error on the node its message, of Ray's own errors the last line, which names the cause."""
+    # Ray wraps what a task raised, and tells its whole traceback in the message.
     cause = getattr(error, "cause", None) or error
     lines = str(cause).strip().splitlines() or [""]
     told = lines[0]

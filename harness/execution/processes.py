@@ -10,6 +10,7 @@ reaches the parent alone, which lets a running stage finish.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -45,16 +46,19 @@ class _TeamFolder:
         self.meeting = folder / "meeting"
 
     def report(self, rank: int) -> Path:
-        """How the process ended."""
+        """Where a process tells how it ended; absent where it was killed, or ended without a word."""
         return self.folder / f"report-{rank}.json"
 
     def output(self, rank: int) -> Path:
-        """All that it printed."""
+        """Where all is that a process printed, on either stream."""
         return self.folder / f"output-{rank}.txt"
 
 
 def in_processes(team: Team) -> list[Report]:
-    """Start a team as processes of this machine and wait for all (a `team.Launch`)."""
+    """Start a team as processes of this machine and wait until all have ended; their reports, by rank.
+
+    This is a `team.Launch`. Whatever happens here, none of the processes is left running.
+    """
     with TemporaryDirectory(prefix="seedbed-team-") as name:
         files = _TeamFolder(Path(name))
         write_json(files.team, asdict(team))
@@ -73,6 +77,7 @@ def in_processes(team: Team) -> list[Report]:
 
 
 def _start(files: _TeamFolder, rank: int) -> _Child:
+    # The code that runs here, also where it is a checkout that is installed nowhere.
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     if LOOPBACK.exists():
@@ -92,20 +97,24 @@ def _start(files: _TeamFolder, rank: int) -> _Child:
 
 def _wait(children: Sequence[_Child]) -> set[int]:
     """The ranks that ended by themselves: all, or some once one of them has failed and the others had their time."""
+    # Python can wait for one child or for any, not for some of them: a thread waits for each.
     ends: Queue[int] = Queue()
     for rank, child in enumerate(children):
         threading.Thread(target=_watch, args=(child, rank, ends), daemon=True).start()
     ended: set[int] = set()
-    deadline: float | None = None
+    deadline = math.inf
     while len(ended) < len(children):
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        left: float | None = None
+        if deadline < math.inf:
+            left = max(0.0, deadline - time.monotonic())
         try:
             rank = ends.get(timeout=left)
         except Empty:
             break
         ended.add(rank)
-        if children[rank].returncode and deadline is None:
-            deadline = time.monotonic() + GRACE_S
+        # From the first failure on: the others either find out by themselves or wait for it in vain.
+        if children[rank].returncode:
+            deadline = min(deadline, time.monotonic() + GRACE_S)
     return ended
 
 
@@ -115,7 +124,7 @@ def _watch(child: _Child, rank: int, ends: Queue[int]) -> None:
 
 
 def _report(files: _TeamFolder, rank: int, child: _Child, by_itself: bool) -> Report:
-    """What the child reported, or what its silence means."""
+    """What the child reported, or what its silence means; `by_itself`: whether it ended without being killed here."""
     try:
         content = json.loads(files.report(rank).read_text(encoding="utf-8"))
         return Report(**content)
@@ -147,18 +156,17 @@ def main() -> None:
         _wait_for_all()
     sys.stderr.flush()
     # Not by the usual way out: what is left of a group with a dead member may hang there.
-    os._exit(1 if report.reason else 0)
+    os._exit(int(bool(report.reason)))
 
 
 def _end_with_the_parent(folder: Path) -> None:
-    """Whoever started this process holds the other end of its input; when that is gone, so is the reason to work.
-
-    The team's folder, which the parent would have removed, goes too.
-    """
+    """Whoever started this process holds the other end of its input; when that is gone, so is the reason to work."""
 
     def watch() -> None:
+        # The parent writes nothing: this returns when the pipe closes, however the parent came to its end.
         while os.read(0, 1):
             pass
+        # The parent would have removed it.
         shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
@@ -166,36 +174,28 @@ def _end_with_the_parent(folder: Path) -> None:
 
 
 def _join(team: Team, rank: int, meeting: Path) -> None:
-    """Make torch's process group, met through a file."""
+    """Make torch's process group of all processes of the team, and choose this one's GPU where the stage has one."""
     import torch
     from torch import distributed
 
-    device = team.stage.device
-    if device == "cuda":
-        torch.cuda.set_device(rank % torch.cuda.device_count())
+    backend = "gloo"
+    if team.stage.device == "cuda":
+        gpus = torch.cuda.device_count()
+        torch.cuda.set_device(rank % gpus)
+        # Where processes share a GPU, nccl refuses to work.
+        if gpus >= team.size:
+            backend = "nccl"
     distributed.init_process_group(
-        _backend(device, team.size),
-        init_method=f"file://{meeting}",
-        rank=rank,
-        world_size=team.size,
-        timeout=PATIENCE,
+        backend, init_method=f"file://{meeting}", rank=rank, world_size=team.size, timeout=PATIENCE
     )
-
-
-def _backend(device: str, size: int) -> str:
-    """nccl where every process can have a GPU of its own, else gloo, which GPUs may share."""
-    if device != "cuda":
-        return "gloo"
-    import torch
-
-    return "nccl" if torch.cuda.device_count() >= size else "gloo"
 
 
 def _wait_for_all() -> None:
     """Who has done its part stays until all have: a process that leaves looks dead to those that still work."""
     from torch import distributed
 
-    with suppress(RuntimeError):  # whoever is gone by now has told why, or will be missed by the parent
+    # Whoever is gone by now has told why, or will be missed by the parent.
+    with suppress(RuntimeError):
         distributed.barrier()
 
 

@@ -16,9 +16,9 @@ __all__ = ["JOIN_S", "ReadyQueue", "Room", "remaining_way"]
 JOIN_S = 1.0
 """Cheap stages are joined into a job of about this length: each then costs its driver little."""
 LOOK_S = 5.0
-"""How often the capacity is asked for: nodes come and go."""
+"""How long the capacity is taken to be what it was when last asked for: nodes come and go."""
 WINDOW = 8
-"""One job in so many slots waits at the executor, not in the queue."""
+"""For each so many slots one more job is handed out than they hold; it waits at the executor instead of the queue."""
 EPSILON = 1e-6
 """Thirds of a GPU add up to one but for rounding."""
 
@@ -35,7 +35,7 @@ def remaining_way(
 
 
 class Room:
-    """How much is free of what jobs hold: threads, GPUs, memory, custom resources."""
+    """How much is free of what jobs hold: threads, GPUs, memory in bytes, custom resources by name."""
 
     def __init__(self, capacity: Callable[[], Wants]) -> None:
         self._ask = capacity
@@ -44,12 +44,12 @@ class Room:
         self.free = dict(self._capacity)
 
     def take(self, wants: Wants) -> None:
-        """A job holds so much from now on."""
+        """Count as taken what a job holds from now on."""
         for name, value in wants.items():
             self.free[name] -= value
 
     def give_back(self, wants: Wants) -> None:
-        """A job that held so much has ended."""
+        """Count as free again what a job held that has ended."""
         for name, value in wants.items():
             self.free[name] += value
 
@@ -60,12 +60,14 @@ class Room:
         before, self._capacity = self._capacity, self._asked()
         for name in {*before, *self._capacity}:
             change = self._capacity.get(name, 0.0) - before.get(name, 0.0)
+            # It may fall below nothing when a node goes whose jobs have not been told dead yet.
             self.free[name] = self.free.get(name, 0.0) + change
         self._looked = time.monotonic()
 
     def _asked(self) -> dict[str, float]:
         capacity = dict(self._ask())
-        # A few jobs more than the slots hold hide the way to a worker and back.
+        # A few jobs more than the slots hold hide the way to a worker and back. Only a few: Ray has no priorities, and
+        # a stage with a longer way that becomes ready meanwhile comes after them.
         capacity["threads"] += max(1, int(capacity["threads"]) // WINDOW)
         return capacity
 
@@ -76,7 +78,7 @@ def _fits(wants: Wants, room: Mapping[str, float]) -> bool:
 
 @dataclass
 class _Line:
-    """Stages that want the same, those with the longest way first."""
+    """Ready stages that want exactly the same, in the order of their ways: the longest first."""
 
     wants: Wants
     heap: list[tuple[float, int, Ref]] = field(default_factory=list)
@@ -114,7 +116,7 @@ class ReadyQueue:
         return iter(self._line_of)
 
     def push(self, ref: Ref, suspect: bool = False) -> None:
-        """A stage that may run now; a suspect, which may have killed its worker, takes nobody with it again."""
+        """Queue a stage that may run now; a suspect, which may have killed its worker, takes nobody with it again."""
         if suspect:
             self._suspects.add(ref)
         stage = self._stages[ref]
@@ -127,13 +129,14 @@ class ReadyQueue:
             self._bundles.setdefault(stage.bundle, set()).add(ref)
 
     def drop(self, ref: Ref) -> None:
-        """A stage that will not run after all."""
+        """Take a stage out of the queue, to be run or to be given up."""
+        # It stays in its line's heap, whose middle nothing can be taken from: `_peek` passes over it.
         line = self._line_of.pop(ref)
         line.seconds -= self._seconds(self._stages[ref])
         self._bundles.get(self._stages[ref].bundle, set()).discard(ref)
 
     def take(self, room: Mapping[str, float], slots: int) -> tuple[Stage, ...]:
-        """The next job's stages; none where nothing fits."""
+        """Take out the next job's stages; none where nothing that waits fits into the room."""
         line = self._next_line(room)
         if line is None:
             return ()
@@ -154,6 +157,7 @@ class ReadyQueue:
         """The line whose first stage has the longest way, among those that fit into the room."""
         left = dict(room)
         lines = [line for line in self._lines.values() if self._peek(line) is not None]
+        # One look at each line's first stage: stages that want the same fit together or not at all.
         for line in sorted(lines, key=lambda line: line.heap[0][:2]):
             if _fits(line.wants, left):
                 return line
@@ -164,17 +168,22 @@ class ReadyQueue:
         return None
 
     def _peek(self, line: _Line) -> Stage | None:
-        """The first stage of a line, if it has any."""
-        while line.heap and self._line_of.get(line.heap[0][2]) is not line:
+        """The first stage of a line, or None where it has none left; forgets those that were dropped."""
+        while line.heap:
+            _, _, ref = line.heap[0]
+            if self._line_of.get(ref) is line:
+                return self._stages[ref]
             heapq.heappop(line.heap)
-        return self._stages[line.heap[0][2]] if line.heap else None
+        return None
 
     def _first(self, line: _Line) -> tuple[Stage, ...]:
         """Take the first stage out, with those of its bundle that are ready too."""
         first = self._stages[line.heap[0][2]]
-        is_bundled = first.bundle and first.ref not in self._suspects
-        refs = self._bundles.get(first.bundle, set()) if is_bundled else {first.ref}
+        refs = {first.ref}
+        if first.bundle and first.ref not in self._suspects:
+            refs = self._bundles[first.bundle]
         mates = [self._stages[ref] for ref in refs if self._line_of[ref] is line]
+        # Sets have no order: without one of its own, the log of a run would differ from that of its repetition.
         mates.sort(key=lambda mate: mate.label)
         for mate in mates:
             self.drop(mate.ref)

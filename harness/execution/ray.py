@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import ray
 
@@ -27,7 +27,7 @@ from harness.execution.child import run_within_time, timed_out
 from harness.execution.cluster import connect, disconnect
 from harness.execution.executor import Executor, check_teams
 from harness.execution.job import Job, Outcome
-from harness.execution.nodes import strangers_to
+from harness.execution.nodes import offered, strangers_to
 from harness.execution.team import PATIENCE, Report, Team, run_rank
 from harness.execution.worker import run_job
 from harness.stages.graph import Stage
@@ -37,8 +37,10 @@ from settings.errors import UserError
 
 __all__ = ["Ray", "by_trainer", "run_training_job"]
 
-_ray: Any = ray  # parts of it have no types
+_Reference = ray.ObjectRef[list[Outcome]]
+
 POLL_S = 1.0
+"""How long the driver waits for tasks before it looks at its signals, deadlines and nodes again."""
 RAYS_NAMES = {"threads": "num_cpus", "gpus": "num_gpus", "memory": "memory"}
 """What Ray's options call the resources that are not custom."""
 
@@ -52,31 +54,37 @@ class Ray(Executor):
     def __init__(self, slots: int | None = None, address: str | None = None, packages: Packages = "installed") -> None:
         connect(address, slots, packages)
         self._is_own = address is None
-        self._most = math.inf if address is None or slots is None else slots
-        """How many slots of a cluster that exists this run may take."""
+        self._most = math.inf
+        """How many slots of a cluster that exists this run may take; of its own it takes all."""
+        if address is not None and slots is not None:
+            self._most = slots
         self._widest = self.slots = 1
         self.capacity()
-        # Ray retries nothing: the driver's loop decides what is begun again.
-        self._run: Any = ray.remote(max_retries=0, num_returns=1)(_run_on_worker)
-        self._train: Any = ray.remote(max_retries=0, num_returns=1)(run_training_job)
-        self._jobs: dict[Any, Job] = {}
-        self._deadlines: dict[Any, float] = {}
+        # Ray retries nothing, since `retries` decides what is begun again. With 0 it leaves to us also what its memory
+        # monitor ended; with any more, that would be begun again as often as Ray's own setting says.
+        # What a job asks for comes with `options`, at each call: with a GPU named here, Ray would start a process for
+        # every task instead of using its workers again.
+        self._run = ray.remote(max_retries=0, num_returns=1)(_run_on_worker)
+        self._train = ray.remote(max_retries=0, num_returns=1)(run_training_job)
+        self._jobs: dict[_Reference, Job] = {}
+        self._deadlines: dict[_Reference, float] = {}
         """When a team's time is up, by `time.monotonic`; other jobs watch their time themselves."""
 
     def capacity(self) -> Wants:
-        """What the cluster has now."""
-        nodes: list[dict[str, float]] = [node["Resources"] for node in _ray.nodes() if node["Alive"]]
+        """What the nodes that are alive have now; threads no more than the slots that this run may take."""
+        nodes = offered()
         whole: defaultdict[str, float] = defaultdict(float)
         for node in nodes:
             for name, amount in node.items():
                 whole[name] += amount
         custom = {name: value for name, value in whole.items() if name not in ("CPU", "GPU", "memory")}
         self.slots = max(1, int(min(whole["CPU"], self._most)))
-        self._widest = int(max((node.get("CPU", 0.0) for node in nodes), default=0))
+        cores = [node.get("CPU", 0.0) for node in nodes]
+        self._widest = int(max(cores, default=0.0))
         return {**custom, "threads": self.slots, "gpus": whole["GPU"], "memory": whole["memory"]}
 
     def widest(self) -> int:
-        """The cores of the largest node."""
+        """The cores of the largest node, or the slots where these are fewer."""
         return max(1, min(self.slots, self._widest))
 
     def check(self, stages: Iterable[Stage], store: str) -> None:
@@ -84,29 +92,30 @@ class Ray(Executor):
         stages = list(stages)
         super().check(stages, store)
         check_teams(stages, self.slots)
-        if not self._is_own and (strangers := strangers_to(store)):
-            host, trouble = next(iter(strangers.items()))
+        # The nodes of a cluster of this run's own are this machine.
+        if self._is_own:
+            return
+        for host, trouble in strangers_to(store).items():
             mend = "a folder that all nodes have at the same path, or a URL; see seedbed doctor --cluster"
             raise UserError("--store", f"on {host}: it {trouble}", "a store that every node reaches", mend)
 
     def submit(self, job: Job) -> None:
-        """Hand the job to Ray."""
-        if job.stages[0].processes > 1:  # what its processes need, they ask for themselves, all at once
+        """Hand the job to Ray, which finds a node for it; a team's job asks for its processes itself."""
+        if job.stages[0].processes > 1:
             reference = self._train.options(num_cpus=0).remote(job)
             self._deadlines[reference] = time.monotonic() + (job.timeout_s or math.inf)
-            self._jobs[reference] = job
-            return
-        named = {RAYS_NAMES[name]: value for name, value in job.wants.items() if name in RAYS_NAMES}
-        custom = {name: value for name, value in job.wants.items() if name not in RAYS_NAMES}
-        self._jobs[self._run.options(**named, resources=custom or None).remote(job)] = job
+        else:
+            reference = self._run.options(**_asked_of_ray(job.wants)).remote(job)
+        self._jobs[reference] = job
 
     def wait(self) -> list[Outcome]:
-        """Outcomes of the tasks that ended within a second."""
+        """Outcomes of the tasks that have ended, and of those whose time is up; waits a second for the first."""
         if not self._jobs:
             return []
         waiting = list(self._jobs)
         ended, _ = ray.wait(waiting, timeout=POLL_S)
-        if ended:  # and whatever else is there
+        # Ray returns no more than it was asked for, and asked for more it waits for them: so it is asked twice.
+        if ended:
             ended, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
         outcomes: list[Outcome] = []
         for reference in ended:
@@ -114,11 +123,11 @@ class Ray(Executor):
         return outcomes + self._overdue()
 
     def close(self) -> None:
-        """Leave the cluster."""
+        """Leave the cluster; one of this run's own ends, with all that still runs there."""
         disconnect()
 
     def _overdue(self) -> list[Outcome]:
-        """End the teams whose time is up: their processes end with the task."""
+        """End the teams whose time is up, by ending their tasks, with which their processes end; their outcomes."""
         late = [reference for reference, deadline in self._deadlines.items() if deadline < time.monotonic()]
         outcomes: list[Outcome] = []
         for reference in late:
@@ -127,20 +136,32 @@ class Ray(Executor):
             outcomes += timed_out(self._jobs.pop(reference))
         return outcomes
 
-    def _outcomes(self, reference: Any) -> list[Outcome]:
+    def _outcomes(self, reference: _Reference) -> list[Outcome]:
+        """What a task that ended returned, or what Ray says of its end."""
         job = self._jobs.pop(reference)
         self._deadlines.pop(reference, None)
         try:
-            outcomes: list[Outcome] = ray.get(reference)
-        except ray.exceptions.RayTaskError as error:  # a stage's errors are outcomes: this node lacks something
+            return ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            # What goes wrong inside a stage is an outcome: this node lacks something, such as a package.
             return job.ended(Ending.FAILED, " ".join(str(error.cause).split()))
         except ray.exceptions.RayError as error:
             return job.ended(Ending.WORKER_DIED, f"the worker ended: {type(error).__name__}")
-        return outcomes
+
+
+def _asked_of_ray(wants: Wants) -> dict[str, object]:
+    """The options of a Ray task that holds all that a job wants while it runs."""
+    custom = dict(wants)
+    options: dict[str, object] = {}
+    for name, option in RAYS_NAMES.items():
+        if name in custom:
+            options[option] = custom.pop(name)
+    return {**options, "resources": custom or None}
 
 
 def _run_on_worker(job: Job) -> list[Outcome]:
-    """The job on the GPU that Ray chose for it, whichever others this reused worker had before."""
+    """Run a job on the GPU that Ray chose for it, if it asked for one; the body of a Ray task."""
+    # A reused worker has had other GPUs before, and torch still computes on the last one.
     gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
     if gpus:
         job = replace(job, gpu=int(gpus[0]))
@@ -157,7 +178,11 @@ def run_training_job(job: Job) -> list[Outcome]:
 
 
 def by_trainer(team: Team) -> Sequence[Report]:
-    """Start a team as workers of Ray Train and wait for all (a `team.Launch`). Ray retries nothing."""
+    """Start a team as workers of Ray Train and wait until all have ended; the reports, by rank, of those that gave one.
+
+    This is a `team.Launch`. Nothing is retried by Ray.
+    """
+    # Their import takes seconds, which jobs of one process are spared.
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
@@ -175,21 +200,22 @@ def by_trainer(team: Team) -> Sequence[Report]:
     backend = "nccl" if has_gpus else "gloo"
     with TemporaryDirectory(prefix="seedbed-team-") as storage:
         trainer = TorchTrainer(
-            cast(Any, _train),  # it may return something, whatever Ray's annotation says
+            _train,  # type: ignore[arg-type] # it may return something, whatever Ray's annotation says
             train_loop_config={"team": asdict(team), "own_gpus": has_gpus},
             scaling_config=ScalingConfig(num_workers=team.size, use_gpu=has_gpus, resources_per_worker=bundle),
             torch_config=TorchConfig(backend=backend, timeout_s=int(PATIENCE.total_seconds())),
             run_config=RunConfig(storage_path=storage, failure_config=FailureConfig(max_failures=0)),
         )
         try:
+            # Ray's annotation leaves out what a training function returns.
             result: Any = trainer.fit()
             return [Report(**content) for content in result.return_value]
         except TrainingFailedError as error:
             return _reports_of(error)
 
 
-def _train(config: Mapping[str, Any]) -> list[dict[str, object]]:
-    """What each worker runs, in a group that Ray Train has made; returns the reports of all."""
+def _train(config: dict[str, Any]) -> list[dict[str, object]]:
+    """What each worker runs, in a process group that Ray Train has made; returns the reports of all, by rank."""
     from torch import distributed
 
     team, rank = Team(**config["team"]), ray.train.get_context().get_world_rank()
@@ -198,7 +224,8 @@ def _train(config: Mapping[str, Any]) -> list[dict[str, object]]:
     report = run_rank(team, rank)
     if report.reason:
         raise RankReported(json.dumps(asdict(report)))
-    reports: list[dict[str, object]] = [{} for _ in range(team.size)]
+    # Ray hands on what the first worker returns, and nothing of the others.
+    reports: list[dict[str, object]] = [{}] * team.size
     distributed.all_gather_object(reports, asdict(report))
     return reports
 
@@ -217,6 +244,7 @@ def _reports_of(error: Exception) -> list[Report]:
 
 
 def _report_of(rank: int, failure: Exception) -> Report:
+    """The report that a worker raised, or one that says how it died."""
     if isinstance(failure, RankReported):
         return Report(**json.loads(str(failure)))
     words = " ".join(str(failure).split())

@@ -1,6 +1,7 @@
-"""Which stages are begun again after they ended badly, how often, and what they are given then.
+"""Which stages are retried after they ended badly, how often, and what they are given then: change it here.
 
-No other module decides it: executors and workers retry nothing, they tell the driver how a stage ended.
+No other module decides it: executors and workers retry nothing, they tell the driver how a stage ended. An error that a
+component raises is a failure at once.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from harness.suites.resources import Wants
 
 __all__ = ["MAX_REPAIRS", "Retries"]
 
-MAX_TRIES = 3
-"""How often a stage is begun again after its worker died or its time was up."""
+MAX_RETRIES = 3
+"""How often a stage is begun again after its worker died or its time was up: it runs once more than that."""
 MAX_HALVINGS = 1
 """How often a stage is begun again with half the batch after a whole GPU had too little memory."""
 MAX_REPAIRS = 10
@@ -24,22 +25,23 @@ MAX_REPAIRS = 10
 
 
 class Retries:
-    """What was tried of each stage in one run."""
+    """What was tried of each stage in one drive through a graph, and what follows from that for the next try."""
 
     def __init__(self) -> None:
-        self._tries: Counter[Ref] = Counter()
+        self._retries: Counter[Ref] = Counter()
         self._halvings: Counter[Ref] = Counter()
         self._whole: set[Ref] = set()
         """What a part of a GPU was too little for."""
 
     def begins_again(self, stage: Stage, ending: Ending, had: Wants) -> bool:
-        """Whether a stage is begun again that ended so with what it `had`; counts the try."""
+        """Whether a stage is begun again that ended so with what it `had`; counts the retry."""
         if ending in (Ending.WORKER_DIED, Ending.TIMED_OUT):
-            self._tries[stage.ref] += 1
-            return self._tries[stage.ref] <= MAX_TRIES
+            self._retries[stage.ref] += 1
+            return self._retries[stage.ref] <= MAX_RETRIES
         if ending is not Ending.OUT_OF_MEMORY:
             return False
-        # More room first: half the batch takes longer, and only some kinds can have it.
+        # More room first: half the batch takes longer, and only some kinds can have it. Once a stage asks for a whole
+        # GPU it comes by here no more, so this is not counted.
         if had.get("gpus", 1.0) < 1:
             self._whole.add(stage.ref)
             return True

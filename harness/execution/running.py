@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
 
 from harness.execution import ExecutorName
 from harness.execution.costs import Costs
@@ -18,7 +17,7 @@ from harness.execution.retries import MAX_REPAIRS
 from harness.execution.workers import Workers
 from harness.stages.graph import Stage, missing_stages
 from harness.stages.numerics import usable_cores
-from harness.stages.planning import Goal, Plan, make_plan
+from harness.stages.planning import Plan, make_plan
 from harness.store.backends.urls import Location, absolute
 from harness.store.events import Event, EventLog
 from harness.store.layout import Ref
@@ -27,7 +26,7 @@ from harness.store.store import Lost, Store
 from harness.suites.suite import Suite
 from settings.errors import UserError
 
-__all__ = ["ANYWHERE", "Display", "Run", "RunOf", "missing_of", "run_plan", "run_suite"]
+__all__ = ["ANYWHERE", "Display", "Run", "missing_of", "run_plan", "run_suite"]
 
 ANYWHERE = Workers()
 """Wherever this machine can: on all its cores."""
@@ -35,26 +34,20 @@ Display = Callable[[EventLog, dict[Ref, Stage], Store], AbstractContextManager[o
 """Shows a run while the block is open: from its log, the stages that it runs, and its store."""
 
 
-AnyGoal = TypeVar("AnyGoal", bound=Goal)
-Goal_co = TypeVar("Goal_co", bound=Goal, covariant=True)
-
-
 @dataclass(frozen=True)
-class RunOf(Generic[Goal_co]):
-    """A finished run: the plan or other goal that it was for, what went wrong, and where the artefacts lie."""
+class Run:
+    """A finished run: the plan that it was for, what went wrong, and where the artefacts lie."""
 
-    plan: Goal_co
+    plan: Plan
     result: Result
     store_folder: Path
     """The folder; of a store behind a URL the local one in front of it."""
     location: str
     """What `Store.at` opens."""
     stages_run: int
+    """How many of the stages that were missing are there now, whichever process made them."""
     seconds: float
-
-
-Run: TypeAlias = RunOf[Plan]
-"""The run of a whole suite."""
+    """From the beginning of planning on, by the clock on the wall."""
 
 
 @contextmanager
@@ -75,39 +68,46 @@ def run_suite(
 
 @contextmanager
 def run_plan(
-    plan: AnyGoal,
+    plan: Plan,
     location: Location,
     workers: Workers | ExecutorName = ANYWHERE,
     display: Display | None = None,
     start: float | None = None,
-) -> Iterator[RunOf[AnyGoal]]:
-    """Run the missing stages of a plan, or of a goal that asks for less than its suite, as `run_suite` does.
+) -> Iterator[Run]:
+    """Run the stages of a plan that are missing, as `run_suite` does for that of a whole suite.
 
     `start` is when planning began: the run's seconds count from there, by `time.perf_counter`.
     """
-    start = time.perf_counter() if start is None else start
+    if start is None:
+        start = time.perf_counter()
     workers = Workers.of(workers)
     store = Store.at(absolute(location)).create()
     try:
         _set_damaged_targets_aside(plan, store)
         missing = missing_of(plan, store)
-        if workers.address is None:  # a cluster's nodes have their own
+        # A cluster's nodes have GPUs and cores of their own: it is asked when it is there.
+        if workers.address is None:
             _check_device(missing)
             check_teams(missing.values(), workers.slots or usable_cores())
-        log = _open_log(store, plan, missing, workers) if missing else None
+        log: EventLog | None = None
+        if missing:
+            log = _open_log(store, plan, missing, workers)
     except OSError as error:
         raise store.unusable(error) from None
     result = Result()
     made: set[Ref] = set()
     if log:
-        shown = display(log, missing, store) if display else nullcontext()
+        shown: AbstractContextManager[object] = nullcontext()
+        if display:
+            shown = display(log, missing, store)
         with shown:
             result = _execute(plan, missing, workers, store, log)
         made = store.present(missing)
-        with suppress(OSError):  # they only make estimates better
+        # They only make estimates better.
+        with suppress(OSError):
             Costs(store).learn(store, {ref: missing[ref] for ref in made})
     try:
-        yield RunOf(plan, result, store.root, store.location, len(made), time.perf_counter() - start)
+        yield Run(plan, result, store.root, store.location, len(made), time.perf_counter() - start)
     finally:
         if log:
             counts = {"failures": len(result.failures), "blocked": len(result.blocked)}
@@ -115,7 +115,8 @@ def run_plan(
 
 
 def _check_device(missing: dict[Ref, Stage]) -> None:
-    """Raise UserError where stages want a GPU that torch does not find; torch is imported for none but these."""
+    """Raise UserError where stages want a GPU and torch does not find any."""
+    # Runs on CPUs are spared the import of torch, which takes seconds.
     if any(stage.device == "cuda" for stage in missing.values()):
         import torch
 
@@ -124,35 +125,39 @@ def _check_device(missing: dict[Ref, Stage]) -> None:
             raise UserError("compute.device", found, "cpu, or a GPU", "see seedbed doctor")
 
 
-def _set_damaged_targets_aside(plan: Goal, store: Store) -> None:
-    """What a run shows is verified before it counts as done; what lies behind it, when it is opened."""
+def _set_damaged_targets_aside(plan: Plan, store: Store) -> None:
+    """Verify the targets that are there, so that what a run shows is whole; damaged ones are missing afterwards."""
+    # What lies behind them is verified when a stage opens it: a finished suite reads its targets alone.
     for ref in plan.targets:
         if store.has(ref):
             with suppress(Lost):
                 store.open(ref)
 
 
-def missing_of(plan: Goal, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
+def missing_of(plan: Plan, store: Store, lost: Iterable[Ref] = ()) -> dict[Ref, Stage]:
     """The stages that are still to run; `lost` artefacts are wanted even where all that came of them exists."""
     lost = [ref for ref in lost if ref in plan.graph]
-    store.present(lost)  # this process has yet to see that they are gone
+    # The worker that opened them has set them aside, and this process has yet to see that they are gone.
+    store.present(lost)
     return missing_stages(plan.graph, (*plan.targets, *lost), _Exists(store))
 
 
 class _Exists(dict[Ref, bool]):
-    """Whether each artefact is published; the store is asked once for each, and only for those that matter."""
+    """Whether an artefact is published, by reference; the store is asked when that is looked up, once for each."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def __missing__(self, ref: Ref) -> bool:
+        # Not all at once: behind what is published nothing is looked up, and each look may be one over a network.
         self[ref] = self._store.has(ref)
         return self[ref]
 
 
-def _execute(plan: Goal, missing: dict[Ref, Stage], workers: Workers, store: Store, log: EventLog) -> Result:
+def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Store, log: EventLog) -> Result:
     """Drive the missing stages, then what turned out damaged with all that waits for it."""
-    executor = workers.make()  # not before there is something to run: a cluster takes seconds to start
+    # Not before there is something to run: a cluster takes seconds to start.
+    executor = workers.make()
     try:
         log.write(Event.CONNECTED, slots=executor.slots)
         executor.check(missing.values(), store.location)
@@ -169,15 +174,17 @@ def _execute(plan: Goal, missing: dict[Ref, Stage], workers: Workers, store: Sto
         log.forget_stopping()
 
 
-def _open_log(store: Store, plan: Goal, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
+def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
     """A log of its own for this run, which begins with all that others have to know of it."""
     store.check_writable()
-    log = store.begin_log(f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.name}-{time.time_ns() % 10**6:06d}")
+    # The last six digits keep runs apart that begin in the same second.
+    log = store.begin_log(f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}")
+    # Before the event that names them: who reads of a stage in the log finds out what it is.
     describe(store, missing.values())
     groups = {stage.key: stage.group for stage in missing.values()}
     log.write(
         Event.RUN_STARTED,
-        suite=plan.name,
+        suite=plan.suite.name,
         executor=workers.name,
         slots=workers.known_slots,
         done=len(plan.graph) - len(missing),

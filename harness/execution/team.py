@@ -44,7 +44,7 @@ PATIENCE = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class Team:
-    """What every process of a team is told, in plain types."""
+    """What every process of a team is told, in plain types: it is sent as JSON, or through Ray."""
 
     description: StageContent
     """Of the stage, as `Stage.to_json` gives it."""
@@ -58,7 +58,7 @@ class Team:
 
     @classmethod
     def of(cls, work: AnyWork, log: Path) -> Team:
-        """The team of a stage that is about to be run."""
+        """The team of a stage that is about to be run, with every path such that other processes find it."""
         return cls(
             description=work.stage.to_json(),
             store=absolute(work.store.location),
@@ -70,13 +70,13 @@ class Team:
 
     @property
     def stage(self) -> Stage:
-        """The stage that the team trains."""
+        """The stage that the team trains, read from its description."""
         return Stage.from_json(self.description)
 
 
 @dataclass(frozen=True)
 class Report:
-    """How one process ended; without a reason all went well."""
+    """How one process of a team ended; without a reason all went well."""
 
     rank: int
     reason: str = ""
@@ -121,6 +121,7 @@ def run_rank(team: Team, rank: int) -> Report:
     """
     stage = team.stage
     with TemporaryDirectory() as thrown_away, PeakMemory() as memory:
+        # All processes compute the same files, of which one copy is wanted.
         attempt = Attempt.into(stage.ref, Path(thrown_away))
         try:
             store = Store.at(team.store)
@@ -138,7 +139,9 @@ def run_rank(team: Team, rank: int) -> Report:
 
 
 def _failed(rank: int, error: Exception) -> Report:
+    """The report of a process whose part of the stage raised an error, by what kind of error it was."""
     trace = traceback.format_exc()
+    # Errors do not travel between processes as they are; what the job's process must know of a lost input does.
     if isinstance(error, Lost):
         return Report(rank, reason=str(error.args[1]), trace=trace, lost=tuple(error.ref))
     return Report(
@@ -161,13 +164,14 @@ def _gpu(device: str) -> str:
 
 
 def train_together(work: AnyWork, log: Path, launch: Launch) -> int:
-    """Have a team run the stage into the attempt; returns the bytes of memory that its processes held together.
+    """Have a team run the stage into its attempt; returns the bytes of memory that its processes held together.
 
-    Raises Lost, Stopped, RankFailed or RankDied.
+    Raises Lost, Stopped, RankFailed or RankDied, by what happened to the process that failed first.
     """
     team = Team.of(work, log)
     reports = launch(team)
     check(reports, team.size)
+    # The first process may have run on another node: behind a URL, what it wrote comes by way of the store.
     work.store.take_over(work.attempt)
     gpus = {report.gpu for report in reports if report.gpu}
     work.attempt.record = replace(work.attempt.record, ledger=tuple(reports[0].ledger), gpus=len(gpus))
@@ -177,6 +181,7 @@ def train_together(work: AnyWork, log: Path, launch: Launch) -> int:
 def check(reports: Sequence[Report], size: int) -> None:
     """Raise for the process that began a team's failure, if any did: Lost, Stopped, RankFailed or RankDied."""
     failed = [report for report in reports if report.reason]
+    # One failure makes others: a process that is gone leaves the rest waiting, until they fail too.
     # Who merely lost another process comes last: that one's own reason, or its silence, is what happened.
     for report in sorted(failed, key=lambda report: (report.follows, report.died, report.rank)):
         if report.stopped:
@@ -195,4 +200,7 @@ def check(reports: Sequence[Report], size: int) -> None:
 def reason_of(error: Exception) -> str:
     """One line: what went wrong, and for what is not the user's mistake the kind of error."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, UserError | RankFailed) else f"{type(error).__name__}: {text}"
+    # What a process of a team reported has been through here.
+    if isinstance(error, UserError | RankFailed):
+        return text
+    return f"{type(error).__name__}: {text}"

@@ -67,7 +67,7 @@ def run_openly(stage: Stage, store: Store) -> None:
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why stages that ran together ended without an artefact."""
+    """Why stages that ran together ended without an artefact, in the words that logs and tables show."""
 
     status: Ending
     reason: str
@@ -82,7 +82,7 @@ class _Failure:
 
 @dataclass(frozen=True)
 class _Worker:
-    """A job and where it runs."""
+    """One job and the store and log that it runs against; a job's parts run one after the other."""
 
     job: Job
     store: Store
@@ -101,7 +101,8 @@ class _Worker:
                 leases.callback(lease.release)
                 try:
                     ending = self._claim(stage, lease)
-                except OSError as error:  # a full disk has no room for a lease either
+                # A full disk has no room for a lease either.
+                except OSError as error:
                     failure = _Failure(Ending.FAILED, reason_of(error), traceback.format_exc())
                     outcomes += self._give_up((), [stage], failure)
                     continue
@@ -118,7 +119,9 @@ class _Worker:
         if not self.store.has(stage.ref) and not lease.acquire():
             return Ending.BUSY
         # Looked at again: somebody may have published between the look and the lease.
-        return Ending.DONE if self.store.has(stage.ref) else None
+        if self.store.has(stage.ref):
+            return Ending.DONE
+        return None
 
     def _run(self, mine: Mapping[Stage, Lease]) -> list[Outcome]:
         """Run stages together and publish what they made; some may be published when the rest fails."""
@@ -135,13 +138,16 @@ class _Worker:
                 attempts.append(self.store.attempt(stage.ref))
                 works.append(opened(stage, self.store, self.log, keys, attempts[-1], halvings=self.job.halvings))
             peak_memory = self._compute(works)
+            # Verified when they were opened, and once more: what was damaged while it was read made a wrong artefact.
             self._check_inputs(works)
             seconds = (time.perf_counter() - start) / len(works)
             for work in works:
                 work.attempt.record = _record(work, seconds, peak_memory)
             for work in works:
                 published.append(_publish(work, mine[work.stage], self.store, seconds))
-        except Exception as error:  # whatever a component does wrong is the stage's failure, not the run's
+        # Whatever a component does wrong is the stage's failure, not the run's.
+        except Exception as error:
+            # Published in order: what comes after the published ones has an attempt to discard, or never got one.
             left = attempts[len(published) :]
             failed = self._give_up(left, stages[len(published) :], self._reason(error, works, left))
         done = [outcome for outcome in published if outcome.status is Ending.DONE]
@@ -178,24 +184,29 @@ class _Worker:
             return _Failure(Ending.STOPPED, str(error))
         if isinstance(error, RankDied):
             return _Failure(Ending.WORKER_DIED, str(error))
+        # An input that was damaged meanwhile may have been the cause.
         try:
-            self._check_inputs(works)  # an input that was damaged meanwhile may have been the cause
+            self._check_inputs(works)
         except Lost as lost:
             return _Failure(Ending.INPUT_LOST, str(lost), lost=lost.ref)
-        status = Ending.OUT_OF_MEMORY if _is_out_of_gpu_memory(error) else Ending.FAILED
+        status = Ending.FAILED
+        if _is_out_of_gpu_memory(error):
+            status = Ending.OUT_OF_MEMORY
+        # Somebody removed what it was writing: that is no fault of the stage's, which is begun again.
         if any(not attempt.folder.exists() for attempt in left):
-            status = Ending.WORKER_DIED  # somebody removed what it was writing: it is begun again
+            status = Ending.WORKER_DIED
         if isinstance(error, RankFailed):
             return _Failure(status, reason_of(error), error.trace, error.is_users)
         return _Failure(status, reason_of(error), traceback.format_exc(), isinstance(error, UserError))
 
     def _give_up(self, attempts: Iterable[Attempt], stages: Sequence[Stage], failure: _Failure) -> list[Outcome]:
-        """Discard what stages have written, and put on record why."""
+        """Discard what stages have written, and put on record why: in the store with a traceback, and in the log."""
         for attempt in attempts:
             self.store.discard(attempt)
         if failure.trace:
             for stage in stages:
-                with suppress(OSError):  # on a full disk the reason still reaches the table
+                # On a full disk the reason still reaches the table.
+                with suppress(OSError):
                     text = json.dumps(failure.to_json(stage), indent=1, sort_keys=True)
                     self.store.write_documents({document_of(FAILURES, stage.key): text.encode()})
         self.log.write(failure.status, stages=[stage.key for stage in stages], reason=failure.reason)
@@ -237,11 +248,13 @@ def _publish(work: AnyWork, lease: Lease, store: Store, seconds: float) -> Outco
         return Outcome(work.stage.ref, Ending.BUSY)
     if not store.publish(work.attempt):
         return Outcome(work.stage.ref, Ending.BUSY)
-    with suppress(OSError):  # what is left over is for `seedbed store gc`
+    # What is left over is for `seedbed store gc`.
+    with suppress(OSError):
         store.clean_up(work.stage.ref)
     return Outcome(work.stage.ref, Ending.DONE, seconds)
 
 
 def _is_out_of_gpu_memory(error: Exception) -> bool:
+    # Not imported for this: where no stage has imported torch, none ran out of a GPU's memory.
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["Workers", "show_token"]
 
 TOKEN = Path("~/.ray/auth_token")
+"""Made by Ray itself with the first local cluster."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Which executor, with how many slots, on which cluster; nothing is started yet."""
+    """Which executor is to run stages, with how many slots, on which cluster; nothing is started before `make`."""
 
     executor: ExecutorName | None = None
     """None: `ray` where there is more than one slot."""
@@ -33,8 +34,10 @@ class Workers:
 
     @classmethod
     def of(cls, workers: Workers | ExecutorName) -> Workers:
-        """An executor's name stands for all that it can have."""
-        return workers if isinstance(workers, Workers) else cls(workers)
+        """The workers themselves, or those that an executor's name stands for: with all slots that there are."""
+        if isinstance(workers, Workers):
+            return workers
+        return cls(workers)
 
     @property
     def name(self) -> ExecutorName:
@@ -42,7 +45,9 @@ class Workers:
         if self.executor:
             return self.executor
         slots = self.slots or usable_cores()
-        return "ray" if self.address or slots > 1 else "serial"
+        if self.address or slots > 1:
+            return "ray"
+        return "serial"
 
     @property
     def known_slots(self) -> int | None:
@@ -54,7 +59,8 @@ class Workers:
         return usable_cores()
 
     def make(self) -> Executor:
-        """Start it; Ray is imported only here. Raises UserError where no cluster answers."""
+        """Start the executor, and with it a cluster where it needs one of its own; UserError where none answers."""
+        # Whatever imports Ray is imported in here: that takes seconds, and what needs no worker runs without.
         if self.name == "serial":
             if self.address:
                 raise UserError("--address", f"'{self.address}' beside --executor serial", "one of them")

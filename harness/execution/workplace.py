@@ -30,14 +30,15 @@ def opened(
     share: Share = ALONE,
     halvings: int = 0,
 ) -> AnyWork:
-    """A stage with its inputs opened and what this process gives it.
+    """A stage with its inputs opened and verified, and with what this process gives it.
 
     `keys` are those of all stages that run together: progress is told of them all. Raises Lost for an input that
     cannot be used.
     """
 
     def report(done: int, total: int, unit: str, values: Mapping[str, float]) -> None:
-        if share.is_first:  # of several processes, which all do as much, one is enough to be heard
+        # Of several processes, which all do as much, one is enough to be heard.
+        if share.is_first:
             log.progress(keys, done, total, unit, values)
 
     inputs: dict[str, tuple[Artefact, ...]] = {}
@@ -68,6 +69,7 @@ def _computing(stage: Stage, gpu: int | None) -> Iterator[None]:
 
     from methods.training import flushed_denormals
 
+    # A worker runs stages of different numbers of threads, and the sums of floats depend on the number.
     before = torch.get_num_threads()
     torch.set_num_threads(stage.threads)
     on_gpu = stage.device == "cuda"
@@ -78,12 +80,15 @@ def _computing(stage: Stage, gpu: int | None) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-        if on_gpu:  # other processes on this GPU cannot have what stays in this one's cache
+        # Other processes on this GPU cannot have what stays in this one's cache.
+        if on_gpu:
             torch.cuda.empty_cache()
 
 
 class PeakMemory:
-    """The highest resident memory of this process while a block runs, sampled ten times a second (Linux)."""
+    """The highest resident memory of this process while a block runs, in bytes, sampled ten times a second (Linux)."""
+
+    # Sampled, since the kernel's own peak is that of the whole process: a reused worker would tell of earlier stages.
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -106,7 +111,8 @@ class PeakMemory:
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process; its all-time peak where the kernel does not tell."""
+    """Resident memory of this process in bytes; its all-time peak where the kernel does not tell."""
+    # The second field of `statm` counts pages; `getrusage` counts units of 1,024 bytes.
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     except OSError:

@@ -15,7 +15,7 @@ from harness.execution.running import Display, run_plan
 from harness.reports.gathering import reason_of
 from harness.stages.blueprint import Blueprint
 from harness.stages.filters import plan_filter, read_kept
-from harness.stages.planning import Goal
+from harness.stages.planning import Plan
 from harness.stages.plugins import read_plugins
 from harness.stages.source import Source
 from harness.store.backends.urls import Location
@@ -155,12 +155,12 @@ def _keep_lists(
     if not filters:
         return {}
     # Keys are those of a run of the suite: what is made here that run finds done.
-    goal = Goal(blueprint.suite.name, blueprint.graph, tuple(filters.values()))
-    with run_plan(goal, store, "serial", display) as run:
+    plan = Plan(blueprint.suite, blueprint.graph, tuple(filters.values()))
+    with run_plan(plan, store, "serial", display) as run:
         opened = Store.at(run.location)
         for name, ref in filters.items():
             if not opened.has(ref):
-                reason = reason_of(run, goal.graph[ref])
+                reason = reason_of(run, plan.graph[ref])
                 raise UserError(f"settings.{name}.filter", f"no keep-list ({reason})", "a filter that runs")
         kept: dict[str, frozenset[str]] = {}
         for name, ref in filters.items():

@@ -1,1 +1,1 @@
-"""What a run tells: its progress, its leaderboard, what it would cost. Runs themselves are made in `execution`."""
+"""What a run tells: what it would cost, how it goes, and its leaderboard. Runs themselves are made in `execution`."""

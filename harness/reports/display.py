@@ -24,7 +24,9 @@ from harness.store.store import Store
 __all__ = ["Display"]
 
 REFRESH_S = 0.5
+"""How often the log is read."""
 PLAIN_INTERVAL_S = 10.0
+"""How often a line goes into a file, which nobody watches."""
 
 
 class Display:
@@ -36,6 +38,7 @@ class Display:
         self._groups: dict[str, list[str]] = {}
         for stage in stages.values():
             self._groups.setdefault(stage.group, []).append(stage.key)
+        # The output of `seedbed run` is its tables: what is shown on the way must not be among them.
         self._console = Console(stderr=True)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -48,7 +51,8 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(timeout=5)  # a terminal or disk that hangs must not keep the run from ending
+        # A terminal or disk that hangs must not keep the run from ending.
+        self._thread.join(timeout=5)
 
     def _follow(self) -> None:
         if self._console.is_terminal:
@@ -88,7 +92,9 @@ class Display:
         table = Table.grid(padding=(0, 2))
         for group, keys in self._groups.items():
             done, failed = self._state.count("done", keys), self._state.count("failed", keys)
-            mark = f"{failed} failed" if failed else ""
+            mark = ""
+            if failed:
+                mark = f"{failed} failed"
             table.add_row(group, ProgressBar(len(keys), done, width=24), f"{done}/{len(keys)}", Text(mark, style="red"))
         running = [Text(f"  {line}", style="cyan", no_wrap=True, overflow="ellipsis") for line in self._state.lines()]
         return Group(table, *running, Text(self._summary(), style="bold"))

@@ -72,8 +72,10 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
 
 
 def unscored(plan: Plan, nothing: str) -> str:
-    """What was made of photos without true masks; `nothing`, in words, where no photo had one."""
-    lack = "no true masks for some splits" if plan.rows else f"no true masks, so {nothing}"
+    """What was made of photos without true masks, in words; `nothing` says what follows where no photo had one."""
+    lack = f"no true masks, so {nothing}"
+    if plan.rows:
+        lack = "no true masks for some splits"
     return f"{lack}; written: {', '.join(plan.unscored)}"
 
 
@@ -97,7 +99,7 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
 
 
 def _move_all(source: Path, target: Path) -> None:
-    """Every file of a folder into another one, at the same place."""
+    """Move every file of a folder into another one, to the same place below it, over one that is there."""
     for path in sorted(source.rglob("*")):
         place = target / path.relative_to(source)
         if path.is_dir():
@@ -111,7 +113,9 @@ def _write_tables(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None
     notes = list(board.notes)
     if run.plan.unscored:
         notes.append(unscored(run.plan, "nothing was scored"))
-    changes = [f"- `--set {override}`\n" for override in suite.overrides] + [f"- {note}\n" for note in notes]
+    # A table stands alone in the end: what the command line changed of the suite is told at its head.
+    changes = [f"- `--set {override}`\n" for override in suite.overrides]
+    changes += [f"- {note}\n" for note in notes]
     shown = [each.to_markdown() for each in board.tables]
     if board.diagnostics:
         shown.append(table(board.diagnostics).to_markdown())
@@ -143,7 +147,9 @@ def _write_counts(run: Run, store: Store, files: LeaderboardFiles) -> None:
 
 
 def _write_figures(board: Leaderboard, files: LeaderboardFiles) -> None:
-    if not any(row.miou is not None and is_ranked(row.policy) for row in board.rows):
+    """Draw the table and mIoU over noise; without a ranked row that has a mIoU there is nothing to draw."""
+    has_something = any(row.miou is not None and is_ranked(row.policy) for row in board.rows)
+    if not has_something:
         return
     # What draws takes long to import, and a leaderboard that is written already needs none of it.
     from results.noise_plot import plot_noise
@@ -154,17 +160,20 @@ def _write_figures(board: Leaderboard, files: LeaderboardFiles) -> None:
 
 
 def _copy_galleries(run: Run, store: Store, folder: Path) -> None:
+    """Put the sheets of galleries where they are found; those that could not be made are missing."""
     for ref in run.plan.pictures:
         if store.has(ref):
             runtime = run.plan.graph[ref].runtime
             assert isinstance(runtime, GalleryRuntime)
             artefact = store.open(ref)
+            # Recipes share the names of their sheets, and artefacts do not know for which of them they were made.
             for name in artefact.record.files:
                 shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{runtime.name}.png")
 
 
 def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
-    """Masks that no row scores are what the run was for: put where they are found."""
+    """Copy masks that no row scores into a folder of their own."""
+    # Where nothing can be scored, they are what the run was for: nobody should have to look for them by keys.
     folder.mkdir(exist_ok=True)
     for ref in refs:
         if store.has(ref):
@@ -191,7 +200,7 @@ def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
 
 
 def _logged(store: Store, stage: Stage, runtime: FitRuntime) -> Iterator[dict[str, object]]:
-    """What a fit logged: one record an epoch and term."""
+    """What a fit logged, one record for each epoch and term of the loss; none where its artefact is lost."""
     try:
         log = json.loads(FitFiles(store.open(stage.ref).folder).log.read_text(encoding="utf-8"))
     except Lost:

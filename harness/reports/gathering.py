@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-from harness.execution.running import Run, RunOf
+from harness.execution.running import Run
 from harness.stages.diagnostics import DiagnosticRuntime, read_measures
 from harness.stages.graph import Stage
-from harness.stages.planning import Goal
 from harness.stages.provenance import stale_sources
 from harness.stages.rows import RowIdentity
 from harness.store.layout import MeasureFiles, Ref, RowFiles
@@ -33,13 +32,13 @@ class Leaderboard:
 
     @property
     def holes(self) -> int:
-        """How many rows and diagnostics failed or were blocked."""
+        """How many rows and diagnostics are not there, since they failed or were blocked."""
         rows = sum(row.status == "failed" for row in self.rows)
         return rows + sum(bool(measured.reason) for measured in self.diagnostics)
 
 
 def gather(run: Run) -> Leaderboard:
-    """The rows of a run in plan order; a row that could not be made is a hole with its reason."""
+    """What a run made: rows and measures in plan order; one that could not be made is a hole with its reason."""
     store = Store.at(run.location)
     rows = tuple(_row(store, run, ref) for ref in run.plan.rows)
     diagnostics: list[Measured] = []
@@ -48,7 +47,7 @@ def gather(run: Run) -> Leaderboard:
     return Leaderboard(rows, tuple(tables(frame(rows))), tuple(diagnostics), run.plan.notes)
 
 
-def reason_of(run: RunOf[Goal], stage: Stage) -> str:
+def reason_of(run: Run, stage: Stage) -> str:
     """Why the stage made nothing: its own failure, or that of the one before it, by name."""
     root = run.result.blocked.get(stage.ref, stage.ref)
     lost = run.result.lost.get(root)
@@ -58,10 +57,13 @@ def reason_of(run: RunOf[Goal], stage: Stage) -> str:
         reason = f"its input {lost} was lost"
     else:
         reason = "not run: the run was stopped before it"
-    return reason if root == stage.ref else f"{run.plan.graph[root].label}: {reason}"
+    if root == stage.ref:
+        return reason
+    return f"{run.plan.graph[root].label}: {reason}"
 
 
 def _row(store: Store, run: Run, ref: Ref) -> Row:
+    """A row as its stage wrote it, with what of its sources differs from today's; a hole where there is none."""
     stage = run.plan.graph[ref]
     try:
         files = RowFiles(store.open(ref).folder)
@@ -69,17 +71,20 @@ def _row(store: Store, run: Run, ref: Ref) -> Row:
         return _hole(run, stage)
     (row,) = read_rows(files.rows)
     made_by = json.loads(files.sources.read_text(encoding="utf-8"))
+    # Found now and not when the row was made: the sources change while the artefact stays.
     return replace(row, stale=stale_sources(made_by))
 
 
 def _hole(run: Run, stage: Stage) -> Row:
+    """A row that says why there is no score, with all that the plan knows of it."""
     assert isinstance(stage.identity, RowIdentity)
+    # Fingerprints are of masks and photos as they were read, and nothing was.
     fields = {**stage.identity.row.fields(), "evaluation_fingerprint": "", "training_fingerprint": ""}
     return Row(**fields, miou=None, status="failed", reason=reason_of(run, stage))
 
 
 def _measured(store: Store, run: Run, ref: Ref) -> Iterator[Measured]:
-    """What one diagnostic measured, or the reason why it measured nothing."""
+    """What one diagnostic measured, one entry a measure; a single one with the reason where it measured nothing."""
     stage = run.plan.graph[ref]
     assert isinstance(stage.runtime, DiagnosticRuntime)
     shown = asdict(stage.runtime.shown)

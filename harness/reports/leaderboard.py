@@ -17,7 +17,7 @@ from harness.store.store import Store
 from harness.suites.suite import Suite
 from settings.errors import UserError
 
-__all__ = ["Finished", "Leaderboard", "gather", "run_and_gather"]
+__all__ = ["Finished", "run_and_gather"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,17 +41,24 @@ class Finished:
             return 130
         if result.failures and set(result.failures) == result.user_errors:
             return 2
-        return 1 if result.failures or self.board.holes or self.unwritten else 0
+        if result.failures or self.board.holes or self.unwritten:
+            return 1
+        return 0
 
     def user_errors(self) -> list[str]:
-        """What the user can mend, each line once."""
-        result = self.run.result
-        return list(dict.fromkeys(reason for ref, reason in result.failures.items() if ref in result.user_errors))
+        """What the user can mend: one line for each mistake, however many stages failed by it."""
+        lines: dict[str, None] = {}
+        for ref, reason in self.run.result.failures.items():
+            if ref in self.run.result.user_errors:
+                lines[reason] = None
+        return list(lines)
 
     def summary(self) -> str:
-        """One line: stages, time, holes, where the results lie."""
+        """One line: how many stages ran in what time, how many holes there are, and where the results lie."""
         run = self.run
-        ending = "stopped; run it again to continue" if run.result.interrupted else f"{self.board.holes} holes"
+        ending = f"{self.board.holes} holes"
+        if run.result.interrupted:
+            ending = "stopped; run it again to continue"
         words = [f"{run.stages_run} stages in {duration(run.seconds)}", ending]
         if run.plan.unscored:
             words.append(unscored(run.plan, "nothing to score"))
@@ -72,12 +79,18 @@ def run_and_gather(
     Without a folder it is the suite's own below the store. Raises UserError for what the user can mend before any work.
     """
     _check_writable(folder)
-    with run_suite(suite, store, workers, Display if shown else None) as run:
+    display = None
+    if shown:
+        display = Display
+    # The run ends with the block: until its artefacts are gathered no `gc` may take them away.
+    with run_suite(suite, store, workers, display) as run:
         board = gather(run)
         opened = Store.at(run.location)
         folder = folder or opened.leaderboard_folder(suite.folder_name)
         unwritten = ""
+        # What was computed is in the store: a board that cannot be written is no reason to end with a traceback.
         try:
+            # Most rows of a stopped run are holes, and the board of the run before may be whole.
             if not run.result.interrupted:
                 write_leaderboard(run, board, folder)
                 opened.share(folder)
@@ -87,9 +100,10 @@ def run_and_gather(
 
 
 def _check_writable(folder: Path | None) -> None:
-    """A folder that cannot be written is better told before a night's work than after."""
+    """Raise UserError where the folder cannot be written: better before a night's work than after."""
     try:
         if folder is not None:
+            # One that is there keeps what it says; a new, empty one says that the folder shows nothing.
             folder.mkdir(parents=True, exist_ok=True)
             LeaderboardFiles(folder).state.touch()
     except OSError as error:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from harness.execution.costs import Costs
 from harness.stages.graph import Stage
-from harness.store.events import Ending, Event
+from harness.store.events import Ending, Event, Told
 
 __all__ = ["Condition", "Pace", "RunState", "duration"]
 
 SHOWN_SLOTS = 16
+"""Up to so many slots each is told by itself."""
 SURE_S = 20.0
 """After so many core-seconds of work, the pace of the run itself says more than the table of costs."""
 ENDINGS: Mapping[str, Ending] = {ending.value: ending for ending in Ending}
@@ -23,13 +24,15 @@ Condition = Literal["to do", "running", "done", "failed"]
 class _Lanes:
     """Which slots a job holds: the lowest that are free, as if each were a lane."""
 
+    # Workers do not tell on which cores they run: how busy each slot is, is as if they were filled from below.
+
     def __init__(self) -> None:
         self.count = 0
         self._spent: dict[int, float] = {}
         self._held: dict[str, tuple[float, list[int]]] = {}
 
     def begin(self, job: str, threads: int, t: float) -> None:
-        """A job begins; what it held before (its worker died) ends."""
+        """A job of so many threads begins at time `t`; what it held before (its worker died) ends then."""
         self.end(job, t)
         taken: set[int] = set()
         for _, slots in self._held.values():
@@ -38,7 +41,7 @@ class _Lanes:
         self._held[job] = (t, free[:threads])
 
     def end(self, job: str, t: float) -> None:
-        """A job ends, if it runs."""
+        """A job ends; one that does not run, or has ended before, changes nothing."""
         # Of a bundle a part may end alone, and what is retried has ended twice: only the first end counts.
         since, slots = self._held.pop(job, (t, []))
         for slot in slots:
@@ -71,12 +74,14 @@ class Pace:
 
     @property
     def share(self) -> float:
-        """How much of all slots' time was spent in stages; 0..1."""
+        """How much of all slots' time since the run began was spent in stages; 0..1."""
         return sum(self.shares) / len(self.shares)
 
     def to_text(self) -> str:
-        """One line."""
-        retried = f" · {self.retried} retried" if self.retried else ""
+        """One line: how busy the slots are, what waits, what was retried, and the time left."""
+        retried = ""
+        if self.retried:
+            retried = f" · {self.retried} retried"
         return (
             f"{self.busy} of {len(self.shares)} slots busy, {100 * self.share:.0f} % so far{self._each()} · "
             f"{self.ready} ready, {self.waiting} waiting{retried} · {duration(self.seconds_left)} left"
@@ -107,7 +112,7 @@ class RunState:
     """Why stages failed."""
     running: dict[str, float] = field(default_factory=dict)
     """Since when stages run."""
-    told: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    told: dict[str, Told] = field(default_factory=dict)
     """The last event that told of a running stage's progress."""
     retried: int = 0
 
@@ -116,10 +121,11 @@ class RunState:
         self._work = {key: self.costs.seconds(stage) * stage.slots for key, stage in self.stages.items()}
         """Core-seconds of each stage, by estimate."""
 
-    def take(self, event: Mapping[str, Any]) -> None:
+    def take(self, event: Told) -> None:
         """Update by one event; what this version does not know is passed over."""
         name, t, keys = str(event["event"]), float(event["t"]), list(event.get("stages", ()))
         slots = event.get("slots")
+        # Two events tell of slots: a cluster's are known only when the executor is there.
         if isinstance(slots, int):
             self._lanes.count = slots
         if name == Event.RUN_STARTED:
@@ -133,24 +139,29 @@ class RunState:
             self._end(keys, ENDINGS[name], t, str(event.get("reason", "")))
 
     def condition(self, key: str) -> Condition:
-        """What the stage is now."""
-        return "running" if key in self.running else self.ended.get(key, "to do")
+        """What the stage of that key is now; one of which no event told is to do."""
+        if key in self.running:
+            return "running"
+        return self.ended.get(key, "to do")
 
     def count(self, condition: Condition, keys: Iterable[str] | None = None) -> int:
         """How many stages, of those with these keys or of all that are known, are in that condition."""
-        keys = self.stages if keys is None else keys
+        if keys is None:
+            keys = self.stages
         return sum(self.condition(key) == condition for key in keys)
 
     def seconds_left(self, now: float | None = None) -> float:
-        """From the estimated cost of what is not finished, at the pace of this run so far (until `now`)."""
+        """Seconds until the run ends: the estimated work that is left, at the pace of this run so far (until `now`)."""
+        if now is None:
+            now = time.time()
         done = 0.0
         for key, work in self._work.items():
             if key in self.running:
                 done += work * self._share(key)
+            # What failed is not left to do either.
             elif self.condition(key) != "to do":
                 done += work
         left = max(0.0, sum(self._work.values()) - done)
-        now = time.time() if now is None else now
         pace = float(max(self._lanes.count, 1))
         if done > SURE_S:
             # The estimate corrects itself: after a while the measured pace says more than the guessed costs.
@@ -158,7 +169,8 @@ class RunState:
         return left / max(pace, 0.1)
 
     def lines(self) -> list[str]:
-        """What is running, one line a job."""
+        """What is running, one line for each job: its label, how far it is, and how fast."""
+        # The stages of a bundle tell of their progress together: one of them speaks for all.
         shown: dict[str, str] = {}
         for key, since in self.running.items():
             stage = self.stages.get(key)
@@ -193,20 +205,25 @@ class RunState:
     def _share(self, key: str) -> float:
         """How much of a running stage is done, as far as it has told; 0..1."""
         told = self.told.get(key)
-        return told["done"] / max(told["total"], 1) if told else 0.0
+        if told is None:
+            return 0.0
+        share: float = told["done"] / max(told["total"], 1)
+        return share
 
     def _line(self, stage: Stage, since: float) -> str:
-        """How far a running stage is, and how fast since it began."""
+        """One line: a running stage's label, how far it is, how fast since it began, and the values that it told."""
         told = self.told.get(stage.key)
         if told is None:
             return stage.label
         done, unit = told["done"], told["unit"]
+        # Up to when it told of it, not up to now: between two tellings the rate would seem to fall.
         rate = done / max(told["t"] - since, 1e-3)
         words = [f"{done}/{told['total']} {unit}", f"{rate:.3g} {unit}/s"]
         words += [f"{name} {value:g}" for name, value in told["values"].items()]
         return f"{stage.label}: {' · '.join(words)}"
 
     def _begin(self, keys: list[str], t: float) -> None:
+        """A job's stages run from now on, for the first time or again."""
         for key in keys:
             self.running[key] = t
             self.told.pop(key, None)
@@ -216,6 +233,7 @@ class RunState:
             self._lanes.begin(_job_of(known[0]), max(stage.threads for stage in known), t)
 
     def _end(self, keys: list[str], ending: Ending, t: float, reason: str) -> None:
+        """Stages of one job have ended so; what that makes of them, the ending says."""
         for key in keys:
             self.running.pop(key, None)
             self.told.pop(key, None)
@@ -234,7 +252,7 @@ def _job_of(stage: Stage) -> str:
 
 
 def duration(seconds: float) -> str:
-    """8 s, 3 min 05 s, 2 h 10 min."""
+    """A time for people, in its two largest units: 8 s, 3 min 05 s, 2 h 10 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

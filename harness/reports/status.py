@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from harness.execution.costs import Costs
 from harness.execution.descriptions import described, find_described
 from harness.execution.job import Job
 from harness.execution.worker import run_job, run_openly
 from harness.reports.progress import Condition, RunState, duration
+from harness.stages.graph import Stage
 from harness.store.backends.urls import Location, absolute
-from harness.store.events import SILENT_S, Ending, Event
+from harness.store.events import SILENT_S, Ending, Event, Told
 from harness.store.layout import FAILURES, SINGLE_RUN, FitFiles, Ref, key_of_document, run_of
 from harness.store.lease import lives
 from harness.store.record import Record
@@ -42,7 +42,7 @@ def watch(location: Location, show: Callable[[str], None], interval_s: float = W
 
 
 def _status(location: Location) -> tuple[list[str], bool]:
-    """The lines of the status, and whether the run goes on."""
+    """What `status_of` tells, line by line, and whether the run goes on; raises UserError where there was none."""
     store = Store.at(location)
     # A stage that was run alone since is no run of a suite.
     logs = [log for log in store.logs() if run_of(log) != SINGLE_RUN]
@@ -56,30 +56,42 @@ def _status(location: Location) -> tuple[list[str], bool]:
     ending, goes_on = _ending(events)
     groups: Mapping[str, str] = first["groups"]
     # A finished run without failures is told without the stages themselves, of which there may be thousands.
-    has_failed = any(event["event"] == Ending.FAILED for event in events)
-    known = described(store) if goes_on or has_failed else {}
+    known: dict[str, Stage] = {}
+    if goes_on or any(event["event"] == Ending.FAILED for event in events):
+        known = described(store)
     state = RunState({key: known[key] for key in groups if key in known}, Costs(store))
     for event in events:
         state.take(event)
     lines = [f"{first['suite']} · {first['executor']} · {ending}"]
     if goes_on:
         lines += _going_on(state)
-    members: dict[str, list[str]] = {}
-    for key, group in groups.items():
-        members.setdefault(group, []).append(key)
-    for group, keys in members.items():
-        counts = {condition: state.count(condition, keys) for condition in CONDITIONS}
-        told = [f"{count} {condition}" for condition, count in counts.items() if count]
-        lines.append(f"  {group}: {', '.join(told)}")
+    lines += _by_group(groups, state)
     for key, reason in state.reasons.items():
+        # When a damaged artefact was made again, what had failed before was begun again too.
         if state.condition(key) == "failed":
-            label = known[key].label if key in known else "a stage"
+            label = "a stage"
+            if key in known:
+                label = known[key].label
             lines.append(f"  failed: {label} ({key[:12]}): {reason}")
     return lines, goes_on
 
 
+def _by_group(groups: Mapping[str, str], state: RunState) -> list[str]:
+    """One line for each group: how many of its stages are done, running, failed and to do. `groups` are by key."""
+    members: dict[str, list[str]] = {}
+    for key, group in groups.items():
+        members.setdefault(group, []).append(key)
+    lines: list[str] = []
+    for group, keys in members.items():
+        counts = {condition: state.count(condition, keys) for condition in CONDITIONS}
+        told = [f"{count} {condition}" for condition, count in counts.items() if count]
+        lines.append(f"  {group}: {', '.join(told)}")
+    return lines
+
+
 def _going_on(state: RunState) -> list[str]:
-    """How busy it is, and what runs; nothing for a log that does not tell, or stages that cannot be read."""
+    """How busy a run is, and what runs in it, one line each; nothing where the log or its stages do not tell."""
+    # An older version's log tells no slots, and of a run that another version made not every stage can be read.
     try:
         pace = state.pace(time.time())
     except (LookupError, ValueError):
@@ -87,7 +99,7 @@ def _going_on(state: RunState) -> list[str]:
     return [f"  {line}" for line in (pace.to_text(), *state.lines())]
 
 
-def _ending(events: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
+def _ending(events: Sequence[Told]) -> tuple[str, bool]:
     """How the run ended, or that it goes on, in words; and whether it goes on."""
     last = events[-1]
     ago = duration(time.time() - last["t"])
@@ -103,7 +115,7 @@ def _ending(events: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
 
 
 def run_one(location: Location, prefix: str, debug: bool) -> str:
-    """Run one stage here and now; with `debug` its errors come through."""
+    """Run one stage here and now and tell how it ended; with `debug` its errors come through."""
     found = find_described(Store.at(location), prefix)
     if len(found) != 1:
         expected = "the beginning of one stage's key or label"
@@ -123,7 +135,7 @@ def run_one(location: Location, prefix: str, debug: bool) -> str:
 
 
 def log_of(location: Location, stage: str) -> str:
-    """A failed stage's traceback, or a training stage's losses; raises UserError when the store knows no such stage."""
+    """A failed stage's traceback, or a training stage's losses; raises UserError where the store has no such stage."""
     store = Store.at(location)
     for name, content in store.documents(FAILURES).items():
         key, failure = key_of_document(name), _failure(name, content)
@@ -136,6 +148,7 @@ def log_of(location: Location, stage: str) -> str:
 
 
 def _failure(name: str, text: bytes) -> dict[str, str]:
+    """What the record of a failure says: label, reason and traceback; of a damaged one, that it is damaged."""
     try:
         content = json.loads(text)
         return {entry: str(content[entry]) for entry in ("label", "reason", "traceback")}
@@ -144,7 +157,8 @@ def _failure(name: str, text: bytes) -> dict[str, str]:
 
 
 def _published(store: Store) -> Iterable[Record]:
-    """The records of all artefacts; those that are damaged are told by `seedbed store verify`."""
+    """The records of all published artefacts, as far as they can be read."""
+    # Damaged ones are told by `seedbed store verify`.
     refs: list[Ref] = []
     for kind in store.kinds():
         refs += [Ref(kind, key) for key in store.keys(kind)]
@@ -152,6 +166,7 @@ def _published(store: Store) -> Iterable[Record]:
 
 
 def _success(store: Store, record: Record) -> str:
+    """How a stage went that is published, and what its training logged, one line an epoch."""
     head = f"{record.label} ({record.key[:12]}): done in {duration(record.seconds)} on {record.device}"
     try:
         log = FitFiles(store.open(record.ref).folder).log

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.stages.blueprint import Blueprint
 from harness.stages.cue import impossible
@@ -19,28 +19,25 @@ from harness.suites.recipes import RecipeComponents, Skipped, possible_recipes
 from harness.suites.suite import Compute, Suite
 from settings.errors import unknown_name
 
-__all__ = ["Goal", "Plan", "make_plan"]
+__all__ = ["Plan", "make_plan"]
 
 
 @dataclass(frozen=True)
-class Goal:
-    """All that running needs to know: stages, and which of them must exist in the end."""
+class Plan:
+    """Stages of a suite, and which of them must exist in the end.
 
-    name: str
-    """The suite's, for the log of the run."""
-    graph: Graph
-    targets: tuple[Ref, ...]
-
-
-@dataclass(frozen=True)
-class Plan(Goal):
-    """All stages of a suite; its targets are its rows, pictures, diagnostics and whatever else it asks for."""
+    The targets of a whole suite are its rows, pictures, diagnostics and whatever else it asks for; an audit asks for
+    keep-lists alone, and has none of these.
+    """
 
     suite: Suite
-    rows: tuple[Ref, ...]
-    pictures: tuple[Ref, ...]
-    diagnostics: tuple[Ref, ...]
-    unscored: Mapping[str, tuple[Ref, ...]]
+    graph: Graph
+    """All stages, each after its inputs; those that no target needs are not run."""
+    targets: tuple[Ref, ...]
+    rows: tuple[Ref, ...] = ()
+    pictures: tuple[Ref, ...] = ()
+    diagnostics: tuple[Ref, ...] = ()
+    unscored: Mapping[str, tuple[Ref, ...]] = field(default_factory=dict)
     """Pseudo labels and predictions of a data set without true masks, by the name of the folder they are copied to."""
     notes: tuple[str, ...] = ()
     """What is to be known of the settings: photos, drops, classes without extra photos; and which lines are skipped."""
@@ -78,10 +75,9 @@ def make_plan(suite: Suite) -> Plan:
         targets += refs
     targets += others
     return Plan(
-        suite.name,
+        suite,
         blueprint.graph,
         tuple(targets),
-        suite,
         tuple(rows),
         tuple(pictures),
         tuple(diagnostics),

@@ -12,7 +12,8 @@ from PIL import Image
 
 import harness
 import results
-from harness.reports.leaderboard import Finished, gather, run_and_gather
+from harness.reports.gathering import gather
+from harness.reports.leaderboard import Finished, run_and_gather
 from harness.stages.graph import Stage
 from harness.store.store import Store
 from harness.suites.data import dataset_of

@@ -8,7 +8,8 @@ import pytest
 from harness.checkups import Finding, _cluster
 from harness.checkups._cluster import Probed, judge
 from harness.checkups._probe import Answer, Question
-from harness.execution.nodes import Meeting, Node
+from harness.execution.meeting import Meeting
+from harness.execution.nodes import Node
 from harness.store.lease import TIMEOUT_S
 
 QUESTION = Question(("harness",), ("torch", "rich"), {"data voc12": "/data/voc12"}, Meeting("/shared/runs", "t"))

@@ -11,7 +11,7 @@ from harness.checkups._cluster import probe
 from harness.checkups._probe import Question
 from harness.checkups.doctor import diagnose_cluster, is_fit
 from harness.commands.main import doctor
-from harness.execution.nodes import meeting_in
+from harness.execution.meeting import meeting_in
 from harness.stages.provenance import OURS
 from settings.errors import UserError
 

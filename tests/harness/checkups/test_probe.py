@@ -13,7 +13,7 @@ import pytest
 from harness.checkups import _probe
 from harness.checkups._files import roots
 from harness.checkups._probe import Question, answer, sources
-from harness.execution.nodes import meeting_in
+from harness.execution.meeting import meeting_in
 
 
 def test_it_tells_what_is_here(tmp_path: Path) -> None:

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.execution import nodes
-from harness.execution.nodes import Meeting, meeting_in, trouble_with
+from harness.execution.meeting import Meeting, meeting_in, trouble_with
 
 
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nodes, "SEEN_WITHIN_S", 0.0)
+    monkeypatch.setattr("harness.execution.meeting.SEEN_WITHIN_S", 0.0)
 
 
 def test_one_folder_is_seen_both_ways_and_left_as_it_was(tmp_path: Path) -> None:

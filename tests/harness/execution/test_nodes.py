@@ -56,7 +56,7 @@ def test_what_no_node_has_is_refused_before_any_work(cluster: Any, tmp_path: Pat
 def test_a_store_that_nodes_do_not_see_is_refused_before_any_work(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.execution.nodes.Meeting.begin", lambda meeting: meeting)  # as if on another disk
+    monkeypatch.setattr("harness.execution.meeting.Meeting.begin", lambda meeting: meeting)  # as if on another disk
     with pytest.raises(UserError, match=r"--store: found on .*: it is another folder there: what the driver wrote"):
         run_and_gather(load_suite("smoke", ONLY_CAM), tmp_path / "store", Workers(address=cluster.address))
     assert list(tmp_path.glob("store/*/*/done.json")) == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.execution.retries import MAX_TRIES, Retries
+from harness.execution.retries import MAX_RETRIES, Retries
 from harness.stages.kind import Numerics
 from harness.store.events import Ending
 from harness.suites.resources import Demand
@@ -15,8 +15,8 @@ STAGE = fake_stage(kind=fake_kind("kind", halves=True), numerics=CUDA, label="a"
 @pytest.mark.parametrize("ending", [Ending.WORKER_DIED, Ending.TIMED_OUT])
 def test_what_ended_without_a_word_is_begun_again_so_often(ending: Ending) -> None:
     retries = Retries()
-    again = [retries.begins_again(STAGE, ending, STAGE.wants()) for _ in range(MAX_TRIES + 1)]
-    assert again == [True] * MAX_TRIES + [False]
+    again = [retries.begins_again(STAGE, ending, STAGE.wants()) for _ in range(MAX_RETRIES + 1)]
+    assert again == [True] * MAX_RETRIES + [False]
     assert retries.begins_again(fake_stage(1), ending, {}), "each stage has tries of its own"
 
 

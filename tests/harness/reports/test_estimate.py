@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.execution.costs import Costs
-from harness.reports.estimate import Sharing, estimate_suite, sharing
+from harness.reports.estimate import Sharing, estimate, sharing
 from harness.reports.leaderboard import Finished
 from harness.stages.graph import missing_stages
 from harness.stages.planning import make_plan
@@ -39,8 +39,8 @@ def test_what_is_done_counts_as_it_was_measured(smoke: Finished) -> None:
 
 
 def test_plan_tells(tmp_path: Path) -> None:
-    estimate = estimate_suite(load_suite("smoke", OVERRIDES), tmp_path / "store")
-    assert estimate.to_json()["together_seconds"] == round(estimate.sharing.together, 1)
+    found = estimate(load_suite("smoke", OVERRIDES), tmp_path / "store")
+    assert found.to_json()["together_seconds"] == round(found.sharing.together, 1)
     assert Sharing(90, 200).to_text() == "shared: all lines together 1 min 30 s, each alone 3 min 20 s (45 %)"
     assert Sharing(90, 90).to_text() == ""
-    assert estimate.sharing.to_text() in estimate.to_text()
+    assert found.sharing.to_text() in found.to_text()

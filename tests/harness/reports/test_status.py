@@ -76,7 +76,7 @@ def test_bytes_of_features_are_those_of_float16_maps(tmp_path: Path) -> None:
     identity = FeaturesIdentity(photos="", backbone=backbone.model_dump(), scale=1.0, flip=False, level=4)
     runtime = PhotosRuntime(place=Place(ComponentSpec(name="scenes"), backbone), ids=())
     stage = Stage(Features(), identity, runtime, photos=64)
-    assert Costs(Store(tmp_path)).bytes(stage) == 64 * 320 * 20 * 20 * 2
+    assert stage.kind.bytes(stage) == 64 * 320 * 20 * 20 * 2
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(8.2, "8 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")])

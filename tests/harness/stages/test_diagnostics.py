@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from harness.reports.leaderboard import Finished, gather, run_and_gather
+from harness.reports.gathering import gather
+from harness.reports.leaderboard import Finished, run_and_gather
 from harness.stages.fit import held_out_ids
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan

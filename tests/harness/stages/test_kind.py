@@ -111,7 +111,7 @@ def test_a_kind_of_somebodys_own_is_planned_run_and_shown(tmp_path: Path, monkey
     plan = planning.make_plan(load_suite("smoke", [*ONLY_CAM, "segmenter=none"]))
     (counted,) = (stage for stage in plan.graph.values() if stage.kind == PhotoCount())
     assert counted.ref in plan.targets and counted.group == "photos of shard 0: 32"
-    alone = planning.Goal(plan.name, {counted.ref: counted}, (counted.ref,))
+    alone = planning.Plan(plan.suite, {counted.ref: counted}, (counted.ref,))
     with run_plan(alone, tmp_path / "store", "serial") as run:
         assert run.stages_run == 1
     files = PhotoCountFiles(Store(tmp_path / "store").open(counted.ref).folder)

@@ -66,8 +66,8 @@ def test_every_pass_has_its_features(mode: str) -> None:
 def test_the_plan_tells_what_more_passes_cost(tmp_path: Path) -> None:
     def features_of_val(*overrides: str) -> float:
         # Seven shards or so, since gigabytes are rounded.
-        suite = ("smoke", (*ONLY_CAM, "dataset.val=400", "backbone.size=320", *overrides))
-        found = estimate(*suite, tmp_path / "store")
+        suite = load_suite("smoke", (*ONLY_CAM, "dataset.val=400", "backbone.size=320", *overrides))
+        found = estimate(suite, tmp_path / "store")
         return next(g.gigabytes for g in found.groups if g.name == "features of val")
 
     one, two = features_of_val(), features_of_val("segment=[{}, {flip: true}]")
