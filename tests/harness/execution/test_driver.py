@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.execution.driver import Result, drive
 from harness.execution.executor import Executor
 from harness.execution.job import Outcome
+from harness.execution.retries import MAX_RETRIES
 from harness.execution.workers import Workers
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.stages.graph import Stage, missing_stages
@@ -69,19 +70,22 @@ def test_a_blocked_stage_knows_the_root_of_it(tmp_path: Path) -> None:
 
 
 def test_a_stage_whose_worker_died_is_begun_again_but_not_for_ever(tmp_path: Path) -> None:
-    executor = Pretended(lambda stage, nth: Ending.WORKER_DIED if stage.label == "a" and nth < 3 else Ending.DONE)
+    def ends_well(stage: Stage, nth: int) -> Ending:
+        return Ending.WORKER_DIED if stage.label == "a" and nth <= MAX_RETRIES else Ending.DONE
+
+    executor = Pretended(ends_well)
     assert not driven(graph_of(DIAMOND), executor, tmp_path).failures
-    assert executor.order.count("a") == 3
+    assert executor.order.count("a") == MAX_RETRIES + 1
     executor = Pretended(lambda stage, nth: Ending.WORKER_DIED if stage.label == "a" else Ending.DONE)
     assert len(driven(graph_of(DIAMOND), executor, tmp_path).failures) == 1
-    assert executor.order.count("a") == 4
+    assert executor.order.count("a") == MAX_RETRIES + 1
 
 
 def test_what_no_worker_could_put_on_record_the_driver_does(tmp_path: Path) -> None:
     graph = graph_of({"a": ""})
     driven(graph, Pretended(lambda stage, nth: Ending.TIMED_OUT), tmp_path)
     events = [event["event"] for event in EventReader(tmp_path / "log.jsonl").new()]
-    assert events == ["retried"] * 3 + ["failed"]
+    assert events == ["retried"] * MAX_RETRIES + ["failed"]
 
 
 def test_a_stage_that_somebody_else_holds_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +240,7 @@ def test_what_may_have_killed_a_worker_takes_nobody_with_it_again(tmp_path: Path
     graph = graph_of(dict.fromkeys("abc", ""))
     result = drive(graph, executor, tmp_path, EventLog(tmp_path / "log.jsonl"), lambda stage: 0.1)
     assert names(graph, result.failures) == {"a"}
-    assert [len(job.stages) for job in executor.submitted] == [3, 1, 1, 1, 1, 1]
+    assert [len(job.stages) for job in executor.submitted] == [3, *[1] * (2 + MAX_RETRIES)]
 
 
 def test_nodes_that_join_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

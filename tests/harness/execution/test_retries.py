@@ -22,8 +22,9 @@ def test_what_ended_without_a_word_is_begun_again_so_often(ending: Ending) -> No
 
 def test_tries_of_both_kinds_count_together() -> None:
     retries = Retries()
-    endings = [Ending.WORKER_DIED, Ending.TIMED_OUT] * 2
-    assert [retries.begins_again(STAGE, ending, {}) for ending in endings] == [True, True, True, False]
+    endings = [Ending.WORKER_DIED, Ending.TIMED_OUT] * MAX_RETRIES
+    again = [retries.begins_again(STAGE, ending, {}) for ending in endings]
+    assert again == [True] * MAX_RETRIES + [False] * MAX_RETRIES
 
 
 @pytest.mark.parametrize("ending", [Ending.FAILED, Ending.STOPPED, Ending.INPUT_LOST, Ending.DONE])
