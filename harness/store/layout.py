@@ -1,6 +1,7 @@
 """Where everything lies in a store, and what its files are called: no other module of ours spells a path or a name.
 
-Each kind of stage that comes with Seedbed has its files named here; a kind of somebody's own names them beside its class.
+Each kind of stage that comes with Seedbed has its files named here; a kind of somebody's own names them beside its
+class.
 
 In a folder `<kind>/<key>/<attempt>/…` holds an attempt's files, and `<kind>/<key>/done.json` names the attempt that
 counts. Behind a URL the records have a folder of their own, so that one listing answers for a thousand keys:
