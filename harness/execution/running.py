@@ -94,19 +94,20 @@ def run_plan(
             log = _open_log(store, plan, missing, workers)
     except OSError as error:
         raise store.unusable(error) from None
-    result = Result()
+    # Until it has come to its end: what refuses or ends a run halfway leaves a log that says so.
+    result = Result(interrupted=log is not None)
     made: set[Ref] = set()
-    if log:
-        shown: AbstractContextManager[object] = nullcontext()
-        if display:
-            shown = display(log, missing, store)
-        with shown:
-            result = _execute(plan, missing, workers, store, log)
-        made = store.present(missing)
-        # They only make estimates better.
-        with suppress(OSError):
-            Costs(store).learn(store, {ref: missing[ref] for ref in made})
     try:
+        if log:
+            shown: AbstractContextManager[object] = nullcontext()
+            if display:
+                shown = display(log, missing, store)
+            with shown:
+                result = _execute(plan, missing, workers, store, log)
+            made = store.present(missing)
+            # They only make estimates better.
+            with suppress(OSError):
+                Costs(store).learn(store, {ref: missing[ref] for ref in made})
         yield Run(plan, result, store.root, store.location, len(made), time.perf_counter() - start)
     finally:
         if log:

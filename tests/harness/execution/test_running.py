@@ -63,3 +63,15 @@ def test_a_machine_that_computes_otherwise_is_told(
     (outcome,) = run_job(Job((stage,), store.root, store.root / "log.jsonl"))
     assert (outcome.status, outcome.is_users) == ("failed", True)
     assert "found a CPU with abacus; expected one with" in outcome.reason
+
+
+def test_a_run_that_is_refused_when_its_workers_are_there_is_told_as_stopped(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UserError("resources.row", "2 GPUs", "at most the 1 GPU that is there")
+
+    monkeypatch.setattr("harness.execution.executor.Executor.check", refuse)
+    with pytest.raises(UserError, match=r"resources\.row"), run_suite(load_suite("smoke"), store.root, "serial"):
+        pass
+    assert " · stopped " in status_of(store.root).splitlines()[0]
