@@ -22,6 +22,9 @@ FOR_OTHERS = {
 NOT_HERE = {"pydensecrf": "pydensecrf2"}
 """Distributions of optional packages by import name, where nothing may be installed that tells."""
 
+OF_TYPE_CHECKERS = {"_typeshed"}
+"""Modules that type checkers bring and no program has."""
+
 
 def plain(name: str) -> str:
     """A distribution's name as all its spellings have it in common."""
@@ -41,7 +44,7 @@ def imported() -> set[str]:
     names = {
         name for package in OURS for path in (REPOSITORY / package).rglob("*.py") for name in top_level_imports(path)
     }
-    others = names - set(OURS) - set(sys.stdlib_module_names)
+    others = names - set(OURS) - set(sys.stdlib_module_names) - OF_TYPE_CHECKERS
     known = packages_distributions()
     return {plain(known[name][0] if name in known else NOT_HERE[name]) for name in others}
 
