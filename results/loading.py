@@ -42,9 +42,11 @@ def _published(location: str | Path) -> list[Artefact]:
 
     store = Store.at(absolute(location))
     try:
-        if not store.exists():
-            raise UserError(store.name, "no store", "a folder or URL that a suite was run on")
         refs = [Ref(ROW, key) for key in store.keys(ROW)]
+        if store.exists():
+            store.create()  # makes nothing that is there, and refuses the layout of another version or of a folder
+        elif not refs:
+            raise UserError(store.name, "no store", "a folder or URL that a suite was run on")
         store.records(refs)  # behind a URL all at once
         return [store.open(ref) for ref in refs]
     except Lost as error:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from importlib import import_module
+from inspect import isabstract
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter
 
-from harness.store.layout import Ref, StageFiles
+from harness.store.layout import BESIDE, Ref, StageFiles
 from methods.base import BackboneOptions
 from settings.components import ComponentSpec
 from settings.plugins import Plugin
@@ -80,7 +81,8 @@ class Place:
     """Where a stage finds its data: the data set, the setting that the stage stands under, the backbone."""
 
     dataset: ComponentSpec
-    backbone: BackboneOptions
+    # Stages that count masks were described without one by older versions: to them it makes no difference.
+    backbone: BackboneOptions = field(default_factory=BackboneOptions)
     setting: ComponentSpec | None = None
     setting_label: str = ""
     """What the suite calls the setting."""
@@ -187,10 +189,25 @@ def kinds() -> Mapping[str, AnyKind]:
     while pending:
         kind = pending.pop()
         pending += kind.__subclasses__()
-        # A class without a name of its own is a common base, as `FitKind`. A test's kind elsewhere joins no suite.
-        if "name" in vars(kind) and kind.__module__.startswith(f"{__package__}."):
+        # An abstract class is a common base, as `FitKind`. A test's kind elsewhere joins no suite.
+        if not isabstract(kind) and kind.__module__.startswith(f"{__package__}."):
+            _check(kind, found)
             found[kind.name] = kind()
     return dict(sorted(found.items()))
+
+
+def _check(kind: type[AnyKind], found: Mapping[str, AnyKind]) -> None:
+    """Raise TypeError for a kind that is not told whole, or whose name is taken: better than a plan without it."""
+    where = f"{kind.__module__}.{kind.__name__}"
+    missing = [entry for entry in ("name", "identity", "runtime", "writes") if not hasattr(kind, entry)]
+    if missing:
+        raise TypeError(f"{where}: no {', '.join(missing)}; a kind of stage names them all")
+    if kind.name in BESIDE:
+        raise TypeError(f"{where}: a store has a folder '{kind.name}' beside those of kinds; call it otherwise")
+    if kind.name in found:
+        other = type(found[kind.name])
+        taken = f"is that of {other.__module__}.{other.__name__}"
+        raise TypeError(f"{where}: the name '{kind.name}' {taken}; each kind has a name of its own")
 
 
 def kind_of(name: str) -> AnyKind:

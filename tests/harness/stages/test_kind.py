@@ -12,7 +12,18 @@ import pytest
 from harness.execution.running import run_plan
 from harness.stages import planning
 from harness.stages.graph import Stage
-from harness.stages.kind import AnyKind, Identity, PhotosRuntime, Runtime, StageKind, kind_of, kinds, parsed, plain
+from harness.stages.kind import (
+    AnyKind,
+    Identity,
+    PhotosRuntime,
+    Runtime,
+    StageKind,
+    _check,
+    kind_of,
+    kinds,
+    parsed,
+    plain,
+)
 from harness.stages.labels import Label
 from harness.stages.line import Line
 from harness.stages.work import Work
@@ -123,3 +134,21 @@ def test_runtimes_name_no_entry_that_identities_have() -> None:
     for kind in kinds().values():
         both = {field.name for field in fields(kind.identity)} & {field.name for field in fields(kind.runtime)}
         assert both <= {"plugins"}, kind
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        (
+            {"name": "row"},
+            r"Own: the name 'row' is that of harness\.stages\.rows\.RowKind; each kind has a name of its own",
+        ),
+        ({"name": "events"}, "Own: a store has a folder 'events' beside those of kinds; call it otherwise"),
+        ({}, "Own: no name, identity, runtime, writes; a kind of stage names them all"),
+    ],
+)
+def test_a_kind_that_cannot_be_is_refused(entries: dict[str, object], words: str) -> None:
+    whole = {"identity": PhotoCountIdentity, "runtime": PhotosRuntime, "writes": PhotoCountFiles} if entries else {}
+    own = type("Own", (StageKind,), {"run": PhotoCount.run, **whole, **entries})
+    with pytest.raises(TypeError, match=words):
+        _check(own, kinds())

@@ -1,5 +1,6 @@
 """A store that an earlier version made (`tests/golden/old_store`, from a smoke run) opens, verifies and is loaded."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,10 +8,13 @@ import pytest
 
 import results
 from harness.execution.descriptions import described
+from harness.stages.graph import Stage
 from harness.store.care.usage import verify
 from harness.store.layout import CountFiles, Ref, RowFiles
 from harness.store.store import Store
+from tests.conftest import REPOSITORY
 
+DESCRIPTIONS = json.loads((REPOSITORY / "tests" / "golden" / "old_descriptions.json").read_text(encoding="utf-8"))
 ROW = Ref("row", "41b1aa195e45e316bf86f741a9c60a6b1be16733833de68cf7caa8c063c5cfb9")
 SCORE = Ref("score", "399c36b3eb71038ee87c6b3252b612ac75b93a97105165eef4a2e09a40d7a986")
 
@@ -50,6 +54,19 @@ def test_its_row_is_loaded(old: Store) -> None:
     assert row["miou"] == pytest.approx(0.0301196, abs=1e-6)
     assert row["per_class"] == pytest.approx([0.0, 0.0903589, 0.0], abs=1e-6)
     assert (row["labels_read"], row["masks_scored"], row["photos"]) == (32, 16, 16)
+
+
+@pytest.mark.parametrize("kind", DESCRIPTIONS)
+def test_a_stage_of_every_kind_that_was_described_is_read_as_what_it_was(kind: str) -> None:
+    """`tests/golden/old_descriptions.json` was written by c3d8e38, before identities and runtimes had types."""
+    content = DESCRIPTIONS[kind]["description"]
+    stage = Stage.from_json(content)
+    assert stage.ref == Ref(kind, DESCRIPTIONS[kind]["key"])
+    assert (stage.label, stage.group, stage.photos) == (content["label"], content["group"], content["photos"])
+    now = json.loads(json.dumps(stage.to_json()))
+    # Nothing is lost on the way; an entry that has a default now may have joined.
+    assert now["runtime"].items() >= content["runtime"].items()
+    assert {**now, "runtime": content["runtime"]} == content
 
 
 def test_its_stages_are_known(old: Store) -> None:
