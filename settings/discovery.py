@@ -133,6 +133,8 @@ class Registry:
         return kind
 
 
+# Kept: a plan builds the same few classes hundreds of times.
+@cache
 def _other_forms(kind: type, base: type) -> list[tuple[FunctionType, FunctionType]]:
     """The methods of a component that cannot be called as its base class's are, each with the base class's.
 
@@ -140,8 +142,11 @@ def _other_forms(kind: type, base: type) -> list[tuple[FunctionType, FunctionTyp
     """
     pairs = []
     for name in dir(base):
+        if name.startswith("_"):
+            continue
         own, asked = inspect.getattr_static(kind, name), inspect.getattr_static(base, name)
-        if name.startswith("_") or not (isinstance(own, FunctionType) and isinstance(asked, FunctionType)):
+        is_overridden = isinstance(own, FunctionType) and isinstance(asked, FunctionType) and own is not asked
+        if not is_overridden:
             continue
         try:
             inspect.signature(own).bind(*inspect.signature(asked).parameters)

@@ -10,7 +10,7 @@ from harness.stages.cue import plan_saliency
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.refiner import plan_final_maps
-from harness.stages.source import labels_content, once, photo_ids
+from harness.stages.source import once, photo_ids
 from harness.stages.stored import StoredMasks, maps_of_photos
 from harness.stages.work import Work
 from harness.store.layout import ChoiceFiles, MapFiles, MaskFiles, Ref
@@ -97,7 +97,7 @@ def plan_pseudo_labels(line: Line, shard: int, choice: Ref | None = None) -> Ref
     if labeler.needs_maps:
         inputs["maps"] = (plan_final_maps(line, shard),)
     else:
-        labels = labels_content(photos)
+        labels = line.source.labels(shard)
     if labeler.needs_cue:
         inputs["cue"] = (plan_saliency(line, shard),)
     if choice is not None:

@@ -10,7 +10,7 @@ from harness.stages.filters import plan_filter
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, fitted_backbone, held_out_photos, plan_fit
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
-from harness.stages.source import labels_content, once
+from harness.stages.source import once
 from harness.stages.weak_set import plan_weak_set, seen_by
 from harness.stages.work import Work
 from harness.store.layout import MapFiles, Ref
@@ -125,7 +125,7 @@ def plan_maps(line: Line, shard: int) -> Ref:
         LocalizerApply(),
         LocalizerApplyIdentity(
             component=line.components.identity("localizer"),
-            labels=labels_content(photos),
+            labels=line.source.labels(shard),
             rng_seed=rng_seed,
             files=line.source.files(localizer, shard),
         ),

@@ -125,6 +125,11 @@ class Source:
         return contents(self.shards[shard])
 
     @once
+    def labels(self, shard: int) -> str:
+        """What identifies the labels that methods see of a shard's photos (sha256 over ids and labels)."""
+        return labels_content(self.shards[shard])
+
+    @once
     def files(self, component: Component, shard: int) -> str | None:
         """What identifies the files of other programs that a component reads for a shard; None where it has none."""
         return files_identity(component, self.shards[shard])
