@@ -9,7 +9,6 @@ In such dictionaries the field's programs write the localization maps of a photo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -20,6 +19,7 @@ from harness.conversion._arrays import ADMITTED, Array, value_of
 from harness.conversion._pickles import Refused, Unpickler
 from methods.npz import MAX_BYTES, OBJECTS, read_header
 from settings.errors import UserError
+from settings.files import replaced
 from settings.lists import MAX_CLASSES
 
 __all__ = ["Keys", "import_maps"]
@@ -191,16 +191,11 @@ def _integers(path: Path, keys: object) -> tuple[int, ...]:
 
 
 def _write(path: Path, ids: tuple[int, ...], maps_CHW: Array) -> None:
-    # Written beside and then renamed: a run that reads the folder meanwhile, or after a kill, finds whole files alone.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    # In one step: a run that reads the folder meanwhile, or after a kill, finds whole files alone.
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # As an open file: by name, numpy would add another suffix.
-            with unfinished.open("wb") as file:
-                np.savez(file, keys=np.array(ids, np.int64), maps=maps_CHW)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        # As an open file: by name, numpy would add another suffix.
+        with replaced(path) as partial, partial.open("wb") as file:
+            np.savez(file, keys=np.array(ids, np.int64), maps=maps_CHW)
     except OSError as error:
         raise UserError(path, f"a file that cannot be written ({error.strerror})", "a writable folder") from None
