@@ -22,7 +22,7 @@ from harness.stages.provenance import OURS, ROOT
 # By a pattern: `packaging`, which reads requirements, is no dependency of ours.
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w,.-]*\])?\s*>=\s*(?P<least>[\d.]+)(?P<extra>.*extra\s*==.*)?")
 # Large ones with compiled parts, which are what breaks.
-IMPORTED = ("numpy", "pyarrow", "torch", "torchvision", "timm", "segmentation_models_pytorch", "ray")
+IMPORTED = ("numpy", "pyarrow", "torch", "torchvision", "timm", "numba", "ray")
 IMPORT_TIMEOUT_S = 120
 INSTALL = f"{sys.executable} -m pip install"
 # A leaderboard on VOC writes some GB of features; below the second not even `scenes` ends.

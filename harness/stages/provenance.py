@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 """The folder that our packages lie in."""
 OURS = ("harness", "methods", "settings", "results")
 # Those that decide outcomes: rows name their versions, and a cluster's nodes must have the driver's.
-PACKAGES = ("seedbed", "torch", "torchvision", "timm", "segmentation-models-pytorch", "ray", "numpy", "pillow")
+PACKAGES = ("seedbed", "torch", "torchvision", "timm", "numba", "ray", "numpy", "pillow")
 
 
 @cache

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.functional import elu
 
 from methods.networks.grids import resized
+from methods.networks.pointwise import Pointwise, mixed
 
 AFFINITY_WIDTHS = (64, 128, 256)
 """Channels to which AffinityNet projects its levels, the shallowest first."""
@@ -34,13 +35,20 @@ class AffinityHead(nn.Module):
     def __init__(self, channels: Sequence[int], widths: Sequence[int] = AFFINITY_WIDTHS) -> None:
         super().__init__()
         self.projections = _projections(channels, widths)
-        self.mixing = nn.Conv2d(sum(widths), sum(widths), 1, bias=False)
+        self.mixing = Pointwise(sum(widths), sum(widths), bias=False)
         nn.init.xavier_uniform_(self.mixing.weight, gain=4)
 
     def forward(self, levels_BCHW: Sequence[torch.Tensor], grid: Sequence[int]) -> torch.Tensor:
         """Features (B, C, h, w) a level → (B, sum of widths, *grid); levels of another size are resized, bilinear."""
-        projected = [resized(elu(level), grid) for level in _projected(self.projections, levels_BCHW)]
-        return elu(self.mixing(torch.cat(projected, 1)))
+        # Mixing is linear over channels and resizing over positions: small levels are mixed before they grow.
+        projected = [elu(level) for level in _projected(self.projections, levels_BCHW)]
+        weights = torch.split(self.mixing.weight, [level.shape[1] for level in projected], 1)
+        sums: dict[torch.Size, torch.Tensor] = {}
+        for level, weight in zip(projected, weights, strict=True):
+            mixed_BCHW, size = mixed(level, weight), level.shape[2:]
+            sums[size] = sums[size] + mixed_BCHW if size in sums else mixed_BCHW
+        first, *others = (resized(sum_BCHW, grid) for sum_BCHW in sums.values())
+        return elu(sum(others, start=first))
 
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> AffinityHead:
@@ -60,7 +68,7 @@ class BoundaryHead(nn.Module):
     def __init__(self, channels: Sequence[int], width: int = BOUNDARY_WIDTH) -> None:
         super().__init__()
         self.projections = _projections(channels, [width] * len(channels))
-        self.classifier = nn.Conv2d(width * len(channels), 1, 1)
+        self.classifier = Pointwise(width * len(channels), 1)
 
     def forward(self, levels_BCHW: Sequence[torch.Tensor], grid: Sequence[int]) -> torch.Tensor:
         """Features (B, C, h, w) a level → logits (B, *grid), whose sigmoid is the boundary."""
@@ -84,7 +92,7 @@ def boundary(logits_BHW: torch.Tensor, mirrored_logits_BHW: torch.Tensor) -> tor
 
 def _projections(channels: Sequence[int], widths: Sequence[int]) -> nn.ModuleList:
     return nn.ModuleList(
-        nn.Sequential(nn.Conv2d(inputs, width, 1, bias=False), nn.GroupNorm(width // CHANNELS_PER_GROUP, width))
+        nn.Sequential(Pointwise(inputs, width, bias=False), nn.GroupNorm(width // CHANNELS_PER_GROUP, width))
         for inputs, width in zip(channels, widths, strict=True)
     )
 

@@ -1,13 +1,28 @@
-"""The decoder of DeepLabV3+ (Chen et al., ECCV 2018), from segmentation-models-pytorch, on two feature levels."""
+"""The decoder of DeepLabV3+ (Chen et al., ECCV 2018) on two feature levels, its convolutions separable.
+
+Layers, first values and names of tensors are those of segmentation-models-pytorch 0.5, with which networks of older
+stores were made. On a CPU the layers run channels_last, and the two levels are not joined: the depthwise convolution of
+joined channels is that of each part, and the product behind it is a sum of two.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import torch
-from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
 from torch import nn
-from torch.nn.functional import interpolate
+
+from methods.kernels.depthwise import depthwise
+from methods.kernels.norm_relu import norm_relu
+from methods.networks.grids import resized
+from methods.networks.pointwise import Pointwise, sum_of_mixed
+
+__all__ = ["DeepLabHead"]
+
+LOW_WIDTH = 48
+"""Channels that the shallow level is reduced to, as its authors propose."""
+DROPOUT = 0.1
+"""Behind the pyramid, in training."""
 
 
 class DeepLabHead(nn.Module):
@@ -15,25 +30,12 @@ class DeepLabHead(nn.Module):
 
     def __init__(self, low: int, high: int, classes: int, width: int, rates: tuple[int, ...]) -> None:
         super().__init__()
-        self.decoder = DeepLabV3PlusDecoder(
-            encoder_channels=(0, 0, low, 0, 0, high),
-            encoder_depth=5,
-            out_channels=width,
-            atrous_rates=rates,
-            output_stride=16,
-            aspp_separable=True,
-            aspp_dropout=0.1,
-        )
-        self.classifier = nn.Conv2d(width, classes, 1)
+        self.decoder = _Decoder(low, high, width, rates)
+        self.classifier = Pointwise(width, classes)
 
     def forward(self, low_BCHW: torch.Tensor, high_BCHW: torch.Tensor) -> torch.Tensor:
         """→ logits (B, classes, H/4, W/4)."""
-        # The decoder's parts, and not its forward: that knows a whole factor between the levels alone, which copies of
-        # a photo do not have when the output stride does not divide their sides.
-        coarse_BCHW = self.decoder.aspp(high_BCHW)
-        coarse_BCHW = interpolate(coarse_BCHW, size=low_BCHW.shape[2:], mode="bilinear", align_corners=True)
-        fused_BCHW = self.decoder.block2(torch.cat([coarse_BCHW, self.decoder.block1(low_BCHW)], dim=1))
-        logits_BCHW: torch.Tensor = self.classifier(fused_BCHW)
+        logits_BCHW: torch.Tensor = self.classifier(self.decoder(low_BCHW, high_BCHW))
         return logits_BCHW
 
     @classmethod
@@ -45,3 +47,92 @@ class DeepLabHead(nn.Module):
         head = cls(low, high, classes, width, rates)
         head.load_state_dict(dict(state))
         return head
+
+
+class _Normed(nn.Sequential):
+    """A 1×1 convolution, batch norm and ReLU."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(Pointwise(channels, width, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+
+    def forward(self, values_BCHW: torch.Tensor) -> torch.Tensor:
+        return norm_relu(self[0](values_BCHW), self[1])
+
+
+class _Separable(nn.Sequential):
+    """A depthwise 3×3 convolution and a 1×1 one."""
+
+    def __init__(self, channels: int, width: int, dilation: int = 1) -> None:
+        each = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False)
+        super().__init__(each, Pointwise(channels, width, bias=False))
+        self._dilation = dilation
+
+    def forward(self, *parts_BCHW: torch.Tensor) -> torch.Tensor:
+        """Of the parts' channels, joined in this order."""
+        widths = [part.shape[1] for part in parts_BCHW]
+        each_C133, across_OC11 = self.parameters()
+        each, across = torch.split(each_C133, widths), torch.split(across_OC11, widths, 1)
+        convolved = [depthwise(part, weight, self._dilation) for part, weight in zip(parts_BCHW, each, strict=True)]
+        return sum_of_mixed(convolved, across)
+
+
+class _SeparableNormed(nn.Sequential):
+    """A separable convolution, batch norm and ReLU."""
+
+    def __init__(self, channels: int, width: int, dilation: int = 1) -> None:
+        super().__init__(_Separable(channels, width, dilation), nn.BatchNorm2d(width), nn.ReLU())
+
+    def forward(self, *parts_BCHW: torch.Tensor) -> torch.Tensor:
+        return norm_relu(self[0](*parts_BCHW), self[1])
+
+
+class _Pooled(nn.Sequential):
+    """The photo's mean features through a 1×1 convolution, batch norm and ReLU, at every position again."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(
+            nn.AdaptiveAvgPool2d(1), Pointwise(channels, width, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+
+    def forward(self, values_BCHW: torch.Tensor) -> torch.Tensor:
+        pool, convolution, norm, _ = self
+        return norm_relu(convolution(pool(values_BCHW)), norm).expand(-1, -1, *values_BCHW.shape[2:])
+
+
+class _Pyramid(nn.Module):
+    """Atrous spatial pyramid pooling: the same features at several rates of dilation, and their mean."""
+
+    def __init__(self, channels: int, width: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([_Normed(channels, width)])
+        self.convs.extend(_SeparableNormed(channels, width, rate) for rate in rates)
+        self.convs.append(_Pooled(channels, width))
+        self.project = nn.Sequential(
+            Pointwise(len(self.convs) * width, width, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(DROPOUT)
+        )
+
+    def forward(self, values_BCHW: torch.Tensor) -> torch.Tensor:
+        convolution, norm, _, dropout = self.project
+        joined_BCHW = torch.cat([part(values_BCHW) for part in self.convs], 1)
+        dropped_BCHW: torch.Tensor = dropout(norm_relu(convolution(joined_BCHW), norm))
+        return dropped_BCHW
+
+
+class _Decoder(nn.Module):
+    """The pyramid of the deep level, enlarged, and the shallow level, fused by a separable convolution."""
+
+    def __init__(self, low: int, high: int, width: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.aspp = nn.Sequential(
+            _Pyramid(high, width, rates), _Separable(width, width), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.block1 = _Normed(low, LOW_WIDTH)
+        self.block2 = _SeparableNormed(width + LOW_WIDTH, width)
+
+    def forward(self, low_BCHW: torch.Tensor, high_BCHW: torch.Tensor) -> torch.Tensor:
+        pyramid, separable, norm, _ = self.aspp
+        coarse_BCHW = norm_relu(separable(pyramid(high_BCHW)), norm)
+        fused_BCHW: torch.Tensor = self.block2(
+            resized(coarse_BCHW, low_BCHW.shape[2:], align_corners=True), self.block1(low_BCHW)
+        )
+        return fused_BCHW

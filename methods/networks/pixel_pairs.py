@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 
 Border = Literal["released", "all"]
@@ -81,6 +83,17 @@ def _windows(height: int, width: int, margin: int, offset: tuple[int, int], bord
 def _moved(window: Window, dy: int, dx: int) -> Window:
     rows, columns = window
     return slice(rows.start + dy, rows.stop + dy), slice(columns.start + dx, columns.stop + dx)
+
+
+def windows(pairs: Sequence[Pairs]) -> NDArray[np.int64]:
+    """The pairs as a compiled loop reads them, a row each: dy, dx, and of the sources the first row, the last + 1, the
+    first column, the last + 1."""
+    rows = [(*one.offset, *_ends(one.source[0]), *_ends(one.source[1])) for one in pairs]
+    return np.array(rows, np.int64).reshape(-1, 6)
+
+
+def _ends(window: slice) -> tuple[int, int]:
+    return window.start, window.stop
 
 
 def of_sources(values_BHW: torch.Tensor, pairs: Sequence[Pairs]) -> torch.Tensor:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+from methods.kernels import pair_costs
 from methods.networks.pixel_pairs import (
     Border,
     Pairs,
@@ -19,6 +20,7 @@ from methods.networks.pixel_pairs import (
     of_sources,
     of_targets,
     pixel_pairs,
+    windows,
 )
 from methods.networks.transitions import walk
 from settings.records import UNKNOWN
@@ -94,11 +96,18 @@ def affinity_loss(
     """AffinityNet's loss on features (D, h, w) with labels (h, w): 0 background, 1.. classes, 255 no pair.
 
     With a batch axis in front of both, each mean is over all pairs of the batch, whose number `counted` may replace.
-    Float32 at least; `total` has a gradient. Raises ValueError for grids that differ.
+    Float32 at least; `total` has a gradient. On a CPU a compiled loop makes both at once, where it can be had. Raises
+    ValueError for grids that differ.
     """
     feature_BDHW, labels_BHW = _batched(feature_DHW, 3), _batched(labels_HW, 2)
     _same_grid(feature_BDHW, labels_BHW)
     pairs = pixel_pairs(labels_BHW.shape[1:], radius, border)
+    if pair_costs.counts_here(feature_BDHW):
+        counts_3 = pair_costs.pair_counts(labels_BHW, windows(pairs), UNKNOWN)
+        background, foreground, negative = (counted(count) for count in counts_3)
+        weights_3 = torch.stack(_shares(background, foreground, negative))
+        total = pair_costs.weighted_costs(feature_BDHW, labels_BHW, windows(pairs), UNKNOWN, weights_3, FLOOR)
+        return AffinityLoss(background, foreground, negative, total)
     return _loss((-feature_distances(feature_BDHW, pairs)).exp(), labels_BHW, pairs, counted)
 
 
@@ -135,6 +144,11 @@ def _loss(
     kinds = (known_BP & same_BP & (here_BP == 0), known_BP & same_BP & (here_BP > 0), known_BP & ~same_BP)
     background, foreground, negative = (counted(kind.sum()) for kind in kinds)
     cost_BP = -torch.where(same_BP, affinity_BP + FLOOR, 1 + FLOOR - affinity_BP).log()
-    shares = (0.25 / (background + FLOOR), 0.25 / (foreground + FLOOR), 0.5 / (negative + FLOOR))
+    shares = _shares(background, foreground, negative)
     weight_BP = sum(kind * share for kind, share in zip(kinds, shares, strict=True))
     return AffinityLoss(background, foreground, negative, (cost_BP * weight_BP).sum())
+
+
+def _shares(background: torch.Tensor, foreground: torch.Tensor, negative: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What one pair of each kind weighs."""
+    return 0.25 / (background + FLOOR), 0.25 / (foreground + FLOOR), 0.5 / (negative + FLOOR)

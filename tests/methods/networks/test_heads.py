@@ -38,13 +38,58 @@ def test_deeplab_comes_back_from_its_state(stride: int) -> None:
 
 
 def test_deeplab_joins_levels_whose_sides_are_no_multiples() -> None:
-    """As the library's decoder does where they are; 72 pixels are 18 at stride 4, and 5 at stride 16."""
+    """72 pixels are 18 at stride 4, and 5 at stride 16."""
     head = DeepLabHead(6, 10, 4, 16, (1, 2, 3)).eval()
-    low, high = torch.rand(1, 6, 16, 24), torch.rand(1, 10, 4, 6)
     with torch.inference_mode():
-        expected = head.classifier(head.decoder([None, None, low, None, None, high]))
-        assert torch.equal(head(low, high), expected)
         assert head(torch.rand(1, 6, 18, 18), torch.rand(1, 10, 5, 5)).shape == (1, 4, 18, 18)
+
+
+def test_deeplab_is_the_decoder_written_out() -> None:
+    """Layer by layer in plain torch by the names of the tensors, in training: logits and all gradients."""
+    torch.manual_seed(0)
+    head, plain = (DeepLabHead(6, 10, 4, 16, (1, 2, 9)).train() for _ in range(2))
+    plain.load_state_dict(head.state_dict())
+    low, high, slope = torch.randn(3, 6, 16, 12), torch.randn(3, 10, 4, 3), torch.randn(3, 4, 16, 12)
+    for dropout in (head.decoder.aspp[0].project[3], plain.decoder.aspp[0].project[3]):
+        dropout.p = 0.0
+    logits, expected = head(low, high), _written_out(plain, low, high)
+    torch.testing.assert_close(logits, expected, atol=2e-5, rtol=1e-4)
+    (logits * slope).sum().backward()
+    (expected * slope).sum().backward()
+    for (name, one), other in zip(head.named_parameters(), plain.parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-4 * float(other.grad.abs().max()), rtol=1e-3, msg=name)
+
+
+def _written_out(head: DeepLabHead, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """DeepLabV3+'s decoder: a pyramid at several rates and the mean, projected; enlarged; fused with the low level."""
+    state = dict(head.named_parameters())
+
+    def layer(x: torch.Tensor, name: str, dilation: int = 1) -> torch.Tensor:
+        weight = state[f"{name}.weight"]
+        padding, groups = dilation * (weight.shape[2] // 2), x.shape[1] // weight.shape[1]
+        return nn.functional.conv2d(x, weight, padding=padding, dilation=dilation, groups=groups)
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+        return nn.functional.batch_norm(x, None, None, weight, bias, training=True).relu()
+
+    def separable(x: torch.Tensor, name: str, dilation: int = 1) -> torch.Tensor:
+        return layer(layer(x, f"{name}.0", dilation), f"{name}.1")
+
+    pyramid = "decoder.aspp.0"
+    parts = [norm(layer(high, f"{pyramid}.convs.0.0"), f"{pyramid}.convs.0.1")]
+    for index, rate in ((1, 1), (2, 2), (3, 9)):
+        parts.append(norm(separable(high, f"{pyramid}.convs.{index}.0", rate), f"{pyramid}.convs.{index}.1"))
+    mean = norm(layer(high.mean((2, 3), keepdim=True), f"{pyramid}.convs.4.1"), f"{pyramid}.convs.4.2")
+    parts.append(mean.expand_as(parts[0]))
+    coarse = norm(layer(torch.cat(parts, 1), f"{pyramid}.project.0"), f"{pyramid}.project.1")
+    coarse = norm(separable(coarse, "decoder.aspp.1"), "decoder.aspp.2")
+    enlarged = nn.functional.interpolate(coarse, low.shape[2:], mode="bilinear", align_corners=True)
+    reduced = norm(layer(low, "decoder.block1.0"), "decoder.block1.1")
+    fused = norm(separable(torch.cat([enlarged, reduced], 1), "decoder.block2.0"), "decoder.block2.1")
+    return layer(fused, "classifier") + state["classifier.bias"].view(1, -1, 1, 1)
 
 
 def test_hidden_layers_without_batch_norm_are_the_papers() -> None:

@@ -1,0 +1,80 @@
+"""The door to compiled loops: numba where it can be had, plain torch where not.
+
+A kernel works on numpy views of CPU tensors, for a range of images, and lets go of the interpreter: torch's number of
+threads share the images. Sums over a batch are kept image by image and added afterwards, so that the number of threads
+shows nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+__all__ = ["available", "counts_for", "images_first", "jit", "over_images"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
+"""Sums may be added in another order; what is no number stays no number, so that a diverged training is seen."""
+
+
+def _numba() -> Any:
+    try:
+        import numba
+    except ImportError:
+        return None
+    return numba
+
+
+def available() -> bool:
+    """Whether kernels are compiled here: numba is installed for this Python."""
+    return _numba() is not None
+
+
+def jit(function: Function) -> Function:
+    """Compile a loop over numpy arrays at its first call, and keep the machine code for later processes.
+
+    Without numba the function stays as it is: nothing that asks `available` calls it.
+    """
+    numba = _numba()
+    if numba is None:
+        return function
+    how = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
+    try:
+        compiled: Function = numba.njit(cache=True, **how)(function)
+    except RuntimeError:
+        # No folder of this machine may be written in: compiled anew by every process.
+        compiled = numba.njit(**how)(function)
+    return compiled
+
+
+def counts_for(*tensors: torch.Tensor) -> bool:
+    """Whether a kernel may take these tensors: float32 on the CPU, and numba at hand."""
+    return all(one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors) and available()
+
+
+def images_first(values_BCHW: torch.Tensor) -> NDArray[np.float32]:
+    """A view (B, H, W, C) of a channels_last tensor; of any other, a copy."""
+    view: NDArray[np.float32] = values_BCHW.detach().permute(0, 2, 3, 1).contiguous().numpy()
+    return view
+
+
+def over_images(kernel: Callable[[int, int], None], images: int) -> None:
+    """Call `kernel(first, last)` for all images, in as many threads as torch has."""
+    threads = min(torch.get_num_threads(), images)
+    if threads <= 1:
+        kernel(0, images)
+        return
+    edges = [images * part // threads for part in range(threads + 1)]
+    # Reading every result raises what a thread raised.
+    list(_pool(threads).map(kernel, edges[:-1], edges[1:]))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "kernel")
