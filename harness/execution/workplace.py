@@ -67,6 +67,7 @@ def _computing(stage: Stage, gpu: int | None) -> Iterator[None]:
     """The stage's threads and GPU, and torch's arithmetic for it; afterwards the process is as it was."""
     import torch
 
+    from methods.memory import kept_memory
     from methods.training import flushed_denormals
 
     # A worker runs stages of different numbers of threads, and the sums of floats depend on the number.
@@ -76,7 +77,7 @@ def _computing(stage: Stage, gpu: int | None) -> Iterator[None]:
     if on_gpu and gpu is not None:
         torch.cuda.set_device(gpu)
     try:
-        with flushed_denormals():
+        with flushed_denormals(), kept_memory():
             yield
     finally:
         torch.set_num_threads(before)

@@ -7,7 +7,7 @@ shows nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
@@ -16,18 +16,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["available", "counts_for", "images_first", "jit", "over_images"]
+__all__ = ["available", "counts_for", "images_first", "inlined", "jit", "over_images"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
+HOW: Mapping[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
 """Sums may be added in another order; what is no number stays no number, so that a diverged training is seen."""
 
 
+@cache
 def _numba() -> Any:
     try:
         import numba
+        from llvmlite.binding import get_host_cpu_features
     except ImportError:
         return None
+    config: Any = numba.config
+    features = get_host_cpu_features()
+    if config.CPU_FEATURES is None and features.get("avx512f"):
+        # The compiler takes half-width vectors by default, for processors that slow down with whole ones.
+        config.CPU_FEATURES = f"{features.flatten()},-prefer-256-bit"
     return numba
 
 
@@ -44,13 +51,21 @@ def jit(function: Function) -> Function:
     numba = _numba()
     if numba is None:
         return function
-    how = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
     try:
-        compiled: Function = numba.njit(cache=True, **how)(function)
+        compiled: Function = numba.njit(cache=True, **HOW)(function)
     except RuntimeError:
         # No folder of this machine may be written in: compiled anew by every process.
-        compiled = numba.njit(**how)(function)
+        compiled = numba.njit(**HOW)(function)
     return compiled
+
+
+def inlined(function: Function) -> Function:
+    """A loop's part that is copied into each loop that calls it: passing arrays would take longer than the work."""
+    numba = _numba()
+    if numba is None:
+        return function
+    copied: Function = numba.njit(inline="always", **HOW)(function)
+    return copied
 
 
 def counts_for(*tensors: torch.Tensor) -> bool:

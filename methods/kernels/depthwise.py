@@ -16,7 +16,7 @@ from torch.nn.functional import conv2d
 
 from methods.kernels.compiled import counts_for, images_first, jit, over_images
 
-__all__ = ["depthwise"]
+__all__ = ["convolve_photo", "correlate_photo", "depthwise", "taps_of"]
 
 Values = NDArray[np.float32]
 
@@ -36,7 +36,7 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx: Any, values_BCHW: torch.Tensor, weight_C133: torch.Tensor, dilation: int) -> torch.Tensor:
         ctx.save_for_backward(values_BCHW, weight_C133)
         ctx.dilation = dilation
-        return _convolved(values_BCHW, _taps(weight_C133), dilation)
+        return _convolved(values_BCHW, taps_of(weight_C133), dilation)
 
     @staticmethod
     @once_differentiable
@@ -44,7 +44,7 @@ class _Depthwise(torch.autograd.Function):
         values_BCHW, weight_C133 = ctx.saved_tensors
         to_values = to_weight = None
         if ctx.needs_input_grad[0]:
-            turned_9C = np.ascontiguousarray(_taps(weight_C133)[::-1])
+            turned_9C = np.ascontiguousarray(taps_of(weight_C133)[::-1])
             to_values = _convolved(slope_BCHW, turned_9C, ctx.dilation)
         if ctx.needs_input_grad[1]:
             sums_9C = _weight_slope(values_BCHW, slope_BCHW, ctx.dilation)
@@ -52,7 +52,8 @@ class _Depthwise(torch.autograd.Function):
         return to_values, to_weight, None
 
 
-def _taps(weight_C133: torch.Tensor) -> Values:
+def taps_of(weight_C133: torch.Tensor) -> Values:
+    """The weights as the loops read them, (9, C)."""
     taps_9C: Values = weight_C133.detach().flatten(1).t().contiguous().numpy()
     return taps_9C
 
@@ -77,31 +78,43 @@ def _weight_slope(values_BCHW: torch.Tensor, slope_BCHW: torch.Tensor, dilation:
 
 
 @jit
-def _convolve(values_BHWC: Values, taps_9C: Values, dilation: int, out_BHWC: Values, first: int, last: int) -> None:
-    _, height, width, channels = values_BHWC.shape
-    for image in range(first, last):
-        for y in range(height):
-            for x in range(width):
-                out_C = out_BHWC[image, y, x]
-                out_C[:] = 0
-                for tap in range(9):
-                    from_y, from_x = y + (tap // 3 - 1) * dilation, x + (tap % 3 - 1) * dilation
-                    if 0 <= from_y < height and 0 <= from_x < width:
-                        values_C, weight_C = values_BHWC[image, from_y, from_x], taps_9C[tap]
-                        for c in range(channels):
-                            out_C[c] += values_C[c] * weight_C[c]
+def convolve_photo(values_HWC: Values, taps_9C: Values, gap: int, out_HWC: Values) -> None:
+    """One photo's depthwise convolution, into `out_HWC`."""
+    height, width, channels = values_HWC.shape
+    for y in range(height):
+        for x in range(width):
+            out = out_HWC[y, x]
+            out[:] = 0
+            for tap in range(9):
+                from_y, from_x = y + (tap // 3 - 1) * gap, x + (tap % 3 - 1) * gap
+                if 0 <= from_y < height and 0 <= from_x < width:
+                    values, weight = values_HWC[from_y, from_x], taps_9C[tap]
+                    for c in range(channels):
+                        out[c] += values[c] * weight[c]
 
 
 @jit
-def _correlate(values_BHWC: Values, slope_BHWC: Values, dilation: int, sums_B9C: Values, first: int, last: int) -> None:
-    _, height, width, channels = values_BHWC.shape
+def correlate_photo(values_HWC: Values, slope_HWC: Values, gap: int, sums_9C: Values) -> None:
+    """Add to `sums_9C` the slopes of the taps, from the slope of what `convolve_photo` gave."""
+    height, width, channels = values_HWC.shape
+    for y in range(height):
+        for x in range(width):
+            slope = slope_HWC[y, x]
+            for tap in range(9):
+                from_y, from_x = y + (tap // 3 - 1) * gap, x + (tap % 3 - 1) * gap
+                if 0 <= from_y < height and 0 <= from_x < width:
+                    values, sums = values_HWC[from_y, from_x], sums_9C[tap]
+                    for c in range(channels):
+                        sums[c] += values[c] * slope[c]
+
+
+@jit
+def _convolve(values_BHWC: Values, taps_9C: Values, gap: int, out_BHWC: Values, first: int, last: int) -> None:
     for image in range(first, last):
-        for y in range(height):
-            for x in range(width):
-                slope_C = slope_BHWC[image, y, x]
-                for tap in range(9):
-                    from_y, from_x = y + (tap // 3 - 1) * dilation, x + (tap % 3 - 1) * dilation
-                    if 0 <= from_y < height and 0 <= from_x < width:
-                        values_C, sums_C = values_BHWC[image, from_y, from_x], sums_B9C[image, tap]
-                        for c in range(channels):
-                            sums_C[c] += values_C[c] * slope_C[c]
+        convolve_photo(values_BHWC[image], taps_9C, gap, out_BHWC[image])
+
+
+@jit
+def _correlate(values_BHWC: Values, slope_BHWC: Values, gap: int, sums_B9C: Values, first: int, last: int) -> None:
+    for image in range(first, last):
+        correlate_photo(values_BHWC[image], slope_BHWC[image], gap, sums_B9C[image])

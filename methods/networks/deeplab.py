@@ -11,11 +11,17 @@ from collections.abc import Mapping
 
 import torch
 from torch import nn
+from torch.overrides import has_torch_function
 
+from methods.kernels.compiled import counts_for
 from methods.kernels.depthwise import depthwise
+from methods.kernels.fine_level import FineLevel, fine_level_loss
 from methods.kernels.norm_relu import norm_relu
+from methods.kernels.pyramid import branches
+from methods.networks.cross_entropy import mean_cross_entropy
 from methods.networks.grids import resized
 from methods.networks.pointwise import Pointwise, sum_of_mixed
+from settings.records import UNKNOWN
 
 __all__ = ["DeepLabHead"]
 
@@ -38,6 +44,18 @@ class DeepLabHead(nn.Module):
         logits_BCHW: torch.Tensor = self.classifier(self.decoder(low_BCHW, high_BCHW))
         return logits_BCHW
 
+    def loss(
+        self, low_BCHW: torch.Tensor, high_BCHW: torch.Tensor, truth_BHW: torch.Tensor, known: torch.Tensor
+    ) -> torch.Tensor:
+        """`mean_cross_entropy` of the logits, with labels (B, H/4, W/4).
+
+        On a CPU with one thread the fine level and the loss are one function, which goes photo by photo.
+        """
+        if goes_photo_by_photo(self, low_BCHW, high_BCHW):
+            layers = self.decoder.fine_level(self.classifier)
+            return fine_level_loss(self.decoder.coarse(high_BCHW), low_BCHW, truth_BHW, layers, known, UNKNOWN)
+        return mean_cross_entropy(self(low_BCHW, high_BCHW).float(), truth_BHW, known)
+
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor], rates: tuple[int, ...]) -> DeepLabHead:
         """The network whose state this is; its widths are read off the tensors."""
@@ -49,6 +67,14 @@ class DeepLabHead(nn.Module):
         return head
 
 
+def goes_photo_by_photo(module: nn.Module, *frozen_BCHW: torch.Tensor) -> bool:
+    """Whether a part of the network trains by its compiled form: on a CPU, one thread and one process, on features that
+    want no gradient."""
+    is_alone = torch.get_num_threads() == 1 and not has_torch_function(frozen_BCHW)
+    is_frozen = not any(one.requires_grad for one in frozen_BCHW)
+    return module.training and is_alone and is_frozen and counts_for(*frozen_BCHW)
+
+
 class _Normed(nn.Sequential):
     """A 1×1 convolution, batch norm and ReLU."""
 
@@ -58,6 +84,11 @@ class _Normed(nn.Sequential):
     def forward(self, values_BCHW: torch.Tensor) -> torch.Tensor:
         return norm_relu(self[0](values_BCHW), self[1])
 
+    def weight(self) -> torch.Tensor:
+        """Of the convolution, (width, channels, 1, 1)."""
+        weight_OC11, *_ = self.parameters()
+        return weight_OC11
+
 
 class _Separable(nn.Sequential):
     """A depthwise 3×3 convolution and a 1×1 one."""
@@ -65,15 +96,20 @@ class _Separable(nn.Sequential):
     def __init__(self, channels: int, width: int, dilation: int = 1) -> None:
         each = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False)
         super().__init__(each, Pointwise(channels, width, bias=False))
-        self._dilation = dilation
+        self.dilation = dilation
 
     def forward(self, *parts_BCHW: torch.Tensor) -> torch.Tensor:
         """Of the parts' channels, joined in this order."""
         widths = [part.shape[1] for part in parts_BCHW]
-        each_C133, across_OC11 = self.parameters()
+        each_C133, across_OC11 = self.weights()
         each, across = torch.split(each_C133, widths), torch.split(across_OC11, widths, 1)
-        convolved = [depthwise(part, weight, self._dilation) for part, weight in zip(parts_BCHW, each, strict=True)]
+        convolved = [depthwise(part, weight, self.dilation) for part, weight in zip(parts_BCHW, each, strict=True)]
         return sum_of_mixed(convolved, across)
+
+    def weights(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the depthwise convolution, (channels, 1, 3, 3), and of the other, (width, channels, 1, 1)."""
+        each_C133, across_OC11 = self.parameters()
+        return each_C133, across_OC11
 
 
 class _SeparableNormed(nn.Sequential):
@@ -83,7 +119,13 @@ class _SeparableNormed(nn.Sequential):
         super().__init__(_Separable(channels, width, dilation), nn.BatchNorm2d(width), nn.ReLU())
 
     def forward(self, *parts_BCHW: torch.Tensor) -> torch.Tensor:
-        return norm_relu(self[0](*parts_BCHW), self[1])
+        return norm_relu(self.separable()(*parts_BCHW), self[1])
+
+    def separable(self) -> _Separable:
+        """The convolution."""
+        convolution = self[0]
+        assert isinstance(convolution, _Separable)
+        return convolution
 
 
 class _Pooled(nn.Sequential):
@@ -113,9 +155,20 @@ class _Pyramid(nn.Module):
 
     def forward(self, values_BCHW: torch.Tensor) -> torch.Tensor:
         convolution, norm, _, dropout = self.project
-        joined_BCHW = torch.cat([part(values_BCHW) for part in self.convs], 1)
+        joined_BCHW = torch.cat(self._parts(values_BCHW), 1)
         dropped_BCHW: torch.Tensor = dropout(norm_relu(convolution(joined_BCHW), norm))
         return dropped_BCHW
+
+    def _parts(self, values_BCHW: torch.Tensor) -> list[torch.Tensor]:
+        if not goes_photo_by_photo(self, values_BCHW):
+            return [part(values_BCHW) for part in self.convs]
+        plain, *apart, pooled = self.convs
+        assert isinstance(plain, _Normed)
+        separable = [part.separable() for part in apart if isinstance(part, _SeparableNormed)]
+        found = branches(values_BCHW, plain.weight(), [(*one.weights(), one.dilation) for one in separable])
+        norms = [part[1] for part in (plain, *apart) if isinstance(part, nn.Sequential)]
+        normed = [norm_relu(values, norm) for values, norm in zip(found, norms, strict=True)]
+        return [*normed, pooled(values_BCHW)]
 
 
 class _Decoder(nn.Module):
@@ -130,9 +183,19 @@ class _Decoder(nn.Module):
         self.block2 = _SeparableNormed(width + LOW_WIDTH, width)
 
     def forward(self, low_BCHW: torch.Tensor, high_BCHW: torch.Tensor) -> torch.Tensor:
-        pyramid, separable, norm, _ = self.aspp
-        coarse_BCHW = norm_relu(separable(pyramid(high_BCHW)), norm)
-        fused_BCHW: torch.Tensor = self.block2(
-            resized(coarse_BCHW, low_BCHW.shape[2:], align_corners=True), self.block1(low_BCHW)
-        )
+        enlarged_BCHW = resized(self.coarse(high_BCHW), low_BCHW.shape[2:], align_corners=True)
+        fused_BCHW: torch.Tensor = self.block2(enlarged_BCHW, self.block1(low_BCHW))
         return fused_BCHW
+
+    def coarse(self, high_BCHW: torch.Tensor) -> torch.Tensor:
+        """The deep level's part, before it is enlarged."""
+        pyramid, separable, norm, _ = self.aspp
+        return norm_relu(separable(pyramid(high_BCHW)), norm)
+
+    def fine_level(self, classifier: Pointwise) -> FineLevel:
+        """What lies between `coarse` and the loss."""
+        each, across = self.block2.separable().weights()
+        assert classifier.bias is not None
+        return FineLevel(
+            self.block1.weight(), self.block1[1], each, across, self.block2[1], classifier.weight, classifier.bias
+        )

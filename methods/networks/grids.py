@@ -30,8 +30,9 @@ def resized(values_BCHW: torch.Tensor, grid: Sequence[int], align_corners: bool 
 
 
 @cache
+@torch.inference_mode(False)
 def _weights(before: int, after: int, align_corners: bool) -> torch.Tensor:
-    """(after, before): what each position of an axis takes from those before."""
+    """(after, before): what each position of an axis takes from those before; kept for training and inference alike."""
     unit = torch.eye(before)[None]
     if align_corners:
         # Of one axis alone: the other one has a single position, which stays.

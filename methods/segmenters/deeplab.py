@@ -67,7 +67,8 @@ class DeepLab(Segmenter):
             truth_BHW = masks_NHW[rows].long()
             truth_BHW[flips] = truth_BHW[flips].flip(2)
             known = share.even((truth_BHW != UNKNOWN).sum(), items)
-            return {"cross_entropy": mean_cross_entropy(head(*inputs(rows, flips)).float(), truth_BHW, known)}
+            low_BCHW, high_BCHW = inputs(rows, flips)
+            return {"cross_entropy": head.loss(low_BCHW, high_BCHW, truth_BHW, known)}
 
         training = self.options.training
         groups = groups_of(head, bias_factor=training.bias_factor)
@@ -108,20 +109,6 @@ def _logits_BCHW(head: DeepLabHead, ids: Sequence[str], one: Pass, surroundings:
     with torch.inference_mode():
         logits_BCHW: torch.Tensor = head(low, high).float()
     return logits_BCHW.flip(3) if one.flip else logits_BCHW
-
-
-def mean_cross_entropy(
-    logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor, known: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Mean over the known pixels; 0 for a batch that has none.
-
-    Of a slice of a batch, the sum divided by `known`: what `Share.even` makes of their number.
-    """
-    from torch.nn.functional import cross_entropy
-
-    total = cross_entropy(logits_BCHW, truth_BHW, ignore_index=UNKNOWN, reduction="sum")
-    known = (truth_BHW != UNKNOWN).sum() if known is None else known
-    return total / known.clamp_min(1)
 
 
 def _small_masks(data: PseudoLabelled, side: int) -> NDArray[np.uint8]:

@@ -173,7 +173,7 @@ def _loss(logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor, known: torch.Tenso
     """Cross-entropy at the size of the crops."""
     from torch.nn.functional import interpolate
 
-    from methods.segmenters.deeplab import mean_cross_entropy
+    from methods.networks.cross_entropy import mean_cross_entropy
 
     large_BCHW = interpolate(logits_BCHW.float(), size=truth_BHW.shape[1:], mode="bilinear", align_corners=False)
     return mean_cross_entropy(large_BCHW, truth_BHW.long(), known)

@@ -1,0 +1,22 @@
+"""The loss of segmentation networks: cross-entropy over pixels whose label is known."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from settings.records import UNKNOWN
+
+__all__ = ["mean_cross_entropy"]
+
+
+def mean_cross_entropy(
+    logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor, known: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean over the known pixels; 0 for a batch that has none.
+
+    Of a slice of a batch, the sum divided by `known`: what `Share.even` makes of their number.
+    """
+    total = cross_entropy(logits_BCHW, truth_BHW, ignore_index=UNKNOWN, reduction="sum")
+    known = (truth_BHW != UNKNOWN).sum() if known is None else known
+    return total / known.clamp_min(1)
