@@ -59,15 +59,15 @@ def fit_on_pairs(
     levels: Sequence[int],
     head_of: Callable[[tuple[int, ...]], nn.Module],
     labels_at: Callable[[tuple[int, int]], NDArray[np.uint8]],
-    loss: Callable[[torch.Tensor, torch.Tensor, Counted], torch.Tensor],
+    loss: Callable[[nn.Module, Sequence[torch.Tensor], torch.Tensor, Counted], torch.Tensor],
     training: TrainingOptions,
     surroundings: Surroundings,
 ) -> Fit:
     """Train a head on some levels of frozen features, photos mirrored at random, at the grid of the first level.
 
-    `head_of` makes it for the levels' channels, `labels_at` gives labels (N, h, w) at the grid, `loss` takes the head's
-    output and the labels of a batch, and what its means divide by as one of several processes. The weights are named
-    `head.*`.
+    `head_of` makes it for the levels' channels, `labels_at` gives labels (N, h, w) at the grid, `loss` takes the head,
+    features a level and the labels of a batch, and what its means divide by as one of several processes. The weights
+    are named `head.*`.
     """
     import torch
 
@@ -85,8 +85,7 @@ def fit_on_pairs(
         rows, flips = share.of(rows), share.of(flips)
         labels_BHW = labels[rows]
         labels_BHW[flips] = labels_BHW[flips].flip(2)
-        features_BDHW = head(inputs(rows, flips), (height, width)).float()
-        return {"affinity": loss(features_BDHW, labels_BHW, lambda pairs: share.even(pairs, items))}
+        return {"affinity": loss(head, inputs(rows, flips), labels_BHW, lambda pairs: share.even(pairs, items))}
 
     groups = groups_of(head, bias_factor=training.bias_factor)
     log = train(head, groups, len(data.weak.photos), step, training, surroundings)

@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
+from torch.overrides import has_torch_function
 
-__all__ = ["available", "counts_for", "images_first", "inlined", "jit", "over_images"]
+__all__ = ["available", "counts_for", "images_first", "inlined", "jit", "over_images", "photo_by_photo"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 HOW: Mapping[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
@@ -71,6 +73,16 @@ def inlined(function: Function) -> Function:
 def counts_for(*tensors: torch.Tensor) -> bool:
     """Whether a kernel may take these tensors: float32 on the CPU, and numba at hand."""
     return all(one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors) and available()
+
+
+def photo_by_photo(module: nn.Module, *frozen_BCHW: torch.Tensor) -> bool:
+    """Whether a part of a network trains by its compiled form, which goes photo by photo.
+
+    On a CPU, with one thread and one process, on features that want no gradient.
+    """
+    is_alone = torch.get_num_threads() == 1 and not has_torch_function(frozen_BCHW)
+    is_frozen = not any(one.requires_grad for one in frozen_BCHW)
+    return module.training and is_alone and is_frozen and counts_for(*frozen_BCHW)
 
 
 def images_first(values_BCHW: torch.Tensor) -> NDArray[np.float32]:

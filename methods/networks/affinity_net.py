@@ -13,8 +13,10 @@ import torch
 from torch import nn
 from torch.nn.functional import elu
 
+from methods.kernels.compiled import photo_by_photo
 from methods.networks.grids import resized
 from methods.networks.pointwise import Pointwise, mixed
+from methods.networks.random_walk import Counted, affinity_loss, affinity_loss_of_parts
 
 AFFINITY_WIDTHS = (64, 128, 256)
 """Channels to which AffinityNet projects its levels, the shallowest first."""
@@ -40,15 +42,30 @@ class AffinityHead(nn.Module):
 
     def forward(self, levels_BCHW: Sequence[torch.Tensor], grid: Sequence[int]) -> torch.Tensor:
         """Features (B, C, h, w) a level → (B, sum of widths, *grid); levels of another size are resized, bilinear."""
+        total_BDHW, *others = (resized(part_BDHW, grid) for part_BDHW in self._parts(levels_BCHW))
+        for other_BDHW in others:
+            total_BDHW = total_BDHW + other_BDHW
+        return elu(total_BDHW)
+
+    def loss(
+        self, levels_BCHW: Sequence[torch.Tensor], labels_BHW: torch.Tensor, radius: int, counted: Counted
+    ) -> torch.Tensor:
+        """`affinity_loss` of the features on the labels' grid; on one thread of a CPU, photo by photo."""
+        grid = labels_BHW.shape[1:]
+        if not photo_by_photo(self, *levels_BCHW) or levels_BCHW[0].shape[2:] != grid:
+            return affinity_loss(self(levels_BCHW, grid).float(), labels_BHW, radius, counted=counted).total
+        return affinity_loss_of_parts(self._parts(levels_BCHW), labels_BHW, radius, counted)
+
+    def _parts(self, levels_BCHW: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """What adds up, resized, to the features before their ELU: one part a size of grid, that of the first first."""
         # Mixing is linear over channels and resizing over positions: small levels are mixed before they grow.
         projected = [elu(level) for level in _projected(self.projections, levels_BCHW)]
         weights = torch.split(self.mixing.weight, [level.shape[1] for level in projected], 1)
-        sums: dict[torch.Size, torch.Tensor] = {}
+        parts: dict[torch.Size, torch.Tensor] = {}
         for level, weight in zip(projected, weights, strict=True):
-            mixed_BCHW, size = mixed(level, weight), level.shape[2:]
-            sums[size] = sums[size] + mixed_BCHW if size in sums else mixed_BCHW
-        first, *others = (resized(sum_BCHW, grid) for sum_BCHW in sums.values())
-        return elu(sum(others, start=first))
+            part_BDHW, size = mixed(level, weight), level.shape[2:]
+            parts[size] = parts[size] + part_BDHW if size in parts else part_BDHW
+        return list(parts.values())
 
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> AffinityHead:

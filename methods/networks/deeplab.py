@@ -11,9 +11,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import nn
-from torch.overrides import has_torch_function
 
-from methods.kernels.compiled import counts_for
+from methods.kernels.compiled import photo_by_photo
 from methods.kernels.depthwise import depthwise
 from methods.kernels.fine_level import FineLevel, fine_level_loss
 from methods.kernels.norm_relu import norm_relu
@@ -51,7 +50,7 @@ class DeepLabHead(nn.Module):
 
         On a CPU with one thread the fine level and the loss are one function, which goes photo by photo.
         """
-        if goes_photo_by_photo(self, low_BCHW, high_BCHW):
+        if photo_by_photo(self, low_BCHW, high_BCHW):
             layers = self.decoder.fine_level(self.classifier)
             return fine_level_loss(self.decoder.coarse(high_BCHW), low_BCHW, truth_BHW, layers, known, UNKNOWN)
         return mean_cross_entropy(self(low_BCHW, high_BCHW).float(), truth_BHW, known)
@@ -65,14 +64,6 @@ class DeepLabHead(nn.Module):
         head = cls(low, high, classes, width, rates)
         head.load_state_dict(dict(state))
         return head
-
-
-def goes_photo_by_photo(module: nn.Module, *frozen_BCHW: torch.Tensor) -> bool:
-    """Whether a part of the network trains by its compiled form: on a CPU, one thread and one process, on features that
-    want no gradient."""
-    is_alone = torch.get_num_threads() == 1 and not has_torch_function(frozen_BCHW)
-    is_frozen = not any(one.requires_grad for one in frozen_BCHW)
-    return module.training and is_alone and is_frozen and counts_for(*frozen_BCHW)
 
 
 class _Normed(nn.Sequential):
@@ -160,7 +151,7 @@ class _Pyramid(nn.Module):
         return dropped_BCHW
 
     def _parts(self, values_BCHW: torch.Tensor) -> list[torch.Tensor]:
-        if not goes_photo_by_photo(self, values_BCHW):
+        if not photo_by_photo(self, values_BCHW):
             return [part(values_BCHW) for part in self.convs]
         plain, *apart, pooled = self.convs
         assert isinstance(plain, _Normed)

@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch.nn.functional import interpolate
 
-__all__ = ["joined", "resized"]
+__all__ = ["axis_weights", "joined", "resized"]
 
 
 def resized(values_BCHW: torch.Tensor, grid: Sequence[int], align_corners: bool = False) -> torch.Tensor:
@@ -24,14 +24,14 @@ def resized(values_BCHW: torch.Tensor, grid: Sequence[int], align_corners: bool 
     batch, channels, height, width = values_BCHW.shape
     to_height, to_width = grid
     rows_BHWC = values_BCHW.permute(0, 2, 3, 1).reshape(batch * height, width, channels)
-    wide = _weights(width, to_width, align_corners) @ rows_BHWC
-    tall = _weights(height, to_height, align_corners) @ wide.view(batch, height, to_width * channels)
+    wide = axis_weights(width, to_width, align_corners) @ rows_BHWC
+    tall = axis_weights(height, to_height, align_corners) @ wide.view(batch, height, to_width * channels)
     return tall.view(batch, to_height, to_width, channels).permute(0, 3, 1, 2)
 
 
 @cache
 @torch.inference_mode(False)
-def _weights(before: int, after: int, align_corners: bool) -> torch.Tensor:
+def axis_weights(before: int, after: int, align_corners: bool = False) -> torch.Tensor:
     """(after, before): what each position of an axis takes from those before; kept for training and inference alike."""
     unit = torch.eye(before)[None]
     if align_corners:

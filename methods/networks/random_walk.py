@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from methods.kernels import pair_costs
+from methods.networks.grids import axis_weights
 from methods.networks.pixel_pairs import (
     Border,
     Pairs,
@@ -102,13 +103,36 @@ def affinity_loss(
     feature_BDHW, labels_BHW = _batched(feature_DHW, 3), _batched(labels_HW, 2)
     _same_grid(feature_BDHW, labels_BHW)
     pairs = pixel_pairs(labels_BHW.shape[1:], radius, border)
-    if pair_costs.counts_here(feature_BDHW):
-        counts_3 = pair_costs.pair_counts(labels_BHW, windows(pairs), UNKNOWN)
-        background, foreground, negative = (counted(count) for count in counts_3)
-        weights_3 = torch.stack(_shares(background, foreground, negative))
-        total = pair_costs.weighted_costs(feature_BDHW, labels_BHW, windows(pairs), UNKNOWN, weights_3, FLOOR)
-        return AffinityLoss(background, foreground, negative, total)
-    return _loss((-feature_distances(feature_BDHW, pairs)).exp(), labels_BHW, pairs, counted)
+    if not pair_costs.counts_here(feature_BDHW):
+        return _loss((-feature_distances(feature_BDHW, pairs)).exp(), labels_BHW, pairs, counted)
+    counts, weights_3 = _weighed(labels_BHW, pairs, counted)
+    total = pair_costs.weighted_costs(feature_BDHW, labels_BHW, windows(pairs), UNKNOWN, weights_3, FLOOR)
+    return AffinityLoss(*counts, total)
+
+
+def affinity_loss_of_parts(
+    parts_BDHW: Sequence[torch.Tensor], labels_BHW: torch.Tensor, radius: int, counted: Counted = _as_counted
+) -> torch.Tensor:
+    """The total of `affinity_loss` of ELU(the first part + the others, resized), photo by photo, on a CPU.
+
+    The first part (B, D, h, w) is on the grid of the labels (B, h, w), and its memory is written over.
+    """
+    pairs = pixel_pairs(labels_BHW.shape[1:], radius, "released")
+    _, weights_3 = _weighed(labels_BHW, pairs, counted)
+    first_BDHW, *others = parts_BDHW
+    height, width = first_BDHW.shape[2:]
+    enlargements = [(axis_weights(other.shape[2], height), axis_weights(other.shape[3], width)) for other in others]
+    return pair_costs.weighted_costs_of_parts(
+        parts_BDHW, enlargements, labels_BHW, windows(pairs), UNKNOWN, weights_3, FLOOR
+    )
+
+
+def _weighed(
+    labels_BHW: torch.Tensor, pairs: Sequence[Pairs], counted: Counted
+) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
+    """How many pairs of each kind there are, and what one of each weighs, (3,)."""
+    background, foreground, negative = map(counted, pair_costs.pair_counts(labels_BHW, windows(pairs), UNKNOWN))
+    return (background, foreground, negative), torch.stack(_shares(background, foreground, negative))
 
 
 def irn_affinity_loss(

@@ -3,7 +3,7 @@ random walk carries the maps along. On features of the frozen backbone; formulas
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -73,15 +73,17 @@ class Affinity(Refiner):
     def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
         """The pair loss on labels of sure pixels, on photos mirrored at random; ValueError where nothing is sure."""
         from methods.networks.affinity_net import AffinityHead
-        from methods.networks.random_walk import affinity_loss
 
         o = self.options
         require_label_refiner(o.label_refiner)
         label_step = partial(affinity_labels, low=o.low, high=o.high, refiner=o.label_refiner)
         labels_at = partial(labels_NHW, data, label_step, o.label_size)
 
-        def loss(feature_BDHW: torch.Tensor, labels_BHW: torch.Tensor, counted: Counted) -> torch.Tensor:
-            return affinity_loss(feature_BDHW, labels_BHW, o.radius, counted=counted).total
+        def loss(
+            head: torch.nn.Module, levels: Sequence[torch.Tensor], labels_BHW: torch.Tensor, counted: Counted
+        ) -> torch.Tensor:
+            assert isinstance(head, AffinityHead)
+            return head.loss(levels, labels_BHW, o.radius, counted)
 
         return fit_on_pairs(data, LEVELS, AffinityHead, labels_at, loss, o.training, surroundings)
 

@@ -3,7 +3,7 @@ a random walk carries the maps up to there. On features of the frozen backbone; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -82,8 +82,11 @@ class Irn(Refiner):
         label_step = partial(irn_labels, foreground=o.foreground, background=o.background, refiner=o.label_refiner)
         labels_at = partial(labels_NHW, data, label_step, o.label_size)
 
-        def loss(logits_BHW: torch.Tensor, labels_BHW: torch.Tensor, counted: Counted) -> torch.Tensor:
-            return irn_affinity_loss(logits_BHW.sigmoid(), labels_BHW, o.training_radius, counted=counted).total
+        def loss(
+            head: torch.nn.Module, levels: Sequence[torch.Tensor], labels_BHW: torch.Tensor, counted: Counted
+        ) -> torch.Tensor:
+            boundary_BHW = head(levels, labels_BHW.shape[1:]).float().sigmoid()
+            return irn_affinity_loss(boundary_BHW, labels_BHW, o.training_radius, counted=counted).total
 
         return fit_on_pairs(data, self._levels, BoundaryHead, labels_at, loss, o.training, surroundings)
 
