@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from methods.base import Stopped, Surroundings, TrainingOptions
+from methods.kernels.products import rounded
 from methods.memory import kept_memory
 from methods.networks.synchronised import SynchronisedBatchNorm
 from methods.reducing import reduced
@@ -187,7 +188,7 @@ def _update(
     surroundings: Surroundings,
     where: str,
 ) -> dict[str, float]:
-    with torch.autocast(surroundings.device, torch.bfloat16, enabled=surroundings.precision == "bfloat16"):
+    with _precision(surroundings):
         losses = step(batch, rng)
     values = _over_all(losses, surroundings.share, len(batch))
     if not all(map(math.isfinite, values.values())):
@@ -201,6 +202,14 @@ def _update(
         _add_up_gradients([parameter for group in optimizer.param_groups for parameter in group["params"]])
     optimizer.step()
     return values
+
+
+def _precision(surroundings: Surroundings) -> AbstractContextManager[object]:
+    """On a GPU bfloat16 is autocast; on a CPU the factors of products are rounded, and nothing else."""
+    is_bfloat16 = surroundings.precision == "bfloat16"
+    if surroundings.device == "cpu":
+        return rounded(is_bfloat16)
+    return torch.autocast(surroundings.device, torch.bfloat16, enabled=is_bfloat16)
 
 
 def _over_all(losses: Losses, share: Share, items: int) -> dict[str, float]:

@@ -16,7 +16,7 @@ from torch.nn.functional import conv2d
 
 from methods.kernels.compiled import counts_for, images_first, jit, over_images
 
-__all__ = ["convolve_photo", "correlate_photo", "depthwise", "taps_of"]
+__all__ = ["convolve_photos", "correlate_photos", "depthwise", "taps_of"]
 
 Values = NDArray[np.float32]
 
@@ -58,28 +58,32 @@ def taps_of(weight_C133: torch.Tensor) -> Values:
     return taps_9C
 
 
-def _convolved(values_BCHW: torch.Tensor, taps_9C: Values, dilation: int) -> torch.Tensor:
+def _convolved(values_BCHW: torch.Tensor, taps_9C: Values, gap: int) -> torch.Tensor:
     values_BHWC = images_first(values_BCHW)
-    convolved_BHWC = np.empty_like(values_BHWC)
-    over_images(
-        lambda first, last: _convolve(values_BHWC, taps_9C, dilation, convolved_BHWC, first, last), len(values_BHWC)
-    )
-    return torch.from_numpy(convolved_BHWC).permute(0, 3, 1, 2)
+    out_BHWC = np.empty_like(values_BHWC)
+
+    def some(first: int, last: int) -> None:
+        convolve_photos(values_BHWC[first:last], taps_9C, gap, out_BHWC[first:last])
+
+    over_images(some, len(values_BHWC))
+    return torch.from_numpy(out_BHWC).permute(0, 3, 1, 2)
 
 
-def _weight_slope(values_BCHW: torch.Tensor, slope_BCHW: torch.Tensor, dilation: int) -> Values:
+def _weight_slope(values_BCHW: torch.Tensor, slope_BCHW: torch.Tensor, gap: int) -> Values:
     values_BHWC, slope_BHWC = images_first(values_BCHW), images_first(slope_BCHW)
     parts_B9C = np.zeros((len(values_BHWC), 9, values_BHWC.shape[3]), np.float32)
-    over_images(
-        lambda first, last: _correlate(values_BHWC, slope_BHWC, dilation, parts_B9C, first, last), len(parts_B9C)
-    )
+
+    def some(first: int, last: int) -> None:
+        for photo in range(first, last):
+            correlate_photos(values_BHWC[photo : photo + 1], slope_BHWC[photo : photo + 1], gap, parts_B9C[photo])
+
+    over_images(some, len(parts_B9C))
     sums_9C: Values = parts_B9C.sum(0)
     return sums_9C
 
 
 @jit
-def convolve_photo(values_HWC: Values, taps_9C: Values, gap: int, out_HWC: Values) -> None:
-    """One photo's depthwise convolution, into `out_HWC`."""
+def _convolve(values_HWC: Values, taps_9C: Values, gap: int, out_HWC: Values) -> None:
     height, width, channels = values_HWC.shape
     for y in range(height):
         for x in range(width):
@@ -94,8 +98,7 @@ def convolve_photo(values_HWC: Values, taps_9C: Values, gap: int, out_HWC: Value
 
 
 @jit
-def correlate_photo(values_HWC: Values, slope_HWC: Values, gap: int, sums_9C: Values) -> None:
-    """Add to `sums_9C` the slopes of the taps, from the slope of what `convolve_photo` gave."""
+def _correlate(values_HWC: Values, slope_HWC: Values, gap: int, sums_9C: Values) -> None:
     height, width, channels = values_HWC.shape
     for y in range(height):
         for x in range(width):
@@ -109,12 +112,14 @@ def correlate_photo(values_HWC: Values, slope_HWC: Values, gap: int, sums_9C: Va
 
 
 @jit
-def _convolve(values_BHWC: Values, taps_9C: Values, gap: int, out_BHWC: Values, first: int, last: int) -> None:
-    for image in range(first, last):
-        convolve_photo(values_BHWC[image], taps_9C, gap, out_BHWC[image])
+def convolve_photos(values_BHWC: Values, taps_9C: Values, gap: int, out_BHWC: Values) -> None:
+    """The depthwise convolution of some photos, into `out_BHWC`."""
+    for photo in range(len(values_BHWC)):
+        _convolve(values_BHWC[photo], taps_9C, gap, out_BHWC[photo])
 
 
 @jit
-def _correlate(values_BHWC: Values, slope_BHWC: Values, gap: int, sums_B9C: Values, first: int, last: int) -> None:
-    for image in range(first, last):
-        correlate_photo(values_BHWC[image], slope_BHWC[image], gap, sums_B9C[image])
+def correlate_photos(values_BHWC: Values, slope_BHWC: Values, gap: int, sums_9C: Values) -> None:
+    """Add to `sums_9C` the slopes of the taps, from the slope of what `convolve_photos` gave."""
+    for photo in range(len(values_BHWC)):
+        _correlate(values_BHWC[photo], slope_BHWC[photo], gap, sums_9C)

@@ -17,6 +17,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from methods.kernels.compiled import inlined, jit
+from methods.kernels.products import are_rounded, rounded_if
 
 __all__ = ["FineLevel", "fine_level_loss"]
 
@@ -83,7 +84,19 @@ class _FineLevelLoss(torch.autograd.Function):
     """Forward keeps what came out of the separable convolution's two halves; the rest is made again backward."""
 
     @staticmethod
-    def forward(
+    def forward(ctx: Any, *arguments: Any) -> torch.Tensor:
+        ctx.are_rounded = are_rounded()
+        with rounded_if(ctx.are_rounded):
+            return _FineLevelLoss._forward(ctx, *arguments)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        with rounded_if(ctx.are_rounded):
+            return _FineLevelLoss._backward(ctx, scale)
+
+    @staticmethod
+    def _forward(
         ctx: Any,
         coarse_BCHW: torch.Tensor,
         low_BCHW: torch.Tensor,
@@ -129,7 +142,7 @@ class _FineLevelLoss(torch.autograd.Function):
         normed = _Normed.of(moments_2O, batch * height * width, fused_gain, fused_bias, fused_norm)
         # The slope of the loss for what the second batch norm gives, where its ReLU lets it through.
         slope, sums_2O = torch.empty_like(fused), np.zeros_like(moments_2O)
-        labels, weight_KO = truth_BHW.flatten(1).numpy(), classify.detach().flatten(1)
+        labels, weight_KO = truth_BHW.flatten(1).numpy(), classify.detach().flatten(1).contiguous()
         to_weight_KO, to_bias_K = torch.zeros_like(weight_KO), torch.zeros(len(weight_KO))
         normed_PO, share, loss = torch.empty_like(fused[0]), 1 / max(float(known), 1.0), 0.0
         for image in range(batch):
@@ -140,16 +153,15 @@ class _FineLevelLoss(torch.autograd.Function):
             loss += _cross_entropy(logs_KP.numpy(), shares_KP.numpy(), labels[image], unknown, share)
             to_weight_KO.addmm_(shares_KP, normed_PO)
             to_bias_K += shares_KP.sum(1)
-            torch.mm(shares_KP.t(), weight_KO, out=slope[image])
-            _let_through(fused[image].numpy(), normed.gain_shift_mean_3O, width, slope[image].numpy(), sums_2O)
+            photo = fused[image].numpy(), normed.gain_shift_mean_3O, width
+            _let_through(*photo, shares_KP.numpy(), weight_KO.numpy(), slope[image].numpy(), sums_2O)
         ctx.save_for_backward(coarse_BCHW, low_BCHW, reduce, across)
         ctx.kept = reduced, convolved, fused, slope, folded, normed, grids, taps_9C, ring
         ctx.classifier = to_weight_KO, to_bias_K, sums_2O
         return torch.tensor(loss * share, dtype=torch.float32)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def _backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         coarse_BCHW, low_BCHW, reduce, across = ctx.saved_tensors
         reduced, convolved, fused, slope, folded, normed, grids, taps_9C, ring = ctx.kept
         to_classify_KO, to_classify_bias_K, sums_2O = ctx.classifier
@@ -241,7 +253,8 @@ class _Folded(NamedTuple):
         rows_PL = low.view(-1, low.shape[3])
         mean_L = rows_PL.mean(0)
         centred_PL = rows_PL - mean_L
-        covariance_LL = (centred_PL.t() @ centred_PL).double().numpy() / len(rows_PL)
+        with rounded_if(False):
+            covariance_LL = (centred_PL.t() @ centred_PL).double().numpy() / len(rows_PL)
         weight_SL = reduce.detach().flatten(1).double().numpy()
         means_S = weight_SL @ mean_L.double().numpy()
         variance_S = ((weight_SL @ covariance_LL) * weight_SL).sum(1)
@@ -450,8 +463,16 @@ def _cross_entropy(
 
 
 @jit
-def _let_through(values_PO: Values, gain_shift_mean_3O: Values, width: int, slope_PO: Values, sums_2O: Sums) -> None:
-    """The slope where the ReLU lets it through, in place, and the sums of it and of slope · (x − mean)."""
+def _let_through(
+    values_PO: Values,
+    gain_shift_mean_3O: Values,
+    width: int,
+    shares_KP: Values,
+    weight_KO: Values,
+    slope_PO: Values,
+    sums_2O: Sums,
+) -> None:
+    """Slopes of the scores taken through the classifier and the ReLU; sums of them and of slope · (x − mean)."""
     positions, channels = values_PO.shape
     gain, shift, mean = gain_shift_mean_3O[0], gain_shift_mean_3O[1], gain_shift_mean_3O[2]
     row, along = np.zeros(channels, np.float32), np.zeros(channels, np.float32)
@@ -461,6 +482,11 @@ def _let_through(values_PO: Values, gain_shift_mean_3O: Values, width: int, slop
         along[:] = 0
         for p in range(start, start + width):
             values, slope = values_PO[p], slope_PO[p]
+            slope[:] = 0
+            for k in range(len(weight_KO)):
+                push, weight = shares_KP[k, p], weight_KO[k]
+                for o in range(channels):
+                    slope[o] += push * weight[o]
             for o in range(channels):
                 value = values[o]
                 through = slope[o] if value * gain[o] + shift[o] > 0 else np.float32(0)

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn.functional import conv2d, linear
+from torch.nn.functional import conv2d
+
+from methods.kernels.products import product
 
 __all__ = ["Pointwise", "mixed", "sum_of_mixed"]
 
@@ -30,17 +32,15 @@ def mixed(values_BCHW: torch.Tensor, weight_OC11: torch.Tensor, bias_O: torch.Te
     """
     if values_BCHW.device.type != "cpu":
         return conv2d(values_BCHW, weight_OC11, bias_O)
-    return linear(values_BCHW.permute(0, 2, 3, 1), weight_OC11.flatten(1), bias_O).permute(0, 3, 1, 2)
+    mixed_BHWO = product(values_BCHW.permute(0, 2, 3, 1), weight_OC11.flatten(1))
+    return (mixed_BHWO if bias_O is None else mixed_BHWO + bias_O).permute(0, 3, 1, 2)
 
 
 def sum_of_mixed(parts_BCHW: Sequence[torch.Tensor], weights_OC11: Sequence[torch.Tensor]) -> torch.Tensor:
     """The sum of the 1×1 convolutions of some tensors, (B, C, H, W) each with its own C → (B, O, H, W)."""
     if parts_BCHW[0].device.type != "cpu":
         return conv2d(torch.cat(list(parts_BCHW), 1), torch.cat(list(weights_OC11), 1))
-    batch, _, height, width = parts_BCHW[0].shape
-    rows = [part.permute(0, 2, 3, 1).reshape(-1, part.shape[1]) for part in parts_BCHW]
-    matrices = [weight.flatten(1).t() for weight in weights_OC11]
-    total_PO = rows[0] @ matrices[0]
-    for rows_PC, matrix_CO in zip(rows[1:], matrices[1:], strict=True):
-        total_PO = torch.addmm(total_PO, rows_PC, matrix_CO)
-    return total_PO.view(batch, height, width, -1).permute(0, 3, 1, 2)
+    total_BOHW, *others = (mixed(part, weight) for part, weight in zip(parts_BCHW, weights_OC11, strict=True))
+    for other_BOHW in others:
+        total_BOHW = total_BOHW + other_BOHW
+    return total_BOHW
