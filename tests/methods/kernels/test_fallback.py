@@ -1,0 +1,69 @@
+"""Compiled loops and the plain torch that runs where numba cannot be had come to the same."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from methods.kernels import compiled
+from methods.networks.affinity_net import AffinityHead
+from methods.networks.deeplab import DeepLabHead
+
+UNKNOWN = 255
+
+
+def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "available", lambda: False)
+
+
+def loss_and_gradients(network: nn.Module, loss: Callable[[], torch.Tensor]) -> dict[str, torch.Tensor]:
+    network.zero_grad()
+    torch.manual_seed(3)
+    total = loss()
+    total.backward()  # type: ignore[no-untyped-call]
+    found = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+    return {name: gradient.clone() for name, gradient in found.items()} | {"loss": total.detach()}
+
+
+def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, atol=1e-4 * float(values.abs().max()), rtol=1e-3, msg=name)
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_the_decoder(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    head = DeepLabHead(6, 40, classes, 16, (1, 2, 9)).train()
+    low, high = torch.randn(5, 6, 20, 12).relu(), torch.randn(5, 40, 5, 3)
+    truth = torch.randint(0, classes, (5, 20, 12))
+    truth[torch.rand(5, 20, 12) < 0.3] = UNKNOWN
+    known, state = (truth != UNKNOWN).sum(), {name: value.clone() for name, value in head.state_dict().items()}
+    found = loss_and_gradients(head, lambda: head.loss(low, high, truth, known))
+    moved = {name: value.clone() for name, value in head.state_dict().items()}
+    head.load_state_dict(state)
+    plainly(monkeypatch)
+    same(found, loss_and_gradients(head, lambda: head.loss(low, high, truth, known)))
+    for name, value in head.state_dict().items():
+        torch.testing.assert_close(moved[name], value, atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("sizes", [(12, 12, 12), (12, 6, 6), (12, 6, 3)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_affinity_loss(sizes: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    head = AffinityHead((5, 6, 7), (8, 16, 24)).train()
+    levels = [torch.randn(3, channels, size, size) for channels, size in zip((5, 6, 7), sizes, strict=True)]
+    labels = torch.randint(0, 3, (3, 12, 12), dtype=torch.uint8)
+    labels[torch.rand(3, 12, 12) < 0.3] = UNKNOWN
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = loss_and_gradients(head, lambda: head.loss(levels, labels, 4, lambda pairs: pairs))
+        plainly(monkeypatch)
+        expected = loss_and_gradients(head, lambda: head.loss(levels, labels, 4, lambda pairs: pairs))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found["loss"], expected["loss"], atol=1e-6, rtol=1e-5)
+    same(found, expected)
