@@ -1,4 +1,4 @@
-"""Depthwise convolutions with gaps against torch's: values and both gradients, at odd sizes and with several threads."""
+"""Depthwise convolutions with gaps against torch: values and both gradients, odd sizes, several threads."""
 
 import pytest
 import torch
