@@ -112,10 +112,17 @@ class StoredFeatures:
                 self._sizes[photo_id] = (size[0], size[1])
 
     def features_BCHW(self, ids: Sequence[str], requests: Sequence[FeatureRequest]) -> torch.Tensor:
-        """float32 features of the photos, each with its own request; raises KeyError for what was not declared."""
-        rows = (self._rows[request, photo_id] for photo_id, request in zip(ids, requests, strict=True))
-        # Each made float32 by itself: autocast on a CPU refuses to stack float16.
-        return torch.stack([self._tensor(path)[row].float() for path, row in rows])
+        """float32 features of the photos in channels_last, each with its own request.
+
+        Raises KeyError for what was not declared.
+        """
+        rows = [self._rows[request, photo_id] for photo_id, request in zip(ids, requests, strict=True)]
+        stored = [self._tensor(path)[row] for path, row in rows]
+        features_BCHW = torch.empty((len(stored), *stored[0].shape), memory_format=torch.channels_last)
+        # Two steps, of which the first stays in the cache, take half the time of one for all photos together.
+        for features_CHW, stored_CHW in zip(features_BCHW, stored, strict=True):
+            features_CHW.copy_(stored_CHW.float())
+        return features_BCHW
 
     def image_size(self, photo_id: str) -> tuple[int, int]:
         """(height, width) of the photo in pixels."""

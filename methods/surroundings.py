@@ -47,7 +47,10 @@ class FeatureBank(Protocol):
     """Reads the stored features of any photo of the setting."""
 
     def features_BCHW(self, ids: Sequence[str], requests: Sequence[FeatureRequest]) -> torch.Tensor:
-        """float32 features of the photos, each with its own request; all requests have one scale and level."""
+        """float32 features of the photos, each with its own request; all requests have one scale and level.
+
+        In any layout of memory: training reads those in channels_last fastest.
+        """
         ...
 
     def image_size(self, photo_id: str) -> tuple[int, int]:
@@ -122,7 +125,7 @@ class Surroundings:
 
     def features_CHW(self, photo: Photo, request: FeatureRequest = PLAIN) -> torch.Tensor:
         """Stored features of one photo, float32 (C, h, w) on the CPU; raises ValueError without a bank."""
-        return self.stored.features_BCHW([photo.id], [request])[0]
+        return self.stored.features_BCHW([photo.id], [request])[0].contiguous()
 
     def pooled_NC(self, photos: Photos, request: FeatureRequest = PLAIN) -> torch.Tensor:
         """Stored features averaged over positions, float32 (photos, C) on the CPU; ValueError without a bank or photo.
@@ -134,7 +137,8 @@ class Surroundings:
         pooled = []
         for start in range(0, len(photos), POOLED_AT_ONCE):
             ids = [photo.id for photo in photos[start : start + POOLED_AT_ONCE]]
-            pooled.append(self.stored.features_BCHW(ids, [request] * len(ids)).mean((2, 3)))
+            # Contiguous, whatever the bank's layout: means of another order differ in their last digits.
+            pooled.append(self.stored.features_BCHW(ids, [request] * len(ids)).contiguous().mean((2, 3)))
         if not pooled:
             raise ValueError("no photos to pool features of")
         return torch.cat(pooled)

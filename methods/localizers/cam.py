@@ -32,6 +32,7 @@ class Cam(Localizer):
     """Map of a label's class: ReLU of its class map, summed over scales and flips, divided by its own maximum."""
 
     options_model = CamOptions
+    version = 2
     apply_options = frozenset({"scales", "flip"})
     options: CamOptions
 

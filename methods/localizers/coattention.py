@@ -87,6 +87,7 @@ class CoAttention(Localizer):
     """Common maps: what of a photo another photo with the same class explains, fused over copies and references."""
 
     options_model = CoAttentionOptions
+    version = 2
     apply_options = frozenset({"references", "inference", "fusion"})
     options: CoAttentionOptions
 

@@ -62,6 +62,7 @@ class Seam(Localizer):
     """Map of a label's class: its refined map, summed over scales and flips, divided by its own maximum."""
 
     options_model = SeamOptions
+    version = 2
     apply_options = frozenset({"scales", "flip", "rivals"})
     options: SeamOptions
 

@@ -7,9 +7,10 @@ direction. `chunked` keeps none either, and makes them for both directions at on
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from methods.networks.chunked_attention import ChunkedCoAttention, chunks
@@ -106,8 +107,33 @@ def _fused(query_BLC: torch.Tensor, key_BSC: torch.Tensor, value_BSV: torch.Tens
 def _dense(
     query_BLC: torch.Tensor, key_BSC: torch.Tensor, value_m_BLV: torch.Tensor, value_n_BSV: torch.Tensor
 ) -> Mixed:
-    affinity_BLS = query_BLC @ key_BSC.transpose(1, 2)
+    affinity_BLS = cast(torch.Tensor, _Affinities.apply(query_BLC, key_BSC))
     return Mixed(affinity_BLS.softmax(2) @ value_n_BSV, affinity_BLS.softmax(1).transpose(1, 2) @ value_m_BLV)
+
+
+class _Affinities(torch.autograd.Function):
+    """Q Kᵀ, (B, L, S), whose gradients have the layout of Q and K.
+
+    torch makes K's transposed, and every sum with another gradient of the same features is then a slow one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(query_BLC, key_BSC)
+        return query_BLC @ key_BSC.transpose(1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope_BLS: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Neither is made where it is not asked for, as of frozen features."""
+        query_BLC, key_BSC = ctx.saved_tensors
+        to_query = to_key = None
+        with torch.autocast(slope_BLS.device.type, enabled=False):
+            if ctx.needs_input_grad[0]:
+                to_query = slope_BLS @ key_BSC
+            if ctx.needs_input_grad[1]:
+                to_key = slope_BLS.transpose(1, 2) @ query_BLC
+        return to_query, to_key
 
 
 _chunked = cast(Callable[..., tuple[torch.Tensor, torch.Tensor]], ChunkedCoAttention.apply)

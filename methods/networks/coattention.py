@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn.functional import conv2d, multilabel_soft_margin_loss
+from torch.nn.functional import linear, multilabel_soft_margin_loss, pad
 
 from methods.networks.attention import Kernel, attend, co_attend, entropy
 from methods.sharing import ALONE, Share
@@ -29,6 +29,16 @@ class PairMaps(NamedTuple):
     common_n: torch.Tensor
     contrastive_m: torch.Tensor
     contrastive_n: torch.Tensor
+
+
+class Side(NamedTuple):
+    """One photo of a pair: its features, a row a position, and the heads' scores of them."""
+
+    rows_BLC: torch.Tensor
+    own_BLV: torch.Tensor
+    """The common head's, and the gate's last: what attention mixes."""
+    basic_BLK: torch.Tensor
+    grid: tuple[int, ...]
 
 
 class PairLoss(NamedTuple):
@@ -66,19 +76,47 @@ class CoAttentionHead(nn.Module):
 
     def forward(self, feature_m_BCHW: torch.Tensor, feature_n_BCHW: torch.Tensor) -> PairMaps:
         """Features (B, C, h, w) of both photos, whose grids may differ → all six raw maps."""
-        query_BLC, key_BSC = self.affinity(_rows(feature_m_BCHW)), _rows(feature_n_BCHW)
-        weights = torch.cat([self.common_head.weight, self.gate.weight])
-        own_m, own_n = conv2d(feature_m_BCHW, weights), conv2d(feature_n_BCHW, weights)
-        mixed = co_attend(query_BLC, key_BSC, _rows(own_m), _rows(own_n), self.kernel)
-        common_m, common_n = _grid(mixed.m_BLV, own_m), _grid(mixed.n_BSV, own_n)
-        return PairMaps(
-            self.basic_maps(feature_m_BCHW),
-            self.basic_maps(feature_n_BCHW),
-            common_m[:, :-1],
-            common_n[:, :-1],
-            _ungated(own_m, common_m),
-            _ungated(own_n, common_n),
+        return self.pair(self.side(feature_m_BCHW), self.side(feature_n_BCHW), self.query(feature_m_BCHW))
+
+    def side(self, feature_BCHW: torch.Tensor) -> Side:
+        """What a photo brings into each pair that it is in: to be made once where there are several."""
+        rows_BLC = _rows(feature_BCHW)
+        weights, biases = self._weights_and_biases()
+        scores_BLV = linear(rows_BLC, weights, biases)
+        values = self.common_head.out_channels + 1
+        own_BLV, basic_BLK = scores_BLV[..., :values], scores_BLV[..., values:]
+        if self.basic_head is None:
+            basic_BLK = own_BLV[..., :-1]
+        return Side(rows_BLC, own_BLV, basic_BLK, feature_BCHW.shape[2:])
+
+    def query(self, feature_BCHW: torch.Tensor) -> torch.Tensor:
+        """What a pair's first photo asks of the second, (B, positions, C): to be made once for several pairs."""
+        query_BLC: torch.Tensor = self.affinity(_rows(feature_BCHW))
+        return query_BLC
+
+    def pair(self, m: Side, n: Side, query_BLC: torch.Tensor) -> PairMaps:
+        """All six raw maps of two photos, of which `query_BLC` is the first one's query."""
+        mixed = co_attend(query_BLC, n.rows_BLC, m.own_BLV, n.own_BLV, self.kernel)
+        rows_and_grids = [
+            (m.basic_BLK, m.grid),
+            (n.basic_BLK, n.grid),
+            (mixed.m_BLV[..., :-1], m.grid),
+            (mixed.n_BSV[..., :-1], n.grid),
+            (_ungated(m.own_BLV, mixed.m_BLV), m.grid),
+            (_ungated(n.own_BLV, mixed.n_BSV), n.grid),
+        ]
+        return PairMaps(*(_grid(rows_BLV, grid) for rows_BLV, grid in rows_and_grids))
+
+    def _weights_and_biases(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Those of all heads: one product instead of three reads the features once."""
+        heads = (
+            [self.common_head, self.gate] if self.basic_head is None else [self.common_head, self.gate, self.basic_head]
         )
+        weights = torch.cat([head.weight.flatten(1) for head in heads])
+        if self.basic_head is None:
+            return weights, None
+        assert self.basic_head.bias is not None
+        return weights, pad(self.basic_head.bias, (len(weights) - len(self.basic_head.bias), 0))
 
     def basic_maps(self, feature_BCHW: torch.Tensor) -> torch.Tensor:
         """Raw maps (B, K, h, w) of a photo by itself."""
@@ -94,7 +132,7 @@ class CoAttentionHead(nn.Module):
         """m's raw common maps (B, K, h_m, w_m), for inference; a single m is paired with every n of the batch."""
         value_BSK = _rows(self.own_maps(feature_n_BCHW))
         mixed_BLK = attend(*self._query_and_key(feature_m_BCHW, feature_n_BCHW), value_BSK, self.kernel)
-        return _grid(mixed_BLK, feature_m_BCHW)
+        return _grid(mixed_BLK, feature_m_BCHW.shape[2:])
 
     def attention_entropy(self, feature_m_BCHW: torch.Tensor, feature_n_BCHW: torch.Tensor) -> torch.Tensor:
         """How widely m looks at n: the mean over m's positions of the attention's entropy, (B,) nats, no gradient."""
@@ -118,13 +156,13 @@ def _rows(feature_BCHW: torch.Tensor) -> torch.Tensor:
     return feature_BCHW.flatten(2).transpose(1, 2)
 
 
-def _grid(rows_BLV: torch.Tensor, like_BCHW: torch.Tensor) -> torch.Tensor:
-    return rows_BLV.transpose(1, 2).reshape(*rows_BLV.shape[::2], *like_BCHW.shape[2:])
+def _grid(rows_BLV: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
+    return rows_BLV.transpose(1, 2).reshape(*rows_BLV.shape[::2], *grid)
 
 
-def _ungated(own_BVHW: torch.Tensor, common_BVHW: torch.Tensor) -> torch.Tensor:
+def _ungated(own_BLV: torch.Tensor, common_BLV: torch.Tensor) -> torch.Tensor:
     # 1 − σ(x) = σ(−x); the gate is one number a position, so it may be applied after the head.
-    return torch.sigmoid(-common_BVHW[:, -1:]) * own_BVHW[:, :-1]
+    return torch.sigmoid(-common_BLV[..., -1:]) * own_BLV[..., :-1]
 
 
 def pair_loss(

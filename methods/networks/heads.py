@@ -8,6 +8,9 @@ from typing import Literal
 import torch
 from torch import nn
 
+from methods.kernels.norm_relu import norm_relu
+from methods.kernels.winograd import convolution
+
 Norm = Literal["batch", "none"]
 
 
@@ -25,7 +28,23 @@ def hidden_layers(channels: int, width: int, layers: int, norm: Norm) -> nn.Modu
     for _ in range(layers if width else 0):
         parts += _normed(channels, width) if norm == "batch" else _plain(channels, width)
         channels = width
-    return nn.Sequential(*parts) if parts else nn.Identity()
+    return HiddenLayers(*parts) if parts else nn.Identity()
+
+
+class HiddenLayers(nn.Sequential):
+    """3×3 convolutions, each with a ReLU and maybe a batch norm before it, by compiled kernels where those are faster.
+
+    Names and values are those of the plain sequence, values but for last digits.
+    """
+
+    def forward(self, features_BCHW: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) → (B, width, h, w)."""
+        convolutions = [layer for layer in self if isinstance(layer, nn.Conv2d)]
+        norms = [layer for layer in self if isinstance(layer, nn.BatchNorm2d)]
+        for index, layer in enumerate(convolutions):
+            features_BCHW = convolution(features_BCHW, layer)
+            features_BCHW = norm_relu(features_BCHW, norms[index]) if norms else features_BCHW.relu()
+        return features_BCHW
 
 
 def _normed(channels: int, width: int) -> list[nn.Module]:

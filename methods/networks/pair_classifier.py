@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import multilabel_soft_margin_loss
 
-from methods.networks.coattention import CoAttentionHead, pair_loss
+from methods.networks.coattention import CoAttentionHead, PairMaps, pair_loss
 from methods.networks.heads import Norm, he_normal_, hidden_layers
 from methods.sharing import ALONE, Share
 
@@ -78,15 +78,19 @@ def anchor_loss(
 ) -> dict[str, torch.Tensor]:
     """The loss of anchors with a partner and with copies of themselves (mirrored, scaled), by term.
 
-    The anchor's features serve all pairs: one backbone pass instead of one a pair gives the same gradient where the
-    backbone has no batch statistics. Contrastive terms are those of the partner's pair alone.
+    What backbone and head make of the anchor serves all pairs: one pass instead of one a pair gives the same gradient
+    where the backbone has no batch statistics. Contrastive terms are those of the partner's pair alone.
     """
     if not terms.common:
         return {"basic": _basic_alone(head, anchor_BCHW, partner_BCHW, copies, labels_anchor_BK, labels_partner_BK)}
-    first = pair_loss(head(anchor_BCHW, partner_BCHW), labels_anchor_BK, labels_partner_BK, terms.contrastive, share)
+    anchor, query_BLC = head.side(anchor_BCHW), head.query(anchor_BCHW)
+
+    def maps_beside(other_BCHW: torch.Tensor) -> PairMaps:
+        return head.pair(anchor, head.side(other_BCHW), query_BLC)
+
+    first = pair_loss(maps_beside(partner_BCHW), labels_anchor_BK, labels_partner_BK, terms.contrastive, share)
     own = [
-        pair_loss(head(anchor_BCHW, copy_BCHW), labels_anchor_BK, labels_anchor_BK, contrastive=False)
-        for copy_BCHW in copies
+        pair_loss(maps_beside(copy_BCHW), labels_anchor_BK, labels_anchor_BK, contrastive=False) for copy_BCHW in copies
     ]
     losses = {
         "basic": first.basic + sum(pair.basic for pair in own),

@@ -1,5 +1,8 @@
 """Class maps, and heads that are made from their state."""
 
+import copy
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
@@ -107,7 +110,7 @@ def test_hidden_layers_without_batch_norm_are_the_papers() -> None:
         assert not bias.any()
         expected = nn.functional.conv2d(expected, weight, bias, padding=1).clamp_min(0)
     with torch.inference_mode():
-        assert torch.allclose(layers(features), expected, atol=1e-5)
+        assert torch.allclose(layers(features), expected, atol=5e-5)
 
 
 def test_hidden_layers_with_batch_norm_have_no_bias() -> None:
@@ -122,3 +125,20 @@ def test_hidden_layers_with_batch_norm_have_no_bias() -> None:
 def test_no_hidden_layer_changes_nothing(width: int, layers: int) -> None:
     features = torch.rand(1, 4, 3, 3)
     assert torch.equal(hidden_layers(4, width, layers, "none")(features), features)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_hidden_layers_are_the_plain_sequence_of_their_layers(norm: Literal["batch", "none"]) -> None:
+    """Values, gradients, running statistics, and names of the state, where compiled kernels do the work."""
+    torch.manual_seed(0)
+    layers = hidden_layers(40, 32, 2, norm).to(memory_format=torch.channels_last)
+    plain = nn.Sequential(*copy.deepcopy(list(layers)))
+    features = torch.randn(12, 40, 14, 14).to(memory_format=torch.channels_last)
+    assert list(layers.state_dict()) == list(plain.state_dict())
+    for module in (layers, plain):
+        module(features).square().mean().backward()
+    torch.testing.assert_close(layers(features), plain(features), rtol=1e-4, atol=5e-5)
+    for one, other in zip(layers.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-4 * float(other.grad.abs().max()))
+    torch.testing.assert_close(layers.state_dict(), plain.state_dict(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(layers.eval()(features), plain.eval()(features), rtol=1e-4, atol=5e-5)
