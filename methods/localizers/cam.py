@@ -33,6 +33,7 @@ class Cam(Localizer):
 
     options_model = CamOptions
     version = 2
+    bfloat16_pays = True
     apply_options = frozenset({"scales", "flip"})
     options: CamOptions
 

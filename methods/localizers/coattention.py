@@ -88,6 +88,7 @@ class CoAttention(Localizer):
 
     options_model = CoAttentionOptions
     version = 2
+    bfloat16_pays = True
     apply_options = frozenset({"references", "inference", "fusion"})
     options: CoAttentionOptions
 

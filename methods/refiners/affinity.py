@@ -55,7 +55,8 @@ class Affinity(Refiner):
     options_model = AffinityOptions
     options: AffinityOptions
     apply_options = frozenset({"beta", "log2_steps", "background_power"})
-    version = 2
+    version = 3
+    bfloat16_pays = True
     gives_background = True
 
     def check_installed(self, where: str) -> None:

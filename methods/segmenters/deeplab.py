@@ -38,6 +38,7 @@ class DeepLab(Segmenter):
     options_model = DeepLabOptions
     apply_options = frozenset({"inference"})
     options: DeepLabOptions
+    version = 2
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """Both levels, plain and mirrored."""
