@@ -24,14 +24,15 @@ def test_rows_survive_the_file(tmp_path: Path, row: Callable[..., Row]) -> None:
     assert read_table(tmp_path / "rows.parquet").schema.equals(SCHEMA)
 
 
-def test_the_columns_of_version_3() -> None:
+def test_the_columns_of_version_4() -> None:
     assert COLUMNS == (
         "dataset", "split", "recipe", "setting", "training_mode", "rng_seed", "stage", "variant", "policy",
         "miou", "per_class", "classes", "undefined", "threshold", "coverage", "precision", "recall",
         "protocol", "protocol_version", "void", "evaluation_fingerprint", "training_fingerprint",
         "supervision", "labels_read", "label_hours", "extra_photos", "extra_dropped", "extra_filtered",
         "extra_in_stage_2", "filter", "noise_rate", "without_extra", "masks_scored", "masks_chosen", "masks_trained",
-        "seconds", "gpu_seconds", "peak_memory_bytes", "photos", "train_processes", "batch_norm",
+        "seconds", "gpu_seconds", "peak_memory_bytes", "photos", "arithmetic", "train_processes",
+        "batch_norm",
         "status", "reason", "stale", "provenance", "row_version",
     )  # fmt: skip
     assert [str(SCHEMA.field(c).type) for c in ("rng_seed", "miou", "per_class", "stale", "stage")] == [
@@ -96,14 +97,21 @@ def test_another_version_is_named(tmp_path: Path, row: Callable[..., Row]) -> No
         place = table.column_names.index("row_version")
         return table.set_column(place, "row_version", pa.array([7, 7])).drop_columns(["void"])
 
-    with pytest.raises(UserError, match=r"rows.parquet: found row version 7; expected row version 3"):
+    with pytest.raises(UserError, match=r"rows.parquet: found row version 7; expected row version 4"):
         read_rows(rewritten(tmp_path / "rows.parquet", row, later))
 
 
-def test_rows_of_version_2_are_those_of_one_process(tmp_path: Path, row: Callable[..., Row]) -> None:
+@pytest.mark.parametrize(
+    ("version", "added"), [(2, ["train_processes", "batch_norm", "arithmetic"]), (3, ["arithmetic"])]
+)
+def test_rows_of_earlier_versions_are_read(
+    version: int, added: list[str], tmp_path: Path, row: Callable[..., Row]
+) -> None:
+    """As those of one process, whose arithmetic nobody chose."""
+
     def earlier(table: pa.Table) -> pa.Table:
-        table = table.drop_columns(["train_processes", "batch_norm"])
-        return table.set_column(table.column_names.index("row_version"), "row_version", pa.array([2, 2]))
+        table = table.drop_columns(added)
+        return table.set_column(table.column_names.index("row_version"), "row_version", pa.array([version] * 2))
 
     assert read_rows(rewritten(tmp_path / "rows.parquet", row, earlier)) == some_rows(row)
 
