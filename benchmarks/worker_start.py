@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from harness.store.events import Ending, Event, EventReader
+from harness.store.events import Ending, Event, EventReader, Told
 from harness.store.store import Store
 
 TARGET_S = 4.0
-POLL_S = 0.1
+POLL_S = 0.05
 MODULES = (
     "harness.execution.ray",
     "torch",
@@ -50,17 +50,20 @@ class Worker:
 
     born: float
     begun: float
+    cpu: float
+    """CPU seconds until it began."""
     stages: set[str] = field(default_factory=set)
     """Keys of the stages that it began first."""
     done: float | None = None
 
 
-def born(pid: int) -> float:
-    """When a process started, in seconds since the epoch, to a hundredth; raises OSError where it is gone."""
-    # After the name, which may contain spaces, the twentieth field: clock ticks since the machine started.
-    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+def born(pid: int) -> tuple[float, float]:
+    """When a process started, in seconds since the epoch, and the CPU seconds it has used; OSError where it is gone."""
+    # After the name, which may contain spaces: user and system time, and the start since the machine's, in clock ticks.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system, start = (int(fields[place]) / os.sysconf("SC_CLK_TCK") for place in (11, 12, 19))
     uptime = float(Path("/proc/uptime").read_text().split()[0])
-    return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - uptime + start, user + system
 
 
 def watched(slots: int) -> list[Worker]:
@@ -84,16 +87,14 @@ def watched(slots: int) -> list[Worker]:
     return list(workers.values())
 
 
-def note(event: dict[str, object], workers: dict[int, Worker]) -> None:
+def note(event: Told, workers: dict[int, Worker]) -> None:
     """Take one event of the log: a worker's first stage has begun, or is done."""
-    t, keys = float(str(event["t"])), event.get("stages")
-    if not isinstance(keys, list):
-        return
-    if event["event"] == Event.STARTED:
-        pid = int(str(event["pid"]))
-        if pid not in workers:
-            with suppress(OSError):
-                workers[pid] = Worker(born(pid), t, set(keys))
+    t, keys = event["t"], event.get("stages", [])
+    if event["event"] == Event.STARTED and event["pid"] not in workers:
+        # Its CPU seconds are those of a moment later, when this process came to look.
+        with suppress(OSError):
+            birth, cpu = born(event["pid"])
+            workers[event["pid"]] = Worker(birth, t, cpu, set(keys))
     elif event["event"] == Ending.DONE:
         for worker in workers.values():
             if worker.done is None and worker.stages & set(keys):
@@ -124,6 +125,7 @@ def main() -> None:
     done = [worker.done - worker.born for worker in workers if worker.done is not None]
     print(f"{len(workers)} workers in {options.repetitions} runs")
     print(f"start to first stage begun: median {median(begun):.2f} s, most {max(begun):.2f} s (aim {TARGET_S:g} s)")
+    print(f"  CPU seconds until then:   median {median(worker.cpu for worker in workers):.2f} s")
     print(f"start to first stage done:  median {median(done):.2f} s, most {max(done):.2f} s")
     for module in MODULES:
         print(f"  import {module:28} {imported(module):6.2f} s of CPU")

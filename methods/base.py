@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, model_validator
 
+from methods.costs import Cost
 from methods.records import (
     PLAIN,
     FeatureRequest,
@@ -38,6 +39,7 @@ __all__ = [
     "BackboneOptions",
     "Classifier",
     "Component",
+    "Cost",
     "Cue",
     "FeatureBank",
     "FeatureRequest",
@@ -99,6 +101,10 @@ class Component(ABC):  # noqa: B024 - abstract by what its subclasses declare
     """Raised when the outcome changes: it is part of every key."""
     apply_options: ClassVar[frozenset[str]] = frozenset()
     """Options that only `apply` reads: changing them trains nothing anew."""
+    fit_cost: ClassVar[Cost | None] = None
+    """What a photo costs in one epoch of `fit`, guessed; None: as its kind usually costs."""
+    apply_cost: ClassVar[Cost | None] = None
+    """What a photo costs in `apply`, guessed; None: as its kind usually costs."""
     place_options: ClassVar[frozenset[str]] = frozenset()
     """Options that say where files lie: not in any key, since the files' contents are."""
 

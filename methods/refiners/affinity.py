@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from methods.base import (
+    Cost,
     FeatureRequest,
     Fit,
     LocalizationMaps,
@@ -55,6 +56,9 @@ class Affinity(Refiner):
     options_model = AffinityOptions
     options: AffinityOptions
     apply_options = frozenset({"beta", "log2_steps", "background_power"})
+    fit_cost = Cost(0.055)
+    # The walk multiplies matrices of positions by positions; banded at first.
+    apply_cost = Cost(0.03, power=2)
     version = 2
     gives_background = True
 
