@@ -16,6 +16,7 @@ class Cost:
     """Core-seconds that one photo costs at a backbone size of 224, in a fit those of one epoch; measured on one core.
 
     They grow with the number of positions of a feature map, to some power, and with the channels that an option names.
+    What a photo costs once, however many epochs there are and whatever the size, comes on top.
     """
 
     seconds: float
@@ -25,13 +26,15 @@ class Cost:
     """The option that says how many channels most of the work is done in; empty for none."""
     usual_channels: int = 1
     """Its value where `seconds` was measured."""
+    once: float = 0.0
+    """Seconds a photo before the first epoch: labels that are made of maps, files that are read."""
 
-    def of(self, photos: float, size: int, options: Mapping[str, object]) -> float:
-        """Core-seconds for so many photos (times epochs) at a backbone's input side in pixels, with these options."""
+    def of(self, photos: float, size: int, options: Mapping[str, object], epochs: int = 1) -> float:
+        """Core-seconds for so many photos at a backbone's input side in pixels, with these options."""
         channels = options.get(self.channels, self.usual_channels)
         factor = 1.0
         if self.channels and isinstance(channels, int):
             factor = channels / self.usual_channels
         # Positions grow as the square of the side.
         growth: float = (size / USUAL_SIZE) ** (2 * self.power)
-        return self.seconds * photos * growth * factor
+        return photos * (self.once + epochs * self.seconds * growth * factor)

@@ -95,7 +95,7 @@ class FitKind(StageKind[FitIdentity, FitRuntime]):
         if seconds is None:
             seconds = super().seconds(stage)
         if self.tunes_backbone and stage.identity.training_mode == "fine_tuned":
-            seconds += TUNING.of(stage.photos * epochs_of(stage.identity.component), size, {})
+            seconds += TUNING.of(stage.photos, size, {}, epochs_of(stage.identity.component))
         return seconds
 
     @abstractmethod

@@ -14,18 +14,18 @@ __all__ = ["apply_seconds", "epochs_of", "fit_seconds"]
 
 
 def fit_seconds(component: ComponentIdentity, photos: int, size: int) -> float | None:
-    """Core-seconds that a fit on frozen features may take: photos times epochs; None where the component tells none.
+    """Core-seconds that a fit on frozen features may take in all its epochs; None where the component tells no cost.
 
     `size` is the side of the backbone's input in pixels.
     """
     cost = _cost(component, "fit_cost")
     if cost is None:
         return None
-    return cost.of(photos * epochs_of(component), size, component.options)
+    return cost.of(photos, size, component.options, epochs_of(component))
 
 
 def apply_seconds(component: ComponentIdentity, photos: int, size: int) -> float | None:
-    """Core-seconds that a component may take for so many photos; None where it tells no cost. `size` as above."""
+    """Core-seconds that a component may take for so many photos; None where it tells no cost. `size`: as for a fit."""
     cost = _cost(component, "apply_cost")
     if cost is None:
         return None

@@ -34,8 +34,8 @@ class Cam(Localizer):
     options_model = CamOptions
     version = 2
     apply_options = frozenset({"scales", "flip"})
-    fit_cost = Cost(0.006, channels="hidden", usual_channels=256)
-    apply_cost = Cost(0.008, channels="hidden", usual_channels=256)
+    fit_cost = Cost(0.0055, channels="hidden", usual_channels=256)
+    apply_cost = Cost(0.009, channels="hidden", usual_channels=256)
     options: CamOptions
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:

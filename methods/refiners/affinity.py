@@ -56,9 +56,10 @@ class Affinity(Refiner):
     options_model = AffinityOptions
     options: AffinityOptions
     apply_options = frozenset({"beta", "log2_steps", "background_power"})
-    fit_cost = Cost(0.055)
+    # Once: the label step, whose refiner goes through photos and not through features.
+    fit_cost = Cost(0.011, once=0.055)
     # The walk multiplies matrices of positions by positions; banded at first.
-    apply_cost = Cost(0.03, power=2)
+    apply_cost = Cost(0.026, power=2)
     version = 2
     gives_background = True
 

@@ -37,8 +37,8 @@ class DeepLab(Segmenter):
 
     options_model = DeepLabOptions
     apply_options = frozenset({"inference"})
-    fit_cost = Cost(0.016, channels="width", usual_channels=64)
-    apply_cost = Cost(0.008, channels="width", usual_channels=64)
+    fit_cost = Cost(0.0085, channels="width", usual_channels=64)
+    apply_cost = Cost(0.009, channels="width", usual_channels=64)
     options: DeepLabOptions
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
