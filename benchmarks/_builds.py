@@ -83,7 +83,9 @@ def checked_out(commit: str = OLD) -> Iterator[Build]:
     """An older commit of this repository in a folder of its own, as a worktree that is removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="seedbed-old-"))
     git = ["git", "-C", str(ROOT), "worktree"]
-    subprocess.run([*git, "add", "--detach", str(folder), commit], check=True, capture_output=True)
+    added = subprocess.run([*git, "add", "--detach", str(folder), commit], capture_output=True, text=True)
+    if added.returncode:
+        raise SystemExit(f"{commit}: {added.stderr.strip()} (of a shallow clone: git fetch --unshallow)")
     try:
         yield Build(commit, folder)
     finally:
