@@ -35,7 +35,7 @@ class Cam(Localizer):
     version = 2
     apply_options = frozenset({"scales", "flip"})
     fit_cost = Cost(0.0055, channels="hidden", usual_channels=256)
-    apply_cost = Cost(0.009, channels="hidden", usual_channels=256)
+    apply_cost = Cost(0.007, channels="hidden", usual_channels=256)
     options: CamOptions
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:

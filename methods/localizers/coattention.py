@@ -92,7 +92,7 @@ class CoAttention(Localizer):
     apply_options = frozenset({"references", "inference", "fusion"})
     # Layers and, where positions of two photos meet, their pairs: in between.
     fit_cost = Cost(0.022, power=1.25, channels="hidden", usual_channels=256)
-    apply_cost = Cost(0.02, power=1.25, channels="hidden", usual_channels=256)
+    apply_cost = Cost(0.015, power=1.25, channels="hidden", usual_channels=256)
     options: CoAttentionOptions
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:

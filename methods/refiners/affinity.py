@@ -59,7 +59,7 @@ class Affinity(Refiner):
     # Once: the label step, whose refiner goes through photos and not through features.
     fit_cost = Cost(0.011, once=0.055)
     # The walk multiplies matrices of positions by positions; banded at first.
-    apply_cost = Cost(0.026, power=2)
+    apply_cost = Cost(0.021, power=2)
     version = 2
     gives_background = True
 
