@@ -153,7 +153,10 @@ def main() -> None:
             points += [Point("photos", amount, whole(amount, 6, folder)) for amount in PHOTOS]
             start, slope, miss = straightness(points)
             verdict = "straight" if miss <= STRAIGHT else "not straight"
-            print(f"photos: {start:.1f} s + {slope:.1f} s a unit, at most {100 * miss:.1f} % off the line: {verdict}")
+            print(
+                f"photos: {start:.1f} s + {slope:.1f} s a unit, at most {100 * miss:.1f} % off the line: {verdict}",
+                flush=True,
+            )
         if "classes" in wanted:
             points += [Point("classes", amount, whole(1, amount, folder)) for amount in CLASSES]
         if "recipes" in wanted:
