@@ -1,8 +1,8 @@
 """Which rows may stand in one table.
 
-Never mixed: data sets, selection policies, protocol versions, training modes, supervision, and, stage by stage,
-evaluation fingerprints. Controls that neither train nor use supervision (empty fields) stand on every board; so do
-ceilings, which train on true masks.
+Never mixed: data sets, selection policies, protocol versions, training modes, supervision, arithmetic, and, stage by
+stage, evaluation fingerprints. Controls that neither train nor use supervision (empty fields) stand on every board; so
+do ceilings, which train on true masks.
 """
 
 from collections.abc import Iterable
@@ -34,6 +34,7 @@ class Board:
     protocol_version: int
     training_mode: str
     supervision: str
+    arithmetic: str
     rows: tuple[Row, ...]
 
     @property
@@ -44,7 +45,10 @@ class Board:
     @property
     def title(self) -> str:
         """One line that tells boards apart."""
-        parts = (self.dataset, self.supervision, self.training_mode, f"policy {self.policy}", self.protocol)
+        # float32 is what goes without saying.
+        arithmetic = "" if self.arithmetic == "float32" else self.arithmetic
+        policy = f"policy {self.policy}"
+        parts = (self.dataset, self.supervision, self.training_mode, arithmetic, policy, self.protocol)
         return " · ".join(part for part in parts if part)
 
     @property
@@ -59,9 +63,9 @@ def boards(rows: Iterable[Row]) -> list[Board]:
     found = []
     for world, group in groupby(ordered, key=_world):
         members = list(group)
-        for mode, supervision in _groups_of_comparable(members):
-            joined = [row for row in members if _joins((row.training_mode, row.supervision), (mode, supervision))]
-            found += [Board(*world, mode, supervision, tuple(part)) for part in _by_evaluation(joined)]
+        for kind in _groups_of_comparable(members):
+            joined = [row for row in members if _joins(_comparable(row), kind)]
+            found += [Board(*world, *kind, tuple(part)) for part in _by_evaluation(joined)]
     return found
 
 
@@ -76,15 +80,31 @@ def _world(row: Row) -> _World:
     return _World(row.dataset, row.policy, row.protocol, row.protocol_version)
 
 
-def _groups_of_comparable(rows: list[Row]) -> list[tuple[str, str]]:
-    """(training mode, supervision) of each board; an empty field makes a board only where it can join no other."""
-    pairs = {(row.training_mode, row.supervision) for row in rows}
-    return sorted(pair for pair in pairs if not any(pair != other and _joins(pair, other) for other in pairs))
+class _Comparable(NamedTuple):
+    """What rows of a board agree in; an empty field agrees with all."""
+
+    training_mode: str
+    supervision: str
+    arithmetic: str
 
 
-def _joins(row: tuple[str, str], board: tuple[str, str]) -> bool:
-    is_ceiling_among_others = row[1] == CEILING and board[1] != ""
-    return row[0] in ("", board[0]) and (row[1] in ("", board[1]) or is_ceiling_among_others)
+def _comparable(row: Row) -> _Comparable:
+    return _Comparable(row.training_mode, row.supervision, row.arithmetic)
+
+
+def _groups_of_comparable(rows: list[Row]) -> list[_Comparable]:
+    """What each board has in common; an empty field makes a board only where it can join no other."""
+    kinds = {_comparable(row) for row in rows}
+    return sorted(kind for kind in kinds if not any(kind != other and _joins(kind, other) for other in kinds))
+
+
+def _joins(row: _Comparable, board: _Comparable) -> bool:
+    is_ceiling_among_others = row.supervision == CEILING and board.supervision != ""
+    return (
+        row.training_mode in ("", board.training_mode)
+        and (row.supervision in ("", board.supervision) or is_ceiling_among_others)
+        and row.arithmetic in ("", board.arithmetic)
+    )
 
 
 def _by_evaluation(rows: list[Row]) -> list[list[Row]]:

@@ -29,9 +29,12 @@ __all__ = [
     "write_rows",
 ]
 
-ROW_VERSION = 3
+ROW_VERSION = 4
 """Raised whenever a column is added, dropped or changes its meaning."""
-ADDED: Mapping[int, Mapping[str, Any]] = {3: {"train_processes": 1, "batch_norm": ""}}
+ADDED: Mapping[int, Mapping[str, Any]] = {
+    3: {"train_processes": 1, "batch_norm": ""},
+    4: {"arithmetic": ""},
+}
 """By version: the columns that it added, and what they are in the rows of the versions before, which stay readable."""
 OLDEST = 2
 
@@ -104,6 +107,9 @@ class Row:
     gpu_seconds: float = 0.0
     peak_memory_bytes: int = 0
     photos: int = 0
+    arithmetic: str = ""
+    """Of the networks behind it: `float32`, `bfloat16` or `bfloat16 products` (on a CPU); empty where there was no
+    choice, and in rows that are older than it. Rows of two kinds never meet on a board."""
     train_processes: int = 1
     """How many processes trained each network behind it."""
     batch_norm: str = ""

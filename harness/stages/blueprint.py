@@ -114,13 +114,14 @@ class Blueprint:
         threads: int | None = None,
         processes: int = 1,
         bundle: str = "",
+        bfloat16_pays: bool = False,
     ) -> Ref:
         """Put a stage into the graph, once: what has the same key is the same stage, whoever asks for it.
 
         `threads` are given for stages that compute with torch: their keys then name the arithmetic.
         """
         if threads is not None:
-            identity = replace(identity, numerics=numerics_of(self.suite.compute, threads, processes))
+            identity = replace(identity, numerics=numerics_of(self.suite.compute, threads, processes, bfloat16_pays))
         stage = Stage(
             kind,
             identity,

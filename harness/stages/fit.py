@@ -154,6 +154,7 @@ def plan_fit(
             chosen=chosen,
         ),
         threads=compute.training_threads,
+        bfloat16_pays=component.bfloat16_pays and line.mode == "frozen",
         processes=compute.train_processes,
         inputs=inputs,
         label=line.label(step),

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.stages.kind import Numerics
 from harness.suites.suite import Compute
 
-__all__ = ["cpu_class", "numerics_of", "resolve_device", "usable_cores"]
+__all__ = ["cpu_class", "numerics_of", "precision_of", "resolve_device", "usable_cores"]
 
 _CPU_FLAGS = {"amx": "amx_bf16", "avx512": "avx512f", "avx2": "avx2"}
 """The flags in /proc/cpuinfo, the widest unit first."""
@@ -27,19 +27,35 @@ def resolve_device(wanted: str) -> str:
     return "cpu"
 
 
-def numerics_of(compute: Compute, threads: int, processes: int = 1) -> Numerics:
+def numerics_of(compute: Compute, threads: int, processes: int = 1, bfloat16_pays: bool = False) -> Numerics:
     """The part of a key that names the arithmetic: device kind, precision, memory format, CPU class and threads.
 
     Several processes are named too, and how they do batch norm; one goes without saying, since keys are older than
-    the choice.
+    the choice. `bfloat16_pays`: the stage trains a component that says so of itself.
     """
-    numerics = Numerics(resolve_device(compute.device), compute.precision, memory_format="channels_last")
+    precision = precision_of(compute, bfloat16_pays)
+    numerics = Numerics(resolve_device(compute.device), precision, memory_format="channels_last")
     if numerics.device == "cpu":
         # The kernels that a CPU takes, and the order in which threads add up, show in last digits.
         numerics = replace(numerics, cpu=cpu_class(), threads=threads)
     if processes > 1:
         numerics = replace(numerics, train_processes=processes, sync_batch_norm=compute.sync_batch_norm)
     return numerics
+
+
+def precision_of(compute: Compute, bfloat16_pays: bool) -> str:
+    """`float32`, `bfloat16` (a GPU's autocast), or `bfloat16 products` (a CPU's: nothing but factors are rounded).
+
+    `auto` is float32 but for trainings that were measured to be faster in bfloat16, on a CPU with AMX.
+    """
+    device, wanted = resolve_device(compute.device), compute.precision
+    if wanted == "auto":
+        wanted = "float32"
+        if bfloat16_pays and device == "cpu" and cpu_class() == "amx":
+            wanted = "bfloat16"
+    if wanted == "bfloat16" and device == "cpu":
+        return "bfloat16 products"
+    return wanted
 
 
 def usable_cores() -> int:

@@ -11,6 +11,7 @@ from harness.stages.kind import DataRuntime, Identity, StageKind
 from harness.stages.labels import plan_pseudo_labels, read_threshold
 from harness.stages.line import Line
 from harness.stages.lineage import Lineage
+from harness.stages.numerics import precision_of
 from harness.stages.scoring import (
     PROTOCOL,
     SWEEP_STEPS,
@@ -35,7 +36,7 @@ from results.per_image import image_ids, joined, read_table, total_counts, total
 from results.protocols import protocol
 from results.rows import Row, ScoredStage, write_rows
 
-__all__ = ["RowIdentity", "RowKind", "RowPlace", "plan_rows", "plan_unscored"]
+__all__ = ["RowIdentity", "RowKind", "RowPlace", "RowRuntime", "plan_rows", "plan_unscored"]
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,23 @@ class RowIdentity(Identity):
     version: int
 
 
-class RowKind(StageKind[RowIdentity, DataRuntime]):
+@dataclass(frozen=True, kw_only=True)
+class RowRuntime(DataRuntime):
+    """The arithmetic of the networks behind a row, whose own keys tell it already."""
+
+    arithmetic: str = ""
+
+
+class RowKind(StageKind[RowIdentity, RowRuntime]):
     """Counts of all shards → one row, with its ledger and its cost from everything it comes from."""
 
     name = "row"
     identity = RowIdentity
-    runtime = DataRuntime
+    runtime = RowRuntime
     writes = RowFiles
     sources = "results.metrics.miou"
 
-    def run(self, work: Work[RowIdentity, DataRuntime]) -> None:
+    def run(self, work: Work[RowIdentity, RowRuntime]) -> None:
         """Add up the counts, gather what every ancestor put on record, and write the row and its per-image counts."""
         place, counted = work.identity.row, work.read("counts", CountFiles)
         table = joined([read_table(files.counts) for files in counted])
@@ -119,6 +127,7 @@ class RowKind(StageKind[RowIdentity, DataRuntime]):
             photos=len(image_ids(table)),
             evaluation_fingerprint=_evaluation_fingerprint(counted, place.classes),
             threshold=threshold,
+            arithmetic=work.runtime.arithmetic,
             **costs,
             **setting_fields(weak_set, work.offer, place.supervision, masks_used),
         )
@@ -130,7 +139,7 @@ class RowKind(StageKind[RowIdentity, DataRuntime]):
         write_table(files.counts, table)
 
 
-def _threshold(work: Work[RowIdentity, DataRuntime]) -> float | None:
+def _threshold(work: Work[RowIdentity, RowRuntime]) -> float | None:
     for choice in work.read("select", ChoiceFiles):
         return read_threshold(choice)
     return work.identity.threshold
@@ -207,6 +216,14 @@ def _plan_maps_row(line: Line, policy: str, declared: float) -> Ref:
     return _plan_row(line, stage, policy, plan_sweeps(line), choice=choice)
 
 
+def _arithmetic(line: Line) -> str:
+    """What sets rows apart that are otherwise alike; empty where no component of the recipe has a choice."""
+    compute = line.blueprint.suite.compute
+    if compute.precision == "auto" and not line.components.bfloat16_pays:
+        return ""
+    return precision_of(compute, line.components.bfloat16_pays)
+
+
 def _plan_row(
     line: Line,
     stage: ScoredStage,
@@ -244,7 +261,7 @@ def _plan_row(
     return blueprint.add(
         RowKind(),
         RowIdentity(row=place, threshold=threshold, steps=SWEEP_STEPS, version=2),
-        DataRuntime(place=source.place),
+        RowRuntime(place=source.place, arithmetic=_arithmetic(line)),
         inputs=inputs,
         label=line.label(f"row {step_name(stage, variant)} {policy}"),
         group="rows",

@@ -137,6 +137,10 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
     ) -> Surroundings:
         """What a component is given beside its data: this stage's weights, features, arithmetic and process."""
         numerics, process = self.stage.numerics, self.process
+        # On a CPU it is called by what is rounded there.
+        precision: Literal["float32", "bfloat16"] = "float32"
+        if numerics.precision.startswith("bfloat16"):
+            precision = "bfloat16"
         # What draws nothing has no rng seed in its key, so that all rng seeds share it.
         rng_seed = getattr(self.identity, "rng_seed", None) or 0
         return Surroundings(
@@ -146,7 +150,7 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
             bank=bank,
             weak=weak,
             device=numerics.device,
-            precision=cast("Literal['float32', 'bfloat16']", numerics.precision),
+            precision=precision,
             rng_seed=rng_seed,
             checkpoint_folder=process.checkpoint_folder,
             share=process.share,

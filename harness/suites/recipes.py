@@ -62,6 +62,12 @@ class RecipeComponents:
         return bool(self.localizer and self.localizer.trained) or bool(self.segmenter and self.segmenter.trained)
 
     @property
+    def bfloat16_pays(self) -> bool:
+        """Whether `compute.precision: auto` may train any of them in bfloat16."""
+        components = (self.localizer, *self.refiners, self.cue, self.segmenter)
+        return self.training_mode == "frozen" and any(one.bfloat16_pays for one in components if one)
+
+    @property
     def follows_setting(self) -> bool:
         """Whether it may come out otherwise under another setting; true masks do not, nor does what learns nothing."""
         return self.reveal is None and bool(self.is_trained or self.supervision)

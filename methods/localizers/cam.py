@@ -33,6 +33,7 @@ class Cam(Localizer):
 
     options_model = CamOptions
     version = 2
+    bfloat16_pays = True
     apply_options = frozenset({"scales", "flip"})
     fit_cost = Cost(0.0055, channels="hidden", usual_channels=256)
     apply_cost = Cost(0.007, channels="hidden", usual_channels=256)

@@ -60,7 +60,8 @@ class Affinity(Refiner):
     fit_cost = Cost(0.0125, once=0.055)
     # The walk multiplies matrices of positions by positions; banded at first.
     apply_cost = Cost(0.021, power=2)
-    version = 2
+    version = 3
+    bfloat16_pays = True
     gives_background = True
 
     def check_installed(self, where: str) -> None:

@@ -40,6 +40,7 @@ class DeepLab(Segmenter):
     fit_cost = Cost(0.0085, channels="width", usual_channels=64)
     apply_cost = Cost(0.009, channels="width", usual_channels=64)
     options: DeepLabOptions
+    version = 2
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """Both levels, plain and mirrored."""

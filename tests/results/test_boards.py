@@ -20,10 +20,11 @@ from results.rows import Row
         {"evaluation_fingerprint": "x"},
         {"split": "dev"},
         {"void": "covered-only"},
+        {"arithmetic": "bfloat16 products"},
     ],
 )
 def test_rows_that_differ_here_never_meet(row: Callable[..., Row], other: dict) -> None:
-    found = boards([row(), row(recipe="irn", **other)])
+    found = boards([row(arithmetic="float32"), row(recipe="irn", **({"arithmetic": "float32"} | other))])
     assert sorted([r.recipe for r in board.rows] for board in found) == [["cam"], ["irn"]]
 
 
