@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, model_validator
 
+from methods.costs import Cost
 from methods.records import (
     PLAIN,
     FeatureRequest,
@@ -38,6 +39,7 @@ __all__ = [
     "BackboneOptions",
     "Classifier",
     "Component",
+    "Cost",
     "Cue",
     "FeatureBank",
     "FeatureRequest",
@@ -101,6 +103,10 @@ class Component(ABC):  # noqa: B024 - abstract by what its subclasses declare
     """Whether training on frozen features was measured to be faster with products in bfloat16 on a CPU with AMX."""
     apply_options: ClassVar[frozenset[str]] = frozenset()
     """Options that only `apply` reads: changing them trains nothing anew."""
+    fit_cost: ClassVar[Cost | None] = None
+    """What a photo costs in one epoch of `fit`, guessed; None: as its kind usually costs."""
+    apply_cost: ClassVar[Cost | None] = None
+    """What a photo costs in `apply`, guessed; None: as its kind usually costs."""
     place_options: ClassVar[frozenset[str]] = frozenset()
     """Options that say where files lie: not in any key, since the files' contents are."""
 

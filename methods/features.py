@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -16,9 +16,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from methods.base import FeatureRequest
-from methods.networks.backbones import Backbone
 from settings.images import resize
 from settings.records import Photo
+
+if TYPE_CHECKING:
+    # Whatever reads stored features imports this module: timm, which takes seconds, is for those who compute them.
+    from methods.networks.backbones import Backbone
 
 BATCH = 8
 """Photos a forward pass: on a CPU larger batches leave the cache (4, 8, 16 measured: 8 is fastest)."""

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from methods.base import BackboneOptions, FeatureBank, FeatureRequest, Surroundings
-from methods.networks.backbones import build
 from methods.training import Group, groups_of, named_tensors
 from settings.images import resize
 from settings.records import Image, Photo
@@ -90,6 +89,9 @@ class TrainedInputs:
 
     def __init__(self, photos: Sequence[Photo], levels: Sequence[int], options: BackboneOptions, device: str) -> None:
         self.squares = Squares(photos, options.size)
+        # Inputs of a frozen backbone need no timm, whose import takes seconds.
+        from methods.networks.backbones import build
+
         self._backbone = build(options, levels).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module: nn.Module = self._backbone
         self.channels: tuple[int, ...] = self._backbone.channels

@@ -5,13 +5,15 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-import pandas as pd
 import pyarrow as pa
 
 from results.parquet import read_table, write_table
 from settings.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "CEILING",
@@ -177,14 +179,17 @@ def read_rows(path: Path) -> list[Row]:
         raise UserError(path, f"an unreadable row ({error})", f"rows of version {ROW_VERSION}") from None
 
 
-def frame(rows: Iterable[Row]) -> pd.DataFrame:
+def frame(rows: Iterable[Row]) -> "pd.DataFrame":
     """Rows as a DataFrame, a column per field; missing numbers are nan, lists stay lists."""
+    # Every worker imports this module, and none that trains makes a data frame: pandas takes half a second to import.
+    import pandas as pd
+
     records = [asdict(row) for row in rows]
     columns = {f.name: pd.Series([r[f.name] for r in records], dtype=_KINDS[f.type][1]) for f in fields(Row)}
     return pd.DataFrame(columns)
 
 
-def rows_of(table: pd.DataFrame) -> list[Row]:
+def rows_of(table: "pd.DataFrame") -> list[Row]:
     """The rows of a DataFrame that `frame` made, whatever was filtered or added; KeyError for a missing column."""
     return [Row(**_without_nan(record)) for record in table[list(COLUMNS)].to_dict("records")]
 

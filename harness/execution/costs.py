@@ -29,6 +29,10 @@ class Costs:
             return stage.kind.seconds(stage) + OVERHEAD_S
         return a_photo * stage.photos + OVERHEAD_S
 
+    def is_measured(self, stage: Stage) -> bool:
+        """Whether the stage's seconds rest on what this store measured of its group; else they are its kind's guess."""
+        return stage.group in self._measured
+
     def learn(self, store: Store, stages: Mapping[Ref, Stage]) -> None:
         """Keep the median seconds a photo of each group, over those of the stages that are published now."""
         seen: dict[str, list[float]] = {}

@@ -127,7 +127,7 @@ class _Worker:
         """Run stages together and publish what they made; some may be published when the rest fails."""
         stages = list(mine)
         keys = [stage.key for stage in stages]
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         self.log.write(Event.STARTED, stages=keys, pid=os.getpid())
         attempts: list[Attempt] = []
         works: list[AnyWork] = []
@@ -141,8 +141,9 @@ class _Worker:
             # Verified when they were opened, and once more: what was damaged while it was read made a wrong artefact.
             self._check_inputs(works)
             seconds = (time.perf_counter() - start) / len(works)
+            cpu_seconds = (time.process_time() - start_cpu) / len(works)
             for work in works:
-                work.attempt.record = _record(work, seconds, peak_memory)
+                work.attempt.record = _record(work, seconds, cpu_seconds, peak_memory)
             for work in works:
                 published.append(_publish(work, mine[work.stage], self.store, seconds))
         # Whatever a component does wrong is the stage's failure, not the run's.
@@ -224,9 +225,12 @@ def _check_machine(stage: Stage) -> None:
         raise UserError(place, f"a CPU with {here}", f"one with {planned}, as where the run was planned", mend)
 
 
-def _record(work: AnyWork, seconds: float, peak_memory_bytes: int) -> Record:
-    """What the attempt's record says already, and how the stage went; `seconds` are this stage's share of its job."""
+def _record(work: AnyWork, seconds: float, cpu_seconds: float, peak_memory_bytes: int) -> Record:
+    """What the attempt's record says already, and how the stage went; the seconds are its share of those of its job."""
     stage = work.stage
+    # What the other processes of a team spent is not known here.
+    if stage.processes > 1:
+        cpu_seconds = 0.0
     return replace(
         work.attempt.record,
         label=stage.label,
@@ -234,6 +238,7 @@ def _record(work: AnyWork, seconds: float, peak_memory_bytes: int) -> Record:
         identity=plain(stage.identity),
         inputs=tuple(dict.fromkeys(stage.needs())),
         seconds=round(seconds, 4),
+        cpu_seconds=round(cpu_seconds, 4),
         photos=stage.photos,
         device=stage.device,
         peak_memory_bytes=peak_memory_bytes,

@@ -28,6 +28,17 @@ class GroupEstimate:
     to_do: int
     seconds: float
     gigabytes: float
+    measured: bool = False
+    """Whether this store has measured what a photo costs in this group; else the seconds are guessed."""
+
+    @property
+    def basis(self) -> str:
+        """What its seconds rest on, in one word; empty where nothing is to do."""
+        if not self.to_do:
+            return ""
+        if self.measured:
+            return "measured"
+        return "guessed"
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,12 @@ class Estimate:
         return sum(group.seconds for group in self.groups)
 
     @property
+    def measured_share(self) -> float:
+        """How much of the estimated seconds rests on what the store has measured, 0..1; 0 where nothing is to do."""
+        measured = sum(group.seconds for group in self.groups if group.measured)
+        return measured / max(self.seconds, 1e-9)
+
+    @property
     def gigabytes(self) -> float:
         """How many gigabytes a run would write into this store, by estimate."""
         return sum(group.gigabytes for group in self.groups)
@@ -85,6 +102,7 @@ class Estimate:
             "stages": self.stages,
             "to_do": self.to_do,
             "seconds": round(self.seconds, 1),
+            "measured_share": round(self.measured_share, 3),
             "gigabytes": round(self.gigabytes, 3),
             "together_seconds": round(self.sharing.together, 1),
             "alone_seconds": round(self.sharing.alone, 1),
@@ -93,17 +111,24 @@ class Estimate:
         }
 
     def to_text(self) -> str:
-        """A table of groups and the sum, what is saved by sharing, and the notes."""
+        """A table of groups and the sum, what the time told rests on, what is saved by sharing, and the notes."""
         width = max(len(group.name) for group in self.groups)
-        lines = [f"{'stages':{width}}  {'all':>6} {'to do':>6} {'core time':>12} {'GB':>7}"]
+        lines = [f"{'stages':{width}}  {'all':>6} {'to do':>6} {'core time':>12} {'cost':>8} {'GB':>7}"]
         for group in self.groups:
             time = "done"
             if group.to_do:
                 time = duration(group.seconds)
-            lines.append(f"{group.name:{width}}  {group.stages:6} {group.to_do:6} {time:>12} {group.gigabytes:7.2f}")
+            counts = f"{group.name:{width}}  {group.stages:6} {group.to_do:6}"
+            lines.append(f"{counts} {time:>12} {group.basis:>8} {group.gigabytes:7.2f}")
         time = duration(self.seconds)
-        lines.append(f"{'total':{width}}  {self.stages:6} {self.to_do:6} {time:>12} {self.gigabytes:7.2f}")
-        return "\n".join(filter(None, [*lines, self.sharing.to_text(), *self.notes]))
+        lines.append(f"{'total':{width}}  {self.stages:6} {self.to_do:6} {time:>12} {'':8} {self.gigabytes:7.2f}")
+        return "\n".join(filter(None, [*lines, self._told_basis(), self.sharing.to_text(), *self.notes]))
+
+    def _told_basis(self) -> str:
+        """One line that says how much of the time is measured; empty where nothing is to do."""
+        if not self.to_do:
+            return ""
+        return f"core time: {100 * self.measured_share:.0f} % by costs that this store measured, the rest guessed"
 
 
 def estimate(suite: Suite, location: Location) -> Estimate:
@@ -122,7 +147,10 @@ def estimate(suite: Suite, location: Location) -> Estimate:
         to_do = [stage for stage in stages if stage.ref in missing]
         seconds = sum(costs.seconds(stage) * stage.slots for stage in to_do)
         gigabytes = sum(stage.kind.bytes(stage) for stage in to_do) / 1e9
-        groups.append(GroupEstimate(name, len(stages), len(to_do), round(seconds, 2), round(gigabytes, 4)))
+        # Costs are kept by group: any of its stages tells for all.
+        measured = costs.is_measured(stages[0])
+        found = GroupEstimate(name, len(stages), len(to_do), round(seconds, 2), round(gigabytes, 4), measured)
+        groups.append(found)
     return Estimate(suite.name, store.name, tuple(groups), sharing(plan, store), plan.notes)
 
 

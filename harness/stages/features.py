@@ -12,12 +12,16 @@ from harness.stages.source import Source, once
 from harness.stages.work import Work
 from harness.store.layout import FeatureFiles, Ref
 from methods.base import FeatureRequest
+from methods.costs import USUAL_SIZE
 from settings.records import Photo, fingerprint
 
 __all__ = ["Features", "plan_features"]
 
 CHANNELS_OF_LEVEL = (16, 24, 40, 112, 320)
 """Those of the default backbone; other networks are wider, and their first run measures them."""
+DECODING_S, PASS_S = 0.001, 0.014
+"""Core-seconds a photo and stage at the usual size, where several levels and mirrorings share a photo's decoding and
+passes, as they do in the suites that come along."""
 BYTES_A_VALUE = 2
 """Features are stored as float16."""
 
@@ -46,7 +50,6 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
     identity = FeaturesIdentity
     runtime = PhotosRuntime
     writes = FeatureFiles
-    seconds_a_photo = 0.05
     halves_when_out_of_memory = True
     sources = "methods.features"
 
@@ -75,6 +78,12 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
         computed = compute(backbone.for_inference().to(device), first.photos(), requests, device, first.progress, batch)
         for work, request in zip(works, requests, strict=True):
             write_shard(work.files(FeatureFiles).features, request, computed.shard, computed.features[request])
+
+    def seconds(self, stage: Stage) -> float:
+        """Guessed by the pixels of a pass and by what decoding takes, which no size changes."""
+        assert isinstance(stage.identity, FeaturesIdentity) and isinstance(stage.runtime, PhotosRuntime)
+        side = stage.runtime.place.backbone.size * stage.identity.scale
+        return stage.photos * (DECODING_S + PASS_S * (side / USUAL_SIZE) ** 2)
 
     def bytes(self, stage: Stage) -> int:
         """Channels × cells × photos of the default backbone, two bytes each."""

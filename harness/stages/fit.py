@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import ClassVar
 
+from harness.stages.graph import Stage
+from harness.stages.guesses import epochs_of, fit_seconds
 from harness.stages.kind import DataRuntime, Identity, StageKind
 from harness.stages.line import Line
 from harness.stages.source import photo_ids
@@ -17,7 +19,7 @@ from harness.stages.work import Work
 from harness.store.layout import FitFiles, Ref
 from harness.suites.recipes import ComponentIdentity
 from harness.suites.suite import Compute
-from methods.base import Component, Fit, Surroundings, TrainingMode
+from methods.base import Component, Cost, Fit, Surroundings, TrainingMode
 from methods.sharing import least_items, too_few
 from settings.dataset import Dataset
 from settings.hashing import shared_cache
@@ -25,6 +27,8 @@ from settings.records import Photo, WeakSet, fingerprint
 
 __all__ = ["FitIdentity", "FitKind", "FitRuntime", "fitted_backbone", "held_out_ids", "held_out_photos", "plan_fit"]
 
+TUNING = Cost(0.1)
+"""Of a backbone that is trained along: three times what a photo's way through it costs."""
 HELD_OUT = 5
 """One photo of dev in so many is left out of the fit that a classifier is measured with."""
 
@@ -83,6 +87,17 @@ class FitKind(StageKind[FitIdentity, FitRuntime]):
         save_file(fit.weights, files.weights)
         files.log.write_text(json.dumps([dict(row) for row in fit.log]), encoding="utf-8")
 
+    def seconds(self, stage: Stage) -> float:
+        """Guessed by the component's cost of a photo and epoch, and the backbone's passes where it is trained along."""
+        assert isinstance(stage.identity, FitIdentity) and isinstance(stage.runtime, FitRuntime)
+        size = stage.runtime.place.backbone.size
+        seconds = fit_seconds(stage.identity.component, stage.photos, size)
+        if seconds is None:
+            seconds = super().seconds(stage)
+        if self.tunes_backbone and stage.identity.training_mode == "fine_tuned":
+            seconds += TUNING.of(stage.photos, size, {}, epochs_of(stage.identity.component))
+        return seconds
+
     @abstractmethod
     def fit(self, work: Work[FitIdentity, FitRuntime], weak: WeakSet, surroundings: Surroundings) -> Fit:
         """Hand the component what it learns from; `weak` is what methods see, less what is held out."""
@@ -100,12 +115,18 @@ def plan_fit(
     extra_in_stage_2: bool = False,
     held_out: bool = False,
     chosen: bool = False,
+    target_alone: bool = False,
 ) -> Ref:
     """A stage that trains a component on the photos of the setting, less those that are left out.
 
+    `target_alone`: it learns from extra photos only where the setting trusts them as it trusts the target set's own.
     Raises UserError where a batch has nothing for one of the processes that train together.
     """
-    compute, photos = line.blueprint.suite.compute, len(line.source.photos) - len(left_out)
+    shards: Iterable[int] = line.source.every_shard
+    if target_alone:
+        shards = line.source.taught
+    compute = line.blueprint.suite.compute
+    photos = sum(len(line.source.shards[shard]) for shard in shards) - len(left_out)
     _check_batch(compute, identity, photos, line.recipe)
     # By content: a file that was exchanged under its name is another fit, and one that was moved is the same.
     weights = tuple(shared_cache().sha256(path) for path in component.weight_files())

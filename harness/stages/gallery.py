@@ -60,7 +60,7 @@ class Gallery(StageKind[GalleryIdentity, GalleryRuntime]):
     identity = GalleryIdentity
     runtime = GalleryRuntime
     writes = GalleryFiles
-    seconds_a_photo = 0.5
+    seconds_a_photo = 0.4
     sources = "harness.drawing.sheet"
 
     def run(self, work: Work[GalleryIdentity, GalleryRuntime]) -> None:

@@ -43,7 +43,7 @@ class Label(StageKind[LabelIdentity, PhotosRuntime]):
     identity = LabelIdentity
     runtime = PhotosRuntime
     writes = MaskFiles
-    seconds_a_photo = 0.01
+    seconds_a_photo = 0.002
     bytes_a_photo = 20_000
 
     def run(self, work: Work[LabelIdentity, PhotosRuntime]) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from harness.stages.features import plan_features
 from harness.stages.filters import plan_filter
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, fitted_backbone, held_out_photos, plan_fit
+from harness.stages.graph import Stage
+from harness.stages.guesses import apply_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.source import once
@@ -68,6 +70,15 @@ class LocalizerApply(StageKind[LocalizerApplyIdentity, PhotosRuntime]):
         surroundings = work.surroundings(weak.label_space, weak=weak, bank=work.bank(), weights=work.weights())
         records = localizer.apply(work.photos(), surroundings)
         write_maps(work.files(MapFiles).maps, work.counted(records))
+
+    def seconds(self, stage: Stage) -> float:
+        """Guessed by the component's cost of a photo, at the backbone's size; else as its kind usually costs."""
+        assert isinstance(stage.identity, LocalizerApplyIdentity) and isinstance(stage.runtime, PhotosRuntime)
+        size = stage.runtime.place.backbone.size
+        seconds = apply_seconds(stage.identity.component, stage.photos, size)
+        if seconds is None:
+            return super().seconds(stage)
+        return seconds
 
 
 @once

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from harness.stages.features import plan_features
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
+from harness.stages.graph import Stage
+from harness.stages.guesses import apply_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.localizer import plan_maps
@@ -63,6 +65,15 @@ class RefinerApply(StageKind[RefinerApplyIdentity, PhotosRuntime]):
         records = refiner.apply(work.photos(), maps.of, surroundings)
         write_maps(work.files(MapFiles).maps, work.counted(records))
 
+    def seconds(self, stage: Stage) -> float:
+        """Guessed by the component's cost of a photo, at the backbone's size; else as its kind usually costs."""
+        assert isinstance(stage.identity, RefinerApplyIdentity) and isinstance(stage.runtime, PhotosRuntime)
+        size = stage.runtime.place.backbone.size
+        seconds = apply_seconds(stage.identity.component, stage.photos, size)
+        if seconds is None:
+            return super().seconds(stage)
+        return seconds
+
 
 def plan_final_maps(line: Line, shard: int) -> Ref:
     """The maps after all refiners; the localizer's own where there is none."""
@@ -108,4 +119,4 @@ def _plan_fit(line: Line, steps: int) -> Ref:
         "features": plan_features(line.blueprint, line.source, refiner.fit_features(), shards),
     }
     identity = line.components.refiner_identity(steps - 1, fit=True)
-    return plan_fit(line, RefinerFit(), refiner, identity, inputs, f"{name} fit")
+    return plan_fit(line, RefinerFit(), refiner, identity, inputs, f"{name} fit", target_alone=True)

@@ -97,7 +97,7 @@ class SweepKind(StageKind[SweepIdentity, CountedRuntime]):
     identity = SweepIdentity
     runtime = CountedRuntime
     writes = CountFiles
-    seconds_a_photo = 0.01
+    seconds_a_photo = 0.0015
     sources = "results.metrics.sweep"
 
     def run(self, work: Work[SweepIdentity, CountedRuntime]) -> None:
@@ -124,7 +124,7 @@ class Score(StageKind[ScoreIdentity, CountedRuntime]):
     identity = ScoreIdentity
     runtime = CountedRuntime
     writes = CountFiles
-    seconds_a_photo = 0.006
+    seconds_a_photo = 0.0015
     sources = "results.metrics.counts"
 
     def run(self, work: Work[ScoreIdentity, CountedRuntime]) -> None:

@@ -9,6 +9,7 @@ from itertools import cycle, islice
 from harness.stages.features import plan_features
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, fitted_backbone, plan_fit
 from harness.stages.graph import Stage
+from harness.stages.guesses import apply_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.labels import plan_pseudo_labels, plan_revealed
 from harness.stages.line import Line
@@ -87,14 +88,13 @@ class Segment(StageKind[SegmentIdentity, SegmentRuntime]):
 
     def seconds(self, stage: Stage) -> float:
         """A guess in seconds by the passes over each photo, scales times mirrorings, and whether a CRF follows."""
-        assert isinstance(stage.identity, SegmentIdentity)
-        options = stage.identity.component.options
-        # A control such as all background has no network, and no options that say how one is run.
-        if "inference" not in options:
-            return super().seconds(stage)
-        inference = Inference.model_validate(options["inference"])
-        a_photo = self.seconds_a_photo * len(inference.passes) + CRF_SECONDS_A_PHOTO * inference.crf
-        return a_photo * stage.photos
+        assert isinstance(stage.identity, SegmentIdentity) and isinstance(stage.runtime, SegmentRuntime)
+        # One pass goes without saying; a control such as all background has no network, and no such options.
+        inference = Inference.model_validate(stage.identity.component.options.get("inference", {}))
+        a_pass = apply_seconds(stage.identity.component, stage.photos, stage.runtime.place.backbone.size)
+        if a_pass is None:
+            a_pass = super().seconds(stage)
+        return a_pass * len(inference.passes) + CRF_SECONDS_A_PHOTO * inference.crf * stage.photos
 
 
 def plan_segmentation(
@@ -157,6 +157,7 @@ def _plan_fit(line: Line, choice: Ref | None) -> Ref:
         "segmenter fit",
         extra_in_stage_2=line.source.trusts_extra,
         chosen=choice is not None,
+        target_alone=True,
     )
 
 

@@ -54,6 +54,8 @@ class Told(TypedDict, total=False):
     stopped: bool
 
     # Of stages
+    pid: int
+    """The process that has begun them."""
     stages: list[str]
     """Their keys: several where they are one job."""
     reason: str

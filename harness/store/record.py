@@ -71,6 +71,9 @@ class Record:
     """What its key was computed from, beside the kind and the inputs."""
     inputs: tuple[Ref, ...] = ()
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """User and system time of the process that ran it: other programs on the machine do not lengthen it. 0 where nobody
+    measured it: by older versions, and where several processes trained together."""
     photos: int = 0
     device: str = ""
     peak_memory_bytes: int = 0
@@ -115,11 +118,13 @@ class Record:
     def to_json(self) -> str:
         """The text that `from_json` reads; equal records have equal texts."""
         content = asdict(self)
-        # Most kinds of stage have neither: their records are as they were before there were such entries.
+        # Where there is nothing to tell, records are as they were before there were such entries.
         if not self.ledger:
             del content["ledger"]
         if self.gpus == 1:
             del content["gpus"]
+        if not self.cpu_seconds:
+            del content["cpu_seconds"]
         return json.dumps(content, indent=1, sort_keys=True)
 
 

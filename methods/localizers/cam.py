@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from methods.base import FeatureRequest, Fit, Localizer, MapRecords, Photos, Surroundings, TrainingOptions
+from methods.base import Cost, FeatureRequest, Fit, Localizer, MapRecords, Photos, Surroundings, TrainingOptions
 from settings.options import Options
 from settings.records import Photo, WeakSet
 
@@ -35,6 +35,8 @@ class Cam(Localizer):
     version = 2
     bfloat16_pays = True
     apply_options = frozenset({"scales", "flip"})
+    fit_cost = Cost(0.0055, channels="hidden", usual_channels=256)
+    apply_cost = Cost(0.007, channels="hidden", usual_channels=256)
     options: CamOptions
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from methods.base import (
     PLAIN,
+    Cost,
     FeatureRequest,
     Fit,
     LocalizationMaps,
@@ -90,6 +91,9 @@ class CoAttention(Localizer):
     version = 2
     bfloat16_pays = True
     apply_options = frozenset({"references", "inference", "fusion"})
+    # Layers and, where positions of two photos meet, their pairs: in between.
+    fit_cost = Cost(0.018, power=1.25, channels="hidden", usual_channels=256)
+    apply_cost = Cost(0.015, power=1.25, channels="hidden", usual_channels=256)
     options: CoAttentionOptions
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from methods.base import PLAIN, FeatureRequest, Fit, Localizer, MapRecords, Photos, Surroundings
+from methods.base import PLAIN, Cost, FeatureRequest, Fit, Localizer, MapRecords, Photos, Surroundings
 from methods.localizers.cam import Cam, CamOptions
 from settings.records import WeakSet
 
@@ -14,6 +14,7 @@ class Untrained(Localizer):
     options: CamOptions
     apply_options = frozenset({"scales", "flip", "training"})
     modes = ("frozen",)
+    fit_cost, apply_cost = Cost(0.0), Cam.apply_cost
     features = (PLAIN,)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from methods.base import (
+    Cost,
     FeatureRequest,
     Fit,
     LocalizationMaps,
@@ -55,6 +56,10 @@ class Affinity(Refiner):
     options_model = AffinityOptions
     options: AffinityOptions
     apply_options = frozenset({"beta", "log2_steps", "background_power"})
+    # Once: the label step, whose refiner goes through photos and not through features.
+    fit_cost = Cost(0.0125, once=0.055)
+    # The walk multiplies matrices of positions by positions; banded at first.
+    apply_cost = Cost(0.021, power=2)
     version = 3
     bfloat16_pays = True
     gives_background = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from methods.base import FeatureRequest, Fit, Photos, PseudoLabelled, Segmenter, Surroundings, TrainingOptions
+from methods.base import Cost, FeatureRequest, Fit, Photos, PseudoLabelled, Segmenter, Surroundings, TrainingOptions
 from methods.segmenting import Pass, SegmenterOptions, mask_of
 from settings.masks import resize_mask
 from settings.records import UNKNOWN, Mask
@@ -37,6 +37,8 @@ class DeepLab(Segmenter):
 
     options_model = DeepLabOptions
     apply_options = frozenset({"inference"})
+    fit_cost = Cost(0.0085, channels="width", usual_channels=64)
+    apply_cost = Cost(0.009, channels="width", usual_channels=64)
     options: DeepLabOptions
     version = 2
 

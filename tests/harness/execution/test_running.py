@@ -75,3 +75,11 @@ def test_a_run_that_is_refused_when_its_workers_are_there_is_told_as_stopped(
     with pytest.raises(UserError, match=r"resources\.row"), run_suite(load_suite("smoke"), store.root, "serial"):
         pass
     assert " · stopped " in status_of(store.root).splitlines()[0]
+
+
+def test_records_keep_cpu_seconds_beside_those_of_the_wall(smoke: Finished) -> None:
+    records = Store(smoke.run.store_folder).records(smoke.run.plan.graph).values()
+    trained = [record for record in records if record.kind.endswith("_fit")]
+    assert trained and all(record.cpu_seconds > 0 for record in trained)
+    # One thread computes, and one looks at the memory.
+    assert sum(record.cpu_seconds for record in records) < 1.2 * sum(record.seconds for record in records)

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.execution.costs import Costs
+from harness.execution.costs import OVERHEAD_S, Costs
 from harness.reports.estimate import estimate
 from harness.reports.leaderboard import run_and_gather
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan
 from harness.store.store import Store
 from harness.suites.suite import load_suite
+from methods.segmenters.deeplab import DeepLab
 from results.per_image import read_table
 from settings.errors import UserError
 from tests.harness.conftest import ONLY_CAM
@@ -83,7 +84,11 @@ def test_passes_and_a_crf_take_their_time(tmp_path: Path) -> None:
         costs.seconds(replace(segment, identity=replace(segment.identity, component=replace(component, options=one))))
         for one in options
     ]
-    assert seconds == pytest.approx([3.02, 12.02, 103.02])
+    once = seconds[0] - OVERHEAD_S
+    # By the component's cost at size 64; four passes; a second a photo for the CRF.
+    assert DeepLab.apply_cost is not None
+    assert once == pytest.approx(100 * DeepLab.apply_cost.seconds * (64 / 224) ** 2)
+    assert seconds[1:] == pytest.approx([4 * once + OVERHEAD_S, once + 100 + OVERHEAD_S])
 
 
 def test_pictures_show_the_first_variant() -> None:

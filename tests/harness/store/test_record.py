@@ -41,6 +41,7 @@ def test_a_record_comes_back_from_its_text() -> None:
         identity={"deep": {"list": [1, None, "x"]}},
         inputs=(Ref("score", "b" * 64),),
         seconds=0.5,
+        cpu_seconds=0.25,
         photos=3,
         device="cpu",
         peak_memory_bytes=9,
@@ -53,8 +54,8 @@ def test_a_record_comes_back_from_its_text() -> None:
     assert json.loads(text)["inputs"] == [["score", "b" * 64]] and list(json.loads(text)) == sorted(json.loads(text))
 
 
-def test_without_ledger_and_gpus_there_are_no_such_entries() -> None:
-    assert not {"ledger", "gpus"} & json.loads(read().to_json()).keys()
+def test_without_ledger_gpus_and_cpu_seconds_there_are_no_such_entries() -> None:
+    assert not {"ledger", "gpus", "cpu_seconds"} & json.loads(read().to_json()).keys()
 
 
 @pytest.mark.parametrize(
