@@ -56,6 +56,8 @@ class Told(TypedDict, total=False):
     # Of stages
     stages: list[str]
     """Their keys: several where they are one job."""
+    pid: int
+    """Of the process that runs them."""
     reason: str
     done: int
     total: int
