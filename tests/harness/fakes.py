@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 
 from harness.stages.graph import Stage
-from harness.stages.kind import DataRuntime, Identity, Numerics, PhotosRuntime, Place, Runtime, StageKind
+from harness.stages.kind import Identity, Numerics, PhotosRuntime, Place, Runtime, StageKind
 from harness.stages.labels import Label, LabelIdentity
-from harness.stages.rows import RowIdentity, RowKind, RowPlace
+from harness.stages.rows import RowIdentity, RowKind, RowPlace, RowRuntime
 from harness.stages.work import Work
 from harness.store.layout import Ref, StageFiles
 from harness.suites.recipes import ComponentIdentity
@@ -87,5 +87,5 @@ def row_stage(
         protocol="voc/1",
     )
     identity = RowIdentity(row=place, threshold=None, steps=100, version=2)
-    runtime = DataRuntime(place=Place(ComponentSpec(name="scenes"), BackboneOptions()))
+    runtime = RowRuntime(place=Place(ComponentSpec(name="scenes"), BackboneOptions()))
     return Stage(RowKind(), identity, runtime, inputs or {}, label=f"{recipe} {setting} {rng_seed}", **rest)
