@@ -4,7 +4,10 @@ Aims: makespan at most 1.10 of the lower bound max(critical path, work / slots),
 stage, memory that does not grow. The stages are those of `recorded_stages.csv.gz` (written by `--record SUITE --store
 STORE` from the records of a finished run), as often as it takes; on real Ray their times are divided, so that the whole
 takes two minutes. Writes scheduling.png beside this file.
-Run: python -m benchmarks.scheduling [--stages 10000] [--ray-stages 10000] [--slots 16 64 512]
+The order of stages is compared with the one by the longest way alone, on the stages of one run of scenes-leaderboard
+(`recorded_leaderboard.csv.gz`) with 1, 2, 4 and 8 slots: the makespans, aim at most 1.03 of the other order's, and when
+each table is complete, as a share of the makespan.
+Run: python -m benchmarks.scheduling [--stages 10000] [--ray-stages 10000] [--slots 16 64 512] [--orders-only]
 """
 
 from __future__ import annotations
@@ -19,21 +22,24 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import ray
 
+from harness.execution.costs import Costs
 from harness.execution.driver import drive
 from harness.execution.executor import Executor
 from harness.execution.job import Job, Outcome
-from harness.execution.queue import remaining_way
+from harness.execution.queue import NO_ROUNDS, remaining_way
 from harness.execution.ray import Ray
 from harness.execution.workplace import resident_bytes
 from harness.stages.graph import Stage
 from harness.stages.kind import Identity, Runtime, StageKind
 from harness.stages.planning import make_plan
+from harness.stages.rounds import round_of_stages, rounds_of
 from harness.stages.work import Work
 from harness.store.events import Ending, EventLog
 from harness.store.layout import Ref, StageFiles
@@ -42,8 +48,17 @@ from harness.suites.suite import load_suite
 
 FOLDER = Path(__file__).parent
 RECORDED = FOLDER / "recorded_stages.csv.gz"
+LEADERBOARD = FOLDER / "recorded_leaderboard.csv.gz"
+ORDER_SLOTS = (1, 2, 4, 8)
 RAY_SLOTS = 8
 RAY_MAKESPAN_S = 120.0
+
+
+@dataclass(frozen=True)
+class RecordedComponent:
+    """What the estimate of the time left asks of a stage's component."""
+
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +67,16 @@ class RecordedIdentity(Identity):
 
     n: int
     kind: str
+    component: RecordedComponent | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedRuntime(Runtime):
-    """What the stage took."""
+    """What the stage took, what it was guessed to take, and the first table that needs it; -1: none does."""
 
     seconds: float
+    planned: float = 0.0
+    round: int = -1
 
 
 class Recorded(StageKind[RecordedIdentity, RecordedRuntime]):
@@ -74,36 +92,89 @@ class Recorded(StageKind[RecordedIdentity, RecordedRuntime]):
         time.sleep(work.runtime.seconds)
 
 
-def record(suite: str, overrides: Sequence[str], store: Path) -> None:
-    """Write the kind, seconds, threads, bundle and inputs of every stage of a suite that is finished in a store."""
-    graph = make_plan(load_suite(suite, overrides)).graph
-    number = {ref: index for index, ref in enumerate(graph)}
-    with gzip.open(RECORDED, "wt", newline="") as file:
+@cache
+def recorded_kind(name: str) -> Recorded:
+    """The kind of recorded stages that were of the kind of that name."""
+    kind: Recorded = type("RecordedKind", (Recorded,), {"name": name})()
+    return kind
+
+
+class Entry(NamedTuple):
+    """One stage of a recording, as its line in the file has it."""
+
+    kind: str
+    seconds: str
+    """What it took."""
+    threads: str
+    bundle: str
+    needs: str
+    """The numbers of the stages that it reads, separated by blanks."""
+    round: str = "-1"
+    """The first table that needs it; -1: none does."""
+    component: str = ""
+    group: str = ""
+    planned: str = "0"
+    """The seconds that it was guessed to take, before anything was measured."""
+
+
+def record(suite: str, overrides: Sequence[str], store: Path | None, path: Path) -> None:
+    """Write what is known of every stage of a suite that is finished in a store, in the order of the plan.
+
+    Without a store each stage takes what it is guessed to take.
+    """
+    plan = make_plan(load_suite(suite, overrides))
+    number = {ref: index for index, ref in enumerate(plan.graph)}
+    rounds = round_of_stages(plan.graph, rounds_of(plan.graph[ref] for ref in plan.rows))
+    guesses = Costs(Store(Path("/nowhere")))
+    seconds = {ref: guesses.seconds(stage) for ref, stage in plan.graph.items()}
+    if store is not None:
+        seconds = {ref: record.seconds for ref, record in Store(store).records(plan.graph).items()}
+    with gzip.open(path, "wt", newline="") as file:
         writer = csv.writer(file)
-        for ref, stage in graph.items():
-            seconds = Store(store).record(ref).seconds
-            needs = " ".join(str(number[need]) for need in dict.fromkeys(stage.needs()))
-            writer.writerow([stage.kind.name, f"{seconds:.4g}", stage.threads, stage.bundle[:8], needs])
+        for ref, stage in plan.graph.items():
+            component = getattr(stage.identity, "component", None)
+            entry = Entry(
+                stage.kind.name,
+                f"{seconds[ref]:.4g}",
+                str(stage.threads),
+                stage.bundle[:8],
+                " ".join(str(number[need]) for need in dict.fromkeys(stage.needs())),
+                str(rounds.get(ref, -1)),
+                "" if component is None else component.name,
+                stage.group,
+                f"{guesses.seconds(stage):.4g}",
+            )
+            writer.writerow(entry)
 
 
-def recorded(count: int, scale: float = 1.0) -> dict[Ref, Stage]:
-    """The recorded stages, again and again until there are `count`; `runtime.seconds` is what each takes."""
-    with gzip.open(RECORDED, "rb") as file:
-        rows = list(csv.reader(io.TextIOWrapper(file)))
+def read_recorded(path: Path) -> list[Entry]:
+    """The stages of a recording; in one of before there were rounds, their last entries are the defaults."""
+    with gzip.open(path, "rb") as file:
+        return [Entry(*row) for row in csv.reader(io.TextIOWrapper(file))]
+
+
+def recorded(count: int | None = None, scale: float = 1.0, path: Path = RECORDED) -> dict[Ref, Stage]:
+    """The recorded stages, once or again and again until there are `count`; `runtime.seconds` is what each takes."""
+    entries = read_recorded(path)
+    count = count or len(entries)
     stages: list[Stage] = []
     while len(stages) < count:
         offset = len(stages)
-        for kind, seconds, threads, bundle, needs in rows[: count - offset]:
-            inputs = {"inputs": tuple(stages[offset + int(need)].ref for need in needs.split())}
+        for entry in entries[: count - offset]:
+            needs = tuple(stages[offset + int(need)].ref for need in entry.needs.split())
+            component = RecordedComponent(entry.component) if entry.component else None
             stages.append(
                 Stage(
-                    Recorded(),
-                    RecordedIdentity(n=len(stages), kind=kind),
-                    RecordedRuntime(seconds=float(seconds) * scale),
-                    inputs,
+                    recorded_kind(entry.kind),
+                    RecordedIdentity(n=len(stages), kind=entry.kind, component=component),
+                    RecordedRuntime(
+                        seconds=float(entry.seconds) * scale, planned=float(entry.planned), round=int(entry.round)
+                    ),
+                    {"inputs": needs},
                     label=str(len(stages)),
-                    threads=int(threads),
-                    bundle=f"{bundle} {offset}" if bundle else "",
+                    group=entry.group,
+                    threads=int(entry.threads),
+                    bundle=f"{entry.bundle} {offset}" if entry.bundle else "",
                 )
             )
     return {stage.ref: stage for stage in stages}
@@ -121,6 +192,8 @@ class Virtual(Executor):
     def __init__(self, slots: int) -> None:
         self.slots, self.now = slots, 0.0
         self.busy: list[tuple[float, int]] = []
+        self.spans: dict[Ref, tuple[float, float]] = {}
+        """When each stage began and ended."""
         self._free = slots
         self._waiting: deque[Job] = deque()
         self._running: list[tuple[float, int, Job]] = []
@@ -149,7 +222,18 @@ class Virtual(Executor):
             job = self._waiting.popleft()
             self._free -= int(job.wants["threads"])
             self._count += 1
+            self.spans |= _spans(job, self.now)
             heapq.heappush(self._running, (self.now + sum(map(seconds_of, job.stages)), self._count, job))
+
+
+def _spans(job: Job, start: float) -> dict[Ref, tuple[float, float]]:
+    """When each stage of a job begins and ends: one part after the other, and a bundle's stages together."""
+    spans: dict[Ref, tuple[float, float]] = {}
+    for part in job.parts():
+        end = start + sum(map(seconds_of, part))
+        spans |= dict.fromkeys((stage.ref for stage in part), (start, end))
+        start = end
+    return spans
 
 
 class Sleeping(Ray):
@@ -220,6 +304,38 @@ def measure(name: str, stages: Mapping[Ref, Stage], executor: Any, folder: Path)
     return Measured(name, len(stages), makespan, lower, driver_ms, executor.busy, executor.slots)
 
 
+def compare_orders(name: str, path: Path, folder: Path) -> None:
+    """Print what the order by rounds costs of the makespan of a recording, and when it completes each table."""
+    stages = recorded(path=path)
+    numbers: dict[Ref, int] = {}
+    for ref, stage in stages.items():
+        assert isinstance(stage.runtime, RecordedRuntime)
+        if stage.runtime.round >= 0:
+            numbers[ref] = stage.runtime.round
+    work = sum(map(seconds_of, stages.values()))
+    shares = []
+    for number in range(max(numbers.values()) + 1):
+        needed = sum(seconds_of(stages[ref]) for ref, earliest in numbers.items() if earliest <= number)
+        shares.append(f"{needed / work:.3f}")
+    print(f"{name}: {len(stages)} stages, {work:.0f} core-seconds; needed by each table:", *shares)
+    for slots in ORDER_SLOTS:
+        by_way, by_round = Virtual(slots), Virtual(slots)
+        drive(stages, by_way, folder, EventLog(folder / "log.jsonl"), seconds_of, NO_ROUNDS)
+        drive(stages, by_round, folder, EventLog(folder / "log.jsonl"), seconds_of, numbers)
+        ratio = by_round.now / by_way.now
+        print(f"{slots} slots, by way alone: {by_way.now:.0f} s, tables at {_shares(by_way, numbers)}")
+        print(f"{slots} slots, by rounds: {by_round.now:.0f} s ({ratio:.3f}), tables at {_shares(by_round, numbers)}")
+
+
+def _shares(executor: Virtual, numbers: Mapping[Ref, int]) -> str:
+    """When each table was complete, as a share of the makespan."""
+    complete: dict[int, float] = {}
+    for ref, number in numbers.items():
+        complete[number] = max(complete.get(number, 0.0), executor.spans[ref][1])
+    ends = [max(end for other, end in complete.items() if other <= number) for number in sorted(complete)]
+    return " ".join(f"{end / executor.now:.3f}" for end in ends)
+
+
 def plot(found: Sequence[Measured], path: Path) -> None:
     """The share of busy slots over the run's time, a curve each."""
     figure, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
@@ -243,13 +359,23 @@ def main() -> None:
     parser.add_argument("--record", metavar="SUITE")
     parser.add_argument("--set", action="append", default=[], help="of the suite that is recorded")
     parser.add_argument("--store", type=Path, default=Path("runs"))
+    parser.add_argument("--to", type=Path, default=RECORDED, help="where the recording is written")
+    parser.add_argument("--orders-only", action="store_true")
+    parser.add_argument("--guessed", metavar="SUITE", help="compare the orders on a plan's guesses, and end")
     options = parser.parse_args()
     if options.record:
-        record(options.record, options.set, options.store)
+        record(options.record, options.set, options.store, options.to)
         return
     found: list[Measured] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if options.guessed:
+            record(options.guessed, options.set, None, folder / "guessed.csv.gz")
+            compare_orders(f"{options.guessed}, as guessed", folder / "guessed.csv.gz", folder)
+            return
+        compare_orders("the recorded leaderboard", LEADERBOARD, folder)
+        if options.orders_only:
+            return
         if options.ray_stages:
             at_full = recorded(options.ray_stages)
             scale = RAY_MAKESPAN_S / bound(at_full, RAY_SLOTS)

@@ -63,9 +63,12 @@ class Table:
         return shown
 
 
-def tables(frame: pd.DataFrame) -> list[Table]:
-    """One table per board, those of ranked policies first, from rows as `results.load` gives them."""
-    return [_table(board) for board in boards(rows_of(frame))]
+def tables(frame: pd.DataFrame, provisional: str = "") -> list[Table]:
+    """One table per board, those of ranked policies first, from rows as `results.load` gives them.
+
+    `provisional` says how complete the rows of a run are that goes on: it stands in the title, and nothing is ranked.
+    """
+    return [_table(board, provisional) for board in boards(rows_of(frame))]
 
 
 @dataclass
@@ -83,7 +86,7 @@ class _Notes:
         return (f"[{number}] {text}" for number, text in enumerate(self.texts, 1))
 
 
-def _table(board: Board) -> Table:
+def _table(board: Board, provisional: str) -> Table:
     columns, lines, notes = columns_of(board), lines_of(board), _Notes()
     head = (
         "recipe",
@@ -94,14 +97,23 @@ def _table(board: Board) -> Table:
         "label hours",
         "seconds",
     )
-    shown = tuple(_shown(line, columns, _unranked(board, line), notes) for line in lines)
-    marks = sorted({f"† not ranked: {why}" for line in lines if (why := _unranked(board, line))})
+    unranked = [_unranked(board, line, provisional) for line in lines]
+    shown = tuple(_shown(line, columns, why, notes) for line, why in zip(lines, unranked, strict=True))
+    marks = sorted({f"† not ranked: {why}" for why in unranked if why})
     scored = [f"{s.replace('_', ' ')} on {e.split} ({e.fingerprint[:12]}{_void(e.void)})" for s, e in _evaluated(board)]
     about = ["mIoU, mean ± standard deviation over rng seeds; " + ", ".join(scored), LABEL_HOURS]
     about += dict.fromkeys(f"setting {line.setting}: {line.extra}" for line in lines if line.extra)
-    records = tuple(_record(board, line, c, cell) for line in lines for c in columns if (cell := line.cells.get(c)))
+    records = tuple(
+        _record(board, line, c, cell, not why)
+        for line, why in zip(lines, unranked, strict=True)
+        for c in columns
+        if (cell := line.cells.get(c))
+    )
     below = (_per_class(columns, lines),)
-    return Table(board.title, head, shown, (*about, *marks, *notes.listed()), records, below)
+    title = board.title
+    if provisional:
+        title = f"PROVISIONAL, {provisional} · {title}"
+    return Table(title, head, shown, (*about, *marks, *notes.listed()), records, below)
 
 
 def _evaluated(board: Board) -> list[tuple[str, Any]]:
@@ -113,9 +125,11 @@ def _void(rule: str) -> str:
     return f", unknown pixels: {rule}" if rule else ""
 
 
-def _unranked(board: Board, line: Line) -> str:
+def _unranked(board: Board, line: Line, provisional: str) -> str:
     if line.is_ceiling:
         return "a ceiling, trained on true masks"
+    if provisional:
+        return f"provisional, {provisional}"
     if not board.ranked:
         return f"policy {board.policy}"
     return f"fewer than {SEEDS_TO_RANK} rng seeds" if len(line.rng_seeds) < SEEDS_TO_RANK else ""
@@ -140,7 +154,7 @@ def _text(cell: Cell | None, notes: _Notes) -> str:
     return f"{cell.mean:.3f}{spread}" + (notes.mark(undefined) if cell.undefined else "")
 
 
-def _record(board: Board, line: Line, column: Column, cell: Cell) -> dict[str, Any]:
+def _record(board: Board, line: Line, column: Column, cell: Cell, is_ranked: bool) -> dict[str, Any]:
     return {
         "dataset": board.dataset,
         "split": cell.rows[0].split,
@@ -156,7 +170,7 @@ def _record(board: Board, line: Line, column: Column, cell: Cell) -> dict[str, A
         "miou_std": cell.std,
         "thresholds": " ".join(f"{row.threshold:.3g}" for row in cell.rows if row.threshold is not None),
         "rng_seeds": len(line.rng_seeds),
-        "ranked": not _unranked(board, line),
+        "ranked": is_ranked,
         "masks_chosen": line.masks_chosen,
         "masks_trained": line.masks_trained,
         "label_hours": line.label_hours,

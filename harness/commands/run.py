@@ -14,12 +14,11 @@ from harness.commands.options import DEFAULT_STORE, AddressOption, JsonOption, S
 from harness.execution import ExecutorName, Packages
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from results.tables import Table
 
 __all__ = ["logs", "plan", "run", "stage", "status"]
-
-# Letters a line of tables that go into a file, where no terminal tells its width.
-PLAIN_WIDTH = 160
 
 
 def plan(
@@ -53,7 +52,10 @@ def run(
         Path | None, typer.Option(help="the leaderboard's folder; default STORE/leaderboards/SUITE")
     ] = None,
 ) -> None:
-    """Run what is missing of a suite, then print its tables. Killed at any moment, it continues where it was."""
+    """Run what is missing of a suite, then print its tables. Killed at any moment, it continues where it was.
+
+    On the way, provisional tables: setting by setting with the first rng seed, then rng seed by rng seed.
+    """
     from harness.execution.workers import Workers
     from harness.reports.leaderboard import run_and_gather
     from harness.suites.suite import load_suite
@@ -75,16 +77,18 @@ def status(
     store: StoreOption = DEFAULT_STORE,
     watch: Annotated[bool, typer.Option(help="again every two seconds, until the run ends")] = False,
 ) -> None:
-    """Show how the latest run on a store is going, or how it ended."""
+    """Show how the latest run on a store is going, with its provisional tables, or how it ended."""
     from harness.reports import status as reported
 
+    width = _console().width
     if not watch:
-        typer.echo(reported.status_of(store))
+        typer.echo(reported.status_of(store, width))
         return
     from rich.live import Live
+    from rich.text import Text
 
     with Live(refresh_per_second=4) as live:
-        reported.watch(store, lambda text: live.update(text, refresh=True))
+        reported.watch(store, lambda text: live.update(Text(text), refresh=True), width=width)
 
 
 def logs(
@@ -109,10 +113,17 @@ def stage(
 
 
 def _print_tables(tables: Iterable[Table]) -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not sys.stdout.isatty():
-        console = Console(width=PLAIN_WIDTH)
+    console = _console()
     for table in tables:
         console.print(table.to_rich())
+
+
+def _console() -> Console:
+    """What tables are printed to: as wide as the terminal, and of a fixed width in a file."""
+    from rich.console import Console
+
+    from harness.reports.display import PLAIN_WIDTH
+
+    if sys.stdout.isatty():
+        return Console()
+    return Console(width=PLAIN_WIDTH)

@@ -1,4 +1,4 @@
-"""The loop that drives any executor through a graph of stages: each stage after its inputs, the longest way first."""
+"""The loop that drives any executor through a graph of stages: each after its inputs, the earliest round first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.execution.executor import Executor
 from harness.execution.job import Job, Outcome
-from harness.execution.queue import ReadyQueue, Room, remaining_way
+from harness.execution.queue import NO_ROUNDS, ReadyQueue, Room, remaining_way
 from harness.execution.retries import Retries
 from harness.stages.graph import Stage
 from harness.store.events import Ending, Event, EventLog
@@ -50,13 +50,15 @@ def drive(
     store: str | Path,
     log: EventLog,
     seconds: Callable[[Stage], float] = lambda stage: stage.photos + 1.0,
+    rounds: Mapping[Ref, int] = NO_ROUNDS,
 ) -> Result:
     """Run all stages, each after its inputs; a failure blocks its dependants only.
 
-    Ready stages are taken in the order of the longest way that still follows them, by their estimated `seconds`. One
+    Ready stages are taken in the order of their `rounds`, those without one last; within a round in the order of the
+    longest way that still follows them, by their estimated `seconds`, and across rounds where that is critical. One
     SIGINT or SIGTERM stops new stages and lets running ones finish (training: its epoch); a second one ends at once.
     """
-    loop = _Loop(stages, executor, store, log, cache(seconds))
+    loop = _Loop(stages, executor, store, log, cache(seconds), rounds)
     with _stop_on_signals(loop):
         loop.run()
     return loop.result
@@ -81,6 +83,7 @@ class _Loop:
         store: str | Path,
         log: EventLog,
         seconds: Callable[[Stage], float],
+        rounds: Mapping[Ref, int],
     ) -> None:
         self.stages, self.executor, self.store, self.log = stages, executor, store, log
         self.result = Result()
@@ -94,7 +97,7 @@ class _Loop:
             for need in self.waiting_for[ref]:
                 self.dependants[need].append(ref)
         way = remaining_way(stages, self.dependants, seconds)
-        self.queue = ReadyQueue(stages, way, seconds, self._wants, executor.join_s)
+        self.queue = ReadyQueue(stages, way, seconds, self._wants, executor.join_s, rounds)
         self.running: dict[Ref, _Held] = {}
         self.later: list[tuple[float, Ref]] = []
         """What somebody else holds, with the time at which it is asked for again."""

@@ -6,12 +6,14 @@ import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from harness.stages.graph import Stage
 from harness.store.layout import Ref
 from harness.suites.resources import Wants
 
-__all__ = ["JOIN_S", "ReadyQueue", "Room", "remaining_way"]
+__all__ = ["JOIN_S", "NO_ROUNDS", "ReadyQueue", "Room", "remaining_way"]
 
 JOIN_S = 1.0
 """Cheap stages are joined into a job of about this length: each then costs its driver little."""
@@ -19,6 +21,8 @@ LOOK_S = 5.0
 """How long the capacity is taken to be what it was when last asked for: nodes come and go."""
 WINDOW = 8
 """For each so many slots one more job is handed out than they hold; it waits at the executor instead of the queue."""
+NO_ROUNDS: Mapping[Ref, int] = MappingProxyType({})
+"""Of a graph whose stages belong to no table."""
 EPSILON = 1e-6
 """Thirds of a GPU add up to one but for rounding."""
 
@@ -76,19 +80,35 @@ def _fits(wants: Wants, room: Mapping[str, float]) -> bool:
     return all(room.get(name, 0.0) >= value - EPSILON for name, value in wants.items())
 
 
+class _Place(NamedTuple):
+    """Where a ready stage stands among the others: the least goes first."""
+
+    round: int
+    minus_way: float
+    """Minus the seconds of its way."""
+    order: int
+    """Its place in the graph."""
+    ref: Ref
+
+
 @dataclass
 class _Line:
-    """Ready stages that want exactly the same, in the order of their ways: the longest first."""
+    """Ready stages that want exactly the same, in two orders. Stages that were dropped stay until they come up."""
 
     wants: Wants
-    heap: list[tuple[float, int, Ref]] = field(default_factory=list)
-    """(minus the seconds of the way, place in the graph, stage); stages that were dropped stay until they come up."""
+    by_way: list[_Place] = field(default_factory=list)
+    """A heap: the longest way first."""
+    by_round: list[_Place] = field(default_factory=list)
+    """A heap: the earliest round first, and within it the longest way."""
     seconds: float = 0.0
     """All that wait in this line together."""
 
 
 class ReadyQueue:
-    """Takes ready stages and gives jobs: the longest way first, bundles whole, and cheap stages joined.
+    """Takes ready stages and gives jobs: the earliest round first, bundles whole, and cheap stages joined.
+
+    Within a round the longest way goes first; and so it does across rounds as soon as that way would take as long as
+    all that is left takes on all slots: waiting any longer would make the run longer.
 
     What does not fit is passed over only by stages that want nothing of what it lacks; so a wide stage is not
     kept waiting for ever by narrow ones, and a busy GPU does not keep the cores idle.
@@ -101,8 +121,15 @@ class ReadyQueue:
         seconds: Callable[[Stage], float],
         wants: Callable[[Stage], Wants],
         join_s: float = JOIN_S,
+        rounds: Mapping[Ref, int] = NO_ROUNDS,
     ) -> None:
         self._stages, self._way, self._seconds, self._wants, self._join_s = stages, way, seconds, wants, join_s
+        self._rounds = rounds
+        self._last_round = max(rounds.values(), default=0) + 1
+        """That of the stages which no table needs: pictures, measures on dev."""
+        self._left = sum(seconds(stage) * stage.slots for stage in stages.values())
+        """Core-seconds of all that was not taken yet, or is to be taken again, whether it is ready or not."""
+        self._taken: set[Ref] = set()
         self._order = {ref: number for number, ref in enumerate(stages)}
         self._lines: dict[tuple[tuple[str, float], ...], _Line] = {}
         self._line_of: dict[Ref, _Line] = {}
@@ -120,9 +147,14 @@ class ReadyQueue:
         if suspect:
             self._suspects.add(ref)
         stage = self._stages[ref]
+        if ref in self._taken:
+            self._taken.discard(ref)
+            self._left += self._seconds(stage) * stage.slots
         wants = self._wants(stage)
         line = self._lines.setdefault(tuple(sorted(wants.items())), _Line(wants))
-        heapq.heappush(line.heap, (-self._way[ref], self._order[ref], ref))
+        way, order = self._way[ref], self._order[ref]
+        heapq.heappush(line.by_way, _Place(0, -way, order, ref))
+        heapq.heappush(line.by_round, _Place(self._rounds.get(ref, self._last_round), -way, order, ref))
         line.seconds += self._seconds(stage)
         self._line_of[ref] = line
         if stage.bundle and not suspect:
@@ -130,35 +162,39 @@ class ReadyQueue:
 
     def drop(self, ref: Ref) -> None:
         """Take a stage out of the queue, to be run or to be given up."""
-        # It stays in its line's heap, whose middle nothing can be taken from: `_peek` passes over it.
-        line = self._line_of.pop(ref)
-        line.seconds -= self._seconds(self._stages[ref])
-        self._bundles.get(self._stages[ref].bundle, set()).discard(ref)
+        # It stays in its line's heaps, whose middle nothing can be taken from: `_first_of` passes over it.
+        line, stage = self._line_of.pop(ref), self._stages[ref]
+        line.seconds -= self._seconds(stage)
+        self._left -= self._seconds(stage) * stage.slots
+        self._taken.add(ref)
+        self._bundles.get(stage.bundle, set()).discard(ref)
 
     def take(self, room: Mapping[str, float], slots: int) -> tuple[Stage, ...]:
         """Take out the next job's stages; none where nothing that waits fits into the room."""
-        line = self._next_line(room)
+        # What has a longer way than this ends the run, whatever is done meanwhile.
+        critical_s = self._left / max(slots, 1)
+        line = self._next_line(room, critical_s)
         if line is None:
             return ()
         # Whoever joins more than a slot's share leaves other slots without work.
         share = min(self._join_s, line.seconds / max(slots, 1))
-        taken = self._first(line)
+        taken = self._first(line, critical_s)
         spent = sum(map(self._seconds, taken))
-        while not self._is_alone(taken[0]) and (following := self._peek(line)) is not None:
+        while not self._is_alone(taken[0]) and (following := self._peek(line, critical_s)) is not None:
             cost = self._seconds(following)
             if spent + cost > share or self._is_alone(following):
                 break
-            mates = self._first(line)
+            mates = self._first(line, critical_s)
             taken += mates
             spent += sum(map(self._seconds, mates))
         return taken
 
-    def _next_line(self, room: Mapping[str, float]) -> _Line | None:
-        """The line whose first stage has the longest way, among those that fit into the room."""
+    def _next_line(self, room: Mapping[str, float], critical_s: float) -> _Line | None:
+        """The line whose next stage goes first, among those that fit into the room."""
         left = dict(room)
-        lines = [line for line in self._lines.values() if self._peek(line) is not None]
-        # One look at each line's first stage: stages that want the same fit together or not at all.
-        for line in sorted(lines, key=lambda line: line.heap[0][:2]):
+        first = [(place, line) for line in self._lines.values() if (place := self._place(line, critical_s))]
+        # One look at each line's next stage: stages that want the same fit together or not at all.
+        for _, line in sorted(first, key=lambda entry: entry[0]):
             if _fits(line.wants, left):
                 return line
             # What this line lacks is kept for it: who comes after may not have any of it.
@@ -167,18 +203,33 @@ class ReadyQueue:
                     left[name] = 0.0
         return None
 
-    def _peek(self, line: _Line) -> Stage | None:
-        """The first stage of a line, or None where it has none left; forgets those that were dropped."""
-        while line.heap:
-            _, _, ref = line.heap[0]
-            if self._line_of.get(ref) is line:
-                return self._stages[ref]
-            heapq.heappop(line.heap)
+    def _place(self, line: _Line, critical_s: float) -> _Place | None:
+        """The next stage of a line, by its way where that is critical, else by its round; None where none is left."""
+        longest = self._first_of(line.by_way, line)
+        if longest is not None and longest.minus_way <= -critical_s:
+            # Before all rounds, which count from 0 on.
+            return longest._replace(round=-1)
+        return self._first_of(line.by_round, line)
+
+    def _first_of(self, heap: list[_Place], line: _Line) -> _Place | None:
+        """The first of a line's heap that still waits; forgets those before it, which were dropped."""
+        while heap:
+            if self._line_of.get(heap[0].ref) is line:
+                return heap[0]
+            heapq.heappop(heap)
         return None
 
-    def _first(self, line: _Line) -> tuple[Stage, ...]:
-        """Take the first stage out, with those of its bundle that are ready too."""
-        first = self._stages[line.heap[0][2]]
+    def _peek(self, line: _Line, critical_s: float) -> Stage | None:
+        """The next stage of a line, or None where it has none left."""
+        place = self._place(line, critical_s)
+        if place is None:
+            return None
+        return self._stages[place.ref]
+
+    def _first(self, line: _Line, critical_s: float) -> tuple[Stage, ...]:
+        """Take the next stage out, with those of its bundle that are ready too."""
+        first = self._peek(line, critical_s)
+        assert first is not None
         refs = {first.ref}
         if first.bundle and first.ref not in self._suspects:
             refs = self._bundles[first.bundle]

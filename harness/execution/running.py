@@ -18,6 +18,7 @@ from harness.execution.workers import Workers
 from harness.stages.graph import Stage, missing_stages
 from harness.stages.numerics import usable_cores
 from harness.stages.planning import Plan, make_plan
+from harness.stages.rounds import round_of_stages, rounds_of
 from harness.store.backends.urls import Location, absolute
 from harness.store.events import Event, EventLog
 from harness.store.layout import Ref
@@ -30,8 +31,8 @@ __all__ = ["ANYWHERE", "Display", "Run", "missing_of", "run_plan", "run_suite"]
 
 ANYWHERE = Workers()
 """Wherever this machine can: on all its cores."""
-Display = Callable[[EventLog, dict[Ref, Stage], Store], AbstractContextManager[object]]
-"""Shows a run while the block is open: from its log, the stages that it runs, and its store."""
+Display = Callable[[EventLog, dict[Ref, Stage], Store, Plan], AbstractContextManager[object]]
+"""Shows a run while the block is open: from its log, the stages that it runs, its store, and its plan."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def run_plan(
         if log:
             shown: AbstractContextManager[object] = nullcontext()
             if display:
-                shown = display(log, missing, store)
+                shown = display(log, missing, store, plan)
             with shown:
                 result = _execute(plan, missing, workers, store, log)
             made = store.present(missing)
@@ -163,12 +164,13 @@ def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Sto
         log.write(Event.CONNECTED, slots=executor.slots)
         executor.check(missing.values(), store.location)
         seconds = Costs(store).seconds
-        result = drive(missing, executor, store.location, log, seconds)
+        rounds = round_of_stages(plan.graph, rounds_of(plan.graph[ref] for ref in plan.rows))
+        result = drive(missing, executor, store.location, log, seconds, rounds)
         for _ in range(MAX_REPAIRS):
             if not result.lost or result.interrupted:
                 break
             missing = missing_of(plan, store, result.lost.values())
-            result = drive(missing, executor, store.location, log, seconds)
+            result = drive(missing, executor, store.location, log, seconds, rounds)
         return result
     finally:
         executor.close()

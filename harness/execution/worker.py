@@ -95,6 +95,7 @@ class _Worker:
             return [Outcome(stage.ref, Ending.STOPPED) for stage in stages]
         outcomes: list[Outcome] = []
         mine: dict[Stage, Lease] = {}
+        found: list[str] = []
         with ExitStack() as leases:
             for stage in stages:
                 lease = self.store.lease(stage.ref)
@@ -110,6 +111,11 @@ class _Worker:
                     mine[stage] = lease
                 else:
                     outcomes.append(Outcome(stage.ref, ending))
+                    if ending is Ending.DONE:
+                        found.append(stage.key)
+            if found:
+                # Another run made them meanwhile: who reads this run's log has to know that they are there.
+                self.log.write(Ending.DONE, stages=found, seconds=0.0)
             if mine:
                 outcomes += self._run(mine)
         return outcomes

@@ -23,7 +23,7 @@ from results.selection import is_ranked
 from settings.files import write_json
 from settings.records import fingerprint
 
-__all__ = ["LeaderboardFiles", "unscored", "write_leaderboard"]
+__all__ = ["LeaderboardFiles", "shows", "unscored", "write_leaderboard"]
 
 
 class LeaderboardFiles(StageFiles):
@@ -31,6 +31,8 @@ class LeaderboardFiles(StageFiles):
 
     state = Named("state.json")
     """What the folder shows: where nothing else is to be shown, nothing is written again."""
+    provisional = Named("provisional.md")
+    """The tables of a run that goes on, or was killed; it goes when the others are written."""
     table_markdown = Named("table.md")
     table_csv = Named("table.csv")
     table_png = Named("table.png")
@@ -69,6 +71,12 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
         write_json(files.state, wanted)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def shows(plan: Plan, folder: Path) -> bool:
+    """Whether a folder holds the leaderboard of a plan, as a run that came to its end has written it."""
+    shown = _shown_by(LeaderboardFiles(folder).state)
+    return isinstance(shown, dict) and shown.get("targets") == [ref.key for ref in plan.targets]
 
 
 def unscored(plan: Plan, nothing: str) -> str:

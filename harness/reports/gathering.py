@@ -17,7 +17,7 @@ from results.diagnostics import Measured
 from results.rows import Row, frame, read_rows
 from results.tables import Table, tables
 
-__all__ = ["Leaderboard", "gather", "reason_of"]
+__all__ = ["Leaderboard", "gather", "hole", "read_row", "reason_of"]
 
 
 @dataclass(frozen=True)
@@ -63,24 +63,29 @@ def reason_of(run: Run, stage: Stage) -> str:
 
 
 def _row(store: Store, run: Run, ref: Ref) -> Row:
-    """A row as its stage wrote it, with what of its sources differs from today's; a hole where there is none."""
+    """A row as its stage wrote it; a hole where there is none."""
     stage = run.plan.graph[ref]
     try:
-        files = RowFiles(store.open(ref).folder)
+        return read_row(store, ref)
     except Lost:
-        return _hole(run, stage)
+        return hole(stage, reason_of(run, stage))
+
+
+def read_row(store: Store, ref: Ref) -> Row:
+    """A row as its stage wrote it, with what of its sources differs from today's; raises Lost where there is none."""
+    files = RowFiles(store.open(ref).folder)
     (row,) = read_rows(files.rows)
     made_by = json.loads(files.sources.read_text(encoding="utf-8"))
     # Found now and not when the row was made: the sources change while the artefact stays.
     return replace(row, stale=stale_sources(made_by))
 
 
-def _hole(run: Run, stage: Stage) -> Row:
-    """A row that says why there is no score, with all that the plan knows of it."""
+def hole(stage: Stage, reason: str) -> Row:
+    """A row that says why there is no score, with all that its stage tells of it."""
     assert isinstance(stage.identity, RowIdentity)
     # Fingerprints are of masks and photos as they were read, and nothing was.
     fields = {**stage.identity.row.fields(), "evaluation_fingerprint": "", "training_fingerprint": ""}
-    return Row(**fields, miou=None, status="failed", reason=reason_of(run, stage))
+    return Row(**fields, miou=None, status="failed", reason=reason)
 
 
 def _measured(store: Store, run: Run, ref: Ref) -> Iterator[Measured]:

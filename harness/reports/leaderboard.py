@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness.execution import ExecutorName
 from harness.execution.running import ANYWHERE, Run, run_suite
 from harness.execution.workers import Workers
-from harness.reports.display import Display
+from harness.reports.display import Display, Follower
 from harness.reports.folder import LeaderboardFiles, unscored, write_leaderboard
 from harness.reports.gathering import Leaderboard, gather
 from harness.reports.progress import duration
-from harness.store.backends.urls import Location
+from harness.store.backends.urls import Location, absolute
 from harness.store.store import Store
 from harness.suites.suite import Suite
 from settings.errors import UserError
@@ -76,17 +77,18 @@ def run_and_gather(
 ) -> Finished:
     """Run what is missing of a suite and write its leaderboard into `folder`; `shown` displays progress.
 
-    Without a folder it is the suite's own below the store. Raises UserError for what the user can mend before any work.
+    Without a folder it is the suite's own below the store. On the way it gets provisional tables. Raises UserError for
+    what the user can mend before any work.
     """
     _check_writable(folder)
-    display = None
+    folder = folder or Store.at(absolute(store)).leaderboard_folder(suite.folder_name)
+    follower = Follower
     if shown:
-        display = Display
+        follower = Display
     # The run ends with the block: until its artefacts are gathered no `gc` may take them away.
-    with run_suite(suite, store, workers, display) as run:
+    with run_suite(suite, store, workers, partial(follower, folder=folder)) as run:
         board = gather(run)
         opened = Store.at(run.location)
-        folder = folder or opened.leaderboard_folder(suite.folder_name)
         unwritten = ""
         # What was computed is in the store: a board that cannot be written is no reason to end with a traceback.
         try:
@@ -94,6 +96,7 @@ def run_and_gather(
             if not run.result.interrupted:
                 write_leaderboard(run, board, folder)
                 opened.share(folder)
+                opened.withdraw(LeaderboardFiles(folder).provisional)
         except OSError as error:
             unwritten = error.strerror or str(error)
         return Finished(run, board, folder, unwritten)

@@ -5,43 +5,58 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import StringIO
+
+from rich.console import Console
 
 from harness.execution.costs import Costs
 from harness.execution.descriptions import described, find_described
 from harness.execution.job import Job
 from harness.execution.worker import run_job, run_openly
 from harness.reports.progress import Condition, RunState, duration
+from harness.reports.provisional import Provisional
 from harness.stages.graph import Stage
+from harness.stages.rounds import round_of_stages, rounds_of
+from harness.stages.rows import RowIdentity
 from harness.store.backends.urls import Location, absolute
 from harness.store.events import SILENT_S, Ending, Event, Told
 from harness.store.layout import FAILURES, SINGLE_RUN, FitFiles, Ref, key_of_document, run_of
 from harness.store.lease import lives
 from harness.store.record import Record
 from harness.store.store import Lost, Store
+from results.tables import Table
 from settings.errors import UserError
 
 __all__ = ["log_of", "run_one", "status_of", "watch"]
 
 WATCH_S = 2.0
+TABLE_WIDTH = 160
+"""Letters a line of the provisional tables, where no terminal tells its width."""
+INDENT = "  "
 CONDITIONS: tuple[Condition, ...] = ("done", "running", "failed", "to do")
 
 
-def status_of(location: Location) -> str:
-    """The latest run on a store: stages done, running and failed, and whether it still goes on."""
-    return "\n".join(_status(location)[0])
+def status_of(location: Location, width: int = TABLE_WIDTH) -> str:
+    """The latest run on a store: stages done, running and failed, whether it goes on, and its provisional tables.
+
+    `width` is how many letters a line of these has.
+    """
+    return "\n".join(_status(location, width)[0])
 
 
-def watch(location: Location, show: Callable[[str], None], interval_s: float = WATCH_S) -> None:
+def watch(
+    location: Location, show: Callable[[str], None], interval_s: float = WATCH_S, width: int = TABLE_WIDTH
+) -> None:
     """Show the status again and again, until the run has ended or its driver has died."""
     while True:
-        lines, goes_on = _status(location)
+        lines, goes_on = _status(location, width)
         show("\n".join(lines))
         if not goes_on:
             return
         time.sleep(interval_s)
 
 
-def _status(location: Location) -> tuple[list[str], bool]:
+def _status(location: Location, width: int) -> tuple[list[str], bool]:
     """What `status_of` tells, line by line, and whether the run goes on; raises UserError where there was none."""
     store = Store.at(location)
     # A stage that was run alone since is no run of a suite.
@@ -57,14 +72,21 @@ def _status(location: Location) -> tuple[list[str], bool]:
     groups: Mapping[str, str] = first["groups"]
     # A finished run without failures is told without the stages themselves, of which there may be thousands.
     known: dict[str, Stage] = {}
-    if goes_on or any(event["event"] == Ending.FAILED for event in events):
+    is_over = events[-1]["event"] == Event.RUN_FINISHED and not events[-1].get("stopped")
+    if not is_over or any(event["event"] == Ending.FAILED for event in events):
         known = described(store)
-    state = RunState({key: known[key] for key in groups if key in known}, Costs(store))
+    graph = {stage.ref: stage for stage in known.values()}
+    shown = [Ref(*ref) for ref in first.get("shown", ())]
+    rows = [ref for ref in shown if ref in graph and isinstance(graph[ref].identity, RowIdentity)]
+    rounds = round_of_stages(graph, rounds_of(graph[ref] for ref in rows))
+    state = RunState({key: known[key] for key in groups if key in known}, Costs(store), rounds)
     for event in events:
         state.take(event)
     lines = [f"{first['suite']} · {first['executor']} · {ending}"]
     if goes_on:
         lines += _going_on(state)
+    if not is_over:
+        lines += _provisional(Provisional(graph, rows, groups.keys(), state, store), width)
     lines += _by_group(groups, state)
     for key, reason in state.reasons.items():
         # When a damaged artefact was made again, what had failed before was begun again too.
@@ -87,6 +109,30 @@ def _by_group(groups: Mapping[str, str], state: RunState) -> list[str]:
         told = [f"{count} {condition}" for condition, count in counts.items() if count]
         lines.append(f"  {group}: {', '.join(told)}")
     return lines
+
+
+def _provisional(found: Provisional, width: int) -> list[str]:
+    """The provisional tables of a run that is not over, line by line; before there are any, how far the first is."""
+    # Whatever a store holds, or refuses: the rest of the status can be told.
+    try:
+        standing = found.advance()
+    except (OSError, UserError):
+        return []
+    lines: list[str] = []
+    if standing is not None:
+        for table in standing.shown_tables():
+            lines += _as_text(table, width)
+    if found.next_name:
+        settled, all_rows = found.next_counts()
+        lines.append(f"  next table ({found.next_name}): {settled} of {all_rows} rows")
+    return lines
+
+
+def _as_text(table: Table, width: int) -> list[str]:
+    """A table as lines of text, without colours."""
+    text = StringIO()
+    Console(file=text, width=width - len(INDENT), color_system=None).print(table.to_rich())
+    return [INDENT + line.rstrip() for line in text.getvalue().splitlines()]
 
 
 def _going_on(state: RunState) -> list[str]:

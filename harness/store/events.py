@@ -58,6 +58,8 @@ class Told(TypedDict, total=False):
     """The process that has begun them."""
     stages: list[str]
     """Their keys: several where they are one job."""
+    pid: int
+    """Of the process that runs them."""
     reason: str
     done: int
     total: int

@@ -253,6 +253,12 @@ class Store:
         if folder.is_relative_to(self.root):
             self.backend.send(folder)
 
+    def withdraw(self, path: Path) -> None:
+        """Remove a file of a leaderboard, and what other machines see of it; nothing where it is not there."""
+        path.unlink(missing_ok=True)
+        if path.is_relative_to(self.root):
+            self.backend.delete(path.relative_to(self.root).as_posix())
+
     # Event logs
 
     def begin_log(self, run: str) -> EventLog:

@@ -10,6 +10,7 @@ from typing import Any
 from harness.stages.graph import Stage
 from harness.stages.kind import Identity, Numerics, PhotosRuntime, Place, Runtime, StageKind
 from harness.stages.labels import Label, LabelIdentity
+from harness.stages.rows import RowIdentity, RowKind, RowPlace, RowRuntime
 from harness.stages.work import Work
 from harness.store.layout import Ref, StageFiles
 from harness.suites.recipes import ComponentIdentity
@@ -64,3 +65,27 @@ def label_stage(n: object = None, inputs: Mapping[str, tuple[Ref, ...]] | None =
     identity = LabelIdentity(component=ComponentIdentity("labeler", "threshold", 1, {}), photos=str(n))
     runtime = PhotosRuntime(place=Place(ComponentSpec(name="scenes"), BackboneOptions()), ids=())
     return Stage(Label(), identity, runtime, inputs or {}, **rest)
+
+
+def row_stage(
+    recipe: str, setting: str, rng_seed: int, inputs: Mapping[str, tuple[Ref, ...]] | None = None, **rest: Any
+) -> Stage:
+    """The stage of a row: pseudo labels of that recipe under that setting with that rng seed."""
+    place = RowPlace(
+        dataset="scenes",
+        split="train",
+        recipe=recipe,
+        setting=setting,
+        training_mode="frozen",
+        rng_seed=rng_seed,
+        stage="pseudo_labels",
+        variant="",
+        policy="fixed",
+        classes=("background", "disc"),
+        supervision="I",
+        extra_in_stage_2=False,
+        protocol="voc/1",
+    )
+    identity = RowIdentity(row=place, threshold=None, steps=100, version=2)
+    runtime = RowRuntime(place=Place(ComponentSpec(name="scenes"), BackboneOptions()))
+    return Stage(RowKind(), identity, runtime, inputs or {}, label=f"{recipe} {setting} {rng_seed}", **rest)

@@ -114,6 +114,44 @@ def test_the_longest_way_is_one_of_seconds_not_of_stages(tmp_path: Path) -> None
     assert [job.stages[0].label for job in executor.submitted[:2]] == ["x", "a"]
 
 
+def in_rounds(edges: dict[str, str], rounds: str, seconds: dict[str, float], slots: int, folder: Path) -> list[str]:
+    """The labels of jobs in the order of their submission; `rounds` has a digit for each stage, or a blank."""
+    graph, executor = graph_of(edges), Pretended(slots=slots)
+    numbers = {ref: int(digit) for ref, digit in zip(graph, rounds, strict=True) if digit != " "}
+    log = EventLog(folder / "log.jsonl")
+    drive(graph, executor, folder, log, lambda stage: seconds.get(stage.label, 1.0), numbers)
+    return [job.stages[0].label for job in executor.submitted]
+
+
+def test_the_first_table_goes_before_longer_ways_and_what_is_in_no_table_last(tmp_path: Path) -> None:
+    seconds = {"x": 4.0, "a": 5.0, "d": 3.0, "b": 2.0, "c": 2.0}
+    assert in_rounds(dict.fromkeys("xabcd", ""), " 1001", seconds, 1, tmp_path) == ["b", "c", "a", "d", "x"]
+
+
+def test_a_way_as_long_as_all_that_is_left_goes_before_the_first_table(tmp_path: Path) -> None:
+    edges = {"x": "", "y": "x", **dict.fromkeys("abcd", "")}
+    # x and what follows it take 20 s; all together 28 s, 14 s a slot.
+    assert in_rounds(edges, "110000", {"x": 10.0, "y": 10.0, **dict.fromkeys("abcd", 2.0)}, 2, tmp_path)[0] == "x"
+    # On one slot there is time for it later.
+    order = in_rounds(edges, "110000", {"x": 10.0, "y": 10.0, **dict.fromkeys("abcd", 2.0)}, 1, tmp_path)
+    assert order[:4] == ["a", "b", "c", "d"]
+
+
+def test_asking_again_for_what_another_process_holds_does_not_undo_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs on one store: what the other one makes is taken out and put back many times."""
+    monkeypatch.setattr("harness.execution.driver.BUSY_WAIT_S", 0.0)
+    graph = graph_of(dict.fromkeys("habcdz", ""))
+    numbers = dict(zip(graph, (0, 0, 0, 0, 0, 1), strict=True))
+    executor = Pretended(lambda stage, nth: Ending.BUSY if stage.label == "h" and nth < 30 else Ending.DONE, slots=1)
+    seconds = {"h": 9.0, "z": 8.0}
+    log = EventLog(tmp_path / "log.jsonl")
+    drive(graph, executor, tmp_path, log, lambda stage: seconds.get(stage.label, 1.0), numbers)
+    order = [label for label in executor.order if label != "h"]
+    assert order[-1] == "z" and executor.order.count("h") == 30
+
+
 def test_stages_of_a_bundle_are_one_job(tmp_path: Path) -> None:
     executor = Pretended()
     submitted: list[int] = []

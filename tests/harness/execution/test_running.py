@@ -12,6 +12,7 @@ from harness.execution.worker import run_job
 from harness.reports.leaderboard import Finished
 from harness.reports.status import status_of
 from harness.store.care.waste import waste_of
+from harness.store.events import Ending, EventReader
 from harness.store.layout import Ref
 from harness.store.store import Store
 from harness.suites.suite import load_suite
@@ -63,6 +64,14 @@ def test_a_machine_that_computes_otherwise_is_told(
     (outcome,) = run_job(Job((stage,), store.root, store.root / "log.jsonl"))
     assert (outcome.status, outcome.is_users) == ("failed", True)
     assert "found a CPU with abacus; expected one with" in outcome.reason
+
+
+def test_what_another_run_has_made_is_told_as_done(store: Store, smoke: Finished) -> None:
+    stage = smoke.run.plan.graph[smoke.run.plan.rows[1]]
+    log = store.root / "log.jsonl"
+    (outcome,) = run_job(Job((stage,), store.root, log))
+    events = [(event["event"], event["stages"]) for event in EventReader(log).new()]
+    assert outcome.status is Ending.DONE and events == [("finished", [stage.key])]
 
 
 def test_a_run_that_is_refused_when_its_workers_are_there_is_told_as_stopped(

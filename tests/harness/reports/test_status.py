@@ -48,13 +48,14 @@ def test_progress_is_throttled_but_its_end_is_told(tmp_path: Path) -> None:
 def test_the_display_follows_a_stage_from_start_to_end(tmp_path: Path) -> None:
     stage = fake_stage(label="val 0", group="features", photos=10)
     state = RunState({stage.key: stage}, Costs(Store(tmp_path)))
-    full = state.seconds_left()
     state.take({"event": "started", "stages": [stage.key], "t": 0.0})
     assert state.lines() == ["val 0"]
-    progress = {"done": 5, "total": 10, "unit": "photos", "values": {"loss": 0.5}}
-    state.take({"event": "progress", "stages": [stage.key], "t": 2.0, **progress})
+    progress = {"total": 10, "unit": "photos", "values": {"loss": 0.5}}
+    state.take({"event": "progress", "stages": [stage.key], "t": 1.0, "done": 2, **progress})
+    state.take({"event": "progress", "stages": [stage.key], "t": 2.0, "done": 5, **progress})
     assert state.lines() == ["val 0: 5/10 photos · 2.5 photos/s · loss 0.5"]
-    assert state.seconds_left() == pytest.approx(full / 2)
+    # Three photos a second since the first telling, and five to go.
+    assert state.seconds_left(2.0) == pytest.approx(5 / 3)
     state.take({"event": "finished", "stages": [stage.key], "t": 4.0})
     assert state.lines() == [] and state.condition(stage.key) == "done"
     assert state.seconds_left() == 0
