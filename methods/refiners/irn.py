@@ -53,6 +53,7 @@ class Irn(Refiner):
 
     options_model = IrnOptions
     options: IrnOptions
+    version = 2
     apply_options = frozenset({"radius", "beta", "log2_steps"})
     gives_background = False
 

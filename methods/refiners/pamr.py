@@ -33,6 +33,7 @@ class Pamr(Refiner):
 
     options_model = PamrOptions
     options: PamrOptions
+    version = 2
 
     def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Maps at the size of the shrunk photo, each with a maximum of 1; a photo without labels keeps its record."""

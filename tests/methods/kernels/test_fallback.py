@@ -9,6 +9,7 @@ from torch import nn
 from methods.kernels import compiled
 from methods.networks.affinity_net import AffinityHead
 from methods.networks.deeplab import DeepLabHead
+from methods.networks.pamr import pamr
 
 UNKNOWN = 255
 
@@ -67,3 +68,11 @@ def test_the_affinity_loss(sizes: tuple[int, ...], threads: int, monkeypatch: py
         torch.set_num_threads(before)
     torch.testing.assert_close(found["loss"], expected["loss"], atol=1e-6, rtol=1e-5)
     same(found, expected)
+
+
+def test_pixel_adaptive_refinement(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    maps, images = torch.rand(2, 3, 30, 41), torch.rand(2, 3, 30, 41) * 255
+    found = pamr(maps, images)
+    plainly(monkeypatch)
+    torch.testing.assert_close(found, pamr(maps, images), atol=2e-6, rtol=1e-5)
