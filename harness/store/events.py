@@ -54,8 +54,6 @@ class Told(TypedDict, total=False):
     stopped: bool
 
     # Of stages
-    pid: int
-    """The process that has begun them."""
     stages: list[str]
     """Their keys: several where they are one job."""
     pid: int

@@ -84,19 +84,7 @@ class _FineLevelLoss(torch.autograd.Function):
     """Forward keeps what came out of the separable convolution's two halves; the rest is made again backward."""
 
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> torch.Tensor:
-        ctx.are_rounded = are_rounded()
-        with rounded_if(ctx.are_rounded):
-            return _FineLevelLoss._forward(ctx, *arguments)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        with rounded_if(ctx.are_rounded):
-            return _FineLevelLoss._backward(ctx, scale)
-
-    @staticmethod
-    def _forward(
+    def forward(
         ctx: Any,
         coarse_BCHW: torch.Tensor,
         low_BCHW: torch.Tensor,
@@ -115,6 +103,7 @@ class _FineLevelLoss(torch.autograd.Function):
         reduce_norm: nn.BatchNorm2d,
         fused_norm: nn.BatchNorm2d,
     ) -> torch.Tensor:
+        ctx.are_rounded = are_rounded()
         coarse, low = _rows_first(coarse_BCHW), _rows_first(low_BCHW)
         batch, height, width, _ = low.shape
         grids = _Between.of(coarse.shape[1], height), _Between.of(coarse.shape[2], width)
@@ -137,7 +126,9 @@ class _FineLevelLoss(torch.autograd.Function):
                 ring,
                 convolved[image].view(height, width, -1).numpy(),
             )
-            torch.mm(convolved[image], across_CO, out=fused[image])
+            # The large products alone: rounding the others takes longer than it saves.
+            with rounded_if(ctx.are_rounded):
+                torch.mm(convolved[image], across_CO, out=fused[image])
             _add_moments(fused[image].numpy(), width, moments_2O)
         normed = _Normed.of(moments_2O, batch * height * width, fused_gain, fused_bias, fused_norm)
         # The slope of the loss for what the second batch norm gives, where its ReLU lets it through.
@@ -161,7 +152,8 @@ class _FineLevelLoss(torch.autograd.Function):
         return torch.tensor(loss * share, dtype=torch.float32)
 
     @staticmethod
-    def _backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         coarse_BCHW, low_BCHW, reduce, across = ctx.saved_tensors
         reduced, convolved, fused, slope, folded, normed, grids, taps_9C, ring = ctx.kept
         to_classify_KO, to_classify_bias_K, sums_2O = ctx.classifier
@@ -176,8 +168,9 @@ class _FineLevelLoss(torch.autograd.Function):
         to_each_9C, to_bias_S, turned_9C = np.zeros(taps_9C.shape), np.zeros(reduced.shape[2]), taps_9C[::-1].copy()
         for image in range(batch):
             _unnormed(fused[image].numpy(), slope[image].numpy(), along, across_values, constant, to_fused.numpy())
-            to_across.addmm_(to_fused.t(), convolved[image])
-            torch.mm(to_fused, across_OC, out=to_convolved)
+            with rounded_if(ctx.are_rounded):
+                to_across.addmm_(to_fused.t(), convolved[image])
+                torch.mm(to_fused, across_OC, out=to_convolved)
             _unconvolve(
                 coarse[image].numpy(),
                 reduced[image].view(height, width, -1).numpy(),
@@ -253,8 +246,7 @@ class _Folded(NamedTuple):
         rows_PL = low.view(-1, low.shape[3])
         mean_L = rows_PL.mean(0)
         centred_PL = rows_PL - mean_L
-        with rounded_if(False):
-            covariance_LL = (centred_PL.t() @ centred_PL).double().numpy() / len(rows_PL)
+        covariance_LL = (centred_PL.t() @ centred_PL).double().numpy() / len(rows_PL)
         weight_SL = reduce.detach().flatten(1).double().numpy()
         means_S = weight_SL @ mean_L.double().numpy()
         variance_S = ((weight_SL @ covariance_LL) * weight_SL).sum(1)
