@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-__all__ = ["HERE", "OLD", "Build", "Run", "checked_out"]
+__all__ = ["HERE", "OLD", "Build", "Run", "checked_out", "install_missing"]
 
 OLD = "c3d8e38"
 """The build that issue 16 measures against."""
@@ -44,6 +47,14 @@ class Build:
 
     name: str
     root: Path
+    packages: Path | None = None
+    """Where packages lie that it needs and that are not installed here."""
+
+    @property
+    def search_path(self) -> str:
+        """What comes first where Python looks for modules."""
+        folders = [self.root] if self.packages is None else [self.root, self.packages]
+        return os.pathsep.join(map(str, folders))
 
     @property
     def entry(self) -> str:
@@ -54,12 +65,12 @@ class Build:
 
     def environment(self, **more: str) -> dict[str, str]:
         """The variables for a process that is to import this build: one thread, its packages before all others."""
-        return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.root), **more}
+        return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": self.search_path, **more}
 
     def suite(self, suite: str, store: Path, *options: str) -> Run:
         """Run a suite on a store; raises RuntimeError with the last lines that it printed where it fails."""
         with tempfile.TemporaryDirectory() as place:
-            search_path = os.pathsep.join([str(PROBE), str(self.root)])
+            search_path = os.pathsep.join([str(PROBE), self.search_path])
             environment = self.environment(PYTHONPATH=search_path, SEEDBED_PROBE=place)
             # By `-c`: a module that is run by `-m` would be imported a second time where it is named.
             call = f"import sys; from {self.entry} import main; sys.argv[0] = 'seedbed'; main()"
@@ -86,11 +97,38 @@ def checked_out(commit: str = OLD) -> Iterator[Build]:
     added = subprocess.run([*git, "add", "--detach", str(folder), commit], capture_output=True, text=True)
     if added.returncode:
         raise SystemExit(f"{commit}: {added.stderr.strip()} (of a shallow clone: git fetch --unshallow)")
+    packages = Path(tempfile.mkdtemp(prefix="seedbed-old-packages-"))
     try:
-        yield Build(commit, folder)
+        install_missing(folder, packages)
+        yield Build(commit, folder, packages)
     finally:
         subprocess.run([*git, "remove", "--force", str(folder)], check=False, capture_output=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        for one in (folder, packages):
+            shutil.rmtree(one, ignore_errors=True)
+
+
+def install_missing(root: Path, packages: Path) -> None:
+    """Install into `packages` what the checkout at `root` declares and this environment lacks, without what that needs.
+
+    Raises SystemExit with pip's last line where it cannot be had.
+    """
+    declared: list[str] = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+    missing = [requirement for requirement in declared if not _is_installed(requirement)]
+    if not missing:
+        return
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), *missing]
+    done = subprocess.run(pip, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{', '.join(missing)}: {done.stderr.strip().splitlines()[-1]}")
+
+
+def _is_installed(requirement: str) -> bool:
+    name = re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 class _Family:
