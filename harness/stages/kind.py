@@ -58,6 +58,8 @@ class Numerics:
     """The widest vector unit of the CPU (`amx`, `avx512`, …); None on a GPU."""
     threads: int | None = None
     """Compute threads, whose number changes the order of sums; None on a GPU."""
+    kernels: str | None = None
+    """`torch` on a CPU where numba, and with it the compiled loops, is not installed; None where it is."""
     train_processes: int | None = None
     """How many processes train together; None for one."""
     sync_batch_norm: bool | None = None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from harness.stages.kind import Numerics
 from harness.suites.suite import Compute
 
-__all__ = ["cpu_class", "numerics_of", "precision_of", "resolve_device", "usable_cores"]
+__all__ = ["cpu_class", "has_compiled_loops", "numerics_of", "precision_of", "resolve_device", "usable_cores"]
 
 _CPU_FLAGS = {"amx": "amx_bf16", "avx512": "avx512f", "avx2": "avx2"}
 """The flags in /proc/cpuinfo, the widest unit first."""
@@ -38,6 +39,8 @@ def numerics_of(compute: Compute, threads: int, processes: int = 1, bfloat16_pay
     if numerics.device == "cpu":
         # The kernels that a CPU takes, and the order in which threads add up, show in last digits.
         numerics = replace(numerics, cpu=cpu_class(), threads=threads)
+        if not has_compiled_loops():
+            numerics = replace(numerics, kernels="torch")
     if processes > 1:
         numerics = replace(numerics, train_processes=processes, sync_batch_norm=compute.sync_batch_norm)
     return numerics
@@ -56,6 +59,12 @@ def precision_of(compute: Compute, bfloat16_pays: bool) -> str:
     if wanted == "bfloat16" and device == "cpu":
         return "bfloat16 products"
     return wanted
+
+
+@cache
+def has_compiled_loops() -> bool:
+    """Whether numba is installed, which compiles the loops of `methods.kernels`; without importing it."""
+    return find_spec("numba") is not None
 
 
 def usable_cores() -> int:

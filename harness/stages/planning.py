@@ -12,6 +12,7 @@ from harness.stages.gallery import plan_sheets
 from harness.stages.graph import Graph
 from harness.stages.kind import kinds
 from harness.stages.line import Line
+from harness.stages.numerics import has_compiled_loops, resolve_device
 from harness.stages.plugins import with_plugins
 from harness.stages.rows import plan_rows, plan_unscored
 from harness.store.layout import Ref
@@ -96,13 +97,19 @@ def _check_resources(suite: Suite) -> None:
 
 
 def _training_notes(compute: Compute) -> tuple[str, ...]:
-    """A note where several processes train each network together: how they do batch norm, which may show in scores."""
-    if compute.train_processes == 1:
-        return ()
-    norm = "by each process for itself, unlike one process"
-    if compute.sync_batch_norm:
-        norm = "over the whole batch"
-    return (f"each network is trained by {compute.train_processes} processes, batch norm {norm}",)
+    """What of the way in which networks are trained shows in scores or in hours, and is not the usual one.
+
+    Several processes, and how they do batch norm; a missing numba.
+    """
+    notes = []
+    if compute.train_processes > 1:
+        norm = "by each process for itself, unlike one process"
+        if compute.sync_batch_norm:
+            norm = "over the whole batch"
+        notes.append(f"each network is trained by {compute.train_processes} processes, batch norm {norm}")
+    if resolve_device(compute.device) == "cpu" and not has_compiled_loops():
+        notes.append("numba is not installed: trainings take up to five times as long (pip install numba)")
+    return tuple(notes)
 
 
 def _with_masks_revealed(
