@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -135,7 +134,6 @@ def _write(path: Path, tiles: Sequence[Tile], title: str, handles: Sequence[Patc
     """Write the tiles as one PNG, six a row, under a title; raises UserError where that cannot be written."""
     rows = max(1, ceil(len(tiles) / COLUMNS))
     figure = Figure(figsize=(2 * COLUMNS, 2.1 * rows + 1), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     grey = np.full((2, 3, 3), 200, np.uint8)
     for axis, tile in zip_longest(axes, tiles):

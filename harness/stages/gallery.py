@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gallery", "GalleryRuntime", "drawn_photos", "drawn_predictions", "plan_sheets"]
 
-VERSION = 4
+VERSION = 5
 """Raised when the drawing changes: it is part of a picture's key."""
 
 
@@ -60,7 +60,7 @@ class Gallery(StageKind[GalleryIdentity, GalleryRuntime]):
     identity = GalleryIdentity
     runtime = GalleryRuntime
     writes = GalleryFiles
-    seconds_a_photo = 0.4
+    seconds_a_photo = 0.05
     sources = "harness.drawing.sheet"
 
     def run(self, work: Work[GalleryIdentity, GalleryRuntime]) -> None:

@@ -44,6 +44,28 @@ def test_lines_are_photos_and_columns_stand_side_by_side() -> None:
     assert width / height == pytest.approx(30 / 20, rel=0.03)
 
 
+def test_wide_and_tall_photos_are_shown_smaller_in_the_middle_of_their_lines() -> None:
+    """Columns of 210 pixels; lines are 0.4 to 1.5 times as high, and 10 pixels apart."""
+    rows = [Row(photo("wide", 200, (10, 100))), Row(photo("tall", 90, (100, 10))), Row(photo("both", 50, (50, 50)))]
+    pixels = pixels_of(to_png(rows, [], SPACE, "title"))
+    wide, tall, both = (box(pixels, value, 40, value) for value in (200, 90, 50))
+    sizes = [(last - first + 1, right - left + 1) for first, last, left, right in (wide, tall, both)]
+    assert sizes == [(21, 210), (315, 32), (210, 210)]
+    top = wide[0] - (84 - 21) // 2
+    assert (tall[0], both[0]) == (top + 84 + 10, top + 84 + 10 + 315 + 10)
+    assert wide[2:] == both[2:] and tall[2] - wide[2] == (210 - 32) // 2
+
+
+def test_neither_names_nor_a_legend_of_many_classes_reach_over_the_edge_or_the_pictures() -> None:
+    space = LabelSpace(tuple(f"a class of number {value}" for value in range(1, 60)))
+    columns = [masks_column("mask", lambda _: np.arange(60, dtype=np.uint8).reshape(6, 10))]
+    pixels = pixels_of(to_png([Row(photo("W" * 50, 200))], columns, space, "a long title " * 9))
+    left = box(pixels, 200, 40, 200)[2]
+    first, last = box(pixels, 200, 40, 200)[:2]
+    assert (pixels[:, [0, 1, -2, -1]] == 255).all()
+    assert (pixels[first : last + 1, left - 4 : left] == 255).all()
+
+
 def test_an_empty_cell_is_left_empty() -> None:
     columns = [
         Column("a", lambda photo_id, image: Cell(np.full_like(image, (250, 0, 0))) if photo_id == "one" else None)
