@@ -2,7 +2,7 @@
 
 A walk of n steps is T^n · maps. T's eigenvalues lie in [−1, 1], since A is symmetric and T is A divided by its sums;
 there x^n is within 1e-12 of a polynomial of degree ≈ 7√n: 256 steps take 112 products, not 256, and are as exact.
-On CPUs it is compiled loops over shifted rows of the grid, where numba can be had. Elsewhere it is torch's CSR with 32-bit
+On CPUs it is compiled loops over shifted rows of the grid, where numba can be had. Else it is torch's CSR with 32-bit
 indices: of it, 64-bit ones, scipy's CSR and torch's shifted slices it was the fastest at every size tried (1.2 to 1.8
 times the next); torch has it on CUDA too (untried). T and iterates are float64.
 """
