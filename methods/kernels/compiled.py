@@ -70,9 +70,9 @@ def inlined(function: Function) -> Function:
     return copied
 
 
-def counts_for(*tensors: torch.Tensor) -> bool:
-    """Whether a kernel may take these tensors: float32 on the CPU, and numba at hand."""
-    return all(one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors) and available()
+def counts_for(*tensors: torch.Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether a kernel may take these tensors: of this type on the CPU, and numba at hand."""
+    return all(one.device.type == "cpu" and one.dtype == dtype for one in tensors) and available()
 
 
 def photo_by_photo(module: nn.Module, *frozen_BCHW: torch.Tensor) -> bool:

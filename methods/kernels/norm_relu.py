@@ -26,11 +26,13 @@ Sums = NDArray[np.float64]
 def norm_relu(values_BCHW: torch.Tensor, norm: nn.Module) -> torch.Tensor:
     """ReLU of the batch norm (`nn.BatchNorm2d`) of (B, C, H, W); in training the layer's running statistics move.
 
-    Raises ValueError in training for a single value a channel, as the layer does. The layer's own code runs in
-    evaluation mode, without running statistics, and where several processes train together, since their batch norms
-    see all of the batches.
+    Raises ValueError in training for a single value a channel, as the layer does. The layer's own code runs without
+    running statistics, in evaluation mode where a gradient is wanted, and where several processes train together,
+    since their batch norms see all of the batches.
     """
     assert isinstance(norm, nn.BatchNorm2d)
+    if _is_applied(values_BCHW, norm):
+        return _applied(values_BCHW, norm)
     is_plain = norm.training and norm.momentum is not None and norm.affine and norm.track_running_stats
     # What replaces torch's functions, as a synchronised batch norm does, finds them only where the layer calls them.
     is_replaced = has_torch_function((values_BCHW,))
@@ -39,6 +41,25 @@ def norm_relu(values_BCHW: torch.Tensor, norm: nn.Module) -> torch.Tensor:
         return plain_BCHW
     normed_BCHW: torch.Tensor = _NormRelu.apply(values_BCHW, norm.weight, norm.bias, norm)
     return normed_BCHW
+
+
+def _is_applied(values_BCHW: torch.Tensor, norm: nn.BatchNorm2d) -> bool:
+    """Whether a trained layer is applied, by its running statistics and without a gradient."""
+    has_all = norm.affine and norm.track_running_stats and not norm.training
+    if not has_all or has_torch_function((values_BCHW,)) or not counts_for(values_BCHW, norm.weight):
+        return False
+    return not (torch.is_grad_enabled() and (values_BCHW.requires_grad or norm.weight.requires_grad))
+
+
+def _applied(values_BCHW: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    gain_C = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
+    gain_shift_2C = torch.stack([gain_C, norm.bias.detach() - norm.running_mean * gain_C]).numpy()
+    values_BHWC = images_first(values_BCHW)
+    out_BHWC = np.empty_like(values_BHWC)
+    over_images(lambda first, last: _apply(values_BHWC, gain_shift_2C, out_BHWC, first, last), len(values_BHWC))
+    return torch.from_numpy(out_BHWC).permute(0, 3, 1, 2)
 
 
 def _values_a_channel(values_BCHW: torch.Tensor) -> int:

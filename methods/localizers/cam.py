@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+TOGETHER = 16
+"""Photos a pass through the classifier."""
+
+
 class CamOptions(Options):
     """The classifier, its training, and the passes whose maps are summed."""
 
@@ -72,13 +76,24 @@ class Cam(Localizer):
         return Fit(inputs.weights_with(head=head), log)
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
-        """Maps of each photo's own labels, in [0, 1]."""
+        """Maps of each photo's own labels, in [0, 1]; several photos share a pass through the classifier."""
+        import torch
+
+        from methods.features import batches
         from methods.networks.heads import ClassMaps
         from methods.training import part_of
 
         head = ClassMaps.of_state(part_of(surroundings.weights, "head")).to(surroundings.device).eval()
-        for photo in photos:
-            yield surroundings.record(photo, summed_maps(head, photo, self.apply_features(), surroundings))
+        requests, bank = self.apply_features(), surroundings.stored
+        for batch in batches(photos, surroundings.batch(TOGETHER)):
+            ids, passes = [photo.id for photo in batch], {}
+            for request in requests:
+                features_BCHW = bank.features_BCHW(ids, [request] * len(ids)).to(surroundings.device)
+                with torch.inference_mode():
+                    passes[request] = head(features_BCHW).relu().split(1)
+            for row, photo in enumerate(batch):
+                own = {request: maps[row] for request, maps in passes.items()}
+                yield surroundings.record(photo, summed_passes(own.__getitem__, photo, requests))
 
     def scores_NK(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """Logits: means of the class maps over positions, over the photo as it is and mirrored."""

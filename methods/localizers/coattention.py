@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from methods.sharing import Share
 
 
+APPLIED_TOGETHER = 16
+"""Photos whose own features and references are computed before their maps are made."""
+
+
 class ColourJitterOptions(Options):
     """Strengths of the colour jitter on anchors and partners."""
 
@@ -160,9 +164,13 @@ class CoAttention(Localizer):
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """Maps of each photo's own labels in [0, 1]; upsampled bicubically, as the released program does."""
+        from methods.features import batches
+
         references, inference = self._references(surroundings), self._inference(surroundings)
-        for photo in photos:
-            yield surroundings.record(photo, self._maps(photo, inference, references), "bicubic")
+        for batch in batches(photos, surroundings.batch(APPLIED_TOGETHER)):
+            self._prepare(batch, inference, references)
+            for photo in batch:
+                yield surroundings.record(photo, self._maps(photo, inference, references), "bicubic")
 
     def views(self, photo: Photo, surroundings: Surroundings) -> Mapping[str, LocalizationMaps]:
         """Basic and own maps, and the common maps by what the photo stood beside."""
@@ -211,6 +219,14 @@ class CoAttention(Localizer):
         assert surroundings.weak is not None
         return References(surroundings.weak, surroundings.rng_seed, max(at_least, self.options.references))
 
+    def _prepare(self, photos: Photos, inference: PairInference, references: References) -> None:
+        """Take what the maps of some photos are made of through the hidden layers, several photos a pass."""
+        read = (PLAIN,) if self.options.inference == "references" else self.apply_features()
+        inference.prepare([photo.id for photo in photos], read)
+        if self.reference_features():
+            drawn = [references.of(photo.id, class_id) for photo in photos for class_id in photo.labels]
+            inference.prepare((other for ids in drawn for other in ids), [PLAIN])
+
     def _maps(self, photo: Photo, inference: PairInference, references: References) -> NDArray[np.float32]:
         """The maps that `inference` names, (C, h, w) in [0, 1]."""
         own = list(photo.labels)
@@ -218,11 +234,12 @@ class CoAttention(Localizer):
             return np.zeros((0, *inference.grid(photo.id)), np.float32)
         if self.options.inference == "own":
             return _normalised(inference.own(photo.id)[own])
-        basic_CHW = _normalised(inference.basic(photo.id)[own])
         if self.options.inference == "basic":
-            return basic_CHW
+            return _normalised(inference.basic(photo.id)[own])
         common_CHW = self._common(photo, inference, references)
-        return _normalised(common_CHW * basic_CHW) if self.options.inference == "mixture" else common_CHW
+        if self.options.inference != "mixture":
+            return common_CHW
+        return _normalised(common_CHW * _normalised(inference.basic(photo.id)[own]))
 
     def _common(self, photo: Photo, inference: PairInference, references: References) -> NDArray[np.float32]:
         """The fused common maps; with all switches at the paper's values, the five-map mean."""

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.functional import linear, multilabel_soft_margin_loss, pad
 
 from methods.networks.attention import Kernel, attend, co_attend, entropy
+from methods.networks.pointwise import mixed
 from methods.sharing import ALONE, Share
 
 
@@ -120,13 +121,12 @@ class CoAttentionHead(nn.Module):
 
     def basic_maps(self, feature_BCHW: torch.Tensor) -> torch.Tensor:
         """Raw maps (B, K, h, w) of a photo by itself."""
-        maps_BKHW: torch.Tensor = (self.basic_head or self.common_head)(feature_BCHW)
-        return maps_BKHW
+        head = self.basic_head or self.common_head
+        return mixed(feature_BCHW, head.weight, head.bias)
 
     def own_maps(self, feature_BCHW: torch.Tensor) -> torch.Tensor:
         """The common head's raw maps (B, K, h, w) on a photo's own features."""
-        maps_BKHW: torch.Tensor = self.common_head(feature_BCHW)
-        return maps_BKHW
+        return mixed(feature_BCHW, self.common_head.weight)
 
     def common_maps(self, feature_m_BCHW: torch.Tensor, feature_n_BCHW: torch.Tensor) -> torch.Tensor:
         """m's raw common maps (B, K, h_m, w_m), for inference; a single m is paired with every n of the batch."""

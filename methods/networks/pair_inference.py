@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch.nn.functional import interpolate
@@ -13,8 +13,10 @@ from methods.networks.pair_classifier import PairClassifier
 
 MEMORY_LIMIT = 1 << 30
 """Bytes of features that are kept after the hidden layers; what was used longest ago is computed again."""
-TOGETHER = 8
-"""Photos a pass through the hidden layers, and references a pass through the head."""
+TOGETHER = 16
+"""Photos a pass through the hidden layers."""
+REFERENCES_TOGETHER = 8
+"""References a pass through the head."""
 PLAIN, MIRRORED = FeatureRequest(), FeatureRequest(flip=True)
 
 
@@ -54,13 +56,13 @@ class PairInference:
 
     def with_references(self, photo_id: str, references: Sequence[str]) -> torch.Tensor:
         """The photo's common maps beside each reference, (R, K, h, w)."""
-        self._prepare(references)
+        self.prepare(references, [PLAIN])
         plain_BCHW = self._features(photo_id, PLAIN)
         parts = []
-        for start in range(0, len(references), TOGETHER):
-            others = torch.cat([self._features(other, PLAIN) for other in references[start : start + TOGETHER]])
-            anchors = plain_BCHW.expand(len(others), -1, -1, -1)
-            parts.append(self._network.head.common_maps(anchors, others))
+        for start in range(0, len(references), REFERENCES_TOGETHER):
+            ids = references[start : start + REFERENCES_TOGETHER]
+            others_BCHW = torch.cat([self._features(other, PLAIN) for other in ids])
+            parts.append(self._network.head.common_maps(plain_BCHW, others_BCHW))
         return torch.cat(parts)
 
     def entropy(self, photo_id: str, reference: str) -> float:
@@ -72,6 +74,14 @@ class PairInference:
         """Height and width of a photo's grid."""
         height, width = self._features(photo_id, PLAIN).shape[2:]
         return height, width
+
+    def prepare(self, ids: Iterable[str], requests: Iterable[FeatureRequest]) -> None:
+        """Take photos through the hidden layers, several a pass, where they have not been: each alone takes longer."""
+        ids = tuple(dict.fromkeys(ids))
+        for request in requests:
+            missing = [photo_id for photo_id in ids if (photo_id, request) not in self._kept]
+            for start in range(0, len(missing), TOGETHER):
+                self._compute(missing[start : start + TOGETHER], request)
 
     def _alone(self, photo_id: str, maps_of: object) -> torch.Tensor:
         assert callable(maps_of)
@@ -86,12 +96,6 @@ class PairInference:
             self._compute([photo_id], request)
         self._kept.move_to_end((photo_id, request))
         return self._kept[photo_id, request]
-
-    def _prepare(self, ids: Sequence[str]) -> None:
-        """Compute what is missing of some photos, several a pass."""
-        missing = [photo_id for photo_id in dict.fromkeys(ids) if (photo_id, PLAIN) not in self._kept]
-        for start in range(0, len(missing), TOGETHER):
-            self._compute(missing[start : start + TOGETHER], PLAIN)
 
     def _compute(self, ids: Sequence[str], request: FeatureRequest) -> None:
         stored_BCHW = self._bank.features_BCHW(ids, [request] * len(ids)).to(self._device)

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 
+from methods.kernels.grid_walk import distances, distances_here
+
 Border = Literal["released", "all"]
 """Which pixels pairs begin at: not those within radius − 1 of the lower, left and right border, as in the released
 programs of AffinityNet and IRN; or all."""
@@ -109,6 +111,8 @@ def of_targets(values_BHW: torch.Tensor, pairs: Sequence[Pairs]) -> torch.Tensor
 def feature_distances(feature_BDHW: torch.Tensor, pairs: Sequence[Pairs]) -> torch.Tensor:
     """Mean over channels of |x_i − x_j|, (B, P); float32 at least, with a gradient."""
     exact = feature_BDHW.to(torch.promote_types(feature_BDHW.dtype, torch.float32))
+    if distances_here(exact):
+        return distances(exact, windows(pairs), sum(one.count for one in pairs))
     distances_BP: torch.Tensor = _FeatureDistances.apply(exact.contiguous(), pairs)
     return distances_BP
 

@@ -1,9 +1,10 @@
-"""Many steps of a random walk on the pixel grid, by few products with one sparse matrix.
+"""Many steps of a random walk on the pixel grid, by few products with one matrix: compiled loops, or a sparse one.
 
 A walk of n steps is T^n · maps. T's eigenvalues lie in [−1, 1], since A is symmetric and T is A divided by its sums;
 there x^n is within 1e-12 of a polynomial of degree ≈ 7√n: 256 steps take 112 products, not 256, and are as exact.
-Of torch's CSR with 32-bit indices, with 64-bit ones, scipy's CSR and shifted slices of the grid, the first was the
-fastest at every size tried (1.2 to 1.8 times the next); torch has it on CUDA too (untried). T and iterates are float64.
+On CPUs it is compiled loops over shifted rows of the grid, where numba can be had. Else it is torch's CSR with 32-bit
+indices: of it, 64-bit ones, scipy's CSR and torch's shifted slices it was the fastest at every size tried (1.2 to 1.8
+times the next); torch has it on CUDA too (untried). T and iterates are float64.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import pad
 
-from methods.networks.pixel_pairs import Pairs
+from methods.kernels import grid_walk
+from methods.networks.pixel_pairs import Pairs, windows
 
 TAIL = 1e-12
 """Weight of the polynomial's terms that are left out: the share of the maps' height by which a walk may be off."""
@@ -29,6 +31,8 @@ def walk(maps_BCHW: torch.Tensor, affinity_BP: torch.Tensor, pairs: Sequence[Pai
     T is the symmetric matrix of affinities with a diagonal of ones, divided by its column sums: each pixel becomes a
     mean of the pixels it is paired with, both ways, and of itself.
     """
+    if grid_walk.walk_here(maps_BCHW, affinity_BP):
+        return grid_walk.walked(maps_BCHW, affinity_BP, windows(pairs), chebyshev_weights(steps))
     images, channels, height, width = maps_BCHW.shape
     matrix = transition(affinity_BP, pairs, images, height, width)
     rows_NC = maps_BCHW.double().permute(0, 2, 3, 1).reshape(-1, channels)

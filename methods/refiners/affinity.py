@@ -102,13 +102,13 @@ class Affinity(Refiner):
         from methods.training import part_of
 
         head, o = AffinityHead.of_state(part_of(surroundings.weights, "head")), self.options
-        head, device = head.to(surroundings.device).eval(), surroundings.device
+        head, bank, device = head.to(surroundings.device).eval(), surroundings.stored, surroundings.device
         for photo in photos:
             record = maps(photo.id)
             if not record.class_ids:
                 yield record
                 continue
-            levels = [surroundings.features_CHW(photo, one)[None].to(device) for one in self.apply_features()]
+            levels = [bank.features_BCHW([photo.id], [one]).to(device) for one in self.apply_features()]
             grid = (levels[0].shape[2], levels[0].shape[3])
             maps_CHW = maps_at(record, grid)
             background_1HW = (1 - maps_CHW.max(0, keepdims=True)) ** np.float32(o.background_power)

@@ -87,7 +87,7 @@ def test_photos_are_decoded_once_whatever_is_asked(backbone: Backbone, photos: l
 
     computed = compute(backbone, list(map(counted, photos)), REQUESTS, progress=done.append)
     assert loads == [photo.id for photo in photos]
-    assert done == [BATCH, len(photos)]
+    assert done == [*range(BATCH, len(photos), BATCH), len(photos)]
     assert set(computed.features) == set(REQUESTS)
     assert computed.shard.ids == tuple(loads)
     assert {f.shape[0] for f in computed.features.values()} == {len(photos)}

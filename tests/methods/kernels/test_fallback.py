@@ -10,6 +10,8 @@ from methods.kernels import compiled
 from methods.networks.affinity_net import AffinityHead
 from methods.networks.deeplab import DeepLabHead
 from methods.networks.pamr import pamr
+from methods.networks.pixel_pairs import Border
+from methods.networks.random_walk import affinity_walk
 
 UNKNOWN = 255
 
@@ -76,3 +78,16 @@ def test_pixel_adaptive_refinement(monkeypatch: pytest.MonkeyPatch) -> None:
     found = pamr(maps, images)
     plainly(monkeypatch)
     torch.testing.assert_close(found, pamr(maps, images), atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("border", ["released", "all"])
+@pytest.mark.parametrize("grid", [(9, 14), (3, 4), (40, 30)])
+@pytest.mark.parametrize("log2_steps", [0, 1, 6])
+def test_the_walk(grid: tuple[int, int], border: Border, log2_steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grids with no pair, of one block of pixels, and of more than one."""
+    torch.manual_seed(0)
+    maps, features = torch.rand(2, 3, *grid), torch.randn(2, 19, *grid)
+    found = affinity_walk(maps, features, 2.0, log2_steps, 5, border)
+    plainly(monkeypatch)
+    expected = affinity_walk(maps, features, 2.0, log2_steps, 5, border)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)

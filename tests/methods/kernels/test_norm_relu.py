@@ -45,9 +45,24 @@ def test_values_gradients_and_statistics(shape: tuple[int, ...], threads: int) -
         torch.testing.assert_close(buffer.double(), exact.get_buffer(name).double(), atol=1e-5, rtol=1e-5)
 
 
-def test_the_layers_own_code_runs_where_it_is_not_in_training() -> None:
+def test_the_layers_own_code_runs_where_a_gradient_is_wanted_of_a_trained_layer() -> None:
     norm, values = layer(6).eval(), torch.randn(2, 6, 3, 3)
     assert torch.equal(norm_relu(values, norm), norm(values).relu())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_trained_layer_is_applied_by_its_running_statistics(threads: int) -> None:
+    torch.manual_seed(0)
+    norm, values = layer(6), torch.randn(3, 6, 5, 4) * 2 + 3
+    norm(values)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            found = norm_relu(values, norm.eval())
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found, norm(values).relu().detach(), atol=1e-6, rtol=1e-6)
 
 
 def test_a_single_value_a_channel_has_no_statistics() -> None:
