@@ -101,3 +101,15 @@ def test_little_work_and_other_types_stay_torchs() -> None:
     ours.float()
     with torch.autocast("cpu", torch.bfloat16):
         assert convolution(images, ours).dtype == torch.bfloat16
+
+
+def test_training_after_inference_and_inference_after_training() -> None:
+    """In one process, as workers do it: nothing made in inference mode is kept for what trains later."""
+    torch.manual_seed(0)
+    layer, images = nn.Conv2d(40, 48, 3, padding=1, bias=False), torch.randn(16, 40, 14, 14)
+    with torch.inference_mode():
+        first = convolution(images, layer)
+    (convolution(images, layer) * 2).sum().backward()
+    with torch.no_grad():
+        assert torch.equal(convolution(images, layer), first)
+    assert layer.weight.grad is not None
