@@ -93,7 +93,6 @@ class CoAttention(Localizer):
 
     options_model = CoAttentionOptions
     version = 2
-    bfloat16_pays = True
     apply_options = frozenset({"references", "inference", "fusion"})
     # Layers and, where positions of two photos meet, their pairs: in between.
     fit_cost = Cost(0.018, power=1.25, channels="hidden", usual_channels=256)
