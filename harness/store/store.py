@@ -255,7 +255,8 @@ class Store:
 
     def withdraw(self, path: Path) -> None:
         """Remove a file of a leaderboard, and what other machines see of it; nothing where it is not there."""
-        path.unlink(missing_ok=True)
+        if path.exists():
+            path.unlink()
         if path.is_relative_to(self.root):
             self.backend.delete(path.relative_to(self.root).as_posix())
 

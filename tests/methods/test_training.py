@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from methods.base import TrainingOptions
+from methods.kernels.products import are_rounded
 from methods.training import Group, TrainingDiverged, groups_of, learning_rate, named_tensors, part_of, train
 
 
@@ -234,18 +235,22 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(surroundings: Callable[.
         train(nn.Module(), [Group([weight])], 20, step, options(), surroundings())
 
 
-def test_bfloat16_is_used_where_it_is_asked(surroundings: Callable[..., Any]) -> None:
-    kinds = set()
+def test_products_are_rounded_where_bfloat16_is_asked(surroundings: Callable[..., Any]) -> None:
+    """On a CPU the factors of products alone: what layers give stays float32."""
+    kinds, asked = set(), []
     layer = nn.Linear(4, 2)
 
     def step(rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         scores = layer(torch.ones(2, 4))
         kinds.add(scores.dtype)
+        asked.append(are_rounded())
         return {"loss": scores.square().mean()}
 
-    train(layer, [Group(list(layer.parameters()))], 4, step, options(epochs=1), surroundings(precision="bfloat16"))
-    assert kinds == {torch.bfloat16}
-    assert layer.weight.dtype == torch.float32
+    for precision in ("bfloat16", "float32"):
+        groups = [Group(list(layer.parameters()))]
+        train(layer, groups, 4, step, options(epochs=1, batch=4), surroundings(precision=precision))
+    assert asked == [True, False]
+    assert kinds == {torch.float32}
 
 
 def test_networks_are_trained_in_training_mode(surroundings: Callable[..., Any]) -> None:

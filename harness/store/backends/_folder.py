@@ -170,7 +170,8 @@ class FolderBackend:
         # Of a link the link goes, and what it leads to stays: that may be anybody's.
         if name.endswith("/") and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
-        else:
+        elif path.is_symlink() or path.exists():
+            # A read-only disk refuses to remove even what is not there.
             path.unlink(missing_ok=True)
 
     def log(self, path: Path) -> EventLog:
