@@ -333,7 +333,7 @@ def _fill(
         out, values = ring[y % 3, x + 1, wide:], reduced_HWS[y, x]
         for c in range(narrow):
             value = values[c] + bias_S[c]
-            out[c] = value if value > 0 else np.float32(0)
+            out[c] = np.float32(0) if value <= 0 else value
 
 
 @jit
@@ -433,7 +433,7 @@ def _normed_relu(values_PO: Values, gain_shift_mean_3O: Values, out_PO: Values) 
         values, out = values_PO[p], out_PO[p]
         for o in range(channels):
             value = values[o] * gain[o] + shift[o]
-            out[o] = value if value > 0 else np.float32(0)
+            out[o] = np.float32(0) if value <= 0 else value
 
 
 @jit

@@ -91,3 +91,16 @@ def test_the_walk(grid: tuple[int, int], border: Border, log2_steps: int, monkey
     plainly(monkeypatch)
     expected = affinity_walk(maps, features, 2.0, log2_steps, 5, border)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("where", ["low", "high", "decoder.block1.0.weight", "decoder.block2.0.1.weight"])
+def test_what_is_no_number_shows_in_the_loss(where: str) -> None:
+    """A ReLU that took it for 0 would hide a training that has diverged."""
+    torch.manual_seed(0)
+    head = DeepLabHead(6, 40, 3, 16, (1, 2, 9)).train()
+    inputs = {"low": torch.randn(4, 6, 20, 12), "high": torch.randn(4, 40, 5, 3)}
+    values = inputs[where] if where in inputs else head.get_parameter(where)
+    with torch.no_grad():
+        values.view(-1)[0] = torch.nan
+    truth = torch.randint(0, 3, (4, 20, 12))
+    assert bool(head.loss(inputs["low"], inputs["high"], truth, torch.tensor(truth.numel())).isnan())
