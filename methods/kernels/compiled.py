@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.overrides import has_torch_function
 
-__all__ = ["available", "counts_for", "images_first", "inlined", "jit", "over_images", "photo_by_photo"]
+__all__ = ["available", "counts_for", "images_first", "jit", "over_images", "photo_by_photo"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 HOW: Mapping[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
@@ -59,15 +59,6 @@ def jit(function: Function) -> Function:
         # No folder of this machine may be written in: compiled anew by every process.
         compiled = numba.njit(**HOW)(function)
     return compiled
-
-
-def inlined(function: Function) -> Function:
-    """A loop's part that is copied into each loop that calls it: passing arrays would take longer than the work."""
-    numba = _numba()
-    if numba is None:
-        return function
-    copied: Function = numba.njit(inline="always", **HOW)(function)
-    return copied
 
 
 def counts_for(*tensors: torch.Tensor, dtype: torch.dtype = torch.float32) -> bool:

@@ -16,7 +16,7 @@ from torch.nn.functional import conv2d
 
 from methods.kernels.compiled import counts_for, images_first, jit, over_images
 
-__all__ = ["convolve_photos", "correlate_photos", "depthwise", "taps_of"]
+__all__ = ["depthwise"]
 
 Values = NDArray[np.float32]
 
@@ -36,7 +36,7 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx: Any, values_BCHW: torch.Tensor, weight_C133: torch.Tensor, dilation: int) -> torch.Tensor:
         ctx.save_for_backward(values_BCHW, weight_C133)
         ctx.dilation = dilation
-        return _convolved(values_BCHW, taps_of(weight_C133), dilation)
+        return _convolved(values_BCHW, _taps(weight_C133), dilation)
 
     @staticmethod
     @once_differentiable
@@ -44,7 +44,7 @@ class _Depthwise(torch.autograd.Function):
         values_BCHW, weight_C133 = ctx.saved_tensors
         to_values = to_weight = None
         if ctx.needs_input_grad[0]:
-            turned_9C = np.ascontiguousarray(taps_of(weight_C133)[::-1])
+            turned_9C = np.ascontiguousarray(_taps(weight_C133)[::-1])
             to_values = _convolved(slope_BCHW, turned_9C, ctx.dilation)
         if ctx.needs_input_grad[1]:
             sums_9C = _weight_slope(values_BCHW, slope_BCHW, ctx.dilation)
@@ -52,8 +52,7 @@ class _Depthwise(torch.autograd.Function):
         return to_values, to_weight, None
 
 
-def taps_of(weight_C133: torch.Tensor) -> Values:
-    """The weights as the loops read them, (9, C)."""
+def _taps(weight_C133: torch.Tensor) -> Values:
     taps_9C: Values = weight_C133.detach().flatten(1).t().contiguous().numpy()
     return taps_9C
 
@@ -63,7 +62,7 @@ def _convolved(values_BCHW: torch.Tensor, taps_9C: Values, gap: int) -> torch.Te
     out_BHWC = np.empty_like(values_BHWC)
 
     def some(first: int, last: int) -> None:
-        convolve_photos(values_BHWC[first:last], taps_9C, gap, out_BHWC[first:last])
+        _convolve_photos(values_BHWC[first:last], taps_9C, gap, out_BHWC[first:last])
 
     over_images(some, len(values_BHWC))
     return torch.from_numpy(out_BHWC).permute(0, 3, 1, 2)
@@ -75,7 +74,7 @@ def _weight_slope(values_BCHW: torch.Tensor, slope_BCHW: torch.Tensor, gap: int)
 
     def some(first: int, last: int) -> None:
         for photo in range(first, last):
-            correlate_photos(values_BHWC[photo : photo + 1], slope_BHWC[photo : photo + 1], gap, parts_B9C[photo])
+            _correlate_photos(values_BHWC[photo : photo + 1], slope_BHWC[photo : photo + 1], gap, parts_B9C[photo])
 
     over_images(some, len(parts_B9C))
     sums_9C: Values = parts_B9C.sum(0)
@@ -112,14 +111,14 @@ def _correlate(values_HWC: Values, slope_HWC: Values, gap: int, sums_9C: Values)
 
 
 @jit
-def convolve_photos(values_BHWC: Values, taps_9C: Values, gap: int, out_BHWC: Values) -> None:
+def _convolve_photos(values_BHWC: Values, taps_9C: Values, gap: int, out_BHWC: Values) -> None:
     """The depthwise convolution of some photos, into `out_BHWC`."""
     for photo in range(len(values_BHWC)):
         _convolve(values_BHWC[photo], taps_9C, gap, out_BHWC[photo])
 
 
 @jit
-def correlate_photos(values_BHWC: Values, slope_BHWC: Values, gap: int, sums_9C: Values) -> None:
-    """Add to `sums_9C` the slopes of the taps, from the slope of what `convolve_photos` gave."""
+def _correlate_photos(values_BHWC: Values, slope_BHWC: Values, gap: int, sums_9C: Values) -> None:
+    """Add to `sums_9C` the slopes of the taps, from the slope of what `_convolve_photos` gave."""
     for photo in range(len(values_BHWC)):
         _correlate(values_BHWC[photo], slope_BHWC[photo], gap, sums_9C)

@@ -12,15 +12,10 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from methods.kernels.compiled import photo_by_photo
 from methods.kernels.depthwise import depthwise
-from methods.kernels.fine_level import FineLevel, fine_level_loss
 from methods.kernels.norm_relu import norm_relu
-from methods.kernels.pyramid import branches
-from methods.networks.cross_entropy import mean_cross_entropy
 from methods.networks.grids import resized
 from methods.networks.pointwise import Pointwise, sum_of_mixed
-from settings.records import UNKNOWN
 
 __all__ = ["DeepLabHead"]
 
@@ -43,18 +38,6 @@ class DeepLabHead(nn.Module):
         logits_BCHW: torch.Tensor = self.classifier(self.decoder(low_BCHW, high_BCHW))
         return logits_BCHW
 
-    def loss(
-        self, low_BCHW: torch.Tensor, high_BCHW: torch.Tensor, truth_BHW: torch.Tensor, known: torch.Tensor
-    ) -> torch.Tensor:
-        """`mean_cross_entropy` of the logits, with labels (B, H/4, W/4).
-
-        On a CPU with one thread the fine level and the loss are one function, which goes photo by photo.
-        """
-        if photo_by_photo(self, low_BCHW, high_BCHW):
-            layers = self.decoder.fine_level(self.classifier)
-            return fine_level_loss(self.decoder.coarse(high_BCHW), low_BCHW, truth_BHW, layers, known, UNKNOWN)
-        return mean_cross_entropy(self(low_BCHW, high_BCHW).float(), truth_BHW, known)
-
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor], rates: tuple[int, ...]) -> DeepLabHead:
         """The network whose state this is; its widths are read off the tensors."""
@@ -75,11 +58,6 @@ class _Normed(nn.Sequential):
     def forward(self, values_BCHW: torch.Tensor) -> torch.Tensor:
         return norm_relu(self[0](values_BCHW), self[1])
 
-    def weight(self) -> torch.Tensor:
-        """Of the convolution, (width, channels, 1, 1)."""
-        weight_OC11, *_ = self.parameters()
-        return weight_OC11
-
 
 class _Separable(nn.Sequential):
     """A depthwise 3×3 convolution and a 1×1 one."""
@@ -92,15 +70,10 @@ class _Separable(nn.Sequential):
     def forward(self, *parts_BCHW: torch.Tensor) -> torch.Tensor:
         """Of the parts' channels, joined in this order."""
         widths = [part.shape[1] for part in parts_BCHW]
-        each_C133, across_OC11 = self.weights()
+        each_C133, across_OC11 = self.parameters()
         each, across = torch.split(each_C133, widths), torch.split(across_OC11, widths, 1)
         convolved = [depthwise(part, weight, self.dilation) for part, weight in zip(parts_BCHW, each, strict=True)]
         return sum_of_mixed(convolved, across)
-
-    def weights(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of the depthwise convolution, (channels, 1, 3, 3), and of the other, (width, channels, 1, 1)."""
-        each_C133, across_OC11 = self.parameters()
-        return each_C133, across_OC11
 
 
 class _SeparableNormed(nn.Sequential):
@@ -110,13 +83,7 @@ class _SeparableNormed(nn.Sequential):
         super().__init__(_Separable(channels, width, dilation), nn.BatchNorm2d(width), nn.ReLU())
 
     def forward(self, *parts_BCHW: torch.Tensor) -> torch.Tensor:
-        return norm_relu(self.separable()(*parts_BCHW), self[1])
-
-    def separable(self) -> _Separable:
-        """The convolution."""
-        convolution = self[0]
-        assert isinstance(convolution, _Separable)
-        return convolution
+        return norm_relu(self[0](*parts_BCHW), self[1])
 
 
 class _Pooled(nn.Sequential):
@@ -146,20 +113,9 @@ class _Pyramid(nn.Module):
 
     def forward(self, values_BCHW: torch.Tensor) -> torch.Tensor:
         convolution, norm, _, dropout = self.project
-        joined_BCHW = torch.cat(self._parts(values_BCHW), 1)
+        joined_BCHW = torch.cat([part(values_BCHW) for part in self.convs], 1)
         dropped_BCHW: torch.Tensor = dropout(norm_relu(convolution(joined_BCHW), norm))
         return dropped_BCHW
-
-    def _parts(self, values_BCHW: torch.Tensor) -> list[torch.Tensor]:
-        if not photo_by_photo(self, values_BCHW):
-            return [part(values_BCHW) for part in self.convs]
-        plain, *apart, pooled = self.convs
-        assert isinstance(plain, _Normed)
-        separable = [part.separable() for part in apart if isinstance(part, _SeparableNormed)]
-        found = branches(values_BCHW, plain.weight(), [(*one.weights(), one.dilation) for one in separable])
-        norms = [part[1] for part in (plain, *apart) if isinstance(part, nn.Sequential)]
-        normed = [norm_relu(values, norm) for values, norm in zip(found, norms, strict=True)]
-        return [*normed, pooled(values_BCHW)]
 
 
 class _Decoder(nn.Module):
@@ -174,19 +130,8 @@ class _Decoder(nn.Module):
         self.block2 = _SeparableNormed(width + LOW_WIDTH, width)
 
     def forward(self, low_BCHW: torch.Tensor, high_BCHW: torch.Tensor) -> torch.Tensor:
-        enlarged_BCHW = resized(self.coarse(high_BCHW), low_BCHW.shape[2:], align_corners=True)
+        pyramid, separable, norm, _ = self.aspp
+        coarse_BCHW = norm_relu(separable(pyramid(high_BCHW)), norm)
+        enlarged_BCHW = resized(coarse_BCHW, low_BCHW.shape[2:], align_corners=True)
         fused_BCHW: torch.Tensor = self.block2(enlarged_BCHW, self.block1(low_BCHW))
         return fused_BCHW
-
-    def coarse(self, high_BCHW: torch.Tensor) -> torch.Tensor:
-        """The deep level's part, before it is enlarged."""
-        pyramid, separable, norm, _ = self.aspp
-        return norm_relu(separable(pyramid(high_BCHW)), norm)
-
-    def fine_level(self, classifier: Pointwise) -> FineLevel:
-        """What lies between `coarse` and the loss."""
-        each, across = self.block2.separable().weights()
-        assert classifier.bias is not None
-        return FineLevel(
-            self.block1.weight(), self.block1[1], each, across, self.block2[1], classifier.weight, classifier.bias
-        )

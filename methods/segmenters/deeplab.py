@@ -56,6 +56,7 @@ class DeepLab(Segmenter):
         import torch
 
         from methods.inputs import training_inputs
+        from methods.networks.cross_entropy import mean_cross_entropy
         from methods.training import groups_of, train
 
         torch.manual_seed(surroundings.rng_seed)
@@ -70,8 +71,7 @@ class DeepLab(Segmenter):
             truth_BHW = masks_NHW[rows].long()
             truth_BHW[flips] = truth_BHW[flips].flip(2)
             known = share.even((truth_BHW != UNKNOWN).sum(), items)
-            low_BCHW, high_BCHW = inputs(rows, flips)
-            return {"cross_entropy": head.loss(low_BCHW, high_BCHW, truth_BHW, known)}
+            return {"cross_entropy": mean_cross_entropy(head(*inputs(rows, flips)).float(), truth_BHW, known)}
 
         training = self.options.training
         groups = groups_of(head, bias_factor=training.bias_factor)
