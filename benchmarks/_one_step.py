@@ -66,9 +66,13 @@ class Heard:
 
     def __init__(self, folder, share):
         self.checkpoint_folder, self.share, self.times = Path(folder), share, []
+        self.profiler = None
 
     def progress(self, done, total, unit, **values):
         self.times.append(time.process_time())
+        # The first step warms up.
+        if len(self.times) == 1 and self.profiler:
+            self.profiler.start()
 
     def is_stopping(self):
         return False
@@ -113,8 +117,11 @@ def component_of(name):
     return kind(options.model_copy(update={"training": training}))
 
 
-def fitted(name, bank, photos, folder):
-    """Fit the component; the times at which its steps were reported, and its last loss."""
+def fitted(name, bank, photos, folder, profiler=None):
+    """Fit the component; the times at which its steps were reported, and its last loss.
+
+    A profiler watches all steps but the first.
+    """
     from methods.base import BackboneOptions, Localized, PseudoLabelled
     from methods.sharing import Share
     from settings.datasets.scenes import Scenes, ScenesOptions
@@ -129,6 +136,7 @@ def fitted(name, bank, photos, folder):
 
     data = {"affinity": Localized(weak, maps), "deeplab": PseudoLabelled(photos, weak.label_space, dataset.read_mask)}
     heard, backbone = Heard(folder, Share()), BackboneOptions(size=SIZE)
+    heard.profiler = profiler
     component = component_of(name)
     try:
         from methods.base import Surroundings
@@ -144,7 +152,16 @@ def fitted(name, bank, photos, folder):
             report=lambda done, total, unit, values: heard.progress(done, total, unit, **values),
         )
         fit = component.fit(data.get(name, weak), surroundings)
+    if profiler:
+        profiler.stop()
     return heard.times, fit.log[-1]
+
+
+def dearest(profiler):
+    """The ten operations that took most of the CPU by themselves, and the share of each."""
+    found = sorted(profiler.key_averages(), key=lambda one: -one.self_cpu_time_total)
+    whole = sum(one.self_cpu_time_total for one in found)
+    return [[one.key, one.self_cpu_time_total / whole] for one in found[:10]]
 
 
 def main():
@@ -164,14 +181,19 @@ def main():
         import_module(module)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
+    profiler = None
+    if "--profile" in sys.argv:
+        profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
     with tempfile.TemporaryDirectory() as folder:
-        times, last = fitted(sys.argv[1], bank, photos, folder)
+        times, last = fitted(sys.argv[1], bank, photos, folder, profiler)
     told = {
         "first": times[0] - start,
         "steps": np.diff(times).tolist(),
         "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024,
         "last": last,
     }
+    if profiler:
+        told["operations"] = dearest(profiler)
     print(json.dumps(told))
 
 

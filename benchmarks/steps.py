@@ -6,7 +6,9 @@ a process of its own, alternating. A step is what lies between two reports of pr
 left out. `least` takes for each step the least of the repetitions, `median` their median; both are means over the
 steps, since a step's work may change from epoch to epoch. Memory is what `fit` adds to the process's peak.
 
-Run: python -m benchmarks.steps [--against c3d8e38] [--repetitions 3] [--only affinity deeplab]
+`--profile` prints instead, for each build, the ten operations that take most of the CPU, and the share of each.
+
+Run: python -m benchmarks.steps [--against c3d8e38] [--repetitions 3] [--only affinity deeplab] [--profile]
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,12 +41,23 @@ class Steps:
 
 def measured(build: Build, name: str) -> Steps:
     """Train in a fresh process of that build."""
-    command = [sys.executable, str(SCRIPT), name]
+    told = _told(build, name)
+    return Steps(told["first"], tuple(told["steps"]), told["memory"], told["last"])
+
+
+def dearest(build: Build, name: str) -> str:
+    """The ten dearest operations of a step, a line."""
+    shares = (f"{operation} {share:.0%}" for operation, share in _told(build, name, "--profile")["operations"])
+    return f"{name}, {build.name}: {', '.join(shares)}"
+
+
+def _told(build: Build, name: str, *options: str) -> dict[str, Any]:
+    command = [sys.executable, str(SCRIPT), name, *options]
     ended = subprocess.run(command, cwd=build.root, env=build.environment(), capture_output=True, text=True)
     if ended.returncode:
         raise RuntimeError(f"{build.name}, {name}: {ended.stderr[-2000:]}")
-    told = json.loads(ended.stdout.splitlines()[-1])
-    return Steps(told["first"], tuple(told["steps"]), told["memory"], told["last"])
+    told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return told
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,14 @@ def main() -> None:
     parser.add_argument("--against", default=OLD)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=list(TARGETS), default=list(TARGETS))
+    parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
+    if options.profile:
+        with checked_out(options.against) as old:
+            for name in options.only:
+                for build in (old, HERE):
+                    print(dearest(build, name), flush=True)
+        return
     half = f"{'least ms':>8} {'median':>8} {'first s':>7} {'MiB':>7}"
     with checked_out(options.against) as old:
         print(f"{'':12}  {old.name:^33}  {HERE.name:^33}  {'old / new':^23}")

@@ -79,7 +79,12 @@ def _draw(scored: pd.DataFrame) -> Figure:
 
 def _line_names(scored: pd.DataFrame) -> "pd.Series[str]":
     """Recipes; with the board's name where there are several, as these are not compared on one line."""
-    boards = (scored["training_mode"] + ", " + scored["supervision"]).str.strip(", ")
+    parts = scored[["training_mode", "supervision"]]
+    # Rows without a choice of arithmetic stand on the board of either.
+    if scored["arithmetic"].replace("", None).nunique() > 1:
+        parts = scored[["training_mode", "supervision", "arithmetic"]]
+    names = [", ".join(filter(None, row)) for row in parts.itertuples(index=False)]
+    boards = pd.Series(names, index=scored.index, dtype=str)
     if boards[boards != ""].nunique() < 2:
         return scored["recipe"]
     return (scored["recipe"] + " (" + boards + ")").where(boards != "", scored["recipe"])

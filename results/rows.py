@@ -40,7 +40,9 @@ OLDEST = 2
 
 ScoredStage: TypeAlias = Literal["maps", "refined", "pseudo_labels", "segmentation"]
 STAGES: tuple[str, ...] = get_args(ScoredStage)
-IDENTITY = ("dataset", "split", "recipe", "setting", "training_mode", "rng_seed", "stage", "variant", "policy")
+IDENTITY = (
+    *("dataset", "split", "recipe", "setting", "training_mode", "arithmetic", "rng_seed", "stage", "variant", "policy"),
+)
 """The columns that are together unique."""
 CEILING = "M"
 """The supervision of a row that trained on true masks: shown on every board, never ranked."""

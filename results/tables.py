@@ -160,6 +160,7 @@ def _record(board: Board, line: Line, column: Column, cell: Cell, is_ranked: boo
         "split": cell.rows[0].split,
         "supervision": board.supervision,
         "training_mode": board.training_mode,
+        "arithmetic": board.arithmetic,
         "policy": board.policy,
         "protocol": board.protocol,
         "recipe": line.recipe,

@@ -9,17 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from methods.kernels.compiled import counts_for, jit, over_images
+from methods.kernels.compiled import jit, over_images
 
-__all__ = ["counts_here", "squared_deviations", "unlikeness", "weighted_means"]
+__all__ = ["squared_deviations", "unlikeness", "weighted_means"]
 
 Values = NDArray[np.float32]
 Offsets = NDArray[np.int64]
-
-
-def counts_here(values_BCHW: torch.Tensor) -> bool:
-    """Whether maps or images like these are taken here."""
-    return counts_for(values_BCHW)
 
 
 def unlikeness(image_B3HW: torch.Tensor, scale_B3HW: torch.Tensor, offsets_N2: Offsets) -> torch.Tensor:

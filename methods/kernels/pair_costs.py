@@ -14,19 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 
-from methods.kernels.compiled import counts_for, images_first, jit, over_images
+from methods.kernels.compiled import images_first, jit, over_images
 
-__all__ = ["KINDS", "counts_here", "pair_counts", "weighted_costs", "weighted_costs_of_parts"]
+__all__ = ["KINDS", "pair_counts", "weighted_costs", "weighted_costs_of_parts"]
 
 KINDS = 3
 """Of pairs that count: both background, both of one class, of two classes."""
 Values = NDArray[np.float32]
 Labels = NDArray[np.uint8]
-
-
-def counts_here(feature_BDHW: torch.Tensor) -> bool:
-    """Whether the loss of these features is computed here."""
-    return counts_for(feature_BDHW)
 
 
 def pair_counts(labels_BHW: torch.Tensor, windows_P6: NDArray[np.int64], unknown: int) -> torch.Tensor:

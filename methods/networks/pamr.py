@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import pad
 
 from methods.kernels import neighbours
+from methods.kernels.compiled import counts_for
 
 DILATIONS = (1, 2, 4, 8, 12, 24)
 ITERATIONS = 10
@@ -36,7 +37,7 @@ def pamr(
     if (len(maps_BCHW), *maps_BCHW.shape[2:]) != (len(image_B3HW), *image_B3HW.shape[2:]):
         raise ValueError(f"maps {tuple(maps_BCHW.shape)} and images {tuple(image_B3HW.shape)} differ")
     weights_BNHW = neighbour_weights(image_B3HW.to(maps_BCHW.dtype), dilations)
-    if neighbours.counts_here(maps_BCHW):
+    if counts_for(maps_BCHW):
         return neighbours.weighted_means(maps_BCHW, weights_BNHW, _offsets(dilations), iterations)
     for _ in range(iterations):
         refined_BCHW = torch.zeros_like(maps_BCHW)
@@ -53,7 +54,7 @@ def neighbour_weights(image_B3HW: torch.Tensor, dilations: Sequence[int]) -> tor
     deviation of the colour over a pixel's neighbours and, once a dilation, the pixel itself.
     """
     scale_B3HW = SHARPNESS * _local_deviation(image_B3HW, dilations) + 1e-8
-    if neighbours.counts_here(image_B3HW):
+    if counts_for(image_B3HW):
         return neighbours.unlikeness(image_B3HW, scale_B3HW, _offsets(dilations)).neg_().softmax(1)
     unlike = [
         ((image_B3HW - near_B3HW).abs_() / scale_B3HW).mean(1) for near_B3HW in _neighbours(image_B3HW, dilations)
@@ -64,7 +65,7 @@ def neighbour_weights(image_B3HW: torch.Tensor, dilations: Sequence[int]) -> tor
 def _local_deviation(image_B3HW: torch.Tensor, dilations: Sequence[int]) -> torch.Tensor:
     """Unbiased, over 9 values a dilation; mean first, then squares: their difference would be lost to rounding."""
     count = (len(NEIGHBOURS) + 1) * len(dilations)
-    if neighbours.counts_here(image_B3HW):
+    if counts_for(image_B3HW):
         squares_B3HW = neighbours.squared_deviations(image_B3HW, _offsets(dilations), len(dilations))
         return (squares_B3HW / (count - 1)).sqrt()
     near = _neighbours(image_B3HW, dilations)

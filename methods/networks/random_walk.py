@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from methods.kernels import pair_costs
+from methods.kernels.compiled import counts_for
 from methods.networks.grids import axis_weights
 from methods.networks.pixel_pairs import (
     Border,
@@ -103,7 +104,7 @@ def affinity_loss(
     feature_BDHW, labels_BHW = _batched(feature_DHW, 3), _batched(labels_HW, 2)
     _same_grid(feature_BDHW, labels_BHW)
     pairs = pixel_pairs(labels_BHW.shape[1:], radius, border)
-    if not pair_costs.counts_here(feature_BDHW):
+    if not counts_for(feature_BDHW):
         return _loss((-feature_distances(feature_BDHW, pairs)).exp(), labels_BHW, pairs, counted)
     counts, weights_3 = _weighed(labels_BHW, pairs, counted)
     total = pair_costs.weighted_costs(feature_BDHW, labels_BHW, windows(pairs), UNKNOWN, weights_3, FLOOR)

@@ -79,3 +79,15 @@ def test_what_may_not_be_compared_is_refused(tmp_path: Path, row: Callable[..., 
         with pytest.raises(UserError, match=message):
             plot_table(frame(bad), tmp_path / "a.png", tmp_path / "a.svg")
     assert not list(tmp_path.iterdir())
+
+
+def test_lines_of_two_arithmetics_are_told_apart(row: Callable[..., Row]) -> None:
+    """Where there is one beside rows that had no choice, the recipe's name is enough: they stand on one board."""
+    rows = [row(arithmetic="float32"), row(recipe="irn", arithmetic="")]
+    assert set(_names(rows)) == {"cam", "irn"}
+    rows.append(row(arithmetic="bfloat16 products"))
+    assert set(_names(rows)) == {"cam (frozen, I, float32)", "irn (frozen, I)", "cam (frozen, I, bfloat16 products)"}
+
+
+def _names(rows: list[Row]) -> list[str]:
+    return [label.get_text() for label in draw_table(frame(rows)).axes[0].get_yticklabels()]
