@@ -13,7 +13,7 @@ which the cheapest counts, or the kinds of stage that neither build changed, tel
 `--recorded STORE` takes the older build's run of the whole from a store that it was made on (a copy); such a run has
 wall seconds of stages alone, which are core-seconds only as far as the machine was idle.
 
-Run: python -m benchmarks.leaderboard [--against c3d8e38] [--whole] [--executor ray] [--recorded STORE]
+Run: python -m benchmarks.leaderboard [--against c3d8e38] [--whole] [--executor ray] [--recorded STORE] [--keep FOLDER]
 """
 
 from __future__ import annotations
@@ -130,11 +130,12 @@ def recorded(store: Path) -> Measured:
     return read(store, Run(float("nan"), spent, spent))
 
 
-def ran(build: Build, suite: str, *options: str) -> Measured:
-    """Run a suite on an empty store."""
+def ran(build: Build, suite: str, *options: str, keep: Path | None = None) -> Measured:
+    """Run a suite on an empty store, a temporary one or a new one in `keep`."""
     with tempfile.TemporaryDirectory() as folder:
-        whole = build.suite(suite, Path(folder), *options)
-        return read(Path(folder), whole)
+        store = Path(folder) if keep is None else keep / f"{Path(suite).stem}-{build.name}"
+        whole = build.suite(suite, store, *options)
+        return read(store, whole)
 
 
 def least(runs: list[Measured]) -> Measured:
@@ -177,12 +178,14 @@ def row(name: str, old: float, new: float, count: int = 0) -> None:
     print(f"{name:32} {count or '':>7} {old:9.1f} {new:9.1f} {ratio}")
 
 
-def alternating(title: str, suite: str, old: Build, repetitions: int, *options: str) -> None:
+def alternating(
+    title: str, suite: str, old: Build, *options: str, repetitions: int = 1, keep: Path | None = None
+) -> None:
     """Run both builds in turn, as often as asked, and compare."""
     found: dict[str, list[Measured]] = {old.name: [], HERE.name: []}
     for _ in range(repetitions):
         for build in (old, HERE):
-            found[build.name].append(ran(build, suite, *options))
+            found[build.name].append(ran(build, suite, *options, keep=keep))
     compare(title, least(found[old.name]), least(found[HERE.name]))
 
 
@@ -195,6 +198,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=2, help="of Ray")
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--recorded", type=Path)
+    parser.add_argument("--keep", type=Path, help="keep the stores of the whole in this folder")
     options = parser.parse_args()
     how = ["--executor", options.executor]
     if options.executor == "ray":
@@ -205,17 +209,18 @@ def main() -> None:
             suites[name] = Path(folder) / f"{name}.yaml"
             suites[name].write_text(text)
         print(f"old: {old.name}; new: {HERE.root}; {' '.join(how)}", flush=True)
-        alternating("cut of scenes", str(suites["cut"]), old, options.repetitions, *how)
+        alternating("cut of scenes", str(suites["cut"]), old, *how, repetitions=options.repetitions)
         if not options.whole:
             return
         if "SEEDBED_REAL_DATA" in os.environ:
-            alternating("cut of voc12-animals", str(suites["animals-cut"]), old, 1, *how)
+            alternating("cut of voc12-animals", str(suites["animals-cut"]), old, *how)
         else:
             print("voc12-animals: skipped, since SEEDBED_REAL_DATA is not set")
         if options.recorded:
-            compare("scenes-leaderboard", recorded(options.recorded), ran(HERE, "scenes-leaderboard", *how))
+            now = ran(HERE, "scenes-leaderboard", *how, keep=options.keep)
+            compare("scenes-leaderboard", recorded(options.recorded), now)
         else:
-            alternating("scenes-leaderboard", "scenes-leaderboard", old, 1, *how)
+            alternating("scenes-leaderboard", "scenes-leaderboard", old, *how, keep=options.keep)
 
 
 if __name__ == "__main__":
