@@ -92,7 +92,10 @@ def _distances(feature_HWD: Values, windows_P6: Windows, found_P: Values) -> Non
 def _step(in_CL: Exact, planes_KL: Exact, ends_K3: Windows, out_CL: Exact) -> None:
     """The symmetric matrix with ones on the diagonal times the maps."""
     channels, pixels = in_CL.shape
-    out_CL[:] = in_CL
+    # Not by slices: numba compiles a message for arrays that do not fit with them, for four seconds.
+    for c in range(channels):
+        for i in range(pixels):
+            out_CL[c, i] = in_CL[c, i]
     for start in range(0, pixels, BLOCK):
         for k in range(len(ends_K3)):
             shift, first, last = ends_K3[k]
