@@ -54,7 +54,7 @@ class Inference(Options):
         (1.0,), min_length=1, max_length=8, description="sizes of the copies of a photo, relative to the usual one"
     )
     flip: bool = Field(False, description="each copy mirrored too")
-    crf: bool | CrfKernels = Field(False, description="a dense CRF on the mean, by the extra `crf`; or its kernels")
+    crf: CrfKernels | bool = Field(False, description="a dense CRF on the mean, by the extra `crf`; or its kernels")
 
     @field_validator("scales")
     @classmethod
