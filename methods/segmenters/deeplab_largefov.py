@@ -130,7 +130,7 @@ class DeepLabLargeFov(Segmenter):
             images_BHWC, truth_BHW = (np.stack(parts) for parts in zip(*cut, strict=True))
             logits_BCHW = head(network(network.to_input(images_BHWC).to(device))[-1]).float()
             large_BCHW = enlarged(logits_BCHW, truth_BHW.shape[1:])
-            return {"cross_entropy": mean_of_photos(large_BCHW, torch.from_numpy(truth_BHW).long().to(device))}
+            return {"cross_entropy": mean_of_photos(large_BCHW, torch.from_numpy(truth_BHW).to(device).long())}
 
         training = self._training(len(data.photos))
         groups = groups_of(head, bias_factor=training.bias_factor)
