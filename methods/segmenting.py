@@ -6,7 +6,7 @@ their probabilities at photo size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
@@ -22,15 +22,6 @@ if TYPE_CHECKING:
     import torch
 
 SINGLE_SCALE = "ss"
-CRF: Mapping[str, Any] = {
-    "gaussian_sxy": 1.0,
-    "gaussian_compat": 3.0,
-    "bilateral_sxy": 67.0,
-    "bilateral_srgb": 3.0,
-    "bilateral_compat": 4.0,
-    "iterations": 10,
-}
-"""The kernels that DeepLab v2 with ResNet-101 was released with for PASCAL VOC (Chen et al., TPAMI 2018)."""
 SIDES = (32, 2048)
 """The least and the largest side (pixels) that photos are resized to, as in `backbone.size`."""
 
@@ -42,6 +33,20 @@ class Pass(NamedTuple):
     flip: bool
 
 
+class CrfKernels(Options):
+    """A dense CRF's kernels (pixels, grey levels) and its mean-field steps.
+
+    The defaults are those that DeepLab v2 with ResNet-101 was released with for PASCAL VOC (Chen et al., TPAMI 2018).
+    """
+
+    gaussian_sxy: float = Field(1.0, gt=0, le=1000)
+    gaussian_compat: float = Field(3.0, ge=0, le=1000)
+    bilateral_sxy: float = Field(67.0, gt=0, le=10_000)
+    bilateral_srgb: float = Field(3.0, gt=0, le=1000)
+    bilateral_compat: float = Field(4.0, ge=0, le=1000)
+    iterations: int = Field(10, ge=1, le=1000)
+
+
 class Inference(Options):
     """The copies whose probabilities are averaged, and what is done with the mean."""
 
@@ -49,7 +54,7 @@ class Inference(Options):
         (1.0,), min_length=1, max_length=8, description="sizes of the copies of a photo, relative to the usual one"
     )
     flip: bool = Field(False, description="each copy mirrored too")
-    crf: bool = Field(False, description="a dense CRF on the mean, by the extra `crf`")
+    crf: CrfKernels | bool = Field(False, description="a dense CRF on the mean, by the extra `crf`; or its kernels")
 
     @field_validator("scales")
     @classmethod
@@ -64,10 +69,17 @@ class Inference(Options):
         return tuple(Pass(scale, flip) for scale in self.scales for flip in (False, True)[: 1 + self.flip])
 
     @property
+    def kernels(self) -> CrfKernels | None:
+        """Those of the CRF; None without one."""
+        if isinstance(self.crf, CrfKernels):
+            return self.crf
+        return CrfKernels() if self.crf else None
+
+    @property
     def variant(self) -> str:
         """As rows name it: `ss`, `ms` (any other scales), then `+flip`, then `+crf`."""
         scales = SINGLE_SCALE if self.scales == (1.0,) else "ms"
-        return "+".join([scales, *["flip"] * self.flip, *["crf"] * self.crf])
+        return "+".join([scales, *["flip"] * self.flip, *["crf"] * bool(self.crf)])
 
 
 class SegmenterOptions(Options):
@@ -103,7 +115,8 @@ def variants_of(
         return (segmenter,)
     found: dict[str, Segmenter] = {}
     for change in changes:
-        inference = own.inference.model_copy(update=change.model_dump(exclude_unset=True))
+        set_by_change = {name: getattr(change, name) for name in change.model_fields_set}
+        inference = own.inference.model_copy(update=set_by_change)
         if inference.variant in found:
             expected = "each variant once, since rows and columns are told apart by its name"
             raise UserError("segment", f"'{inference.variant}' twice (recipe {recipe})", expected)
@@ -130,13 +143,15 @@ def mask_of(logits: Sequence[torch.Tensor], size: tuple[int, int], inference: In
 
     One pass needs no probabilities, except for a CRF: the largest logit wins.
     """
-    if len(logits) == 1 and not inference.crf:
+    kernels = inference.kernels
+    if len(logits) == 1 and kernels is None:
         return argmax_at(logits[0], size)
     probabilities_CHW = mean_probabilities(logits, size)
-    if inference.crf:
-        refined: Mask = dense_crf(photo.image(), probabilities_CHW.cpu().numpy(), **CRF).argmax(0).astype(np.uint8)
-        return refined
-    return _winner(probabilities_CHW)
+    if kernels is None:
+        return _winner(probabilities_CHW)
+    refined_CHW = dense_crf(photo.image(), probabilities_CHW.cpu().numpy(), **kernels.model_dump())
+    refined: Mask = refined_CHW.argmax(0).astype(np.uint8)
+    return refined
 
 
 def mean_probabilities(logits: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:

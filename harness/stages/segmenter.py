@@ -94,7 +94,7 @@ class Segment(StageKind[SegmentIdentity, SegmentRuntime]):
         a_pass = apply_seconds(stage.identity.component, stage.photos, stage.runtime.place.backbone.size)
         if a_pass is None:
             a_pass = super().seconds(stage)
-        return a_pass * len(inference.passes) + CRF_SECONDS_A_PHOTO * inference.crf * stage.photos
+        return a_pass * len(inference.passes) + CRF_SECONDS_A_PHOTO * bool(inference.crf) * stage.photos
 
 
 def plan_segmentation(

@@ -25,7 +25,7 @@ LEVELS = (3, 4)
 
 
 class C2amOptions(Options):
-    """Training, the passes whose logits are summed, and where foreground begins."""
+    """Training, the passes whose maps are summed, and where foreground begins."""
 
     alpha: float = Field(0.25, ge=0, le=10, description="how fast a pair's weight falls with its rank")
     training: TrainingOptions = TrainingOptions(epochs=5, batch=128, learning_rate=0.05)
@@ -38,6 +38,7 @@ class C2am(Cue):
     """The map divided by its maximum, bent so that the threshold is a saliency of ½."""
 
     options_model = C2amOptions
+    version = 2
     options: C2amOptions
     apply_options = frozenset({"scales", "flip", "threshold"})
 
@@ -99,7 +100,10 @@ class C2am(Cue):
             yield saliency_HW
 
     def _map(self, head: nn.Module, inverted: bool, photo: Photo, surroundings: Surroundings) -> NDArray[np.float32]:
-        """The logits of all passes summed (1 − logit where the head shows the background), ReLU, over the maximum."""
+        """The positive logits of all passes, summed and divided by the maximum, at photo size.
+
+        Where the head shows the background, 1 − logit stands for the logit of each pass.
+        """
         import torch
 
         from methods.features import batches
@@ -112,9 +116,9 @@ class C2am(Cue):
                 features = [surroundings.features_CHW(photo, request)[None].to(device) for request in levels]
                 logits_1HW = head(joined(features)).float()
                 logits_1HW = logits_1HW.flip(2) if levels[0].flip else logits_1HW
-                total_HW += resized(logits_1HW[None], size)[0, 0]
-        shown_HW = (len(requests) / len(LEVELS) - total_HW if inverted else total_HW).relu()
-        map_HW: NDArray[np.float32] = (shown_HW / shown_HW.max().clamp_min(1e-8)).cpu().numpy()
+                shown_1HW = (1 - logits_1HW if inverted else logits_1HW).relu()
+                total_HW += resized(shown_1HW[None], size)[0, 0]
+        map_HW: NDArray[np.float32] = (total_HW / (total_HW.max() + 1e-5)).cpu().numpy()
         return map_HW
 
 

@@ -129,8 +129,20 @@ def summed_passes(
 ) -> NDArray[np.float32]:
     """The maps of the photo's labels, summed over passes and divided by their maxima, (C, h, w) float32 in [0, 1].
 
-    `maps_of` gives those of all classes in a pass, (1, K, h, w), not negative; mirrored ones are turned back here. The
-    grid is that of the first pass.
+    `maps_of` gives those of all classes in a pass, (1, K, h, w), not negative. The grid is that of the first pass.
+    """
+    total_1CHW = total_of_passes(maps_of, photo, requests)
+    peaks_1C11 = total_1CHW.amax((2, 3), keepdim=True).clamp_min(1e-8)
+    normalised: NDArray[np.float32] = (total_1CHW / peaks_1C11)[0].float().cpu().numpy()
+    return normalised
+
+
+def total_of_passes(
+    maps_of: Callable[[FeatureRequest], torch.Tensor], photo: Photo, requests: Sequence[FeatureRequest]
+) -> torch.Tensor:
+    """The maps of the photo's labels, summed over passes, (1, C, h, w) at the grid of the first pass.
+
+    `maps_of` gives those of all classes in a pass, (1, K, h, w); mirrored ones are turned back here.
     """
     import torch
     from torch.nn.functional import interpolate
@@ -145,7 +157,4 @@ def summed_passes(
             else:
                 total = total + interpolate(maps_BKHW, size=total.shape[2:], mode="bilinear", align_corners=False)
         assert total is not None
-        own = total[:, list(photo.labels)]
-        peaks = own.amax((2, 3), keepdim=True).clamp_min(1e-8)
-        normalised: NDArray[np.float32] = (own / peaks)[0].float().cpu().numpy()
-    return normalised
+        return total[:, list(photo.labels)]

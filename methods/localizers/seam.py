@@ -1,7 +1,8 @@
 """Self-supervised equivariant attention (SEAM): Wang et al., CVPR 2020; docs/methods.md §6.
 
-The classifier is that of `cam`, so that the two differ by what SEAM adds. What is compared beside the two feature
-levels are colours in [−1, 1], whatever the backbone's own normalisation: `apply` does not know the backbone.
+The classifier is that of `cam` but for a dropout, so that the two differ by what SEAM adds. What is compared beside
+the two feature levels are colours in [−1, 1], whatever the backbone's own normalisation: `apply` does not know the
+backbone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from methods.base import (
     Surroundings,
     TrainingOptions,
 )
-from methods.localizers.cam import Cam, CamOptions, summed_maps, summed_passes
+from methods.localizers.cam import Cam, CamOptions, summed_maps, total_of_passes
 from settings.options import Options
 from settings.records import Photo, WeakSet
 
@@ -44,6 +45,7 @@ class SeamOptions(Options):
     """The classifier, the small copy, the terms of the loss, and the passes whose maps are summed."""
 
     hidden: int = Field(256, ge=0, le=4096, description="channels of a 3×3 layer before the classifier; 0: none")
+    dropout: float = Field(0.5, ge=0, lt=1, description="of whole channels before the classifier, in training")
     small_scale: float = Field(0.3, gt=0, le=4, description="size of the second copy in training")
     equivariance: bool = Field(True, description="ER: both copies' class maps agree")
     consistency: bool = Field(True, description="ECR: each copy's refined maps agree with the other's class maps")
@@ -59,10 +61,10 @@ class SeamOptions(Options):
 
 
 class Seam(Localizer):
-    """Map of a label's class: its refined map, summed over scales and flips, divided by its own maximum."""
+    """Map of a label's class: its refined map, summed over scales and flips, stretched to 0 and 1."""
 
     options_model = SeamOptions
-    version = 2
+    version = 3
     apply_options = frozenset({"scales", "flip", "rivals"})
     options: SeamOptions
 
@@ -87,7 +89,7 @@ class Seam(Localizer):
 
         torch.manual_seed(surroundings.rng_seed)
         inputs = training_inputs(weak.photos, LEVELS, surroundings)
-        head = ClassMaps(inputs.channels[-1], weak.label_space.foreground, self.options.hidden)
+        head = ClassMaps(inputs.channels[-1], weak.label_space.foreground, self.options.hidden, self.options.dropout)
         network = SeamNetwork(head, PixelCorrelation(inputs.channels)).to(surroundings.device)
         labels_NK = torch.from_numpy(weak.labels_NK()).to(surroundings.device)
         colours, scales = Colours(weak.photos, surroundings.device), (1.0, self.options.small_scale)
@@ -142,6 +144,7 @@ class Seam(Localizer):
         import torch
 
         from methods.colours import Colours
+        from methods.networks.seam import stretched
 
         device = surroundings.device
         colours, first = Colours((photo,), device), np.zeros(1, np.int64)
@@ -156,7 +159,9 @@ class Seam(Localizer):
             refined_BCHW: torch.Tensor = network(levels, image_B3HW, shown_1K).refined_BCHW
             return refined_BCHW[:, 1:]
 
-        return summed_passes(maps_of, photo, self._as_cam().apply_features())
+        total_1CHW = total_of_passes(maps_of, photo, self._as_cam().apply_features())
+        maps_CHW: NDArray[np.float32] = stretched(total_1CHW)[0].cpu().numpy()
+        return maps_CHW
 
 
 def _at_levels(scales: Sequence[float], flips: Sequence[bool]) -> tuple[FeatureRequest, ...]:

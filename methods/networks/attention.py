@@ -43,13 +43,13 @@ def attend(
 ) -> torch.Tensor:
     """softmax(Q Kᵀ) V → (B, L, V), softmax over the S keys, no scaling; `kernel` None: the rule's.
 
-    For inference: under autograd the chunked kernel would keep all its chunks.
+    Float32 at least, as in `co_attend`. For inference: under autograd the chunked kernel would keep all its chunks.
     """
     kernel = kernel or _rule(query_BLC, key_BSC)
-    if kernel == "fused":
-        return _fused(query_BLC, key_BSC, value_BSV)
     with torch.autocast(query_BLC.device.type, enabled=False):
-        query_BLC, key_BSC, value_BSV = _wide(query_BLC, key_BSC, value_BSV)
+        query_BLC, key_BSC, value_BSV = wide(query_BLC), wide(key_BSC), wide(value_BSV)
+        if kernel == "fused":
+            return _fused(query_BLC, key_BSC, value_BSV)
         parts = chunks(query_BLC.shape[1], key_BSC) if kernel == "chunked" else [slice(None)]
         key_BCS = key_BSC.transpose(1, 2)
         return torch.cat([(query_BLC[:, rows] @ key_BCS).softmax(2) @ value_BSV for rows in parts], 1)
@@ -65,21 +65,23 @@ def co_attend(
     """Both directions of one affinity P = Q Kᵀ: softmax over n's positions times V_n, and over m's times V_m.
 
     `kernel` None: the rule's. Affinities are unscaled sums over all channels, for which bfloat16 would be too coarse:
-    they are float32 at least, also under autocast.
+    they are float32 at least by every kernel, also under autocast.
     """
     kernel = kernel or _rule(query_BLC, key_BSC)
-    if kernel == "fused":
-        return Mixed(_fused(query_BLC, key_BSC, value_n_BSV), _fused(key_BSC, query_BLC, value_m_BLV))
     with torch.autocast(query_BLC.device.type, enabled=False):
-        operands = _wide(query_BLC, key_BSC, value_m_BLV, value_n_BSV)
-        return Mixed(*_chunked(*operands)) if kernel == "chunked" else _dense(*operands)
+        query_BLC, key_BSC = wide(query_BLC), wide(key_BSC)
+        value_m_BLV, value_n_BSV = wide(value_m_BLV), wide(value_n_BSV)
+        if kernel == "fused":
+            return Mixed(_fused(query_BLC, key_BSC, value_n_BSV), _fused(key_BSC, query_BLC, value_m_BLV))
+        both = _chunked if kernel == "chunked" else _dense
+        return Mixed(*both(query_BLC, key_BSC, value_m_BLV, value_n_BSV))
 
 
 @torch.no_grad()
 def entropy(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> torch.Tensor:
     """Mean over the L positions of the entropy of softmax(Q Kᵀ), (B,) in nats: 0 to log S."""
     with torch.autocast(query_BLC.device.type, enabled=False):
-        query_BLC, key_BSC = _wide(query_BLC, key_BSC)
+        query_BLC, key_BSC = wide(query_BLC), wide(key_BSC)
         key_BCS = key_BSC.transpose(1, 2)
         parts = chunks(query_BLC.shape[1], key_BSC)
         weights = ((query_BLC[:, rows] @ key_BCS).softmax(2) for rows in parts)
@@ -90,8 +92,9 @@ def _rule(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> Kernel:
     return kernel_for(query_BLC.shape[1], key_BSC.shape[1], query_BLC.device.type)
 
 
-def _wide(*tensors: torch.Tensor) -> list[torch.Tensor]:
-    return [tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in float32, or as it is where that is wider."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _fused(query_BLC: torch.Tensor, key_BSC: torch.Tensor, value_BSV: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ ALPHA = 0.25
 """How fast the weight of a pair falls with its rank."""
 CLAMP = (0.0005, 0.9995)
 """Cosines are kept in this range, so that logarithms stay finite."""
-STRIP = 1
+STRIP = 4
 """Width of the border, in grid positions, where photos show background more often than objects."""
 
 
@@ -90,7 +90,10 @@ def _cosines(one_BC: torch.Tensor, other_BC: torch.Tensor) -> torch.Tensor:
 
 
 def border_mean(foreground_BHW: torch.Tensor) -> float:
-    """The mean over the border strips of a batch: above ½ the map shows the background."""
-    inside = foreground_BHW[:, STRIP:-STRIP, STRIP:-STRIP]
-    border = foreground_BHW.sum() - inside.sum()
-    return float(border / (foreground_BHW.numel() - inside.numel()))
+    """The mean of four strips along the border, each the mean of a batch: above ½ the map shows the background.
+
+    Corners are in two strips, as in the released program.
+    """
+    above, below = foreground_BHW[:, :STRIP], foreground_BHW[:, -STRIP:]
+    left, right = foreground_BHW[:, :, :STRIP], foreground_BHW[:, :, -STRIP:]
+    return float(torch.stack([strip.mean() for strip in (above, below, left, right)]).mean())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import linear, multilabel_soft_margin_loss, pad
 
-from methods.networks.attention import Kernel, attend, co_attend, entropy
+from methods.networks.attention import Kernel, attend, co_attend, entropy, wide
 from methods.networks.pointwise import mixed
 from methods.sharing import ALONE, Share
 
@@ -83,7 +83,8 @@ class CoAttentionHead(nn.Module):
         """What a photo brings into each pair that it is in: to be made once where there are several."""
         rows_BLC = _rows(feature_BCHW)
         weights, biases = self._weights_and_biases()
-        scores_BLV = linear(rows_BLC, weights, biases)
+        with torch.autocast(rows_BLC.device.type, enabled=False):
+            scores_BLV = linear(rows_BLC, weights, biases)
         values = self.common_head.out_channels + 1
         own_BLV, basic_BLK = scores_BLV[..., :values], scores_BLV[..., values:]
         if self.basic_head is None:
@@ -92,7 +93,9 @@ class CoAttentionHead(nn.Module):
 
     def query(self, feature_BCHW: torch.Tensor) -> torch.Tensor:
         """What a pair's first photo asks of the second, (B, positions, C): to be made once for several pairs."""
-        query_BLC: torch.Tensor = self.affinity(_rows(feature_BCHW))
+        rows_BLC = _rows(feature_BCHW)
+        with torch.autocast(rows_BLC.device.type, enabled=False):
+            query_BLC: torch.Tensor = self.affinity(rows_BLC)
         return query_BLC
 
     def pair(self, m: Side, n: Side, query_BLC: torch.Tensor) -> PairMaps:
@@ -140,7 +143,7 @@ class CoAttentionHead(nn.Module):
             return entropy(*self._query_and_key(feature_m_BCHW, feature_n_BCHW))
 
     def _query_and_key(self, feature_m: torch.Tensor, feature_n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.affinity(_rows(feature_m)).expand(len(feature_n), -1, -1), _rows(feature_n)
+        return self.query(feature_m).expand(len(feature_n), -1, -1), _rows(feature_n)
 
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> CoAttentionHead:
@@ -153,7 +156,8 @@ class CoAttentionHead(nn.Module):
 
 
 def _rows(feature_BCHW: torch.Tensor) -> torch.Tensor:
-    return feature_BCHW.flatten(2).transpose(1, 2)
+    # Low precision ends here: affinities are sums over all channels.
+    return wide(feature_BCHW).flatten(2).transpose(1, 2)
 
 
 def _grid(rows_BLV: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The loss of segmentation networks: cross-entropy over pixels whose label is known."""
+"""The losses of segmentation networks: cross-entropy over pixels whose label is known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from settings.records import UNKNOWN
 
-__all__ = ["mean_cross_entropy"]
+__all__ = ["mean_cross_entropy", "mean_of_photos"]
 
 
 def mean_cross_entropy(
@@ -20,3 +20,10 @@ def mean_cross_entropy(
     total = cross_entropy(logits_BCHW, truth_BHW, ignore_index=UNKNOWN, reduction="sum")
     known = (truth_BHW != UNKNOWN).sum() if known is None else known
     return total / known.clamp_min(1)
+
+
+def mean_of_photos(logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor) -> torch.Tensor:
+    """The mean over photos of their means over known pixels; 0 counts for a photo that has none."""
+    cost_BHW = cross_entropy(logits_BCHW, truth_BHW, ignore_index=UNKNOWN, reduction="none")
+    known_B = (truth_BHW != UNKNOWN).sum((1, 2)).clamp_min(1)
+    return (cost_BHW.sum((1, 2)) / known_B).mean()

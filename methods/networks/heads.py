@@ -70,17 +70,19 @@ def he_normal_(convolution: nn.Conv2d) -> nn.Conv2d:
 class ClassMaps(nn.Module):
     """Fully convolutional classifier: optional hidden layer, then a 1×1 convolution to K class maps.
 
-    The class scores are the maps' means over positions (Zhou et al., CVPR 2016).
+    The class scores are the maps' means over positions (Zhou et al., CVPR 2016). In training, the classifier's whole
+    input channels are dropped with probability `dropout`.
     """
 
-    def __init__(self, channels: int, classes: int, hidden: int) -> None:
+    def __init__(self, channels: int, classes: int, hidden: int, dropout: float = 0) -> None:
         super().__init__()
         self.hidden = hidden_layer(channels, hidden)
+        self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(hidden or channels, classes, 1)
 
     def forward(self, features_BCHW: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) → raw class maps (B, K, h, w)."""
-        maps_BKHW: torch.Tensor = self.classifier(self.hidden(features_BCHW))
+        maps_BKHW: torch.Tensor = self.classifier(self.dropout(self.hidden(features_BCHW)))
         return maps_BKHW
 
     @classmethod

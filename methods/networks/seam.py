@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.functional import multilabel_soft_margin_loss, normalize
+from torch.nn.functional import multilabel_soft_margin_loss
 
 from methods.networks.grids import resized
 from methods.networks.heads import ClassMaps, he_normal_
@@ -24,6 +24,8 @@ HARDEST = 0.2
 """The share of entries that count in the consistency loss."""
 LOWEST = 0.25
 """The share of positions that count in the min-pooling loss."""
+FLOOR = 1e-5
+"""Taken from maps before, and added to lengths and sums by which something is divided."""
 
 
 class PixelCorrelation(nn.Module):
@@ -45,22 +47,25 @@ class PixelCorrelation(nn.Module):
     ) -> torch.Tensor:
         """Maps refined, float32 (B, C, h, w): convex mixes of the values of `maps_BCHW`, a channel by itself."""
         affinity_BPQ = self.affinity(levels_BCHW, image_B3HW)
-        refined_BCQ = maps_BCHW.flatten(2).to(affinity_BPQ.dtype) @ affinity_BPQ
-        return refined_BCQ.float().reshape(maps_BCHW.shape)
+        with torch.autocast(affinity_BPQ.device.type, enabled=False):
+            return (maps_BCHW.float().flatten(2) @ affinity_BPQ).reshape(maps_BCHW.shape)
 
     def affinity(self, levels_BCHW: Sequence[torch.Tensor], image_B3HW: torch.Tensor) -> torch.Tensor:
         """(B, P, P) over the P positions of the image's grid: what position q takes of p; columns have the sum 1.
 
-        Cosines of the mixed features, negative ones 0; no gradient reaches the levels. A level of another size is
-        resized, bilinear; the image is RGB in [−1, 1].
+        Cosines of the mixed features, negative ones 0, float32 also under autocast; no gradient reaches the levels. A
+        level of another size is resized, bilinear; the image is RGB in [−1, 1].
         """
         projected = [
             resized(project(level.detach()).relu(), image_B3HW.shape[2:])
             for project, level in zip(self.projections, levels_BCHW, strict=True)
         ]
-        features_BCP = normalize(self.mixing(torch.cat([image_B3HW, *projected], 1)).float().flatten(2), dim=1)
-        alike_BPQ = (features_BCP.transpose(1, 2) @ features_BCP).relu().float()
-        return alike_BPQ / alike_BPQ.sum(1, keepdim=True).clamp_min(1e-5)
+        mixed_BCP = self.mixing(torch.cat([image_B3HW, *projected], 1)).float().flatten(2)
+        features_BCP = mixed_BCP / (torch.linalg.vector_norm(mixed_BCP, dim=1, keepdim=True) + FLOOR)
+        with torch.autocast(features_BCP.device.type, enabled=False):
+            alike_BPQ = (features_BCP.transpose(1, 2) @ features_BCP).relu()
+        affinity_BPQ: torch.Tensor = alike_BPQ / (alike_BPQ.sum(1, keepdim=True) + FLOOR)
+        return affinity_BPQ
 
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> PixelCorrelation:
@@ -98,9 +103,17 @@ class Seam(nn.Module):
 
 
 def peaked(maps_BCHW: torch.Tensor) -> torch.Tensor:
-    """ReLU, each map divided by its maximum; a map without a positive value becomes 0."""
+    """ReLU, each map divided by its maximum: what the PCM refines. A map without a positive value becomes 0."""
     positive_BCHW = maps_BCHW.relu()
-    return positive_BCHW / positive_BCHW.amax((2, 3), keepdim=True).clamp_min(1e-5)
+    return (positive_BCHW - FLOOR).relu() / (positive_BCHW.amax((2, 3), keepdim=True) + FLOOR)
+
+
+def stretched(maps_BCHW: torch.Tensor) -> torch.Tensor:
+    """ReLU, each map stretched from its minimum and maximum to 0 and 1: what the losses compare, and the final maps."""
+    positive_BCHW = maps_BCHW.relu()
+    least_BC11 = positive_BCHW.amin((2, 3), keepdim=True)
+    range_BC11 = positive_BCHW.amax((2, 3), keepdim=True) - least_BC11
+    return (positive_BCHW - least_BC11 - FLOOR).relu() / (range_BC11 + FLOOR)
 
 
 def with_background(maps_BKHW: torch.Tensor) -> torch.Tensor:
@@ -113,13 +126,13 @@ def with_background(maps_BKHW: torch.Tensor) -> torch.Tensor:
 def seam_losses(large: Branch, small: Branch, labels_BK: torch.Tensor) -> dict[str, torch.Tensor]:
     """The four terms, all of weight 1, of the photos and their small copies; labels are multi-hot floats.
 
-    Maps are compared at the small copy's grid, after each was divided by its maximum, classes without label being 0.
+    Maps are compared at the small copy's grid, each stretched to 0 and 1 before, classes without label being 0.
     """
     grid = small.raw_BKHW.shape[2:]
     labels_BK11 = labels_BK[:, :, None, None]
     labels_BC11 = torch.cat([torch.ones_like(labels_BK11[:, :1]), labels_BK11], 1)
-    raws = [resized(peaked(branch.raw_BKHW), grid) * labels_BK11 for branch in (large, small)]
-    refined = [resized(peaked(branch.refined_BCHW), grid) * labels_BC11 for branch in (large, small)]
+    raws = [resized(stretched(branch.raw_BKHW), grid) * labels_BK11 for branch in (large, small)]
+    refined = [resized(stretched(branch.refined_BCHW), grid) * labels_BC11 for branch in (large, small)]
     scores = [multilabel_soft_margin_loss(branch.raw_BKHW.mean((2, 3)), labels_BK) for branch in (large, small)]
     lows = [min_pooling(branch.refined_BCHW[:, 1:] * labels_BK11) for branch in (large, small)]
     return {

@@ -56,7 +56,10 @@ class Encoder(Options):
 
 
 class DeepLabLargeFovOptions(SegmenterOptions):
-    """Network, crops and training; the defaults are the paper's but for the encoder, which was ResNet-101."""
+    """Network, crops and training; the defaults are the paper's but for the encoder, which was ResNet-101.
+
+    `training.learning_rate` is the head's: ten times the backbone's, and twice for the bias of its scores.
+    """
 
     encoder: Encoder | None = Field(None, description="null: the suite's backbone")
     width: int = Field(1024, ge=8, le=4096, description="channels of the head")
@@ -64,7 +67,13 @@ class DeepLabLargeFovOptions(SegmenterOptions):
     scales: tuple[Scale, Scale] = Field((0.7, 1.3), description="training photos are resized by a factor in this range")
     iterations: PositiveInt | None = Field(None, description="instead of training.epochs; rounded to whole epochs")
     training: TrainingOptions = TrainingOptions(
-        epochs=15, batch=10, learning_rate=1e-3, nesterov=False, weight_decay=5e-4, backbone_factor=1.0
+        epochs=15,
+        batch=10,
+        learning_rate=1e-2,
+        nesterov=False,
+        weight_decay=5e-4,
+        backbone_factor=0.1,
+        bias_factor=2.0,
     )
 
 
@@ -72,6 +81,7 @@ class DeepLabLargeFov(Segmenter):
     """Cross-entropy on random crops, batch norms fixed; inference on whole photos."""
 
     options_model = DeepLabLargeFovOptions
+    version = 2
     apply_options = frozenset({"inference"})
     modes = ("fine_tuned",)
     options: DeepLabLargeFovOptions
@@ -99,7 +109,8 @@ class DeepLabLargeFov(Segmenter):
 
         from methods.crops import Crops
         from methods.networks.backbones import build
-        from methods.networks.largefov import FixedBatchNorm, LargeFovHead
+        from methods.networks.cross_entropy import mean_of_photos
+        from methods.networks.largefov import FixedBatchNorm, LargeFovHead, enlarged
         from methods.training import groups_of, named_tensors, train
 
         _check_usable(data)
@@ -117,9 +128,9 @@ class DeepLabLargeFov(Segmenter):
             drawn = zip(share.of(rows), share.of(masks), share.of(places), strict=True)
             cut = [crops.cut(data.photos[row].image(), mask_HW, place) for row, mask_HW, place in drawn]
             images_BHWC, truth_BHW = (np.stack(parts) for parts in zip(*cut, strict=True))
-            features_BCHW = network(network.to_input(images_BHWC).to(device))[-1]
-            known = share.even(torch.from_numpy(truth_BHW != UNKNOWN).sum().to(device), len(rows))
-            return {"cross_entropy": _loss(head(features_BCHW), torch.from_numpy(truth_BHW).to(device), known)}
+            logits_BCHW = head(network(network.to_input(images_BHWC).to(device))[-1]).float()
+            large_BCHW = enlarged(logits_BCHW, truth_BHW.shape[1:])
+            return {"cross_entropy": mean_of_photos(large_BCHW, torch.from_numpy(truth_BHW).to(device).long())}
 
         training = self._training(len(data.photos))
         groups = groups_of(head, bias_factor=training.bias_factor)
@@ -157,26 +168,19 @@ class DeepLabLargeFov(Segmenter):
 
 
 def _logits_CHW(network: Backbone, head: LargeFovHead, image: Image, one: Pass, device: str) -> torch.Tensor:
-    """Scores of one pass; of a mirrored one they are mirrored back."""
+    """Scores of one pass, at its own size; of a mirrored one they are mirrored back."""
     import torch
+
+    from methods.networks.largefov import enlarged
 
     if one.scale != 1:
         height, width = (max(1, round(length * one.scale)) for length in image.shape[:2])
         image = resize(image, height, width)
     image_BHWC = np.array((image[:, ::-1] if one.flip else image)[None])
     with torch.inference_mode():
-        logits_CHW: torch.Tensor = head(network(network.to_input(image_BHWC).to(device))[-1]).float()[0]
+        logits_BCHW = head(network(network.to_input(image_BHWC).to(device))[-1]).float()
+        logits_CHW = enlarged(logits_BCHW, image.shape[:2])[0]
     return logits_CHW.flip(2) if one.flip else logits_CHW
-
-
-def _loss(logits_BCHW: torch.Tensor, truth_BHW: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy at the size of the crops."""
-    from torch.nn.functional import interpolate
-
-    from methods.networks.cross_entropy import mean_cross_entropy
-
-    large_BCHW = interpolate(logits_BCHW.float(), size=truth_BHW.shape[1:], mode="bilinear", align_corners=False)
-    return mean_cross_entropy(large_BCHW, truth_BHW.long(), known)
 
 
 def _check_usable(data: PseudoLabelled) -> None:

@@ -1,5 +1,6 @@
 """The paper's preset: complete as it stands, and it says which weight files it wants."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from harness.suites.suite import load_suite
 from settings.errors import UserError
 
 SCENES = ("dataset={name: scenes, classes: 2, size: 48, train: 12, dev: 4, val: 4}", "recipes.mcis.cue=scenes")
+SUITE = Path(__file__).resolve().parents[2] / "settings" / "suites" / "mcis-paper.yaml"
 NO_FILES = ("backbone.weights=random", "recipes.mcis.segmenter.encoder.weights=random")
 
 
@@ -46,4 +48,20 @@ def test_the_plan_holds_the_released_recipe() -> None:
     )
     assert (segmenter["width"], segmenter["crop"], segmenter["scales"]) == (1024, 321, [0.7, 1.3])
     assert (segmenter["iterations"], segmenter["training"]["batch"]) == (16_000, 10)
-    assert (segmenter["training"]["learning_rate"], segmenter["training"]["poly_power"]) == (1e-3, 0.9)
+    training = segmenter["training"]
+    assert training["learning_rate"] * training["backbone_factor"] == pytest.approx(1e-3)
+    assert (training["learning_rate"], training["bias_factor"], training["poly_power"]) == (1e-2, 2, 0.9)
+
+
+def test_photos_are_segmented_as_in_the_released_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At five scales, each mirrored too; with a CRF of one step, where its package is; and in one pass beside."""
+    monkeypatch.setattr("methods.segmenting.require_dense_crf", lambda *_: None)
+    text = " ".join(SUITE.read_text(encoding="utf-8").replace("#", " ").split())
+    (crf,) = re.findall(r"(recipes\.mcis\.segmenter\.inference\.crf=)'({.*?})'", text)
+    plan = make_plan(load_suite("mcis-paper", (*SCENES, *NO_FILES, "".join(crf))))
+    stages = (stage.identity for stage in plan.graph.values() if stage.kind.name == "segment")
+    options = [identity.component.options.get("inference") for identity in stages]
+    kernels = {"gaussian_sxy": 3, "gaussian_compat": 1, "bilateral_sxy": 80, "bilateral_srgb": 4, "bilateral_compat": 3}
+    paper = {"scales": [0.5, 0.75, 1.0, 1.25, 1.5], "flip": True, "crf": kernels | {"iterations": 1}}
+    assert paper in options
+    assert None in options, "one pass"

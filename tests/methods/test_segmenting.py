@@ -11,12 +11,21 @@ import torch
 from methods.base import BackboneOptions, FeatureRequest
 from methods.segmenters.all_background import AllBackgroundSegmenter
 from methods.segmenters.deeplab import DeepLab, DeepLabOptions
-from methods.segmenting import CRF, Inference, argmax_at, mask_of, mean_probabilities, variant_of, variants_of
+from methods.segmenting import CrfKernels, Inference, argmax_at, mask_of, mean_probabilities, variant_of, variants_of
 from settings.errors import UserError
 from settings.options import Options
 from settings.records import Photo
 
 BACKBONE = BackboneOptions(size=96)
+PAPER = {
+    "gaussian_sxy": 3,
+    "gaussian_compat": 1,
+    "bilateral_sxy": 80,
+    "bilateral_srgb": 4,
+    "bilateral_compat": 3,
+    "iterations": 1,
+}
+"""MCIS's (Sun et al., ECCV 2020)."""
 
 
 def logits_of(*shapes: tuple[int, int], classes: int = 3) -> list[torch.Tensor]:
@@ -110,7 +119,28 @@ def test_the_crf_gets_the_mean_and_the_photo(passes: int, photo: Callable[..., P
     assert mask.dtype == np.uint8
     assert (mask == expected).mean() > 0.99
     assert (mask != mean_probabilities(logits, (24, 20)).argmax(0).numpy()).mean() > 0.05
-    assert list(CRF.values()) == [1, 3, 67, 3, 4, 10]
+    assert list(CrfKernels().model_dump().values()) == [1, 3, 67, 3, 4, 10]
+
+
+def test_a_crf_may_have_kernels_of_its_own(photo: Callable[..., Photo], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told to the CRF, in whose place stands one that turns the classes round."""
+    given: list[dict[str, float]] = []
+
+    def turned(image: np.ndarray, probabilities_CHW: np.ndarray, **kernels: float) -> np.ndarray:
+        given.append(kernels)
+        return probabilities_CHW[::-1]
+
+    monkeypatch.setattr("methods.segmenting.dense_crf", turned)
+    monkeypatch.setattr("methods.segmenting.require_dense_crf", lambda *_: None)
+    changes = [Inference.model_validate({"crf": PAPER}), Inference()]
+    own, plain = variants_of(DeepLab(DeepLabOptions()), changes, BackboneOptions(size=64), "cam")
+    assert [variant_of(own), variant_of(plain)] == ["ss+crf", "ss"]
+    (logits,) = logits_of((4, 5), classes=2)
+    mask = mask_of([logits], (24, 20), own.options.inference, photo("p"))
+    assert np.array_equal(mask, 1 - argmax_at(logits, (24, 20)))
+    mask_of([logits], (24, 20), Inference(crf=True), photo("p"))
+    assert given == [PAPER, CrfKernels().model_dump()]
+    assert DeepLabOptions.model_validate(own.options.model_dump(mode="json")) == own.options
 
 
 def test_what_a_change_sets_replaces_the_segmenters_own() -> None:

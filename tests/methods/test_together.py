@@ -61,6 +61,12 @@ def coattention(toy: Toy, context: Any) -> Fit:
     return CoAttention(options).fit(toy.weak, context)
 
 
+def seam(toy: Toy, context: Any) -> Fit:
+    """Without dropout, which each process draws for itself."""
+    options = SeamOptions(hidden=8, dropout=0, small_scale=1.0, training=ODD)
+    return Seam(options).fit(toy.weak, context)
+
+
 def affinity(toy: Toy, context: Any) -> Fit:
     options = AffinityOptions(label_refiner="none", radius=3, training=ODD)
     return Affinity(options).fit(maps_of(toy), context)
@@ -76,7 +82,7 @@ CASES: Mapping[str, Callable[[Toy, Any], Fit]] = {
     "cam with batch norm": lambda toy, context: cam(toy, context, hidden=8),
     "cam, fine-tuned": fine_tuned,
     "coattention": coattention,
-    "seam": lambda toy, context: Seam(SeamOptions(hidden=8, small_scale=1.0, training=ODD)).fit(toy.weak, context),
+    "seam": seam,
     "affinity": affinity,
     "irn": irn,
     "c2am": lambda toy, context: C2am(C2amOptions(training=ODD)).fit(toy.weak.photos, context),

@@ -72,26 +72,43 @@ def test_entropy_of_even_of_sure_and_of_a_half() -> None:
     torch.testing.assert_close(entropy(query, key), expected)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_bfloat16_autocast_stays_near_float32(kernel: Kernel) -> None:
-    query, key, value_m, value_n = (one.detach().float() for one in operands(2, 9, 8, 6, 3))
-    exact = co_attend(query, key, value_m, value_n, kernel)
-    with torch.autocast("cpu", torch.bfloat16):
-        query.requires_grad_()
-        low = co_attend(query, key.bfloat16(), value_m.bfloat16(), value_n, kernel)
-    low.m_BLV.float().sum().backward()
-    assert query.grad is not None
-    assert query.grad.dtype == torch.float32
-    for found, wanted in zip(low, exact, strict=True):
-        torch.testing.assert_close(found.float(), wanted, rtol=0.05, atol=0.05)
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda", marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")]
+    ),
+]
 
 
-@pytest.mark.parametrize("kernel", ["dense", "chunked"])
-def test_affinities_are_float32_under_autocast(kernel: Kernel) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kernel", [*KERNELS, None])
+def test_attention_under_autocast_is_that_of_float32(kernel: Kernel | None, device: str) -> None:
+    """Of operands in float32 and in bfloat16: both directions, what inference asks for, and the gradient."""
+    query, key, value_m, value_n = (one.detach().float().to(device) for one in operands(2, 90, 80, 64, 3))
+    low = [key.bfloat16(), value_m.bfloat16()]
+    queries = [(query / 8).requires_grad_() for _ in range(2)]
+    exact = co_attend(queries[0], low[0].float(), low[1].float(), value_n, kernel)
+    with torch.autocast(device, torch.bfloat16):
+        mixed = co_attend(queries[1], *low, value_n, kernel)
+        one_way = attend(queries[1].detach(), low[0], value_n, kernel)
+    gradients = [
+        torch.autograd.grad(both.m_BLV.square().sum() + both.n_BSV.sum(), of)[0]
+        for both, of in zip((exact, mixed), queries, strict=True)
+    ]
+    pairs = [*zip(mixed, exact, strict=True), (one_way, exact.m_BLV), (gradients[1], gradients[0])]
+    for found, expected in pairs:
+        assert found.dtype == torch.float32
+        assert ((found - expected).abs().max() / expected.abs().max()).item() <= 1e-5
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kernel", [*KERNELS, None])
+def test_affinities_are_float32_under_autocast(kernel: Kernel | None, device: str) -> None:
     """Two keys whose affinities, 300 and 301, are one number in bfloat16."""
     query, key = torch.tensor([[[300.0, 1.0]]]), torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
-    with torch.autocast("cpu", torch.bfloat16):
-        mixed = co_attend(query, key, torch.ones(1, 1, 1), torch.tensor([[[0.0], [1.0]]]), kernel)
+    values = torch.ones(1, 1, 1), torch.tensor([[[0.0], [1.0]]])
+    with torch.autocast(device, torch.bfloat16):
+        mixed = co_attend(query.to(device), key.to(device), *(value.to(device) for value in values), kernel)
     assert mixed.m_BLV.item() == pytest.approx(1 / (1 + math.exp(-1)), rel=1e-5)
 
 

@@ -142,3 +142,18 @@ def test_hidden_layers_are_the_plain_sequence_of_their_layers(norm: Literal["bat
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-4 * float(other.grad.abs().max()))
     torch.testing.assert_close(layers.state_dict(), plain.state_dict(), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(layers.eval()(features), plain.eval()(features), rtol=1e-4, atol=5e-5)
+
+
+def test_dropout_takes_whole_channels_in_training_alone() -> None:
+    """A classifier that adds up 64 channels of ones: of those that are left each counts twice."""
+    torch.manual_seed(0)
+    head, features = ClassMaps(64, 1, 0, dropout=0.5), torch.ones(3, 64, 4, 5)
+    with torch.no_grad():
+        head.classifier.weight.fill_(1)
+        head.classifier.bias.zero_()
+        dropped, whole = head.train()(features), head.eval()(features)
+    assert (whole == 64).all()
+    kept = dropped[:, 0, 0, 0] / 2
+    assert torch.equal(dropped, (2 * kept)[:, None, None, None].expand(3, 1, 4, 5))
+    assert all(16 < count < 48 for count in kept.tolist())
+    assert head.state_dict().keys() == ClassMaps(64, 1, 0).state_dict().keys()

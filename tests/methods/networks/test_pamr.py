@@ -1,4 +1,6 @@
-"""PAMR beside a loop over pixels, neighbours and colours; closed forms."""
+"""PAMR beside the released program's, and beside a loop over pixels, neighbours and colours; closed forms."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +38,12 @@ def naive(maps_CHW: Floats, image_3HW: Floats, dilations: tuple[int, ...], itera
             )
         maps_CHW = refined
     return maps_CHW
+
+
+def test_pamr_is_that_of_the_released_program() -> None:
+    with np.load(Path(__file__).resolve().parents[2] / "golden" / "pamr.npz") as stored:
+        image, maps, expected = (torch.from_numpy(stored[name]) for name in ("image", "maps", "refined"))
+    assert float((pamr(maps, image) - expected).abs().max() / expected.max()) <= 2e-5
 
 
 @pytest.mark.parametrize(("dilations", "iterations"), [((1,), 1), ((1, 2, 8), 3), (DILATIONS, 1)])

@@ -46,6 +46,14 @@ def test_affinity_loss_of_the_released_program(name: str) -> None:
     assert loss.total.item() == pytest.approx(stored["affinity_loss"], rel=1e-5)
 
 
+def test_irn_loss_of_the_released_program() -> None:
+    """Of two photos together, without its displacement terms."""
+    stored = golden("irn_loss")
+    loss = irn_affinity_loss(stored["boundary_logits"][:, 0].sigmoid(), stored["labels"], stored["radius"])
+    assert [int(count) for count in loss[:3]] == [stored["n_bg"], stored["n_fg"], stored["n_neg"]]
+    assert loss.total.item() == pytest.approx(stored["loss"], rel=1e-5)
+
+
 def begins(y: int, x: int, grid: tuple[int, int], radius: int, border: Border) -> bool:
     margin = radius - 1
     return border == "all" or (y < grid[0] - margin and margin <= x < grid[1] - margin)

@@ -1,6 +1,7 @@
-"""SEAM's pixel correlation and losses: loops over positions, closed forms, and where gradients stop."""
+"""SEAM's pixel correlation and losses: the released program's, loops over positions, and where gradients stop."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from methods.networks.seam import (
     min_pooling,
     peaked,
     seam_losses,
+    stretched,
     with_background,
 )
 
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 CHANNELS, WIDTHS = (5, 6), (4, 7)
 
 
@@ -31,6 +34,49 @@ def example(grid: tuple[int, int] = (4, 3)) -> tuple[list[torch.Tensor], torch.T
 def network(hidden: int = 0) -> Seam:
     torch.manual_seed(1)
     return Seam(ClassMaps(CHANNELS[1], 3, hidden), PixelCorrelation(CHANNELS, WIDTHS))
+
+
+def golden(name: str) -> dict[str, torch.Tensor]:
+    with np.load(GOLDEN / f"{name}.npz") as stored:
+        return {key: torch.from_numpy(stored[key]) for key in stored}
+
+
+def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+@torch.no_grad()
+def test_the_network_is_that_of_the_released_program() -> None:
+    """Its classifier has a background channel, which nothing reads, and no bias."""
+    stored = golden("seam_network")
+    part = Seam(ClassMaps(7, 4, 0), PixelCorrelation((6, 7), (4, 5)))
+    part.head.classifier.weight.copy_(stored["fc8"][1:])
+    part.head.classifier.bias.zero_()
+    for layer, name in zip(
+        (*part.correlation.projections, part.correlation.mixing), ("f8_3", "f8_4", "f9"), strict=True
+    ):
+        layer.weight.copy_(stored[name])
+    found = part([stored["level_3"], stored["level_4"]], stored["image"])
+    assert relative(found.raw_BKHW, stored["cam"][:, 1:]) <= 1e-5
+    assert relative(found.refined_BCHW, stored["refined"]) <= 1e-5
+
+
+def test_losses_are_those_of_the_released_program() -> None:
+    stored = golden("seam_losses")
+    assert relative(stretched(stored["cam_1"]), stored["normalised_cam"]) <= 1e-6
+    large, small = (Branch(stored[f"cam_{copy}"][:, 1:], stored[f"refined_{copy}"]) for copy in (1, 2))
+    losses = seam_losses(large, small, stored["labels"])
+    for name, value in losses.items():
+        assert float(value) == pytest.approx(float(stored[name]), rel=1e-5), name
+    assert float(sum(losses.values())) == pytest.approx(float(stored["total"]), rel=1e-5)
+
+
+def test_maps_are_stretched_as_the_released_program_does() -> None:
+    """There, positions below the minimum's neighbourhood are a little below 0; maps here are not."""
+    stored = golden("seam_inference")
+    found = stretched(stored["passes"].sum(0)[None])[0]
+    assert relative(found, stored["maps"].relu()) <= 1e-5
+    assert float(stored["maps"].min()) < 0
 
 
 def naive_refined(
@@ -48,11 +94,12 @@ def naive_refined(
             for weight, level in ((low, levels[0]), (high, levels[1])):
                 parts.append(np.maximum(weight @ level[b, :, y, x].double().numpy(), 0))
             mixed = mixing @ np.concatenate(parts)
-            features[y, x] = mixed / math.sqrt((mixed**2).sum())
+            features[y, x] = mixed / (math.sqrt((mixed**2).sum()) + 1e-5)
         for q in places:
             alike = {p: max(0.0, float(features[p] @ features[q])) for p in places}
             for c in range(channels):
-                refined[(b, c, *q)] = sum(alike[p] * float(maps[(b, c, *p)]) for p in places) / sum(alike.values())
+                total = sum(alike.values()) + 1e-5
+                refined[(b, c, *q)] = sum(alike[p] * float(maps[(b, c, *p)]) for p in places) / total
     return refined
 
 
@@ -63,6 +110,22 @@ def test_refined_maps_by_loops_over_positions() -> None:
     found = module(levels, image, maps)
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found.numpy(), naive_refined(module, levels, image, maps), atol=1e-6)
+
+
+@torch.no_grad()
+def test_products_are_float32_under_autocast() -> None:
+    """Of the mixed features as they are, which autocast makes in bfloat16 as it does any layer's."""
+    module, (levels, image) = network().correlation, example()
+    maps = torch.rand(2, 4, 4, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = module(levels, image, maps)
+        projected = [layer(level).relu() for layer, level in zip(module.projections, levels, strict=True)]
+        features = module.mixing(torch.cat([image, *projected], 1)).double().flatten(2)
+    features = features / features.norm(dim=1, keepdim=True)
+    alike = (features.transpose(1, 2) @ features).relu()
+    expected = (maps.double().flatten(2) @ (alike / alike.sum(1, keepdim=True))).reshape(maps.shape)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=3e-5, atol=0)
 
 
 @torch.no_grad()
@@ -83,7 +146,8 @@ def test_positions_share_their_maps_with_those_of_their_colour() -> None:
     image = torch.eye(3)[:, [0, 0, 1, 1, 1, 2]].reshape(1, 3, 2, 3)
     levels = [torch.zeros(1, channels, 2, 3) for channels in CHANNELS]
     maps = torch.tensor([[[[1.0, 3.0, 0.0], [3.0, 6.0, 7.0]]]])
-    torch.testing.assert_close(module(levels, image, maps), torch.tensor([[[[2.0, 2.0, 3.0], [3.0, 3.0, 7.0]]]]))
+    expected = torch.tensor([[[[2.0, 2.0, 3.0], [3.0, 3.0, 7.0]]]])
+    torch.testing.assert_close(module(levels, image, maps), expected, rtol=5e-5, atol=0)
     torch.testing.assert_close(
         module(levels, 0 * image, maps), 0 * maps, msg="nothing is like a position without features"
     )
@@ -111,9 +175,17 @@ def test_published_sizes_and_the_way_back_from_the_state() -> None:
 def test_peaks_and_background() -> None:
     raw = torch.tensor([[[[-1.0, 2.0, 1.0, 0.0]], [[4.0, 1.0, 3.0, 0.0]], [[-1.0, -2.0, -3.0, -4.0]]]])
     normalised = peaked(raw)
-    assert normalised.tolist() == [[[[0, 1, 0.5, 0]], [[1, 0.25, 0.75, 0]], [[0, 0, 0, 0]]]]
-    shown = with_background(normalised)
-    assert shown.tolist() == [[[[0, 0, 0.25, 1]], [[0, 1, 0, 0]], [[1, 0, 0.75, 0]], [[0, 0, 0, 0]]]]
+    expected = torch.tensor([[[[0, 1, 0.5, 0]], [[1, 0.25, 0.75, 0]], [[0, 0, 0, 0]]]])
+    torch.testing.assert_close(normalised, expected, rtol=0, atol=2e-5)
+    shown = torch.tensor([[[[0, 0, 0.25, 1]], [[0, 1, 0, 0]], [[1, 0, 0.75, 0]], [[0, 0, 0, 0]]]])
+    torch.testing.assert_close(with_background(normalised), shown, rtol=0, atol=2e-5)
+
+
+def test_maps_are_stretched_from_their_minimum_to_their_maximum() -> None:
+    """A minimum below 0 counts as 0; a flat map becomes 0."""
+    raw = torch.tensor([[[[2.0, 6.0, 3.0, 2.0]], [[-4.0, 1.0, 3.0, 0.0]], [[5.0, 5.0, 5.0, 5.0]]]])
+    expected = torch.tensor([[[[0, 1, 0.25, 0]], [[0, 1 / 3, 1, 0]], [[0, 0, 0, 0]]]])
+    torch.testing.assert_close(stretched(raw), expected, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -136,7 +208,9 @@ def naive_losses(large: Branch, small: Branch, labels_BK: torch.Tensor) -> dict[
     def scaled(maps: np.ndarray, halve: bool, labels: np.ndarray) -> np.ndarray:
         out = []
         for channel, counts in zip(maps, labels, strict=True):
-            positive = np.maximum(channel, 0) / max(channel.max(), 1e-5)
+            positive = np.maximum(channel, 0)
+            reach = positive.max() - positive.min()
+            positive = np.maximum(positive - positive.min() - 1e-5, 0) / (reach + 1e-5)
             if halve:
                 positive = sum(positive[y::2, x::2] for y in (0, 1) for x in (0, 1)) / 4
             out.append(positive * counts)
@@ -203,7 +277,8 @@ def test_maps_that_agree_cost_nothing() -> None:
     raw[0, 1, :2] = 3.0
     branch = Branch(raw, with_background(peaked(raw)))
     losses = seam_losses(branch, branch, torch.tensor([[0.0, 1.0]]))
-    assert [float(losses[name]) for name in ("equivariance", "consistency", "min_pooling")] == [0, 0, 0]
+    assert [float(losses[name]) for name in ("equivariance", "min_pooling")] == [0, 0]
+    assert float(losses["consistency"]) == pytest.approx(0, abs=5e-5)
     mean, softplus = 1.5, math.log(2)
     assert float(losses["classification"]) == pytest.approx((math.log1p(math.exp(-mean)) + softplus) / 2)
 

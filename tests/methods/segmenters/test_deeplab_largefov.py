@@ -17,7 +17,8 @@ from torch import nn
 from methods.base import BackboneOptions, Fit, PseudoLabelled, TrainingOptions
 from methods.networks import backbones
 from methods.networks.backbones import build
-from methods.networks.largefov import LargeFovHead
+from methods.networks.cross_entropy import mean_of_photos
+from methods.networks.largefov import LargeFovHead, enlarged
 from methods.segmenters.deeplab_largefov import DeepLabLargeFov, DeepLabLargeFovOptions
 from methods.segmenting import Inference
 from methods.training import part_of
@@ -102,6 +103,50 @@ def test_batch_norms_stay_and_all_else_is_trained(
     assert set(part_of(weights, "head")) == set(LargeFovHead(16, 3, 32).state_dict())
 
 
+def test_rates_are_those_of_the_released_program(
+    truth: dict[str, Mask], photos: tuple[Photo, ...], surroundings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A base rate of 1e-3: backbone × 1, the head's weights × 10, the bias of its scores × 20."""
+    given: dict[str, Any] = {}
+
+    def noted(modules: Any, groups: Any, items: int, step: Any, training: TrainingOptions, context: Any) -> Any:
+        names = {id(parameter): name for name, parameter in modules.named_parameters()}
+        for group in groups:
+            given.update({names[id(one)]: training.learning_rate * group.factor for one in group.parameters})
+        given["training"] = training
+        return ()
+
+    monkeypatch.setattr("methods.training.train", noted)
+    fitted(DeepLabLargeFovOptions(width=8, crop=49), photos, truth, surroundings())
+    training = given.pop("training")
+    assert given == pytest.approx(
+        {
+            "backbone.network.body.convolution.weight": 1e-3,
+            # The paper's encoder has none.
+            "backbone.network.body.convolution.bias": 2e-3,
+            "head.0.weight": 1e-2,
+            "head.2.weight": 1e-2,
+            "head.4.weight": 1e-2,
+            "head.4.bias": 2e-2,
+        }
+    )
+    assert (training.momentum, training.nesterov, training.weight_decay) == (0.9, False, 5e-4)
+    assert (training.schedule, training.poly_power, training.batch) == ("poly", 0.9, 10)
+
+
+def test_each_photo_counts_the_same_however_much_of_it_is_known() -> None:
+    torch.manual_seed(0)
+    logits, truth_BHW = torch.randn(3, 4, 5, 6), torch.randint(0, 4, (3, 5, 6))
+    truth_BHW[0, 1:], truth_BHW[2] = 255, 255
+    terms = []
+    for logits_CHW, truth_HW in zip(logits.double().log_softmax(1), truth_BHW, strict=True):
+        known = [(y, x) for y in range(5) for x in range(6) if truth_HW[y, x] != 255]
+        costs = [-float(logits_CHW[truth_HW[y, x], y, x]) for y, x in known]
+        terms.append(sum(costs) / max(1, len(costs)))
+    assert [len(terms), terms[2]] == [3, 0]
+    assert float(mean_of_photos(logits, truth_BHW)) == pytest.approx(sum(terms) / 3, rel=1e-5)
+
+
 def test_what_surrounds_a_photo_is_its_mean(
     truth: dict[str, Mask], photos: tuple[Photo, ...], surroundings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +224,7 @@ def test_copies_of_a_photo_vote_by_their_probabilities(
             for step in (1, -1):
                 with torch.no_grad():
                     logits = head(network(network.to_input(np.array(copy)[None, :, ::step]))[-1])
+                logits = enlarged(logits, (copy.height, copy.width))
                 logits = logits if step == 1 else logits.flip(-1)
                 total += torch.nn.functional.interpolate(logits, (height, width), mode="bilinear").softmax(1)[0]
         assert (mask == total.argmax(0).numpy()).mean() > 0.999
