@@ -88,6 +88,10 @@ class Place:
     setting: ComponentSpec | None = None
     setting_label: str = ""
     """What the suite calls the setting."""
+    dataset_seen: str | None = None
+    """What planning saw of the data set's lists and labels (`harness.suites.data`); None in older descriptions."""
+    setting_seen: str | None = None
+    """What planning saw of the photos and labels that the setting offers; None without one, and in older ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +116,13 @@ class PhotosRuntime(DataRuntime):
     """For stages that go through photos, named by their ids."""
 
     ids: tuple[str, ...]
+    # None: not read, or planned by an older version. See `harness.stages.planned`.
+    photo_contents: tuple[str, ...] | None = None
+    """The beginning of each photo's content, as planning saw it."""
+    mask_contents: tuple[str, ...] | None = None
+    """The beginning of each true mask's content, as planning saw it, where the stage reads masks."""
+    file_contents: tuple[str, ...] | None = None
+    """The beginning of the content of each photo's files of other programs, as planning saw them."""
 
 
 SomeIdentity = TypeVar("SomeIdentity", bound=Identity)

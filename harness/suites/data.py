@@ -1,10 +1,14 @@
-"""Data sets and settings by name, opened once a process; a stage on another machine opens them anew."""
+"""Data sets and settings by name. Planning opens them anew each time; stages have them as they were planned.
+
+Files may change while a process lives: a notebook plans, mends a label and plans again. So what was opened is kept only
+for stages, under what planning saw of lists and labels; a stage on another machine, or after a change, opens it anew.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +17,60 @@ from settings.components import ComponentSpec, constructed, validated_options
 from settings.config import existing_folder
 from settings.dataset import Dataset
 from settings.discovery import DATASETS, SETTINGS
-from settings.errors import unknown_name
+from settings.errors import UserError, unknown_name
+from settings.records import fingerprint
 from settings.setting import Offer, Setting, Target
 
-__all__ = ["dataset_of", "offer_of", "open_dataset", "open_options"]
+__all__ = ["Data", "data_as_planned", "dataset_of", "offer_as_planned", "open_dataset", "open_options", "seen_of_offer"]
+
+
+class Data:
+    """A data set as it was when it was opened, and what settings may know of it."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    @cached_property
+    def target(self) -> Target:
+        """The photos and labels of train and dev, and the photos of val, for every setting of a suite."""
+        return Target.of(self.dataset)
+
+    @cached_property
+    def seen(self) -> str:
+        """What lists and labels say (sha256); contents are not in it, since they are compared photo by photo."""
+        labels = [(photo.id, photo.labels) for photo in self.target.photos]
+        return fingerprint([self.dataset.identity(), dict(self.dataset.splits), labels])
+
+    def offer(self, setting: ComponentSpec) -> Offer:
+        """The photos and labels that methods see under a setting, before any filter; raises UserError."""
+        return _offer(self, SETTINGS.load(setting.name, "settings"), setting.name, _canonical(setting))
+
+
+def seen_of_offer(offer: Offer) -> str:
+    """What an offer says of its photos besides their contents: ids, sources, labels, what was dropped (sha256)."""
+    declared = [(photo.id, photo.source, photo.labels) for photo in offer.declared]
+    return fingerprint([declared, [photo.id for photo in offer.weak.photos], dict(offer.identity)])
 
 
 def dataset_of(component: ComponentSpec) -> Dataset:
-    """The data set that a suite or a stage names; raises UserError for unknown names and options."""
-    return _open_dataset(DATASETS.load(component.name, "dataset"), _canonical(component))
+    """The data set that a suite or a stage names, as it is now; raises UserError for unknown names and options."""
+    return _dataset(DATASETS.load(component.name, "dataset"), _canonical(component))
 
 
-def offer_of(dataset: ComponentSpec, setting: ComponentSpec) -> Offer:
-    """The photos and labels that methods see under a setting, before any filter; raises UserError as `dataset_of`."""
+def data_as_planned(component: ComponentSpec, seen: str | None) -> Data:
+    """The data set of a stage whose planning saw that (`Data.seen`; None: any); UserError where it is another now."""
+    kind, options = DATASETS.load(component.name, "dataset"), _canonical(component)
+    if seen is None:
+        return Data(_dataset(kind, options))
+    return _data_as_planned(kind, options, seen)
+
+
+def offer_as_planned(data: Data, setting: ComponentSpec, seen: str | None) -> Offer:
+    """What a stage's setting offers, as `data_as_planned` finds data sets; `seen` is what `seen_of_offer` gave."""
+    if seen is None:
+        return data.offer(setting)
     kind = SETTINGS.load(setting.name, "settings")
-    return _open_offer(dataset_of(dataset), kind, f"settings.{setting.name}", _canonical(setting))
+    return _offer_as_planned(data, kind, setting.name, _canonical(setting), seen)
 
 
 def open_dataset(name: str, assignments: Sequence[str] = ()) -> Dataset:
@@ -57,20 +100,33 @@ def _canonical(component: ComponentSpec) -> str:
     return json.dumps(component.model_dump()["options"], sort_keys=True, default=str)
 
 
-# Kept by class, never by name: a plug-in that was edited is another class.
-@lru_cache(maxsize=8)
-def _open_dataset(kind: type[Dataset], options: str) -> Dataset:
+def _dataset(kind: type[Dataset], options: str) -> Dataset:
     dataset: Dataset = constructed(kind, json.loads(options), "dataset")
     return dataset
 
 
-@lru_cache(maxsize=32)
-def _open_offer(dataset: Dataset, kind: type[Setting], where: str, options: str) -> Offer:
-    setting: Setting = constructed(kind, json.loads(options), where)
-    return setting.offer(_target(dataset))
+def _offer(data: Data, kind: type[Setting], name: str, options: str) -> Offer:
+    setting: Setting = constructed(kind, json.loads(options), f"settings.{name}")
+    return setting.offer(data.target)
 
 
-# Kept beside the offers: every setting of a suite asks for the photos of one data set.
+# Kept by class, never by name: a plug-in that was edited is another class.
 @lru_cache(maxsize=8)
-def _target(dataset: Dataset) -> Target:
-    return Target.of(dataset)
+def _data_as_planned(kind: type[Dataset], options: str, seen: str) -> Data:
+    data = Data(_dataset(kind, options))
+    _check(data.dataset.name, data.seen, seen)
+    return data
+
+
+@lru_cache(maxsize=32)
+def _offer_as_planned(data: Data, kind: type[Setting], name: str, options: str, seen: str) -> Offer:
+    offer = _offer(data, kind, name, options)
+    _check(f"settings.{name}", seen_of_offer(offer), seen)
+    return offer
+
+
+def _check(where: str, found: str, planned: str) -> None:
+    """Raise UserError where lists or labels have changed since a run was planned."""
+    if found != planned:
+        mend = "put the files back, or plan again"
+        raise UserError(where, "other photos, lists or labels", "those with which the run was planned", mend)
