@@ -13,7 +13,7 @@ from harness.stages.planned import short
 from harness.stages.plugins import pinned
 from harness.stages.source import Memo, Source, check_every_class_is_taught, once
 from harness.store.layout import Ref
-from harness.suites.data import Data, dataset_of, seen_of_offer
+from harness.suites.data import Data, dataset_of, seen_of
 from harness.suites.suite import Suite
 from methods.base import NAMED_WEIGHTS, BackboneOptions
 from methods.initial_weights import weight_files
@@ -91,7 +91,7 @@ class Blueprint:
             meant = normalised(SETTINGS, setting, f"settings.{setting.name}")
             offer = self._data.offer(meant)
             check_every_class_is_taught(offer.weak, f"{self.dataset.name}, setting {label}")
-            place = replace(self.place, setting=meant, setting_label=label, setting_seen=seen_of_offer(offer))
+            place = replace(self.place, setting=meant, setting_label=label, setting_seen=seen_of(offer))
             self._sources[label] = Source(label, offer.weak.photos, place, offer)
         return self._sources[label]
 

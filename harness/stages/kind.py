@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter
 
 from harness.store.layout import BESIDE, Ref, StageFiles
+from harness.suites.data import Seen
 from methods.base import BackboneOptions
 from settings.components import ComponentSpec
 from settings.plugins import Plugin
@@ -88,10 +89,10 @@ class Place:
     setting: ComponentSpec | None = None
     setting_label: str = ""
     """What the suite calls the setting."""
-    dataset_seen: str | None = None
-    """What planning saw of the data set's lists and labels (`harness.suites.data`); None in older descriptions."""
-    setting_seen: str | None = None
-    """What planning saw of the photos and labels that the setting offers; None without one, and in older ones."""
+    dataset_seen: Seen | None = None
+    """What planning saw of the data set; None in older descriptions."""
+    setting_seen: Seen | None = None
+    """What planning saw of the setting's offer; None without a setting, and in older descriptions."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,8 +42,8 @@ class LocalizerApplyIdentity(Identity):
     """The localizer, the photos and their labels, and what else its maps depend on."""
 
     component: ComponentIdentity
-    photos: str
-    """sha256 over ids and photo contents."""
+    photos: str | None = None
+    """sha256 over ids and photo contents; None in descriptions by older versions, whose keys lack it."""
     labels: str
     """sha256 over class names, ids and labels."""
     rng_seed: int | None = None
