@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.suites.recipes import file_contents
 from methods.base import Component
-from settings.errors import changed
+from settings.errors import UserError, changed, counted
 from settings.hashing import content_of
 from settings.records import Photo
 
@@ -49,7 +49,11 @@ def check_files(component: Component, photos: Sequence[Photo], planned: Sequence
 
 def check_weights(files: Sequence[Path], planned: Sequence[str]) -> None:
     """Raise UserError that names the first weight file which is not as planned, after it was read."""
-    for path, content in zip(files, planned, strict=True):
+    for path, content in zip(files, planned, strict=False):
         found = content_of(path)
         if found != content:
             raise changed(path, found, content)
+    # Of downloaded weights there may be more by now.
+    if len(files) != len(planned):
+        expected = f"the {len(planned)} with which the run was planned"
+        raise UserError("weights", counted(len(files), "file"), expected, "plan again")
