@@ -23,14 +23,16 @@ def run(
     overrides: Sequence[str] = (),
     slots: int | None = None,
     address: str | None = None,
+    strict: bool = False,
 ) -> Finished:
     """Run what is missing of a suite (a ready one's name, a YAML file, or a Suite) and write its leaderboard.
 
     `executor`: `serial` or `ray` (default: `ray` where there is more than one slot); `slots`: compute threads at once;
-    `address`: of a Ray cluster that exists. Stages that fail are holes in the returned board, not exceptions. Raises
+    `address`: of a Ray cluster that exists; `strict`: make again what other sources than today's made, and all that
+    came of it. Stages that fail are holes in the returned board, not exceptions. Raises
     UserError for what the user can mend.
     """
-    return run_and_gather(_suite(suite, overrides), store, Workers(executor, slots, address))
+    return run_and_gather(_suite(suite, overrides), store, Workers(executor, slots, address), strict=strict)
 
 
 def plan(suite: str | Path | Suite, store: str | Path = DEFAULT_STORE, overrides: Sequence[str] = ()) -> Estimate:

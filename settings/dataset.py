@@ -36,7 +36,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def photo(self, photo_id: str) -> Photo:
-        """The photo with its image-level labels."""
+        """The photo with its image-level labels; its `content` as the file is now, not as it once was."""
 
     @abstractmethod
     def read_mask(self, photo_id: str) -> Mask:
@@ -44,7 +44,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def mask_content(self, photo_id: str) -> str:
-        """What identifies the mask's pixels, without decoding them."""
+        """What identifies the mask's pixels as they are now, without decoding them."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -53,6 +53,10 @@ class Dataset(ABC):
     def has_mask(self, photo_id: str) -> bool:
         """Whether the photo has a true mask; one without is trained on and segmented, but not scored."""
         return True
+
+    def mask_file(self, photo_id: str) -> Path | None:
+        """The file of a true mask, for messages; None where masks are drawn."""
+        return None
 
     def mask_folders(self) -> tuple[Path, ...]:
         """Where files of true masks lie: while a stage runs, the gate alone opens them. None where masks are drawn."""

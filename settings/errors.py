@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-__all__ = ["Impossible", "UserError", "counted", "kind_of", "printable", "unknown_name"]
+__all__ = ["Impossible", "UserError", "changed", "counted", "kind_of", "printable", "unknown_name"]
 
 MAX_LISTED = 50
 """More known names than these are counted, not listed."""
@@ -33,6 +33,12 @@ class Impossible(UserError):
     def reason(self) -> str:
         """The line without its place."""
         return str(self).removeprefix(f"{_shown(self._parts[0], MAX_FOUND)}: ")
+
+
+def changed(where: object, found: str, planned: str) -> UserError:
+    """The error for a file that is not the one that a run was planned with; both contents are sha256 in hexadecimal."""
+    expected = f"that with which the run was planned ({planned[:12]}…)"
+    return UserError(where, f"another content ({found[:12]}…)", expected, "put the file back, or plan again")
 
 
 def unknown_name(where: object, what: str, name: str, known: Iterable[str], otherwise: str = "") -> UserError:

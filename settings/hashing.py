@@ -74,8 +74,8 @@ def shared_cache() -> HashCache:
 
 
 def content_of(path: Path) -> str:
-    """The sha256 of a data set's file, cached; raises UserError where it cannot be read."""
+    """The sha256 of a file that a suite or a data set names, cached; raises UserError where it cannot be read."""
     try:
         return shared_cache().sha256(path)
     except OSError as error:
-        raise UserError(path, f"an unreadable file ({error.strerror})", "a file that the data set lists") from None
+        raise UserError(path, f"an unreadable file ({error.strerror})", "a file that can be read") from None

@@ -19,12 +19,13 @@ FORMATS = ("JPEG", "PNG")
 EXPECTED = "a JPEG or PNG photo"
 
 
-def read_photo(path: Path) -> Image:
+def read_photo(path: Path, content: str | None = None) -> Image:
     """Decode a JPEG or PNG photo as uint8 RGB (H, W, 3), turned upright as its EXIF says.
 
-    Raises UserError for a missing, truncated or non-image file, for more than MAX_PIXELS pixels and for 16-bit grey.
+    Raises UserError for a missing, truncated or non-image file, for more than MAX_PIXELS pixels, for 16-bit grey, and
+    for a file whose sha256 is not `content`, where that is given.
     """
-    with opened(path, FORMATS, EXPECTED) as image:
+    with opened(path, FORMATS, EXPECTED, content) as image:
         if image.mode.startswith(("I", "F")):
             # Pillow would clip its values to white.
             raise UserError(path, f"mode {image.mode}", "8 bits a channel", "save it with 8 bits a channel")

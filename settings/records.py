@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from json import dumps
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -47,8 +48,9 @@ class LabelSpace:
 class Photo:
     """A photo and its image-level labels (class ids, ascending; none where they are not given).
 
-    `content` identifies the pixels (a sha256 in hexadecimal); `load` decodes them. `place` is where other programs'
-    files about the photo lie in their folder, without suffix (`cat/cat_001`); empty where that is the id.
+    `content` identifies the pixels (a sha256 in hexadecimal); `load` decodes them, and raises UserError where the file
+    has become another since. `place` is where other programs' files about the photo lie in their folder, without suffix
+    (`cat/cat_001`); empty where that is the id. `file` is the photo's own, for messages; None where it is drawn.
     """
 
     id: str
@@ -57,6 +59,7 @@ class Photo:
     load: Callable[[], Image] = field(repr=False, compare=False)
     source: str = "target"
     place: str = field(default="", compare=False)
+    file: Path | None = field(default=None, repr=False, compare=False)
 
     def image(self) -> Image:
         """The pixels, uint8 RGB (H, W, 3); raises UserError where the file cannot be read."""

@@ -1,10 +1,12 @@
 """The gate: every pixel label is read through it and written in its ledger (who saw which pixels, and why)."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from settings.dataset import Dataset
-from settings.errors import UserError
+from settings.errors import UserError, changed
 from settings.guard import at_the_gate
 from settings.records import Mask
 
@@ -41,21 +43,32 @@ class LedgerEntry:
 
 
 class Gate:
-    """The only way to a mask: it knows the stage and the purpose, and remembers each id it has handed out."""
+    """The only way to a mask: it knows the stage and the purpose, and remembers each id it has handed out.
 
-    def __init__(self, dataset: Dataset, stage: str, purpose: Purpose) -> None:
+    `planned` is the beginning of each mask's `Dataset.mask_content` as the run was planned with it, by photo id.
+    """
+
+    def __init__(
+        self, dataset: Dataset, stage: str, purpose: Purpose, planned: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._dataset = dataset
         self._stage = stage
         self._purpose: Purpose = purpose
         self._members = {split: frozenset(ids) for split, ids in dataset.splits.items()}
+        self._planned = planned
         self._ids: dict[str, list[str]] = {}
 
     def mask(self, split: str, photo_id: str) -> Mask:
-        """The true mask, uint8 (H, W); raises UserError when the photo does not belong to the split."""
+        """The true mask, uint8 (H, W).
+
+        Raises UserError when the photo does not belong to the split, and when the mask is not the planned one.
+        """
         if photo_id not in self._members.get(split, ()):
             raise UserError(f"{self._dataset.name}/{split}", f"photo '{photo_id}'", "an id of that split")
         with at_the_gate():
             mask = self._dataset.read_mask(photo_id)
+            # After it was read: a mask that is exchanged while a run goes on must not count under the old one's key.
+            self._check(photo_id)
         self._ids.setdefault(split, []).append(photo_id)
         return mask
 
@@ -70,3 +83,12 @@ class Gate:
             LedgerEntry("mask", split, self._purpose, self._stage, tuple(sorted(set(ids))))
             for split, ids in sorted(self._ids.items())
         )
+
+    def _check(self, photo_id: str) -> None:
+        planned = self._planned.get(photo_id)
+        if planned is None:
+            return
+        found = self._dataset.mask_content(photo_id)
+        if not found.startswith(planned):
+            where = self._dataset.mask_file(photo_id) or f"{self._dataset.name}: mask of photo '{photo_id}'"
+            raise changed(where, found, planned)

@@ -51,6 +51,9 @@ def run(
     output: Annotated[
         Path | None, typer.Option(help="the leaderboard's folder; default STORE/leaderboards/SUITE")
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="make again what other sources than today's made, and all that came of it")
+    ] = False,
 ) -> None:
     """Run what is missing of a suite, then print its tables. Killed at any moment, it continues where it was.
 
@@ -61,7 +64,7 @@ def run(
     from harness.suites.suite import load_suite
 
     workers = Workers(executor, slots, address, packages)
-    outcome = run_and_gather(load_suite(suite, set_ or []), store, workers, output, shown=True)
+    outcome = run_and_gather(load_suite(suite, set_ or []), store, workers, output, shown=True, strict=strict)
     if not outcome.run.result.interrupted:
         _print_tables(outcome.board.tables)
         for note in outcome.board.notes:

@@ -14,6 +14,7 @@ from harness.execution.descriptions import describe
 from harness.execution.driver import Result, drive
 from harness.execution.executor import check_teams
 from harness.execution.retries import MAX_REPAIRS
+from harness.execution.stale import remove_stale
 from harness.execution.workers import Workers
 from harness.stages.graph import Stage, missing_stages
 from harness.stages.numerics import usable_cores
@@ -57,13 +58,18 @@ def run_suite(
     location: Location,
     workers: Workers | ExecutorName = ANYWHERE,
     display: Display | None = None,
+    strict: bool = False,
 ) -> Iterator[Run]:
     """Run every stage of a suite that is missing; a finished one starts no executor. UserError comes before any work.
 
-    The run goes on, as its log tells, until the block ends: what it made is gathered there, and no `gc` takes it away.
+    `strict`: what other sources than today's made is missing too. The run goes on, as its log tells, until the block
+    ends: what it made is gathered there, and no `gc` takes it away.
     """
     start = time.perf_counter()
-    with run_plan(make_plan(suite), location, workers, display, start) as run:
+    plan = make_plan(suite)
+    if strict:
+        remove_stale(plan, Store.at(absolute(location)).create())
+    with run_plan(plan, location, workers, display, start) as run:
         yield run
 
 

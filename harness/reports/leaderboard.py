@@ -74,11 +74,13 @@ def run_and_gather(
     workers: Workers | ExecutorName = ANYWHERE,
     folder: Path | None = None,
     shown: bool = False,
+    strict: bool = False,
 ) -> Finished:
     """Run what is missing of a suite and write its leaderboard into `folder`; `shown` displays progress.
 
-    Without a folder it is the suite's own below the store. On the way it gets provisional tables. Raises UserError for
-    what the user can mend before any work.
+    `strict`: make again what other sources than today's made, and all that came of it. Without a folder it is the
+    suite's own below the store. On the way it gets provisional tables. Raises UserError for what the user can mend
+    before any work.
     """
     _check_writable(folder)
     folder = folder or Store.at(absolute(store)).leaderboard_folder(suite.folder_name)
@@ -86,7 +88,7 @@ def run_and_gather(
     if shown:
         follower = Display
     # The run ends with the block: until its artefacts are gathered no `gc` may take them away.
-    with run_suite(suite, store, workers, partial(follower, folder=folder)) as run:
+    with run_suite(suite, store, workers, partial(follower, folder=folder), strict) as run:
         board = gather(run)
         opened = Store.at(run.location)
         unwritten = ""

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple, TypedDict, TypeVar
 
 from harness.stages.graph import Stage
 from harness.stages.kind import Identity, Place, Runtime, StageKind
 from harness.stages.numerics import numerics_of
+from harness.stages.planned import short
 from harness.stages.plugins import pinned
 from harness.stages.source import Memo, Source, check_every_class_is_taught, once
 from harness.store.layout import Ref
-from harness.suites.data import dataset_of, offer_of
+from harness.suites.data import Data, dataset_of, seen_of
 from harness.suites.suite import Suite
 from methods.base import NAMED_WEIGHTS, BackboneOptions
+from methods.initial_weights import weight_files
 from settings.components import ComponentSpec, normalised
 from settings.dataset import Dataset
 from settings.discovery import DATASETS, SETTINGS
 from settings.errors import UserError, counted
-from settings.hashing import shared_cache
+from settings.hashing import content_of
 from settings.records import fingerprint
 from settings.supervision import Purpose
 
@@ -62,9 +63,10 @@ class Blueprint:
         self.suite = suite
         # As it was meant here: a stage may run where relative paths and `~` lead elsewhere.
         dataset = normalised(DATASETS, suite.dataset, "dataset")
-        self.place = Place(dataset, suite.backbone)
-        """Where stages find the data set, whatever the setting."""
         self.dataset = dataset_of(dataset)
+        self._data = Data(self.dataset)
+        self.place = Place(dataset, suite.backbone, dataset_seen=self._data.seen)
+        """Where stages find the data set, whatever the setting."""
         self.graph: dict[Ref, Stage] = {}
         self.reported = REPORTED[suite.report]
         for split in ("train", self.reported.maps, self.reported.segmentation):
@@ -87,9 +89,9 @@ class Blueprint:
         # By label, since a setting may stand twice with other options, which makes other photos of it.
         if label not in self._sources:
             meant = normalised(SETTINGS, setting, f"settings.{setting.name}")
-            offer = offer_of(self.place.dataset, meant)
+            offer = self._data.offer(meant)
             check_every_class_is_taught(offer.weak, f"{self.dataset.name}, setting {label}")
-            place = replace(self.place, setting=meant, setting_label=label)
+            place = replace(self.place, setting=meant, setting_label=label, setting_seen=seen_of(offer))
             self._sources[label] = Source(label, offer.weak.photos, place, offer)
         return self._sources[label]
 
@@ -147,18 +149,25 @@ class Blueprint:
     @once
     def mask_contents(self, ids: tuple[str, ...]) -> str:
         """What identifies the true masks of some photos (sha256 over ids and mask contents)."""
-        return fingerprint([(photo_id, self.dataset.mask_content(photo_id)) for photo_id in ids])
+        return fingerprint([(photo_id, self._mask_content(photo_id)) for photo_id in ids])
+
+    @once
+    def short_masks(self, ids: tuple[str, ...]) -> tuple[str, ...]:
+        """The beginnings of the true masks' contents of some photos, for a stage that reads them."""
+        return short(map(self._mask_content, ids))
+
+    @once
+    def _mask_content(self, photo_id: str) -> str:
+        return self.dataset.mask_content(photo_id)
 
 
 def _backbone_identity(backbone: BackboneOptions) -> dict[str, object]:
-    """What of a backbone belongs into keys: a weight file counts by its content. UserError where it is absent."""
+    """What of a backbone belongs into keys: weights count by their files' contents. UserError where they are absent."""
     identity = backbone.model_dump()
+    # The name tells how a file is read; where it lies is nobody's business.
     if backbone.weights not in NAMED_WEIGHTS:
-        try:
-            identity["weights"] = shared_cache().sha256(Path(backbone.weights))
-        except OSError:
-            expected = f"{', '.join(NAMED_WEIGHTS)} or an existing file"
-            raise UserError("backbone.weights", f"no file '{backbone.weights}'", expected) from None
+        identity["weights"] = "file"
+    identity["weight_files"] = [content_of(path) for path in weight_files(backbone)]
     return identity
 
 

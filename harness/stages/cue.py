@@ -68,9 +68,11 @@ class CueKind(StageKind[CueIdentity, PhotosRuntime]):
             saliency = (cue.simulate(photo.id, gate.mask_of(photo.id)) for photo in photos)
         else:
             surroundings = work.surroundings(work.dataset.label_space, bank=work.bank(), weights=work.weights())
-            saliency = cue.apply(photos, surroundings)
+            # Without labels, which the key does not name: a cue cannot use them by mistake.
+            saliency = cue.apply([photo.without_labels() for photo in photos], surroundings)
         for photo, map_HW in work.counted(zip(photos, saliency, strict=True)):
             write_saliency(files.of(photo.id), map_HW)
+        work.check_files(cue)
         if cue.reads_masks:
             work.write_ledger(gate.entries())
 
@@ -81,10 +83,11 @@ def plan_saliency(line: Line, shard: int) -> Ref:
     cue, blueprint = line.components.cue, line.blueprint
     assert cue is not None
     name, photos = line.components.names["cue"], line.source.shards[shard]
-    masks = None
+    masks = short_masks = None
     if cue.reads_masks:
         _check_simulation(blueprint.dataset, name)
         masks = blueprint.mask_contents(photo_ids(photos))
+        short_masks = blueprint.short_masks(photo_ids(photos))
     inputs: dict[str, tuple[Ref, ...]] = {}
     if cue.trained:
         inputs["weights"] = (_plan_fit(line),)
@@ -102,7 +105,7 @@ def plan_saliency(line: Line, shard: int) -> Ref:
             masks=masks,
             files=line.source.files(cue, shard),
         ),
-        line.source.runtime(photos, line.components.places("cue")),
+        line.source.runtime(photos, line.components.places("cue"), line.source.short_files(cue, shard), short_masks),
         threads=threads,
         inputs=inputs,
         label=f"{name} · {line.source.name} · saliency {shard}",

@@ -278,7 +278,8 @@ def _plan_diagnose(line: Line) -> Ref | None:
     # Views are stored nowhere: they are made anew, from what the maps were made of.
     made_of = _inputs_of([line.blueprint.graph[ref] for ref in maps])
     inputs = {"maps": maps, **made_of}
-    return _add(line, Diagnose(), identity, inputs, photos, "maps", line.components.places("localizer"))
+    places, masks = line.components.places("localizer"), line.blueprint.short_masks(photo_ids(photos))
+    return _add(line, Diagnose(), identity, inputs, photos, "maps", places, masks)
 
 
 def _inputs_of(stages: Sequence[Stage]) -> dict[str, tuple[Ref, ...]]:
@@ -303,7 +304,8 @@ def _plan_examine_cue(line: Line) -> Ref | None:
     identity = ExamineCueIdentity(**truth, labels=labels_content(photos), version=VERSION)
     shards = line.source.shards_of(photo_ids(photos))
     inputs = {"cue": tuple(plan_saliency(line, shard) for shard in shards)}
-    return _add(line, ExamineCue(), identity, inputs, photos, "cue")
+    masks = line.blueprint.short_masks(photo_ids(photos))
+    return _add(line, ExamineCue(), identity, inputs, photos, "cue", masks=masks)
 
 
 _PLANNERS: Mapping[Diagnostic, Callable[[Line], Ref | None]] = {
@@ -330,10 +332,13 @@ def _add(
     photos: Sequence[Photo],
     diagnostic: Diagnostic,
     places: Mapping[str, object] | None = None,
+    masks: tuple[str, ...] | None = None,
 ) -> Ref:
     runtime = DiagnosticRuntime(
         place=line.source.place,
         ids=photo_ids(photos),
+        photo_contents=line.source.short_contents(photos),
+        mask_contents=masks,
         places=places,
         shown=Shown(line.recipe, line.source.name, line.mode, line.rng_seed, diagnostic),
     )

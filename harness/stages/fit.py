@@ -13,6 +13,7 @@ from harness.stages.graph import Stage
 from harness.stages.guesses import epochs_of, fit_seconds
 from harness.stages.kind import DataRuntime, Identity, StageKind
 from harness.stages.line import Line
+from harness.stages.planned import check_weights
 from harness.stages.source import photo_ids
 from harness.stages.weak_set import seen_by
 from harness.stages.work import Work
@@ -22,7 +23,7 @@ from harness.suites.suite import Compute
 from methods.base import Component, Cost, Fit, Surroundings, TrainingMode
 from methods.sharing import least_items, too_few
 from settings.dataset import Dataset
-from settings.hashing import shared_cache
+from settings.hashing import content_of
 from settings.records import Photo, WeakSet, fingerprint
 
 __all__ = ["FitIdentity", "FitKind", "FitRuntime", "fitted_backbone", "held_out_ids", "held_out_photos", "plan_fit"]
@@ -80,9 +81,14 @@ class FitKind(StageKind[FitIdentity, FitRuntime]):
             weak = replace(weak, photos=tuple(photo for photo in weak.photos if photo.id not in left_out))
         # A backbone that is tuned has no stored features: it reads photos.
         bank = None
-        if not (self.tunes_backbone and work.identity.training_mode == "fine_tuned"):
+        tunes_backbone = self.tunes_backbone and work.identity.training_mode == "fine_tuned"
+        if not tunes_backbone:
             bank = work.bank()
         fit = self.fit(work, weak, work.surroundings(weak.label_space, weak=weak, bank=bank))
+        if tunes_backbone:
+            work.check_backbone(work.identity.backbone)
+        component: Component = work.component(work.identity.component)
+        check_weights(component.weight_files(), work.identity.weight_files or ())
         files = work.files(FitFiles)
         save_file(fit.weights, files.weights)
         files.log.write_text(json.dumps([dict(row) for row in fit.log]), encoding="utf-8")
@@ -129,7 +135,7 @@ def plan_fit(
     photos = sum(len(line.source.shards[shard]) for shard in shards) - len(left_out)
     _check_batch(compute, identity, photos, line.recipe)
     # By content: a file that was exchanged under its name is another fit, and one that was moved is the same.
-    weights = tuple(shared_cache().sha256(path) for path in component.weight_files())
+    weights = tuple(content_of(path) for path in component.weight_files())
     left_out_content = None
     if left_out:
         left_out_content = fingerprint(photo_ids(left_out))

@@ -189,6 +189,8 @@ def _plan_gallery(
     runtime = GalleryRuntime(
         place=source.place,
         ids=photo_ids(photos),
+        photo_contents=source.short_contents(photos),
+        mask_contents=line.blueprint.short_masks(photo_ids(photos)),
         name=f"{line.recipe}-{source.name}{suffix}",
         title=f"{line.recipe} · {source.name} · {what} {split}",
         split=split,

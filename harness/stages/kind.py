@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter
 
 from harness.store.layout import BESIDE, Ref, StageFiles
+from harness.suites.data import Seen
 from methods.base import BackboneOptions
 from settings.components import ComponentSpec
 from settings.plugins import Plugin
@@ -88,6 +89,10 @@ class Place:
     setting: ComponentSpec | None = None
     setting_label: str = ""
     """What the suite calls the setting."""
+    dataset_seen: Seen | None = None
+    """What planning saw of the data set; None in older descriptions."""
+    setting_seen: Seen | None = None
+    """What planning saw of the setting's offer; None without a setting, and in older descriptions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +117,13 @@ class PhotosRuntime(DataRuntime):
     """For stages that go through photos, named by their ids."""
 
     ids: tuple[str, ...]
+    # None: not read, or planned by an older version. See `harness.stages.planned`.
+    photo_contents: tuple[str, ...] | None = None
+    """The beginning of each photo's content, as planning saw it."""
+    mask_contents: tuple[str, ...] | None = None
+    """The beginning of each true mask's content, as planning saw it, where the stage reads masks."""
+    file_contents: tuple[str, ...] | None = None
+    """The beginning of the content of each photo's files of other programs, as planning saw them."""
 
 
 SomeIdentity = TypeVar("SomeIdentity", bound=Identity)

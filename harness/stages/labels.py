@@ -58,6 +58,7 @@ class Label(StageKind[LabelIdentity, PhotosRuntime]):
         for photo in work.counted(photos):
             mask = labeler.label(photo, maps.get(photo.id), saliency.saliency(photo.id))
             write_mask(files.of(photo.id), mask)
+        work.check_files(labeler)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ def plan_pseudo_labels(line: Line, shard: int, choice: Ref | None = None) -> Ref
             labels=labels,
             files=line.source.files(labeler, shard),
         ),
-        line.source.runtime(photos, line.components.places("labeler")),
+        line.source.runtime(photos, line.components.places("labeler"), line.source.short_files(labeler, shard)),
         inputs=inputs,
         label=line.label(f"pseudo labels {shard}"),
         group=line.group("pseudo labels"),
@@ -133,12 +134,12 @@ def plan_revealed(line: Line) -> tuple[Ref, ...]:
 
 
 def _plan_reveal(line: Line, photos: Sequence[Photo]) -> Ref:
-    dataset = line.blueprint.dataset
-    masks = line.blueprint.mask_contents(photo_ids(photos))
+    dataset, ids = line.blueprint.dataset, photo_ids(photos)
+    masks = line.blueprint.mask_contents(ids)
     return line.blueprint.add(
         Reveal(),
         RevealIdentity(dataset=dataset.identity(), masks=masks),
-        line.source.runtime(photos),
+        line.source.runtime(photos, masks=line.blueprint.short_masks(ids)),
         label=line.label(f"true masks of {photos[0].id}…"),
         group=line.group("true masks"),
         photos=len(photos),

@@ -18,7 +18,7 @@ from harness.stages.work import Work
 from harness.store.layout import MapFiles, Ref
 from harness.suites.recipes import ComponentIdentity
 from methods.base import Fit, Localizer, Surroundings
-from settings.records import Photo, WeakSet
+from settings.records import Photo, WeakSet, fingerprint
 
 __all__ = ["LocalizerApply", "LocalizerFit", "plan_held_out_fit", "plan_maps"]
 
@@ -39,11 +39,13 @@ class LocalizerFit(FitKind):
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizerApplyIdentity(Identity):
-    """The localizer, the photos' labels, and what else its maps depend on."""
+    """The localizer, the photos and their labels, and what else its maps depend on."""
 
     component: ComponentIdentity
+    photos: str | None = None
+    """sha256 over ids and photo contents; None in descriptions by older versions, whose keys lack it."""
     labels: str
-    """sha256 over ids and labels."""
+    """sha256 over class names, ids and labels."""
     rng_seed: int | None = None
     """For localizers that draw reference photos."""
     files: str | None = None
@@ -65,11 +67,12 @@ class LocalizerApply(StageKind[LocalizerApplyIdentity, PhotosRuntime]):
         from methods.localization import write_maps
 
         localizer: Localizer = work.component(work.identity.component)
-        # All photos that methods see and not the shard's alone: references are drawn from them.
+        # All photos that methods see, where references may be drawn from them; else the shard's alone.
         weak = seen_by(work)
         surroundings = work.surroundings(weak.label_space, weak=weak, bank=work.bank(), weights=work.weights())
         records = localizer.apply(work.photos(), surroundings)
         write_maps(work.files(MapFiles).maps, work.counted(records))
+        work.check_files(localizer)
 
     def seconds(self, stage: Stage) -> float:
         """Guessed by the component's cost of a photo, at the backbone's size; else as its kind usually costs."""
@@ -129,18 +132,20 @@ def plan_maps(line: Line, shard: int) -> Ref:
         inputs["weights"] = (fit,)
     if features := _features(line, localizer, shard, fit):
         inputs["features"] = features
-    if plan_filter(blueprint, line.source):
-        # What methods see of the setting is known when the filter has run.
+    # All that methods see: for who trained on it, or draws references from it, or has to know what a filter left.
+    if fit or localizer.reference_features() or plan_filter(blueprint, line.source):
         inputs["weak_set"] = (plan_weak_set(blueprint, line.source),)
     return blueprint.add(
         LocalizerApply(),
         LocalizerApplyIdentity(
             component=line.components.identity("localizer"),
-            labels=line.source.labels(shard),
+            photos=line.source.content(shard),
+            # With the names of the classes, by which files of other programs may be called.
+            labels=fingerprint([blueprint.dataset.label_space.names, line.source.labels(shard)]),
             rng_seed=rng_seed,
             files=line.source.files(localizer, shard),
         ),
-        line.source.runtime(photos, line.components.places("localizer")),
+        line.source.runtime(photos, line.components.places("localizer"), line.source.short_files(localizer, shard)),
         threads=blueprint.suite.compute.threads,
         inputs=inputs,
         label=line.label(f"maps {shard}"),

@@ -6,7 +6,7 @@ import ast
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +21,8 @@ __all__ = ["OURS", "PACKAGES", "ROOT", "modules_imported_by", "provenance", "sou
 ROOT = Path(__file__).parent.parent.parent
 """The folder that our packages lie in."""
 OURS = ("harness", "methods", "settings", "results")
+_CODE = "code-1:"
+"""How hashes of sources begin that `sources_of` makes in this way; another way gets another beginning."""
 # Those that decide outcomes: rows name their versions, and a cluster's nodes must have the driver's.
 PACKAGES = ("seedbed", "torch", "torchvision", "timm", "numba", "ray", "numpy", "pillow")
 
@@ -40,21 +42,68 @@ def provenance() -> dict[str, object]:
 
 @cache
 def sources_of(module: str) -> str:
-    """sha256 over the texts of a module and of all modules that it imports, directly or not.
+    """`code-1:` and the sha256 over what computes in a module and in all modules that it imports, directly or not.
 
-    Of these, ours count, and those of the module's own package, where it comes from another distribution.
+    Of these, ours count, and those of the module's own package, where it comes from another distribution. What computes
+    is the syntax tree without docstrings: neither comments nor layout are in it.
     """
-    texts: dict[str, bytes] = {}
+    return _CODE + _hash_over(module, _code_in)
+
+
+@cache
+def _texts_of(module: str) -> str:
+    """What records had before `code-1`: the sha256 over the whole texts of the same modules."""
+    return _hash_over(module, Path.read_bytes)
+
+
+def _hash_over(module: str, content_of: Callable[[Path], bytes]) -> str:
+    contents: dict[str, bytes] = {}
     for path, root in _closure(module).items():
         # Named from the package's root on: a checkout in another place has the same sources.
-        texts[path.relative_to(root).as_posix()] = path.read_bytes()
-    parts = [name.encode() + b"\0" + text for name, text in sorted(texts.items())]
+        contents[path.relative_to(root).as_posix()] = content_of(path)
+    parts = [name.encode() + b"\0" + content for name, content in sorted(contents.items())]
     return sha256(b"\0".join(parts)).hexdigest()
+
+
+@cache
+def _code_in(path: Path) -> bytes:
+    words: list[str] = []
+    _spell(_parsed(path), words)
+    return "\n".join(words).encode("utf-8", "surrogatepass")
+
+
+def _spell(node: object, words: list[str]) -> None:
+    """Write a syntax tree down so that all versions of Python spell it alike: they differ in entries that are empty."""
+    if isinstance(node, ast.AST):
+        words.append(type(node).__name__)
+        for name, entry in ast.iter_fields(node):
+            if entry is not None and entry != [] and name != "kind":
+                words.append(name)
+                _spell(entry, words)
+        words.append(")")
+    elif isinstance(node, list):
+        for entry in node:
+            if not _is_text_alone(entry):
+                _spell(entry, words)
+        words.append("]")
+    else:
+        words.append(repr(node))
+
+
+def _is_text_alone(node: object) -> bool:
+    """Whether it is a docstring, or one below an entry of a class: a statement that is a text and does nothing."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def stale_sources(made_by: Mapping[str, str]) -> list[str]:
     """The modules whose sources are no longer those that made an artefact, by its record of module → hash."""
-    return sorted(module for module, sha in made_by.items() if sources_of(module) != sha)
+    found = []
+    for module, sha in made_by.items():
+        # By the kind of hash that the record has: older ones are of whole texts.
+        now = sources_of(module) if sha.startswith(_CODE) else _texts_of(module)
+        if now != sha:
+            found.append(module)
+    return sorted(found)
 
 
 def modules_imported_by(tree: ast.Module) -> list[str]:
@@ -107,7 +156,12 @@ def _root_of(top: str) -> Path | None:
 
 @cache
 def _imports(path: Path, package: str) -> tuple[str, ...]:
-    return tuple(_names(ast.parse(path.read_text(encoding="utf-8")), package))
+    return tuple(_names(_parsed(path), package))
+
+
+# Not kept: trees take fifty times the memory of what is read off them.
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _names(tree: ast.AST, package: str) -> Iterator[str]:

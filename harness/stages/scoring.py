@@ -323,4 +323,6 @@ def _counted_against(line: Line, ids: tuple[str, ...]) -> TrueMasks:
 
 def _counted_runtime(line: Line, split: str, ids: tuple[str, ...]) -> CountedRuntime:
     # Counting knows no setting: the same masks are counted once, whichever setting they come from.
-    return CountedRuntime(place=line.blueprint.place, ids=ids, split=split)
+    return CountedRuntime(
+        place=line.blueprint.place, ids=ids, mask_contents=line.blueprint.short_masks(ids), split=split
+    )

@@ -123,7 +123,12 @@ def plan_segmentation(
             component=line.components.identity("segmenter", variant=segmenter),
             photos=contents(photos),
         ),
-        SegmentRuntime(place=source.place, ids=photo_ids(photos), classes=blueprint.dataset.label_space.names),
+        SegmentRuntime(
+            place=source.place,
+            ids=photo_ids(photos),
+            photo_contents=source.short_contents(photos),
+            classes=blueprint.dataset.label_space.names,
+        ),
         threads=blueprint.suite.compute.threads,
         inputs=inputs,
         label=line.label(f"{step} of {photos[0].id}…"),

@@ -10,7 +10,8 @@ from operator import attrgetter
 from typing import Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from harness.stages.kind import PhotosRuntime, Place
-from harness.suites.recipes import files_identity
+from harness.stages.planned import short
+from harness.suites.recipes import file_contents, files_identity
 from methods.base import Component
 from settings.errors import UserError
 from settings.records import Photo, WeakSet, fingerprint
@@ -134,9 +135,43 @@ class Source:
         """What identifies the files of other programs that a component reads for a shard; None where it has none."""
         return files_identity(component, self.shards[shard])
 
-    def runtime(self, photos: Sequence[Photo], places: Mapping[str, object] | None = None) -> PhotosRuntime:
-        """What a stage needs to find these photos again, and the files of its component."""
-        return PhotosRuntime(place=self.place, ids=photo_ids(photos), places=places)
+    @once
+    def short_files(self, component: Component, shard: int) -> tuple[str, ...] | None:
+        """The beginnings of the contents of the files that a component reads for each photo of a shard."""
+        contents = file_contents(component, self.shards[shard])
+        if contents is None:
+            return None
+        return short(contents)
+
+    @cached_property
+    def _short(self) -> Mapping[str, str]:
+        # Once a photo: the stages of a plan have them by the thousand.
+        photos = self.photos
+        return dict(zip(photo_ids(photos), short(photo.content for photo in photos), strict=True))
+
+    def short_contents(self, photos: Iterable[Photo]) -> tuple[str, ...]:
+        """The beginnings of the contents of some of these photos, for a stage that reads them."""
+        return tuple(self._short[photo.id] for photo in photos)
+
+    def runtime(
+        self,
+        photos: Sequence[Photo],
+        places: Mapping[str, object] | None = None,
+        files: tuple[str, ...] | None = None,
+        masks: tuple[str, ...] | None = None,
+    ) -> PhotosRuntime:
+        """What a stage needs to find these photos again, and the files of its component; and what planning saw of them.
+
+        `files` are `short_files`, `masks` the blueprint's `short_masks`, for stages that read them.
+        """
+        return PhotosRuntime(
+            place=self.place,
+            places=places,
+            ids=photo_ids(photos),
+            photo_contents=self.short_contents(photos),
+            mask_contents=masks,
+            file_contents=files,
+        )
 
 
 def check_every_class_is_taught(weak: WeakSet, where: str) -> None:

@@ -11,6 +11,7 @@ from typing import TypedDict
 from harness.stages.blueprint import Blueprint
 from harness.stages.filters import plan_filter, read_kept
 from harness.stages.kind import DataRuntime, Identity, StageKind
+from harness.stages.planned import check_photos
 from harness.stages.source import Source, check_every_class_is_taught, once, photo_ids
 from harness.stages.work import Work
 from harness.store.layout import FilterFiles, Ref, WeakSetFiles
@@ -53,16 +54,25 @@ class WeakSetIdentity(Identity):
     training_fingerprint: str
 
 
-class WeakSetKind(StageKind[WeakSetIdentity, DataRuntime]):
+@dataclass(frozen=True, kw_only=True)
+class WeakSetRuntime(DataRuntime):
+    """What planning saw of the photos that the setting offers, in their order; empty in older descriptions."""
+
+    photo_contents: tuple[str, ...] | None = None
+    """The beginning of each photo's content."""
+
+
+class WeakSetKind(StageKind[WeakSetIdentity, WeakSetRuntime]):
     """What a setting offers → what methods see of it: photos, sources, labels, fingerprint; and what was dropped."""
 
     name = "weak_set"
     identity = WeakSetIdentity
-    runtime = DataRuntime
+    runtime = WeakSetRuntime
     writes = WeakSetFiles
 
-    def run(self, work: Work[WeakSetIdentity, DataRuntime]) -> None:
+    def run(self, work: Work[WeakSetIdentity, WeakSetRuntime]) -> None:
         """Apply the filter's keep-list, if there is one, and write the record with its ledger."""
+        check_photos(work.offer.weak.photos, work.runtime.photo_contents)
         content = _content(work.offer, _kept(work.read("filter", FilterFiles)))
         work.files(WeakSetFiles).photos.write_text(json.dumps(content), encoding="utf-8")
         ids: dict[str, list[str]] = defaultdict(list)
@@ -94,7 +104,7 @@ def plan_weak_set(blueprint: Blueprint, source: Source) -> Ref:
     return blueprint.add(
         WeakSetKind(),
         identity,
-        DataRuntime(place=source.place),
+        WeakSetRuntime(place=source.place, photo_contents=source.short_contents(source.photos)),
         inputs=inputs,
         label=source.name,
         group="weak sets",
@@ -102,16 +112,27 @@ def plan_weak_set(blueprint: Blueprint, source: Source) -> Ref:
 
 
 def seen_by(work: Work[Identity, DataRuntime]) -> WeakSet:
-    """The photos and labels of a stage's setting, less what the record among its inputs says was filtered."""
-    return weak_set_of(work.offer, work.read("weak_set", WeakSetFiles))
+    """What a stage may know of its setting: the photos and labels of the record among its inputs.
+
+    Without a record it is the stage's own photos, for which its key stands. Raises UserError for a photo that has
+    become another since the record was made.
+    """
+    records = work.read("weak_set", WeakSetFiles)
+    if not records:
+        return WeakSet(work.photos(), work.dataset.label_space)
+    return weak_set_of(work.offer, records)
 
 
 def weak_set_of(offer: Offer, records: Collection[WeakSetFiles]) -> WeakSet:
-    """The photos that a setting offers, or of these the ones that its record has, where there is one."""
+    """The photos that a setting offers, or of these the ones that its record has, where there is one.
+
+    Raises UserError for a photo that is not the one of the record.
+    """
     weak = offer.weak
     for files in records:
-        ids = {photo["id"] for photo in _read(files)["photos"]}
-        weak = replace(weak, photos=tuple(photo for photo in weak.photos if photo.id in ids))
+        contents = {photo["id"]: photo["content"] for photo in _read(files)["photos"]}
+        weak = replace(weak, photos=tuple(photo for photo in weak.photos if photo.id in contents))
+        check_photos(weak.photos, [contents[photo.id] for photo in weak.photos])
     return weak
 
 

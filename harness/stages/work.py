@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from harness.stages.graph import Stage
 from harness.stages.kind import DataRuntime, Identity, PhotosRuntime, Runtime
+from harness.stages.planned import check_files, check_photos, check_weights
 from harness.store.layout import FeatureFiles, FitFiles, StageFiles
 from harness.store.store import Artefact, Attempt, Store
-from harness.suites.data import dataset_of, offer_of
+from harness.suites.data import Data, data_as_planned, offer_as_planned
 from harness.suites.recipes import ComponentIdentity
-from methods.base import Surroundings
+from methods.base import Component, Surroundings
+from methods.initial_weights import weight_files
 from methods.sharing import ALONE, Share
 from settings.components import build_component
 from settings.dataset import Dataset
@@ -85,15 +87,15 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set that the stage reads, opened once a process; AssertionError for a stage without data."""
-        return dataset_of(self._data.place.dataset)
+        """The data set that the stage reads, as it was planned; AssertionError for a stage without data."""
+        return self._opened.dataset
 
     @cached_property
     def offer(self) -> Offer:
         """The photos and labels that the stage's setting offers, before any filter; raises AssertionError on val."""
         place = self._data.place
         assert place.setting is not None
-        return offer_of(place.dataset, place.setting)
+        return offer_as_planned(self._opened, place.setting, place.setting_seen)
 
     def mask_folders(self) -> tuple[Path, ...]:
         """Where true masks lie that this stage might come across; a stage without a data set has none."""
@@ -102,20 +104,37 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
         return self.dataset.mask_folders()
 
     def photos(self) -> tuple[Photo, ...]:
-        """The stage's photos: with labels under a setting, without them on val."""
-        runtime = self.stage.runtime
-        assert isinstance(runtime, PhotosRuntime)
+        """The stage's photos: with labels under a setting, without them on val.
+
+        Raises UserError for one that has become another since the run was planned.
+        """
+        runtime = self._photos_runtime
         if runtime.place.setting is None:
-            return tuple(self.dataset.photo(photo_id).without_labels() for photo_id in runtime.ids)
-        # With the setting's labels, which may be others than the data set's own: those of `shuffled` are.
-        by_id = {photo.id: photo for photo in self.offer.weak.photos}
-        return tuple(by_id[photo_id] for photo_id in runtime.ids)
+            photos = tuple(self.dataset.photo(photo_id).without_labels() for photo_id in runtime.ids)
+        else:
+            # With the setting's labels, which may be others than the data set's own: those of `shuffled` are.
+            by_id = {photo.id: photo for photo in self.offer.weak.photos}
+            photos = tuple(by_id[photo_id] for photo_id in runtime.ids)
+        check_photos(photos, runtime.photo_contents)
+        return photos
 
     # Any: which base class a role has is known where the role is, and every caller names it.
     def component(self, identity: ComponentIdentity) -> Any:
         """The stage's component, with the options of its key and those that say where its files lie."""
         content = {"name": identity.name, "options": {**identity.options, **(self._data.places or {})}}
         return build_component(identity.role, content, identity.role)
+
+    def check_files(self, component: Component) -> None:
+        """Raise UserError where files of other programs, which were read, are not those that the key names."""
+        runtime = self._photos_runtime
+        check_files(component, self.photos(), runtime.file_contents)
+
+    def check_backbone(self, backbone: Mapping[str, object]) -> None:
+        """Raise UserError where the backbone's weights, which were read, are not those that this identity names."""
+        planned = backbone.get("weight_files")
+        # Descriptions of older versions name weights, and not what is in them.
+        if isinstance(planned, (list, tuple)):
+            check_weights(weight_files(self._data.place.backbone), planned)
 
     def bank(self) -> StoredFeatures:
         """The stored features among the inputs, of all their shards; nothing is read before it is asked for."""
@@ -161,7 +180,11 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
 
     def gate(self, purpose: Purpose) -> Gate:
         """The way to true masks; what was read through it is put on record by `write_ledger`."""
-        return Gate(self.dataset, self.stage.kind.name, purpose)
+        planned: Mapping[str, str] = {}
+        runtime = self._photos_runtime
+        if runtime.mask_contents is not None:
+            planned = dict(zip(runtime.ids, runtime.mask_contents, strict=True))
+        return Gate(self.dataset, self.stage.kind.name, purpose, planned)
 
     def write_ledger(self, entries: tuple[LedgerEntry, ...]) -> None:
         """Put on the artefact's record which labels or masks were read, and why: rows sum that up over ancestors."""
@@ -177,6 +200,16 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
         for done, item in enumerate(items, 1):
             yield item
             self.progress(done)
+
+    @cached_property
+    def _opened(self) -> Data:
+        place = self._data.place
+        return data_as_planned(place.dataset, place.dataset_seen)
+
+    @property
+    def _photos_runtime(self) -> PhotosRuntime:
+        assert isinstance(self.stage.runtime, PhotosRuntime)
+        return self.stage.runtime
 
     @property
     def _data(self) -> DataRuntime:

@@ -21,8 +21,8 @@ from settings.options import Options
 from settings.records import Photo, fingerprint
 
 __all__ = [
-    *("ComponentIdentity", "RecipeComponents", "Skipped", "components_of", "files_identity", "identity_of"),
-    "possible_recipes",
+    *("ComponentIdentity", "RecipeComponents", "Skipped", "components_of", "file_contents", "files_identity"),
+    *("identity_of", "possible_recipes"),
 ]
 
 ROLES = ("localizer", "cue", "labeler", "segmenter")
@@ -122,8 +122,8 @@ def identity_of(role: str, name: str, component: _Versioned, left_out: Collectio
     return ComponentIdentity(role, name, component.version, options)
 
 
-def files_identity(component: Component, photos: Sequence[Photo]) -> str | None:
-    """What identifies the files of other programs that a component reads for these photos; None where it has none.
+def file_contents(component: Component, photos: Sequence[Photo]) -> tuple[str, ...] | None:
+    """sha256 over the files of other programs that a component reads for each photo; None where it has none at all.
 
     Raises UserError for a file that is missing or cannot be read.
     """
@@ -131,13 +131,25 @@ def files_identity(component: Component, photos: Sequence[Photo]) -> str | None:
     if type(component).files is Component.files:
         return None
     contents = []
-    # Photo by photo: files that were exchanged between two photos have the same hashes, and other maps.
+    has_files = False
     for photo in photos:
-        hashes = [_content_of(path) for path in component.files(photo)]
-        contents.append((photo.id, hashes))
-    if not any(hashes for _, hashes in contents):
+        # With their names: in a folder of maps these are the classes that the maps are of.
+        hashes = [(path.name, _content_of(path)) for path in component.files(photo)]
+        has_files = has_files or bool(hashes)
+        contents.append(fingerprint(hashes))
+    return tuple(contents) if has_files else None
+
+
+def files_identity(component: Component, photos: Sequence[Photo]) -> str | None:
+    """What identifies all the files that `file_contents` has one hash a photo of; None where there are none.
+
+    Raises UserError for a file that is missing or cannot be read.
+    """
+    contents = file_contents(component, photos)
+    if contents is None:
         return None
-    return fingerprint(contents)
+    # Photo by photo: files that were exchanged between two photos have the same hashes, and other maps.
+    return fingerprint([(photo.id, content) for photo, content in zip(photos, contents, strict=True)])
 
 
 def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:

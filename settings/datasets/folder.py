@@ -74,7 +74,8 @@ class Folder(Dataset):
     def photo(self, photo_id: str) -> Photo:
         """The photo with its labels of labels.csv (a val photo need not have any)."""
         path = self._photo_path(photo_id)
-        return Photo(photo_id, self._labels.get(photo_id, ()), content_of(path), partial(read_photo, path))
+        content, labels = content_of(path), self._labels.get(photo_id, ())
+        return Photo(photo_id, labels, content, partial(read_photo, path, content), file=path)
 
     def has_mask(self, photo_id: str) -> bool:
         """Whether there is a mask file; nothing is read."""
@@ -93,6 +94,10 @@ class Folder(Dataset):
     def mask_content(self, photo_id: str) -> str:
         """sha256 of the PNG file; raises UserError for a photo without a mask."""
         return content_of(self._masks.path(photo_id))
+
+    def mask_file(self, photo_id: str) -> Path:
+        """`masks/<id>.png`; raises UserError for a photo without a mask."""
+        return self._masks.path(photo_id)
 
     def mask_folders(self) -> tuple[Path, ...]:
         """`masks/`."""

@@ -71,7 +71,8 @@ class Voc12(Dataset):
         path = self._photo_path(photo_id)
         if photo_id not in self._labels:
             raise UserError(self.name, f"photo '{photo_id}'", "an id of train, dev or val")
-        return Photo(photo_id, self._labels[photo_id], content_of(path), partial(read_photo, path))
+        content = content_of(path)
+        return Photo(photo_id, self._labels[photo_id], content, partial(read_photo, path, content), file=path)
 
     def read_mask(self, photo_id: str) -> Mask:
         """Other classes' pixels are 255; raises UserError when mask and photo differ in size."""
@@ -85,6 +86,10 @@ class Voc12(Dataset):
     def mask_content(self, photo_id: str) -> str:
         """sha256 of the PNG file."""
         return content_of(self._mask_path(photo_id))
+
+    def mask_file(self, photo_id: str) -> Path:
+        """The PNG file of train and val, or that of dev's coarser masks."""
+        return self._mask_path(photo_id)
 
     def mask_folders(self) -> tuple[Path, ...]:
         """Masks of classes and of instances."""

@@ -70,8 +70,9 @@ class ClassFolders(ExtraSource):
     def _photo(self, path: Path, kind: Kind, class_id: int, space: LabelSpace) -> Photo:
         folder = path.parent.name
         photo_id = extra_id(kind, space.names[class_id], path.stem, f"{folder}/{path.name}")
-        load = partial(read_photo, path)
-        return Photo(photo_id, (class_id,), content_of(path), load, kind, f"{folder}/{path.stem}")
+        content = content_of(path)
+        load = partial(read_photo, path, content)
+        return Photo(photo_id, (class_id,), content, load, kind, f"{folder}/{path.stem}", path)
 
     def _folders(self) -> list[Path]:
         """The folders of classes; raises UserError for a missing tree and for skipped folders that are not there."""

@@ -72,4 +72,4 @@ def _class_ids(own: LabelSpace, space: LabelSpace, aliases: Aliases) -> dict[int
 def _extra(photo: Photo, kind: Kind, class_id: int, space: LabelSpace) -> Photo:
     name = space.names[class_id]
     photo_id = extra_id(kind, name, photo.id, f"{name}/{photo.id}.jpg")
-    return Photo(photo_id, (class_id,), photo.content, photo.load, kind, photo.id)
+    return Photo(photo_id, (class_id,), photo.content, photo.load, kind, photo.id, photo.file)

@@ -1,6 +1,7 @@
 """Photos come out upright, RGB and 8-bit, or are refused by name."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -120,6 +121,18 @@ def test_a_damaged_byte_gives_a_photo_or_a_user_error(
             read(path)
         except UserError as error:
             assert "p.img: found" in str(error)
+
+
+def test_a_photo_of_another_content_than_was_planned_is_not_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "p.png"
+    Image.new("RGB", (3, 2), (1, 2, 3)).save(path)
+    content = sha256(path.read_bytes()).hexdigest()
+    assert read_photo(path, content).shape == (2, 3, 3)
+    assert np.array_equal(read_photo(path, content), read_photo(path))
+    path.write_bytes(b"no photo, and not looked at")
+    expected = rf"p\.png: found another content \(\w{{12}}…\); expected that .* \({content[:12]}…\); put the file back"
+    with pytest.raises(UserError, match=expected):
+        read_photo(path, content)
 
 
 def test_resize() -> None:

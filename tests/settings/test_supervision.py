@@ -16,6 +16,7 @@ from settings.dataset import Dataset
 from settings.datasets.scenes import Scenes, ScenesOptions
 from settings.discovery import SETTINGS
 from settings.errors import UserError
+from settings.masks import write_mask
 from settings.options import Options
 from settings.records import EvalSet, WeakSet
 from settings.setting import Offer, Target
@@ -48,6 +49,25 @@ def test_the_ledger_has_an_entry_a_split(voc: Any) -> None:
         LedgerEntry("mask", "val", "train", "reveal", ("2008_w",)),
     )
     assert [entry.count for entry in gate.entries()] == [2, 1]
+
+
+def test_a_mask_that_is_not_the_planned_one_is_not_handed_out(voc: Any) -> None:
+    dataset = voc.open()
+    planned = {"2007_a": dataset.mask_content("2007_a")[:16]}
+    gate = Gate(dataset, "score", "score", planned)
+    mask_HW = gate.mask("train", "2007_a")
+    write_mask(voc.mask_path("2007_a"), np.where(mask_HW == 255, mask_HW, 0).astype(np.uint8))
+    with pytest.raises(UserError, match=r"2007_a\.png: found another content .*; put the file back, or plan again"):
+        gate.mask("train", "2007_a")
+    # Nothing is known of the others: planning by an older version saw none of them.
+    assert gate.mask("train", "2007_b").shape == dataset.read_mask("2007_b").shape
+    assert gate.entries() == (LedgerEntry("mask", "train", "score", "score", ("2007_a", "2007_b")),)
+
+
+def test_a_mask_that_is_drawn_has_no_file_to_name() -> None:
+    gate = Gate(Scenes(ScenesOptions(size=32)), "score", "score", {"train_00000": "of other knobs"})
+    with pytest.raises(UserError, match="scenes: mask of photo 'train_00000': found another content"):
+        gate.mask("train", "train_00000")
 
 
 def test_an_unreadable_mask_is_not_in_the_ledger(voc: Any) -> None:

@@ -12,11 +12,12 @@ import pytest
 from harness.drawing.overlays import outlines, with_mask
 from harness.execution.costs import Costs
 from harness.reports.progress import RunState, duration
+from harness.stages import provenance as provenance_module
 from harness.stages.features import Features, FeaturesIdentity
 from harness.stages.graph import Stage
 from harness.stages.kind import PhotosRuntime, Place
 from harness.stages.numerics import cpu_class, resolve_device
-from harness.stages.provenance import provenance, sources_of
+from harness.stages.provenance import provenance, sources_of, stale_sources
 from harness.store.events import EventLog, EventReader
 from harness.store.store import Store
 from methods.base import BackboneOptions
@@ -91,19 +92,47 @@ def test_sources_cover_what_a_component_imports(tmp_path: Path, monkeypatch: pyt
         (tmp_path / "methods" / f"{name}.py").write_text(text)
     monkeypatch.setattr("harness.stages.provenance.ROOT", tmp_path)
 
-    def sources() -> str:
-        sources_of.cache_clear()
-        return sources_of("methods.a")
+    def sources() -> tuple[str, str]:
+        _forget_sources()
+        return sources_of("methods.a"), provenance_module._texts_of("methods.a")
 
     before = sources()
     (tmp_path / "methods" / "c.py").write_text("y = 2")
     assert sources() == before
+    (tmp_path / "methods" / "b.py").write_text('"""Documented."""\n\n# And explained.\nx = (\n    1\n)\n')
+    code, texts = sources()
+    # Records of before `code-1` are held against whole texts, by which they were made.
+    assert code == before[0] and texts != before[1]
+    assert stale_sources({"methods.a": before[0]}) == []
+    assert stale_sources({"methods.a": before[1]}) == ["methods.a"]
+    assert stale_sources({"methods.a": texts}) == []
     (tmp_path / "methods" / "b.py").write_text("x = 2")
-    from harness.stages import provenance as module
+    assert sources()[0] != before[0]
+    _forget_sources()
 
-    module._imports.cache_clear()
-    assert sources() != before
-    sources_of.cache_clear()
+
+def test_sources_are_told_apart_by_what_computes(tmp_path: Path) -> None:
+    def code(text: str) -> bytes:
+        path = tmp_path / "a.py"
+        path.write_text(text)
+        provenance_module._code_in.cache_clear()
+        return provenance_module._code_in(path)
+
+    before = code(
+        'class A:\n    x: int = 1\n    """Of this."""\n    def f(self):\n        """Doc."""\n        return None\n'
+    )
+    assert code("class A:\n    x: int = 1\n    def f(self):\n        return  None  # nothing\n") == before
+    for changed in ("class A:\n    x: int = 2\n    def f(self):\n        return None\n",):
+        assert code(changed) != before
+    # A text that is used is no docstring.
+    assert code("x = 'a'") != code("x = 'b'")
+    # One statement more, or in another place, is another program.
+    assert code("if a:\n    f()\ng()") != code("if a:\n    f()\n    g()")
+
+
+def _forget_sources() -> None:
+    for kept in ("sources_of", "_texts_of", "_imports", "_code_in"):
+        getattr(provenance_module, kept).cache_clear()
 
 
 def test_provenance_is_plain_json() -> None:

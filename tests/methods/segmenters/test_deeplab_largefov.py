@@ -46,7 +46,7 @@ class Cells(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backbones, "OWN_NETWORKS", {"cells": backbones.OwnNetwork(Cells, "")})
+    monkeypatch.setattr(backbones, "OWN_NETWORKS", {"cells": Cells})
 
 
 @pytest.fixture(scope="module")
