@@ -79,6 +79,14 @@ class CoAttentionOptions(Options):
     fusion: Literal["mean", "max"] = "mean"
     training: TrainingOptions = TrainingOptions()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_what_there_is(cls, given: Any) -> Any:
+        """Without the common branch the maps are the basic ones, also for a fit, which is not told the inference."""
+        if isinstance(given, dict) and given.get("common") is False:
+            return {"inference": "basic", **given}
+        return given
+
     @model_validator(mode="after")
     def _has_maps(self) -> CoAttentionOptions:
         has_common = self.common and (self.mirrored_pair or self.scaled_pairs or self.references)
@@ -320,14 +328,14 @@ def _with_references(photo: Photo, inference: PairInference, references: Referen
 
 
 def _affinity(photo: Photo, inference: PairInference, references: References) -> NDArray[np.float32]:
-    """For each label log Σ exp of the affinities to all positions of all its references, (C, h, w) in [0, 1].
+    """For each label log Σ exp of the affinities to a reference's positions, averaged over its references, (C, h, w).
 
-    Each map is stretched from its minimum to its maximum, since affinities have no zero of their own.
+    Each map is stretched to [0, 1] from its minimum to its maximum, since affinities have no zero of their own.
     """
     import torch
 
     by_label = _by_label(photo, references, inference.affinities)
-    sums_CHW: NDArray[np.float32] = torch.stack([part_RHW.logsumexp(0) for part_RHW in by_label]).cpu().numpy()
+    sums_CHW: NDArray[np.float32] = torch.stack([part_RHW.mean(0) for part_RHW in by_label]).cpu().numpy()
     return _normalised(sums_CHW - sums_CHW.min((1, 2), keepdims=True))
 
 

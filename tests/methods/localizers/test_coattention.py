@@ -156,14 +156,17 @@ def test_references_alone_are_what_views_show_of_them(toy: Any, fitted: Fit, sur
 
 
 def naive_affinity(fit: Fit, toy: Any, photo: Any, references: list[str]) -> np.ndarray:
-    """log Σ exp of x W y over every position y of every reference, position by position, then stretched to [0, 1]."""
+    """log Σ exp of x W y over every position y of a reference, the mean over references, then stretched to [0, 1]."""
     weights = part_of(fit.weights, "network")["head.affinity.weight"].double().numpy()
     query, keys = hidden_features(toy, fit, photo.id), [hidden_features(toy, fit, other) for other in references]
-    sums = []
+    means = []
     for position in query.T:
-        terms = [float((weights @ position) @ other) for key in keys for other in key.T]
-        sums.append(max(terms) + np.log(sum(np.exp(term - max(terms)) for term in terms)))
-    map_HW = np.reshape(sums, (8, 8))
+        sums = []
+        for key in keys:
+            terms = [float((weights @ position) @ other) for other in key.T]
+            sums.append(max(terms) + np.log(sum(np.exp(term - max(terms)) for term in terms)))
+        means.append(sum(sums) / len(sums))
+    map_HW = np.reshape(means, (8, 8))
     return (map_HW - map_HW.min()) / (map_HW.max() - map_HW.min())
 
 
@@ -203,10 +206,17 @@ def test_without_common_attention_it_trains_as_cam_on_pairs(toy: Any, surroundin
     assert fit.log[-1]["basic"] < 1.5 * cam.log[-1]["classification"]
 
 
+def test_a_fit_without_the_common_branch_needs_no_inference() -> None:
+    """Options that only `apply` reads are in no fit's key, from which its stage builds the localizer anew."""
+    options = CoAttentionOptions(common=False)
+    assert options.inference == "basic"
+    assert CoAttentionOptions(**options.model_dump(exclude=set(CoAttention.apply_options))) == options
+
+
 @pytest.mark.parametrize(
     "switches",
     [
-        {"common": False},
+        {"common": False, "inference": "common"},
         {"mirrored_pair": False, "references": 0},
         {"inference": "nothing"},
         {"inference": "references", "references": 0},
