@@ -278,6 +278,10 @@ class Labeler(Component):
         """The constant background score that the recipe declares, where the rule has one."""
         return None
 
+    def reading(self, has_background: bool) -> Labeler:
+        """A labeler with these options for maps with or without a background map; asked once, at planning."""
+        return self
+
     def with_threshold(self, threshold: float) -> Labeler:
         """A labeler with these options, but for the threshold that a selection policy chose."""
         assert self.chosen_option is not None

@@ -184,6 +184,8 @@ def plan_rows(line: Line) -> list[Ref]:
             continue
         if threshold is not None and has_reported:
             rows.append(_plan_maps_row(line, policy, threshold))
+        elif _is_argmax(line) and has_reported:
+            rows.append(_plan_row(line, _maps_stage(line), policy, plan_scores(line, policy)))
         # The revealed masks of a ceiling are not scored against themselves.
         if line.components.labeler and last in ("pseudo_labels", "segmentation") and has_reported:
             rows.append(_plan_row(line, "pseudo_labels", policy, plan_scores(line, policy)))
@@ -206,14 +208,23 @@ def plan_unscored(line: Line) -> dict[str, tuple[Ref, ...]]:
 
 
 def _plan_maps_row(line: Line, policy: str, declared: float) -> Ref:
-    # The maps that are scored are those that the labeler reads; a recipe without refiners scores the others.
-    stage: ScoredStage = "maps"
-    if line.components.refiners:
-        stage = "refined"
-    choice = plan_choice(line, policy)
+    stage, choice = _maps_stage(line), plan_choice(line, policy)
     if choice is None:
         return _plan_row(line, stage, policy, plan_sweeps(line), threshold=declared)
     return _plan_row(line, stage, policy, plan_sweeps(line), choice=choice)
+
+
+def _maps_stage(line: Line) -> ScoredStage:
+    """The maps that are scored are those that the labeler reads; a recipe without refiners scores the others."""
+    if line.components.refiners:
+        return "refined"
+    return "maps"
+
+
+def _is_argmax(line: Line) -> bool:
+    """Whether maps are read beside a background map of their own: then they are scored by the labels so read."""
+    labeler = line.components.labeler
+    return labeler is not None and labeler.needs_background
 
 
 def _arithmetic(line: Line) -> str:

@@ -6,7 +6,7 @@ Combinations that are impossible are skipped with their reasons.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -176,6 +176,9 @@ def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:
         names=names,
         variants=variants,
     )
+    if components.labeler is not None:
+        labeler = components.labeler.reading(_has_background(components))
+        components = replace(components, labeler=labeler)
     # Mistakes first: what is merely impossible is skipped among combinations, where a mistake must be told.
     _check_inputs(components, where)
     _check_possible(components, where)

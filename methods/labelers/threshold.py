@@ -21,7 +21,9 @@ class ThresholdOptions(Options):
     made; cue: what a cue leaves, 1 − saliency / 255.
     """
 
-    rule: Literal["constant", "power", "maps", "cue"] = "constant"
+    rule: Literal["constant", "power", "maps", "cue"] | None = Field(
+        None, description="by default maps, where there is a background map and no threshold is given; else constant"
+    )
     threshold: float = Field(0.3, ge=0, lt=1, multiple_of=0.01, description="a step of the threshold sweep")
     alpha: float = Field(4.0, gt=0, le=100)
 
@@ -32,6 +34,14 @@ class Threshold(Labeler):
     options_model = ThresholdOptions
     options: ThresholdOptions
     chosen_option = "threshold"
+
+    def reading(self, has_background: bool) -> Threshold:
+        """The labeler with its rule decided: what a random walk made of the background is read, as its paper does."""
+        if self.options.rule is not None:
+            return self
+        is_declared = "threshold" in self.options.model_fields_set
+        rule = "maps" if has_background and not is_declared else "constant"
+        return Threshold(self.options.model_copy(update={"rule": rule}))
 
     @property
     def needs_cue(self) -> bool:
@@ -46,7 +56,7 @@ class Threshold(Labeler):
     @property
     def declared_threshold(self) -> float | None:
         """The option, under the constant rule."""
-        return self.options.threshold if self.options.rule == "constant" else None
+        return self.options.threshold if self.options.rule in ("constant", None) else None
 
     def with_threshold(self, threshold: float) -> Threshold:
         """The rule constant, at the threshold that a policy chose."""
@@ -65,12 +75,12 @@ class Threshold(Labeler):
     def _background(
         self, score_HW: NDArray[np.float32], maps: LocalizationMaps, cue_HW: Saliency | None
     ) -> NDArray[np.float32] | np.float32:
-        if self.options.rule == "constant":
-            return np.float32(self.options.threshold)
         if self.options.rule == "maps":
             return upsample_background(maps)
         if self.options.rule == "cue":
             assert cue_HW is not None
             return np.float32(1) - cue_HW.astype(np.float32) / np.float32(255)
-        background_HW: NDArray[np.float32] = (1 - score_HW) ** np.float32(self.options.alpha)
-        return background_HW
+        if self.options.rule == "power":
+            background_HW: NDArray[np.float32] = (1 - score_HW) ** np.float32(self.options.alpha)
+            return background_HW
+        return np.float32(self.options.threshold)

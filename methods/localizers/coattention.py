@@ -70,21 +70,31 @@ class CoAttentionOptions(Options):
     partner_mirrored: bool = Field(True, description="mirror partners at random in training")
     jitter: ColourJitterOptions = Field(ColourJitterOptions(), description="fine-tuned only")
     references: int = Field(3, ge=0, le=100, description="photos of the same class at inference, for each class")
-    inference: Literal["common", "references", "basic", "own", "mixture"] = Field(
+    inference: Literal["common", "references", "basic", "own", "mixture", "affinity", "common_affinity"] = Field(
         "common",
         description="references: common maps beside references alone; own: common_head on the photo's own features; "
-        "mixture (ours): common × basic",
+        "mixture (ours): common × basic; affinity (ours): log-sum-exp of the affinities to the references; "
+        "common_affinity (ours): common × affinity",
     )
     fusion: Literal["mean", "max"] = "mean"
     training: TrainingOptions = TrainingOptions()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_what_there_is(cls, given: Any) -> Any:
+        """Without the common branch the maps are the basic ones, also for a fit, which is not told the inference."""
+        if isinstance(given, dict) and given.get("common") is False:
+            return {"inference": "basic", **given}
+        return given
 
     @model_validator(mode="after")
     def _has_maps(self) -> CoAttentionOptions:
         has_common = self.common and (self.mirrored_pair or self.scaled_pairs or self.references)
         if self.inference in ("common", "mixture") and not has_common:
             raise ValueError(f"common maps (a pair or references) for inference: {self.inference}")
-        if self.inference == "references" and not (self.common and self.references):
-            raise ValueError("the common branch, and references: 1 or more, for inference: references")
+        reads_references = self.inference in ("references", "affinity", "common_affinity")
+        if reads_references and not (self.common and self.references):
+            raise ValueError(f"the common branch, and references: 1 or more, for inference: {self.inference}")
         return self
 
 
@@ -109,15 +119,15 @@ class CoAttention(Localizer):
 
     def reference_features(self) -> tuple[FeatureRequest, ...]:
         """References are read as they are."""
-        return (PLAIN,) if self._reads_common and self.options.references else ()
+        return (PLAIN,) if self._reads_pairs and self.options.references else ()
 
     @property
-    def _reads_common(self) -> bool:
-        return self.options.inference in ("common", "references", "mixture")
+    def _reads_pairs(self) -> bool:
+        return self.options.inference not in ("basic", "own")
 
     @property
     def _reads_copies(self) -> bool:
-        return self.options.inference in ("common", "mixture")
+        return self.options.inference in ("common", "mixture", "common_affinity")
 
     def _scaled(self) -> tuple[FeatureRequest, ...]:
         return tuple(FeatureRequest(scale) for scale in self.options.scaled_pairs)
@@ -220,7 +230,7 @@ class CoAttention(Localizer):
 
     def _prepare(self, photos: Photos, inference: PairInference, references: References) -> None:
         """Take what the maps of some photos are made of through the hidden layers, several photos a pass."""
-        read = (PLAIN,) if self.options.inference == "references" else self.apply_features()
+        read = (PLAIN,) if self.options.inference in ("references", "affinity") else self.apply_features()
         inference.prepare([photo.id for photo in photos], read)
         if self.reference_features():
             drawn = [references.of(photo.id, class_id) for photo in photos for class_id in photo.labels]
@@ -235,10 +245,14 @@ class CoAttention(Localizer):
             return _normalised(inference.own(photo.id)[own])
         if self.options.inference == "basic":
             return _normalised(inference.basic(photo.id)[own])
+        if self.options.inference == "affinity":
+            return _affinity(photo, inference, references)
         common_CHW = self._common(photo, inference, references)
-        if self.options.inference != "mixture":
-            return common_CHW
-        return _normalised(common_CHW * _normalised(inference.basic(photo.id)[own]))
+        if self.options.inference == "mixture":
+            return _normalised(common_CHW * _normalised(inference.basic(photo.id)[own]))
+        if self.options.inference == "common_affinity":
+            return _normalised(common_CHW * _affinity(photo, inference, references))
+        return common_CHW
 
     def _common(self, photo: Photo, inference: PairInference, references: References) -> NDArray[np.float32]:
         """The fused common maps; with all switches at the paper's values, the five-map mean."""
@@ -309,10 +323,31 @@ def _with_references(photo: Photo, inference: PairInference, references: Referen
     """For each label its common map, (C, h, w), averaged over the references that share it."""
     import torch
 
-    drawn = [references.of(photo.id, class_id) for class_id in photo.labels]
-    maps_RKHW = inference.with_references(photo.id, [other for ids in drawn for other in ids])
-    by_label = zip(photo.labels, torch.split(maps_RKHW, [len(ids) for ids in drawn]), strict=True)
+    by_label = zip(photo.labels, _by_label(photo, references, inference.with_references), strict=True)
     return torch.stack([part_RKHW[:, class_id].mean(0) for class_id, part_RKHW in by_label])
+
+
+def _affinity(photo: Photo, inference: PairInference, references: References) -> NDArray[np.float32]:
+    """For each label log Σ exp of the affinities to a reference's positions, averaged over its references, (C, h, w).
+
+    Each map is stretched to [0, 1] from its minimum to its maximum, since affinities have no zero of their own.
+    """
+    import torch
+
+    by_label = _by_label(photo, references, inference.affinities)
+    sums_CHW: NDArray[np.float32] = torch.stack([part_RHW.mean(0) for part_RHW in by_label]).cpu().numpy()
+    return _normalised(sums_CHW - sums_CHW.min((1, 2), keepdims=True))
+
+
+def _by_label(
+    photo: Photo, references: References, maps_of: Callable[[str, Sequence[str]], torch.Tensor]
+) -> tuple[torch.Tensor, ...]:
+    """For each label what `maps_of` gives of the photo beside the references that share it, (R, …)."""
+    import torch
+
+    drawn = [references.of(photo.id, class_id) for class_id in photo.labels]
+    maps = maps_of(photo.id, [other for ids in drawn for other in ids])
+    return torch.split(maps, [len(ids) for ids in drawn])
 
 
 def _normalised(maps_CHW: Any) -> NDArray[np.float32]:

@@ -88,6 +88,16 @@ def entropy(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> torch.Tensor:
         return torch.cat([torch.special.entr(over_n).sum(2) for over_n in weights], 1).mean(1)
 
 
+@torch.no_grad()
+def log_sum_exp(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> torch.Tensor:
+    """log Σ exp(Q Kᵀ) over the S keys, (B, L): a soft maximum of each position's affinities; no gradient."""
+    with torch.autocast(query_BLC.device.type, enabled=False):
+        query_BLC, key_BSC = _wide(query_BLC, key_BSC)
+        key_BCS = key_BSC.transpose(1, 2)
+        parts = chunks(query_BLC.shape[1], key_BSC)
+        return torch.cat([(query_BLC[:, rows] @ key_BCS).logsumexp(2) for rows in parts], 1)
+
+
 def _rule(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> Kernel:
     return kernel_for(query_BLC.shape[1], key_BSC.shape[1], query_BLC.device.type)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import linear, multilabel_soft_margin_loss, pad
 
-from methods.networks.attention import Kernel, attend, co_attend, entropy, wide
+from methods.networks.attention import Kernel, attend, co_attend, entropy, log_sum_exp, wide
 from methods.networks.pointwise import mixed
 from methods.sharing import ALONE, Share
 
@@ -136,6 +136,14 @@ class CoAttentionHead(nn.Module):
         value_BSK = _rows(self.own_maps(feature_n_BCHW))
         mixed_BLK = attend(*self._query_and_key(feature_m_BCHW, feature_n_BCHW), value_BSK, self.kernel)
         return _grid(mixed_BLK, feature_m_BCHW.shape[2:])
+
+    def affinity_maps(self, feature_m_BCHW: torch.Tensor, feature_n_BCHW: torch.Tensor) -> torch.Tensor:
+        """How much at m's positions is like n: log Σ exp of their affinities to all of n's, (B, h_m, w_m), no gradient.
+
+        Affinities as they are before the softmax; a single m is held against every n of the batch.
+        """
+        sums_BL = log_sum_exp(*self._query_and_key(feature_m_BCHW, feature_n_BCHW))
+        return sums_BL.reshape(-1, *feature_m_BCHW.shape[2:])
 
     def attention_entropy(self, feature_m_BCHW: torch.Tensor, feature_n_BCHW: torch.Tensor) -> torch.Tensor:
         """How widely m looks at n: the mean over m's positions of the attention's entropy, (B,) nats, no gradient."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch.nn.functional import interpolate
@@ -56,13 +56,23 @@ class PairInference:
 
     def with_references(self, photo_id: str, references: Sequence[str]) -> torch.Tensor:
         """The photo's common maps beside each reference, (R, K, h, w)."""
+        return self._beside(photo_id, references, self._network.head.common_maps)
+
+    def affinities(self, photo_id: str, references: Sequence[str]) -> torch.Tensor:
+        """How much of each reference is at the photo's positions, (R, h, w): log Σ exp of their affinities."""
+        return self._beside(photo_id, references, self._network.head.affinity_maps)
+
+    def _beside(
+        self, photo_id: str, references: Sequence[str], maps_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """What `maps_of` gives of the photo and each reference, in their order; a few references at a time."""
         self.prepare(references, [PLAIN])
         plain_BCHW = self._features(photo_id, PLAIN)
         parts = []
         for start in range(0, len(references), REFERENCES_TOGETHER):
             ids = references[start : start + REFERENCES_TOGETHER]
             others_BCHW = torch.cat([self._features(other, PLAIN) for other in ids])
-            parts.append(self._network.head.common_maps(plain_BCHW, others_BCHW))
+            parts.append(maps_of(plain_BCHW, others_BCHW))
         return torch.cat(parts)
 
     def entropy(self, photo_id: str, reference: str) -> float:

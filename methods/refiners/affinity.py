@@ -51,7 +51,10 @@ class AffinityOptions(Options):
 
 
 class Affinity(Refiner):
-    """Walked maps, and beside them the walked background: read it by the threshold labeler's `rule: maps`."""
+    """Walked maps, and beside them the walked background: the threshold labeler takes the argmax of both.
+
+    So does the released program. There is no threshold in it, hence none to sweep; `rule: constant` has one.
+    """
 
     options_model = AffinityOptions
     options: AffinityOptions

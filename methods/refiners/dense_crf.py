@@ -30,7 +30,7 @@ class DenseCrfOptions(Options):
 
 
 class DenseCrf(Refiner):
-    """Probabilities of background and classes at photo size: read them by the threshold labeler's `rule: maps`."""
+    """Probabilities of background and classes at photo size: the threshold labeler takes the argmax of both."""
 
     options_model = DenseCrfOptions
     options: DenseCrfOptions

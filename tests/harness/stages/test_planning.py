@@ -69,6 +69,17 @@ def test_rng_seeds_share_features_and_weak_sets() -> None:
     assert len(three.rows) == 3 * len(one.rows)
 
 
+def test_one_fit_serves_all_that_is_read_of_a_network() -> None:
+    """Of the co-attention question's six kinds of map three are trained: CAM, co-attention, and its control."""
+    small = "dataset={name: scenes, classes: 2, size: 48, train: 24, dev: 8, val: 16}"
+    plan = make_plan(load_suite("coattention-question", (small, "rng_seeds=[0]")))
+    fits = [stage for stage in plan.graph.values() if stage.kind.name == "localizer_fit"]
+    assert [fit.label.split(" · ")[0] for fit in fits] == ["cam", "common", "no-common"]
+    maps = {ref for ref in plan.graph if ref.kind == "localizer_apply"}
+    inferences = {str(plan.graph[ref].identity.component.options.get("inference")) for ref in maps}
+    assert inferences == {"None", "common", "basic", "affinity", "common_affinity"}
+
+
 def test_a_second_recipe_shares_its_beginning() -> None:
     more = plan_of(
         "recipes.cam2={localizer: {name: cam, hidden: 16, training: {epochs: 2, batch: 8}}, labeler: threshold}"

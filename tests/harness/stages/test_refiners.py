@@ -17,7 +17,8 @@ RECIPES = f"""recipes={{
   cam: {{{CAM}, labeler: threshold}},
   pamr: {{{CAM}, refiners: [{{name: pamr, size: 32}}], labeler: threshold}},
   twice: {{{CAM}, refiners: [{{name: pamr, size: 32}}, none], labeler: threshold}},
-  walked: {{{CAM}, refiners: [{AFFINITY}], labeler: {{name: threshold, rule: maps}}}},
+  walked: {{{CAM}, refiners: [{AFFINITY}], labeler: threshold}},
+  constant: {{{CAM}, refiners: [{AFFINITY}], labeler: {{name: threshold, rule: constant}}}},
 }}"""
 
 
@@ -60,7 +61,18 @@ def test_refined_maps_have_rows_of_their_own(tmp_path: Path) -> None:
     assert rows["pamr", "refined", "fixed"] == rows["pamr", "pseudo_labels", "fixed"]
     assert rows["twice", "refined", "fixed"] == rows["pamr", "refined", "fixed"]
     # A background map of its own leaves no threshold to declare, and nothing that an oracle could choose better.
-    assert {key[1:] for key in rows if key[0] == "walked"} == {("pseudo_labels", "fixed")}
+    assert {key[1:] for key in rows if key[0] == "walked"} == {("refined", "fixed"), ("pseudo_labels", "fixed")}
+    assert rows["walked", "refined", "fixed"] == rows["walked", "pseudo_labels", "fixed"]
+    assert rows["constant", "refined", "fixed"] == rows["constant", "pseudo_labels", "fixed"]
+    assert ("constant", "refined", "oracle") in rows
+
+
+def test_walked_maps_are_read_beside_their_background_unless_a_constant_is_asked_for() -> None:
+    plan = plan_of("segmenter=none")
+    rules = {s.label.split(" · ")[0]: s.identity.component.options.get("rule") for s in stages(plan, "label")}
+    assert rules["walked"] == "maps"
+    assert {rules[recipe] for recipe in ("cam", "pamr", "twice", "constant")} == {"constant"}
+    assert not stages(plan, "sweep", "walked")
 
 
 def test_refiners_need_a_localizer_and_a_known_name() -> None:

@@ -13,6 +13,8 @@ from methods.base import FeatureRequest, Fit, LocalizationMaps, TrainingOptions
 from methods.localizers.cam import Cam, CamOptions
 from methods.localizers.coattention import CoAttention, CoAttentionOptions
 from methods.networks import pair_inference
+from methods.networks.heads import hidden_layers
+from methods.pairs import References
 from methods.training import part_of
 from tests.methods.conftest import Noted
 
@@ -60,18 +62,18 @@ def test_basic_maps_are_found_where_the_evidence_is(toy: Any, fitted: Fit, surro
     assert np.mean(hits) > 0.9
 
 
+def hidden_features(toy: Any, fit: Fit, photo_id: str, flip: bool = False) -> np.ndarray:
+    """A photo's features after the hidden layer, (16, positions)."""
+    hidden = hidden_layers(7, 16, 1, "batch").eval()
+    hidden.load_state_dict(part_of(part_of(fit.weights, "network"), "hidden"))
+    with torch.inference_mode():
+        out = hidden(toy.bank.features_BCHW([photo_id], [FeatureRequest(flip=flip)]))
+    return out[0].double().numpy().reshape(16, -1)
+
+
 def naive_common(toy: Any, fit: Fit, photo: Any, references: list[str], label: int) -> np.ndarray:
     """The fused map of one class, by the formulas: matrices of affinities, softmaxes, sums."""
     state = {name: value.double().numpy() for name, value in part_of(fit.weights, "network").items()}
-
-    def features(photo_id: str, flip: bool = False) -> np.ndarray:
-        from methods.networks.heads import hidden_layers
-
-        hidden = hidden_layers(7, 16, 1, "batch").eval()
-        hidden.load_state_dict(part_of(part_of(fit.weights, "network"), "hidden"))
-        with torch.inference_mode():
-            out = hidden(toy.bank.features_BCHW([photo_id], [FeatureRequest(flip=flip)]))
-        return out[0].double().numpy().reshape(16, -1)
 
     def softmax(affinity: np.ndarray, axis: int) -> np.ndarray:
         raised = np.exp(affinity - affinity.max(axis, keepdims=True))
@@ -82,9 +84,10 @@ def naive_common(toy: Any, fit: Fit, photo: Any, references: list[str], label: i
         head = state["head.common_head.weight"][label, :, 0, 0]
         return (head @ (n @ softmax(affinity, 1).T)).reshape(8, 8), (head @ (m @ softmax(affinity, 0))).reshape(8, 8)
 
-    own, mirrored = features(photo.id), features(photo.id, flip=True)
+    own, mirrored = hidden_features(toy, fit, photo.id), hidden_features(toy, fit, photo.id, flip=True)
     first, second = common(own, mirrored)
-    maps = [first, second[:, ::-1], np.mean([common(own, features(other))[0] for other in references], 0)]
+    beside = [common(own, hidden_features(toy, fit, other))[0] for other in references]
+    maps = [first, second[:, ::-1], np.mean(beside, 0)]
     total = np.zeros((8, 8))
     for index, raw in enumerate(maps):
         if index == 0 or 1 / (1 + np.exp(-raw.mean())) > 0.1:
@@ -93,8 +96,6 @@ def naive_common(toy: Any, fit: Fit, photo: Any, references: list[str], label: i
 
 
 def test_common_maps_are_those_of_the_formulas(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
-    from methods.pairs import References
-
     part, photos = localizer(references=2), toy.weak.photos[:6]
     references = References(toy.weak, 0, 2)
     for photo, record in zip(photos, applied(part, toy, fitted, surroundings(), photos), strict=True):
@@ -154,6 +155,34 @@ def test_references_alone_are_what_views_show_of_them(toy: Any, fitted: Fit, sur
     assert np.abs(alone.maps_CHW - shown.maps_CHW).max() < 1.01 / 255  # cut to whole numbers
 
 
+def naive_affinity(fit: Fit, toy: Any, photo: Any, references: list[str]) -> np.ndarray:
+    """log Σ exp of x W y over every position y of a reference, the mean over references, then stretched to [0, 1]."""
+    weights = part_of(fit.weights, "network")["head.affinity.weight"].double().numpy()
+    query, keys = hidden_features(toy, fit, photo.id), [hidden_features(toy, fit, other) for other in references]
+    means = []
+    for position in query.T:
+        sums = []
+        for key in keys:
+            terms = [float((weights @ position) @ other) for other in key.T]
+            sums.append(max(terms) + np.log(sum(np.exp(term - max(terms)) for term in terms)))
+        means.append(sum(sums) / len(sums))
+    map_HW = np.reshape(means, (8, 8))
+    return (map_HW - map_HW.min()) / (map_HW.max() - map_HW.min())
+
+
+def test_affinity_maps_are_those_of_the_formula(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
+    photos, references = toy.weak.photos[:4], References(toy.weak, 0, 2)
+    alone = applied(localizer(inference="affinity", references=2), toy, fitted, surroundings(), photos)
+    common = applied(localizer(references=2), toy, fitted, surroundings(), photos)
+    product = applied(localizer(inference="common_affinity", references=2), toy, fitted, surroundings(), photos)
+    for photo, *records in zip(photos, alone, common, product, strict=True):
+        for label, map_HW, common_HW, product_HW in zip(photo.labels, *(r.maps_CHW for r in records), strict=True):
+            expected = naive_affinity(fitted, toy, photo, list(references.of(photo.id, label)))
+            assert np.abs(map_HW - expected).max() < 1e-4
+            expected = common_HW * expected
+            assert np.abs(product_HW - expected / expected.max()).max() < 1e-4
+
+
 def test_attention_is_between_one_position_and_all(toy: Any, fitted: Fit, surroundings: Callable[..., Any]) -> None:
     measured = localizer().measures(toy.weak.photos, surroundings(weights=fitted.weights, bank=toy.bank, weak=toy.weak))
     assert measured["uniform attention"] == pytest.approx(np.log(64))
@@ -177,13 +206,23 @@ def test_without_common_attention_it_trains_as_cam_on_pairs(toy: Any, surroundin
     assert fit.log[-1]["basic"] < 1.5 * cam.log[-1]["classification"]
 
 
+def test_a_fit_without_the_common_branch_needs_no_inference() -> None:
+    """Options that only `apply` reads are in no fit's key, from which its stage builds the localizer anew."""
+    options = CoAttentionOptions(common=False)
+    assert options.inference == "basic"
+    assert CoAttentionOptions(**options.model_dump(exclude=set(CoAttention.apply_options))) == options
+
+
 @pytest.mark.parametrize(
     "switches",
     [
-        {"common": False},
+        {"common": False, "inference": "common"},
         {"mirrored_pair": False, "references": 0},
         {"inference": "nothing"},
         {"inference": "references", "references": 0},
+        {"inference": "affinity", "references": 0},
+        {"inference": "affinity", "common": False},
+        {"inference": "common_affinity", "references": 0},
     ],
 )
 def test_switches_that_leave_no_map_are_refused(switches: dict) -> None:

@@ -4,11 +4,12 @@ import math
 from itertools import product
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
 from methods.networks import chunked_attention
-from methods.networks.attention import Kernel, attend, co_attend, entropy, kernel_for
+from methods.networks.attention import Kernel, attend, co_attend, entropy, kernel_for, log_sum_exp
 
 KERNELS = get_args(Kernel)
 SIZES = [(2, 7, 5, 4, 3), (1, 1, 6, 3, 5), (3, 6, 1, 2, 2), (2, 9, 9, 8, 8)]  # B, L, S, C, V
@@ -70,6 +71,18 @@ def test_entropy_of_even_of_sure_and_of_a_half() -> None:
     query = torch.tensor([[[0.0], [0.0]], [[500.0], [500.0]], [[0.0], [500.0]]])
     expected = torch.tensor([math.log(4), math.log(2), (math.log(4) + math.log(2)) / 2])
     torch.testing.assert_close(entropy(query, key), expected)
+
+
+@pytest.mark.usefixtures("_chunk")
+@pytest.mark.parametrize("size", SIZES)
+def test_log_sum_exp_is_that_of_the_affinities(size: tuple[int, int, int, int, int]) -> None:
+    query, key, *_ = (one.detach() for one in operands(*size))
+    affinity = np.einsum("blc,bsc->bls", query.double().numpy(), key.double().numpy())
+    expected = np.log(np.exp(affinity).sum(2))
+    np.testing.assert_allclose(log_sum_exp(query, key).numpy(), expected, rtol=1e-5, atol=1e-5)
+    # Affinities of hundreds, whose exponentials are beyond float32.
+    large = log_sum_exp(query * 1000, key).numpy()
+    np.testing.assert_allclose(large, np.logaddexp.reduce(affinity * 1000, 2), rtol=1e-5, atol=1e-3)
 
 
 DEVICES = [
