@@ -19,7 +19,7 @@ from methods.base import NAMED_WEIGHTS, BackboneOptions
 from settings.components import ComponentSpec, normalised
 from settings.dataset import Dataset
 from settings.discovery import DATASETS, SETTINGS
-from settings.errors import UserError, counted
+from settings.errors import UserError, counted, unknown_name
 from settings.hashing import shared_cache
 from settings.records import fingerprint
 from settings.supervision import Purpose
@@ -72,6 +72,7 @@ class Blueprint:
             if not self.dataset.splits[split]:
                 raise UserError(f"{self.dataset.name}/{split}", "no photo", "at least one that shows a class")
         _check_all_or_none_have_masks(self.dataset, self.reported.segmentation)
+        _check_declared(suite, self.dataset)
         unlabelled = self.dataset.eval_set(self.reported.segmentation)
         self.val = Source(self.reported.segmentation, unlabelled.photos, self.place)
         """The photos whose segmentation is reported, without labels."""
@@ -160,6 +161,18 @@ def _backbone_identity(backbone: BackboneOptions) -> dict[str, object]:
             expected = f"{', '.join(NAMED_WEIGHTS)} or an existing file"
             raise UserError("backbone.weights", f"no file '{backbone.weights}'", expected) from None
     return identity
+
+
+def _check_declared(suite: Suite, dataset: Dataset) -> None:
+    """Raise UserError where options are said to be chosen on masks that the data set does not have."""
+    for split, count in suite.declared_on.items():
+        if split not in dataset.splits:
+            raise unknown_name(suite.place_of("declared_on"), "split", split, dataset.splits)
+        masks = sum(map(dataset.has_mask, dataset.splits[split]))
+        if count > masks:
+            expected = f"at most the {masks} that {dataset.name}/{split} has"
+            mend = "say on how many the options were chosen; declared_on={} where on none"
+            raise UserError(suite.place_of(f"declared_on.{split}"), counted(count, "mask"), expected, mend)
 
 
 def _check_all_or_none_have_masks(dataset: Dataset, split: str) -> None:

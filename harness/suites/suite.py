@@ -122,6 +122,10 @@ class Suite(Options):
     policies: dict[Literal["fixed", "oracle"], LastStage] = Field(
         {"fixed": "segmentation", "oracle": "maps"}, description="policy → the last stage that is scored under it"
     )
+    declared_on: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="split → how many of its masks the options of `recipes` were chosen on before the run",
+    )
     report: Literal["official", "dev"] = Field(
         "official", description="dev: score everything on dev's masks instead, to choose options that are then declared"
     )
@@ -170,6 +174,10 @@ class Suite(Options):
         if written is not None and written.rng_seeds is not None:
             return written.rng_seeds
         return self.rng_seeds_of.get(setting, self.rng_seeds)
+
+    def declared_on_for(self, recipe: str) -> dict[str, int]:
+        """The masks on which the recipe's options were chosen before the run; none for a reference, which has none."""
+        return self.declared_on if recipe in self.recipes else {}
 
     def stands_under(self, recipe: str, setting: str) -> bool:
         """Whether a setting has a line of this recipe: all recipes, but where `recipes_of` names the only ones."""
