@@ -72,7 +72,9 @@ class Blueprint:
             if not self.dataset.splits[split]:
                 raise UserError(f"{self.dataset.name}/{split}", "no photo", "at least one that shows a class")
         _check_all_or_none_have_masks(self.dataset, self.reported.segmentation)
-        _check_declared(suite, self.dataset)
+        _check_declared_on(suite.declared_on, suite, "declared_on", self.dataset)
+        for name, recipe in suite.recipes.items():
+            _check_declared_on(recipe.declared_on or {}, suite, f"recipes.{name}.declared_on", self.dataset)
         unlabelled = self.dataset.eval_set(self.reported.segmentation)
         self.val = Source(self.reported.segmentation, unlabelled.photos, self.place)
         """The photos whose segmentation is reported, without labels."""
@@ -163,16 +165,16 @@ def _backbone_identity(backbone: BackboneOptions) -> dict[str, object]:
     return identity
 
 
-def _check_declared(suite: Suite, dataset: Dataset) -> None:
+def _check_declared_on(declared_on: Mapping[str, int], suite: Suite, key: str, dataset: Dataset) -> None:
     """Raise UserError where options are said to be chosen on masks that the data set does not have."""
-    for split, count in suite.declared_on.items():
+    for split, count in declared_on.items():
         if split not in dataset.splits:
-            raise unknown_name(suite.place_of("declared_on"), "split", split, dataset.splits)
+            raise unknown_name(suite.place_of(key), "split", split, dataset.splits)
         masks = sum(map(dataset.has_mask, dataset.splits[split]))
         if count > masks:
             expected = f"at most the {masks} that {dataset.name}/{split} has"
             mend = "say on how many the options were chosen; declared_on={} where on none"
-            raise UserError(suite.place_of(f"declared_on.{split}"), counted(count, "mask"), expected, mend)
+            raise UserError(suite.place_of(f"{key}.{split}"), counted(count, "mask"), expected, mend)
 
 
 def _check_all_or_none_have_masks(dataset: Dataset, split: str) -> None:

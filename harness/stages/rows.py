@@ -244,7 +244,9 @@ def _options(line: Line) -> str:
     blueprint, source, components = line.blueprint, line.source, line.components
     # Extra photos have files of their own, and make no other recipe.
     shards = [shard for shard, photos in enumerate(source.shards) if photos[0].source == "target"]
-    files = [source.files(component, shard) for component in components.parts for shard in shards]
+    files: list[str] = []
+    for component in components.parts:
+        files += filter(None, (source.files(component, shard) for shard in shards))
     backbone = None
     if components.reads_backbone:
         backbone = blueprint.backbone

@@ -57,6 +57,7 @@ def test_other_options_are_another_row(change: str) -> None:
         "policies={fixed: maps}",
         "declared_on={dev: 3}",
         "settings={shuffled: {}}",
+        "dataset.train=70",
     ],
 )
 def test_a_default_that_is_written_out_and_what_is_no_option_of_the_recipe_change_nothing(same: str) -> None:
@@ -79,6 +80,15 @@ def test_of_files_by_other_programs_the_contents_count(tmp_path: Path) -> None:
     recipe = "recipes={{cam: {{localizer: {{name: folder, root: {}, supervision: I}}, labeler: threshold}}}}"
     found = [options(recipe.format(tmp_path / name)) for name in ("one", "two", "copy")]
     assert found[0] == found[2] != found[1]
+
+
+def test_a_recipe_whose_options_were_chosen_otherwise_says_so() -> None:
+    def declared(*changes: str) -> set[tuple[str, str]]:
+        return {(each.row.recipe, str(each.declared_on)) for each in identities("declared_on={dev: 5}", *changes)}
+
+    assert declared() == {("cam", "{'dev': 5}"), ("all-background", "None")}
+    assert declared("recipes.cam.declared_on={dev: 2}") == {("cam", "{'dev': 2}"), ("all-background", "None")}
+    assert declared("recipes.cam.declared_on={}") == {("cam", "None"), ("all-background", "None")}
 
 
 def test_two_option_sets_in_one_store_are_both_loaded(tmp_path: Path) -> None:

@@ -164,6 +164,7 @@ def test_a_mistake_is_one_line_that_names_it(suite_file: Path, change: str, word
         ("dataset.dev=0 --set report=dev", ["scenes/dev", "no photo"]),
         ("dataset.train=1000000000", ["dataset.train", "less than or equal to"]),
         ("declared_on={dve: 1}", ["--set declared_on={dve: 1}", "unknown split 'dve'", "did you mean 'dev'?"]),
+        ("recipes.cam.declared_on={tset: 1}", ["recipes.cam.declared_on", "unknown split 'tset'", "train"]),
         ("declared_on.dev=3", ["--set declared_on.dev=3", "found 3 masks", "at most the 2 that scenes/dev has"]),
         ("settings=[clan]", ["settings", "did you mean 'clean'?"]),
     ],
