@@ -15,7 +15,7 @@ from results.rows import OptionSet
 from results.selection import is_ranked
 from settings.errors import UserError
 
-__all__ = ["draw_table", "plot_table"]
+__all__ = ["draw_table", "plot_table", "recipe_names"]
 
 Colour: TypeAlias = tuple[float, float, float]
 FLOOR = "all-background"
@@ -80,6 +80,13 @@ def _draw(scored: pd.DataFrame) -> Figure:
     return figure
 
 
+def recipe_names(scored: pd.DataFrame) -> "pd.Series[str]":
+    """The recipe of each row; where one recipe was run with several options, also what differs."""
+    option_sets = [OptionSet(*values) for values in scored[list(OptionSet._fields)].itertuples(index=False)]
+    known = names_of(option_sets)
+    return pd.Series([known[each] for each in option_sets], index=scored.index, dtype=str)
+
+
 def _is_drawn(scored: pd.DataFrame, measure: Measure) -> bool:
     """Whether it is a mIoU, and any row has it: those of older versions tell one score of pseudo labels alone."""
     return measure.field.startswith("miou") and bool(_of(scored, measure.column)[measure.field].notna().any())
@@ -94,9 +101,7 @@ def _title(measure: Measure) -> str:
 
 def _line_names(scored: pd.DataFrame) -> "pd.Series[str]":
     """Recipes; with the board's name where there are several, as these are not compared on one line."""
-    option_sets = [OptionSet(*values) for values in scored[list(OptionSet._fields)].itertuples(index=False)]
-    known = names_of(option_sets)
-    recipes = pd.Series([known[each] for each in option_sets], index=scored.index, dtype=str)
+    recipes = recipe_names(scored)
     parts = scored[["training_mode", "supervision"]]
     # Rows without a choice of arithmetic stand on the board of either.
     if scored["arithmetic"].replace("", None).nunique() > 1:
