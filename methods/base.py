@@ -42,6 +42,7 @@ __all__ = [
     "Cost",
     "Cue",
     "FeatureBank",
+    "FeatureReader",
     "FeatureRequest",
     "Field",
     "Fit",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import NamedTuple
 
-from results.rows import CEILING, Row
+from results.rows import CEILING, OptionSet, Row
 from results.selection import is_ranked
 
 __all__ = ["Board", "Evaluation", "boards"]
@@ -21,7 +21,6 @@ class Evaluation(NamedTuple):
 
     split: str
     fingerprint: str
-    void: str
 
 
 @dataclass(frozen=True)
@@ -109,9 +108,9 @@ def _joins(row: _Comparable, board: _Comparable) -> bool:
 
 def _by_evaluation(rows: list[Row]) -> list[list[Row]]:
     """Split rows so that each stage has one evaluation; what one run scored stays together where it can."""
-    runs: dict[tuple[str, str, int], list[list[Row]]] = {}
+    runs: dict[tuple[OptionSet, str, int], list[list[Row]]] = {}
     for row in rows:
-        runs.setdefault((row.recipe, row.setting, row.rng_seed), []).append([row])
+        runs.setdefault((row.option_set, row.setting, row.rng_seed), []).append([row])
     return _packed(list(chain.from_iterable(_packed(run) for run in runs.values())))
 
 
@@ -133,8 +132,4 @@ def _compatible(rows: list[Row], others: list[Row]) -> bool:
 
 def _evaluations(rows: Iterable[Row]) -> dict[str, Evaluation]:
     # A failed row may not have come as far as knowing what it would be scored on: it fits everywhere.
-    return {
-        row.stage: Evaluation(row.split, row.evaluation_fingerprint, row.void)
-        for row in rows
-        if row.evaluation_fingerprint
-    }
+    return {row.stage: Evaluation(row.split, row.evaluation_fingerprint) for row in rows if row.evaluation_fingerprint}

@@ -1,13 +1,25 @@
-"""The lines of a board: one per recipe and setting, with a cell per scored stage, taken over rng seeds."""
+"""The lines of a board: one per recipe, options and setting, with a cell per scored stage, taken over rng seeds."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import NamedTuple
 
 from results.boards import Board
-from results.rows import CEILING, STAGES, Row
+from results.rows import CEILING, STAGES, OptionSet, Row
 
-__all__ = ["SEEDS_TO_RANK", "Cell", "Column", "Line", "columns_of", "lines_of", "pipeline_order"]
+__all__ = [
+    "SEEDS_TO_RANK",
+    "Cell",
+    "Column",
+    "Line",
+    "Measure",
+    "columns_of",
+    "lines_of",
+    "measures_of",
+    "names_of",
+    "pipeline_order",
+]
 
 SEEDS_TO_RANK = 3
 """With fewer rng seeds a line is shown, marked, and not ranked."""
@@ -26,38 +38,70 @@ class Column(NamedTuple):
         return f"{self.stage.replace('_', ' ')} {self.variant}".strip()
 
 
+class Measure(NamedTuple):
+    """A number that rows tell of a scored stage, with a column of its own in tables."""
+
+    column: Column
+    field: str
+    """Of `results.rows.Row`."""
+    title: str
+    """As a table's head shows it."""
+
+
+LABEL_MEASURES = {
+    "miou": "pseudo labels (255 = background)",
+    "miou_covered": "covered only",
+    "coverage": "coverage",
+    "precision": "precision",
+}
+"""What is told of pseudo labels, by the field of rows; of every other stage its mIoU alone."""
+
+
+def measures_of(column: Column) -> tuple[Measure, ...]:
+    """What is told of a scored stage, its mIoU first."""
+    if column.stage != "pseudo_labels":
+        return (Measure(column, "miou", column.title),)
+    return tuple(Measure(column, field, title) for field, title in LABEL_MEASURES.items())
+
+
 @dataclass(frozen=True)
 class Cell:
     """One stage of one line over its rng seeds. With a hole in it there is no mean."""
 
     rows: tuple[Row, ...]
     holes: tuple[str, ...]
+    same_counts_as: str = ""
+    """The cell further up, or before it in the line, that was read off the very same counts; empty for most."""
 
-    @property
-    def mean(self) -> float | None:
-        """mIoU, 0..1; None for an incomplete cell."""
-        return None if self.holes else fmean(self._mious)
+    def mean(self, field: str = "miou") -> float | None:
+        """Of a field of rows (0..1); None for an incomplete cell, and where a row does not tell it."""
+        values = self._values(field)
+        return fmean(values) if values else None
 
-    @property
-    def std(self) -> float | None:
-        """The sample standard deviation over rng seeds; None for fewer than two and for an incomplete cell."""
-        return None if self.holes or len(self.rows) < 2 else stdev(self._mious)
+    def std(self, field: str = "miou") -> float | None:
+        """The sample standard deviation over rng seeds; None for fewer than two, and where there is no mean."""
+        values = self._values(field)
+        return stdev(values) if len(values) > 1 else None
 
     @property
     def undefined(self) -> tuple[str, ...]:
         """Classes left out of the mean of any rng seed."""
         return tuple(dict.fromkeys(name for row in self.rows for name in row.undefined))
 
-    @property
-    def _mious(self) -> list[float]:
-        return [row.miou for row in self.rows if row.miou is not None]
+    def _values(self, field: str) -> list[float]:
+        """Of all rows; empty where the cell has a hole, or one of the rows no value."""
+        values: list[float | None] = [getattr(row, field) for row in self.rows]
+        known = [value for value in values if value is not None]
+        return known if len(known) == len(values) and not self.holes else []
 
 
 @dataclass(frozen=True)
 class Line:
-    """A recipe under a setting."""
+    """A recipe with its options under a setting."""
 
-    recipe: str
+    name: str
+    """The recipe, and what tells it from others of its name."""
+    option_set: OptionSet
     setting: str
     cells: dict[Column, Cell]
     rows: tuple[Row, ...]
@@ -81,6 +125,11 @@ class Line:
     def masks_trained(self) -> int:
         """Masks read to train on."""
         return max(row.masks_trained for row in self.rows)
+
+    @property
+    def masks_declared(self) -> int:
+        """Of the masks read to choose options, those that were read before the run."""
+        return max(row.masks_declared for row in self.rows)
 
     @property
     def label_hours(self) -> float:
@@ -118,21 +167,71 @@ def columns_of(board: Board) -> tuple[Column, ...]:
 
 def lines_of(board: Board) -> list[Line]:
     """The board's lines, best first by the last stage; then by the stages before it; holes last."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in sorted(board.rows, key=lambda row: (row.recipe, row.setting, row.rng_seed)):
-        groups.setdefault((row.recipe, row.setting), []).append(row)
-    lines = [_line(recipe, setting, tuple(rows)) for (recipe, setting), rows in groups.items()]
+    names = names_of(row.option_set for row in board.rows)
+    groups: dict[tuple[OptionSet, str], list[Row]] = {}
+    for row in sorted(board.rows, key=lambda row: (row.option_set, row.setting, row.rng_seed)):
+        groups.setdefault((row.option_set, row.setting), []).append(row)
+    lines = [_line(names[options], options, setting, tuple(rows)) for (options, setting), rows in groups.items()]
     # Of a stage's variants first the one that most lines have: a line without it has nothing to be compared by.
     lacking = {column: sum(column not in line.cells for line in lines) for column in columns_of(board)}
     importance = sorted(lacking, key=lambda c: (-STAGES.index(c.stage), lacking[c], pipeline_order(c)))
-    return sorted(lines, key=lambda line: [-_score(line, column) for column in importance])
+    return _told_apart(sorted(lines, key=lambda line: [-_score(line, column) for column in importance]))
 
 
-def _line(recipe: str, setting: str, rows: tuple[Row, ...]) -> Line:
+def names_of(option_sets: Iterable[OptionSet]) -> dict[OptionSet, str]:
+    """What each line is called: its recipe; where one recipe was run with several options, also what differs."""
+    by_recipe: dict[str, set[OptionSet]] = {}
+    for each in option_sets:
+        by_recipe.setdefault(each.recipe, set()).add(each)
+    names = {}
+    for recipe, of_one_recipe in by_recipe.items():
+        for each in of_one_recipe:
+            differences = _differences(each, of_one_recipe)
+            names[each] = f"{recipe} ({differences})" if differences else recipe
+    return names
+
+
+def _differences(one: OptionSet, of_one_recipe: set[OptionSet]) -> str:
+    if len(of_one_recipe) == 1:
+        return ""
+    if not one.options:
+        return "options not recorded"
+    parts = []
+    if len({each.backbone for each in of_one_recipe}) > 1:
+        parts.append(one.backbone or "no backbone")
+    if len({each.backbone_size for each in of_one_recipe}) > 1 and one.backbone_size:
+        parts.append(f"{one.backbone_size} px")
+    on_one_backbone = [each for each in of_one_recipe if each[:3] == one[:3]]
+    if len(on_one_backbone) > 1:
+        parts.append(f"options {one.options}")
+    return ", ".join(parts)
+
+
+def _told_apart(lines: list[Line]) -> list[Line]:
+    """The lines with a word at each cell whose counts another cell was read off already: one measurement, not two."""
+    first: dict[tuple[str, ...], tuple[Line, Column]] = {}
+    told = []
+    for line in lines:
+        cells = {}
+        for column in sorted(line.cells, key=pipeline_order):
+            cell = line.cells[column]
+            counts = tuple(row.counts for row in cell.rows)
+            if all(counts) and not cell.holes:
+                other, where = first.setdefault(counts, (line, column))
+                if other is not line:
+                    cell = replace(cell, same_counts_as=f"{where.title} of {other.name}, setting {other.setting}")
+                elif where != column:
+                    cell = replace(cell, same_counts_as=where.title)
+            cells[column] = cell
+        told.append(replace(line, cells=cells))
+    return told
+
+
+def _line(name: str, option_set: OptionSet, setting: str, rows: tuple[Row, ...]) -> Line:
     seeds = {row.rng_seed for row in rows}
     columns = {Column(row.stage, row.variant) for row in rows}
     cells = {c: _cell(tuple(r for r in rows if (r.stage, r.variant) == c), seeds) for c in columns}
-    return Line(recipe, setting, cells, rows)
+    return Line(name, option_set, setting, cells, rows)
 
 
 def _cell(rows: tuple[Row, ...], seeds: set[int]) -> Cell:
@@ -142,7 +241,7 @@ def _cell(rows: tuple[Row, ...], seeds: set[int]) -> Cell:
 
 
 def _score(line: Line, column: Column) -> float:
-    mean = line.cells[column].mean if column in line.cells else None
+    mean = line.cells[column].mean() if column in line.cells else None
     return -1.0 if mean is None else mean
 
 

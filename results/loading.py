@@ -23,8 +23,9 @@ ROW = "row"
 def load(store: str | Path) -> pd.DataFrame:
     """Read the rows of every published artefact of kind `row`, ordered by their identity columns.
 
-    `store` is a folder, or a URL that fsspec opens. Where several rows have one identity (an option of the recipe was
-    changed between two runs, say) the one published last stays. Raises UserError for a missing store and for damaged
+    `store` is a folder, or a URL that fsspec opens. Where several rows have one identity (the sources or the photos
+    were changed between two runs, say) the one published last stays; rows of other options, of another backbone or of
+    another input size have identities of their own, and all stay. Raises UserError for a missing store and for damaged
     artefacts, which are set aside as in a run.
     """
     latest: dict[tuple[object, ...], Row] = {}

@@ -8,7 +8,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from results.lines import Column, pipeline_order
+from results.lines import Column, measures_of, pipeline_order
+from results.plots import recipe_names
 from results.selection import is_ranked
 
 __all__ = ["NO_FILTER", "plot_noise"]
@@ -20,6 +21,7 @@ SWEEP = 3
 
 def plot_noise(frame: pd.DataFrame, path_png: Path, path_svg: Path) -> bool:
     """Write the figure as PNG and SVG; False, and nothing, where rows have fewer than three noise rates: no sweep."""
+    frame = frame.assign(recipe=recipe_names)
     swept = _swept(frame)
     if swept["noise_rate"].nunique() < SWEEP:
         return False
@@ -51,7 +53,9 @@ def _draw(frame: pd.DataFrame, swept: pd.DataFrame) -> Figure:
             markers=True, errorbar=("sd", 1), legend="auto" if axes is panels[-1] else False, ax=axes,
         )  # fmt: skip
         _draw_without_extra(axes, _of(frame, column), colours)
-        axes.set(title=column.title, xlabel="noise rate of the extra photos (0..1)", ylabel="mIoU (0..1)")
+        axes.set(
+            title=measures_of(column)[0].title, xlabel="noise rate of the extra photos (0..1)", ylabel="mIoU (0..1)"
+        )
     sns.move_legend(panels[-1], "center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
     title = "mIoU against noise; mean ± standard deviation over rng seeds; dotted: without extra photos"
     figure.suptitle(f"{swept['dataset'].iloc[0]}: {title}", fontsize="medium")

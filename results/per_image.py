@@ -12,18 +12,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from results.metrics.counts import Counts
+from results.metrics.counts import Counts, LabelCounts
 from results.metrics.sweep import Sweep
 from results.parquet import read_table, write_table
+from settings.records import UNKNOWN
 
 __all__ = [
     "confusion_table",
     "image_ids",
     "joined",
+    "label_table",
     "read_table",
     "stacked",
     "sweep_table",
     "total_counts",
+    "total_label_counts",
     "total_sweep",
     "write_table",
 ]
@@ -40,6 +43,11 @@ def confusion_table(items: Iterable[tuple[str, Counts]]) -> pa.Table:
     return _sparse_table(((image, counts.confusion) for image, counts in items), CONFUSION_AXES)
 
 
+def label_table(items: Iterable[tuple[str, LabelCounts]]) -> pa.Table:
+    """A confusion table of (image id, counts of its pseudo label): undecided pixels have the prediction 255."""
+    return _sparse_table(((image, _by_value(counts)) for image, counts in items), CONFUSION_AXES)
+
+
 def sweep_table(items: Iterable[tuple[str, Sweep]]) -> pa.Table:
     """Columns image, truth, winner, exceeded, pixels of (image id, sweep); ValueError for an id that comes twice."""
     return _sparse_table(((image, sweep.histogram) for image, sweep in items), SWEEP_AXES)
@@ -48,6 +56,15 @@ def sweep_table(items: Iterable[tuple[str, Sweep]]) -> pa.Table:
 def total_counts(table: pa.Table, classes: int) -> Counts:
     """The counts of all images of a confusion table together; ValueError for a class that is not below `classes`."""
     return Counts(_total(table, CONFUSION_AXES, (classes, classes)))
+
+
+def total_label_counts(table: pa.Table, classes: int) -> LabelCounts:
+    """The counts of all images of a label table together; ValueError for a value that is neither a class nor 255."""
+    total = _total(table, CONFUSION_AXES, (classes, UNKNOWN + 1))
+    decided, stray, undecided = np.split(total, [classes, UNKNOWN], axis=1)
+    if stray.any():
+        raise ValueError(f"prediction must be below {classes} or {UNKNOWN}")
+    return LabelCounts(Counts(decided), undecided[:, 0])
 
 
 def total_sweep(table: pa.Table, classes: int, steps: int = 100) -> Sweep:
@@ -79,6 +96,14 @@ def image_ids(table: pa.Table) -> tuple[str, ...]:
     if b"images" not in metadata:
         raise ValueError("a table per image must list its images in the schema's metadata")
     return tuple(json.loads(metadata[b"images"]))
+
+
+def _by_value(counts: LabelCounts) -> NDArray[np.int64]:
+    """The counts by true class and mask value, (classes, 256)."""
+    classes = counts.decided.classes
+    pixels = np.zeros((classes, UNKNOWN + 1), np.int64)
+    pixels[:, :classes], pixels[:, UNKNOWN] = counts.decided.confusion, counts.undecided
+    return pixels
 
 
 def _sparse_table(items: Iterable[tuple[str, NDArray[np.int64]]], axes: Axes) -> pa.Table:

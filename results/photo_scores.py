@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from results.metrics.miou import iou, mean_of_defined
 from results.per_image import image_ids
+from settings.records import UNKNOWN
 
 __all__ = ["Pick", "best_median_worst", "miou_by_image"]
 
@@ -27,11 +28,13 @@ def miou_by_image(table: pa.Table, classes: int) -> dict[str, float]:
     """The mean IoU (0..1) of each image of a confusion table, in the table's order of images.
 
     The mean goes over the classes, background included, that the image's truth or prediction holds: nan without any.
+    Undecided pixels of a pseudo label (255) are background.
     """
     images = image_ids(table)
     number = {image: position for position, image in enumerate(images)}
     image_N = np.array([number[str(image)] for image in table.column("image").to_pylist()], np.int64)
     truth_N, prediction_N = (table.column(name).to_numpy().astype(np.int64) for name in ("truth", "prediction"))
+    prediction_N = np.where(prediction_N == UNKNOWN, 0, prediction_N)
     pixels_N = table.column("pixels").to_numpy()
     hits, true, predicted = (np.zeros((len(images), classes), np.int64) for _ in range(3))
     np.add.at(true, (image_N, truth_N), pixels_N)

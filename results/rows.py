@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import pyarrow as pa
 
@@ -21,6 +21,7 @@ __all__ = [
     "IDENTITY",
     "SCHEMA",
     "STAGES",
+    "OptionSet",
     "Row",
     "ScoredStage",
     "frame",
@@ -29,23 +30,44 @@ __all__ = [
     "write_rows",
 ]
 
-ROW_VERSION = 4
+ROW_VERSION = 5
 """Raised whenever a column is added, dropped or changes its meaning."""
 ADDED: Mapping[int, Mapping[str, Any]] = {
     3: {"train_processes": 1, "batch_norm": ""},
     4: {"arithmetic": ""},
+    5: {
+        "backbone": "",
+        "backbone_size": 0,
+        "options": "",
+        "miou_covered": None,
+        "counts": "",
+        "masks_declared": 0,
+    },
 }
 """By version: the columns that it added, and what they are in the rows of the versions before, which stay readable."""
+DROPPED: Mapping[int, tuple[str, ...]] = {5: ("void",)}
+"""By version: the columns that it took away. `void` said of every row of pseudo labels what all of them had in common:
+that `miou` takes 255 for background."""
 OLDEST = 2
 
 ScoredStage: TypeAlias = Literal["maps", "refined", "pseudo_labels", "segmentation"]
 STAGES: tuple[str, ...] = get_args(ScoredStage)
 IDENTITY = (
-    *("dataset", "split", "recipe", "setting", "training_mode", "arithmetic", "rng_seed", "stage", "variant", "policy"),
+    *("dataset", "split", "recipe", "setting", "training_mode", "arithmetic", "backbone", "backbone_size", "options"),
+    *("rng_seed", "stage", "variant", "policy"),
 )
 """The columns that are together unique."""
 CEILING = "M"
 """The supervision of a row that trained on true masks: shown on every board, never ranked."""
+
+
+class OptionSet(NamedTuple):
+    """What a recipe was run with: rows that differ here are never one line, whatever the recipe is called."""
+
+    recipe: str
+    backbone: str
+    backbone_size: int
+    options: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +80,13 @@ class Row:
     setting: str
     training_mode: str
     """`frozen` or `fine_tuned`; empty for a control that trains nothing, which stands on every board."""
+    backbone: str = ""
+    """The network whose features the recipe reads, and the side of the photos it sees (pixels); empty and 0 where it
+    reads none, and in rows that are older than these columns, as are `options` and `counts`."""
+    backbone_size: int = 0
+    options: str = ""
+    """Eight hexadecimal digits that stand for all options of the recipe: its components', the backbone's, and the
+    files of other programs that it reads."""
     rng_seed: int
     stage: ScoredStage
     variant: str = ""
@@ -65,7 +94,9 @@ class Row:
     policy: str = "fixed"
 
     miou: float | None
-    """0..1; None when failed, or when no class is defined."""
+    """0..1; None when failed, or when no class is defined. Undecided pixels of a pseudo label (255) are background."""
+    miou_covered: float | None = None
+    """Of pseudo labels: the mIoU of decided pixels alone, which are what a segmentation network is taught."""
     per_class: list[float | None] = field(default_factory=list)
     """IoU in the order of `classes`; None where undefined."""
     classes: list[str] = field(default_factory=list)
@@ -73,13 +104,15 @@ class Row:
     undefined: list[str] = field(default_factory=list)
     threshold: float | None = None
     coverage: float | None = None
+    """Of pseudo labels: the share of pixels with a known truth that are decided."""
     precision: float | None = None
+    """Of the pixels that are said to be of a class, the share that is right: mean over classes, 255 as in `miou`."""
     recall: float | None = None
+    counts: str = ""
+    """Sixteen hexadecimal digits of the confusion behind `miou`: rows that share them share one measurement."""
 
     protocol: str = "voc/1"
     protocol_version: int = 1
-    void: str = ""
-    """How 255 in a pseudo label was scored: `background` or `covered-only`; empty elsewhere."""
     evaluation_fingerprint: str
     training_fingerprint: str
 
@@ -102,6 +135,9 @@ class Row:
     """Target classes that extra photos say nothing of."""
     masks_scored: int = 0
     masks_chosen: int = 0
+    """Masks that options were chosen on: those that the run read for it, and `masks_declared`."""
+    masks_declared: int = 0
+    """Of `masks_chosen`: those on which options were chosen before the run, as the suite declares."""
     masks_trained: int = 0
 
     seconds: float = 0.0
@@ -130,8 +166,10 @@ class Row:
             raise ValueError(f"stage must be one of {', '.join(STAGES)}, found {self.stage!r}")
         if self.status not in ("ok", "failed"):
             raise ValueError(f"status must be ok or failed, found {self.status!r}")
-        if self.miou is not None and not 0 <= self.miou <= 1:
-            raise ValueError(f"miou must be 0..1 or None, found {self.miou}")
+        for name in ("miou", "miou_covered"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{name} must be 0..1 or None, found {value}")
         if self.status == "failed" and (self.miou is not None or not self.reason):
             raise ValueError("a failed row has a reason and no miou")
         if self.per_class and len(self.per_class) != len(self.classes):
@@ -142,6 +180,11 @@ class Row:
     def identity(self) -> tuple[Any, ...]:
         """The values of the `IDENTITY` columns."""
         return tuple(getattr(self, name) for name in IDENTITY)
+
+    @property
+    def option_set(self) -> OptionSet:
+        """The recipe, and what it was run with."""
+        return OptionSet(self.recipe, self.backbone, self.backbone_size, self.options)
 
 
 _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
@@ -201,7 +244,7 @@ def _without_nan(record: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _brought_up(table: pa.Table) -> pa.Table:
-    """A table of an earlier version with what was added since; any other as it is."""
+    """A table of an earlier version with what was added since, less what was dropped; any other as it is."""
     place = table.schema.get_field_index("row_version")  # -1, too, where a damaged file has two of them
     if place < 0 or not pa.types.is_integer(table.schema.field(place).type):
         return table
@@ -209,11 +252,13 @@ def _brought_up(table: pa.Table) -> pa.Table:
     version = versions.pop() if len(versions) == 1 else None if versions else OLDEST
     if version is None or not OLDEST <= version < ROW_VERSION:
         return table
-    added = {name: value for later in range(version + 1, ROW_VERSION + 1) for name, value in ADDED[later].items()}
-    added = {name: value for name, value in added.items() if name not in table.column_names}
-    for name, value in added.items():
-        table = table.append_column(name, pa.array([value] * len(table)))
-    return table.set_column(place, "row_version", pa.array([ROW_VERSION] * len(table), _WHOLE))
+    table = table.set_column(place, "row_version", pa.array([ROW_VERSION] * len(table), _WHOLE))
+    for later in range(version + 1, ROW_VERSION + 1):
+        for name, value in ADDED[later].items():
+            if name not in table.column_names:
+                table = table.append_column(name, pa.array([value] * len(table)))
+        table = table.drop_columns([name for name in DROPPED.get(later, ()) if name in table.column_names])
+    return table
 
 
 def _check_columns(path: Path, table: pa.Table) -> None:

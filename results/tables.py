@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from results.boards import Board, boards
-from results.lines import SEEDS_TO_RANK, Cell, Column, Line, columns_of, lines_of
+from results.lines import SEEDS_TO_RANK, Cell, Column, Line, Measure, columns_of, lines_of, measures_of
 from results.rows import rows_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["Table", "tables"]
 
 
+LABEL_MEASURES = (
+    "pseudo labels (255 = background): mIoU where the pixels that a rule leaves undecided (255) count as background",
+    "covered only: mIoU of the decided pixels alone, which are all that a segmentation network is taught; the same "
+    "number where nothing is left undecided",
+    "coverage: the share of pixels that are decided",
+    "precision: of the pixels that pseudo labels give a class, the share that is right; mean over classes, background "
+    "and with it what is undecided among them",
+)
 LABEL_HOURS = "label hours: annotators' work, estimated at 1 s a class and photo, 239.7 s a mask (Bearman et al. 2016)"
 
 
@@ -88,20 +96,24 @@ class _Notes:
 
 def _table(board: Board, provisional: str) -> Table:
     columns, lines, notes = columns_of(board), lines_of(board), _Notes()
+    measures = tuple(measure for column in columns for measure in measures_of(column))
     head = (
         "recipe",
         "setting",
-        *(c.title for c in columns),
+        *(measure.title for measure in measures),
         "rng seeds",
         "masks (choose+train)",
         "label hours",
         "seconds",
     )
     unranked = [_unranked(board, line, provisional) for line in lines]
-    shown = tuple(_shown(line, columns, why, notes) for line, why in zip(lines, unranked, strict=True))
+    shown = tuple(_shown(line, measures, why, notes) for line, why in zip(lines, unranked, strict=True))
     marks = sorted({f"† not ranked: {why}" for why in unranked if why})
-    scored = [f"{s.replace('_', ' ')} on {e.split} ({e.fingerprint[:12]}{_void(e.void)})" for s, e in _evaluated(board)]
-    about = ["mIoU, mean ± standard deviation over rng seeds; " + ", ".join(scored), LABEL_HOURS]
+    scored = [f"{s.replace('_', ' ')} on {e.split} ({e.fingerprint[:12]})" for s, e in _evaluated(board)]
+    about = ["mIoU, mean ± standard deviation over rng seeds; " + ", ".join(scored)]
+    if len(measures) > len(columns):
+        about += LABEL_MEASURES
+    about += [*_declared(lines), LABEL_HOURS]
     about += dict.fromkeys(f"setting {line.setting}: {line.extra}" for line in lines if line.extra)
     records = tuple(
         _record(board, line, c, cell, not why)
@@ -121,8 +133,15 @@ def _evaluated(board: Board) -> list[tuple[str, Any]]:
     return [(stage, board.evaluations[stage]) for stage in stages if stage in board.evaluations]
 
 
-def _void(rule: str) -> str:
-    return f", unknown pixels: {rule}" if rule else ""
+def _declared(lines: list[Line]) -> list[str]:
+    """Where options were chosen before the run, how many of the masks to choose by are those that this took."""
+    declared = sorted({line.masks_declared for line in lines} - {0})
+    if not declared:
+        return []
+    numbers = " or ".join(map(str, declared))
+    return [
+        f"masks (choose): {numbers} of them were used before the run, to choose the options that its suite declares"
+    ]
 
 
 def _unranked(board: Board, line: Line, provisional: str) -> str:
@@ -135,23 +154,30 @@ def _unranked(board: Board, line: Line, provisional: str) -> str:
     return f"fewer than {SEEDS_TO_RANK} rng seeds" if len(line.rng_seeds) < SEEDS_TO_RANK else ""
 
 
-def _shown(line: Line, columns: tuple[Column, ...], unranked: str, notes: _Notes) -> tuple[str, ...]:
+def _shown(line: Line, measures: tuple[Measure, ...], unranked: str, notes: _Notes) -> tuple[str, ...]:
     stale = notes.mark(f"made by other sources than today's: {', '.join(line.stale)}") if line.stale else ""
-    recipe = f"{line.recipe}{' †' if unranked else ''}{stale}"
-    cells = (_text(line.cells.get(column), notes) for column in columns)
+    recipe = f"{line.name}{' †' if unranked else ''}{stale}"
+    cells = (_text(line.cells.get(measure.column), measure.field, notes) for measure in measures)
     masks = f"{line.masks_chosen}+{line.masks_trained}"
     work = f"{line.label_hours:.1f}"
     return (recipe, line.setting, *cells, str(len(line.rng_seeds)), masks, work, f"{line.seconds:.1f}")
 
 
-def _text(cell: Cell | None, notes: _Notes) -> str:
-    if cell is None:
-        return "–"
-    if cell.mean is None:
+def _text(cell: Cell | None, field: str, notes: _Notes) -> str:
+    if cell is not None and cell.holes:
         return "✗" + notes.mark("; ".join(cell.holes))
-    spread = "" if cell.std is None else f" ± {cell.std:.3f}"
-    undefined = f"undefined, left out of the mean: {', '.join(cell.undefined)}"
-    return f"{cell.mean:.3f}{spread}" + (notes.mark(undefined) if cell.undefined else "")
+    mean = cell.mean(field) if cell else None
+    if cell is None or mean is None:
+        return "–"
+    std = cell.std(field)
+    text = f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
+    if field != "miou":
+        return text
+    if cell.undefined:
+        text += notes.mark(f"undefined, left out of the mean: {', '.join(cell.undefined)}")
+    if cell.same_counts_as:
+        text += notes.mark(f"the same counts as {cell.same_counts_as}: one measurement, not two")
+    return text
 
 
 def _record(board: Board, line: Line, column: Column, cell: Cell, is_ranked: bool) -> dict[str, Any]:
@@ -161,18 +187,27 @@ def _record(board: Board, line: Line, column: Column, cell: Cell, is_ranked: boo
         "supervision": board.supervision,
         "training_mode": board.training_mode,
         "arithmetic": board.arithmetic,
+        "backbone": line.option_set.backbone,
+        "backbone_size": line.option_set.backbone_size,
+        "options": line.option_set.options,
         "policy": board.policy,
         "protocol": board.protocol,
-        "recipe": line.recipe,
+        "recipe": line.option_set.recipe,
         "setting": line.setting,
         "stage": column.stage,
         "variant": column.variant,
-        "miou": cell.mean,
-        "miou_std": cell.std,
+        "miou": cell.mean(),
+        "miou_std": cell.std(),
+        "miou_covered": cell.mean("miou_covered"),
+        "miou_covered_std": cell.std("miou_covered"),
+        "coverage": cell.mean("coverage"),
+        "precision": cell.mean("precision"),
+        "same_counts_as": cell.same_counts_as,
         "thresholds": " ".join(f"{row.threshold:.3g}" for row in cell.rows if row.threshold is not None),
         "rng_seeds": len(line.rng_seeds),
         "ranked": is_ranked,
         "masks_chosen": line.masks_chosen,
+        "masks_declared": line.masks_declared,
         "masks_trained": line.masks_trained,
         "label_hours": line.label_hours,
         "extra_photos": line.rows[0].extra_photos,
@@ -198,9 +233,9 @@ def _per_class(columns: tuple[Column, ...], lines: list[Line]) -> Table:
             for name in names
         }
         shown.append(
-            (line.recipe, line.setting, column.title, *("–" if v is None else f"{v:.3f}" for v in means.values()))
+            (line.name, line.setting, column.title, *("–" if v is None else f"{v:.3f}" for v in means.values()))
         )
-        records.append({"recipe": line.recipe, "setting": line.setting, **column._asdict(), **means})
+        records.append({"recipe": line.name, "setting": line.setting, **column._asdict(), **means})
     return Table("IoU by class", ("recipe", "setting", "scored", *names), tuple(shown), (), tuple(records))
 
 

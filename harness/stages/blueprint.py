@@ -20,7 +20,7 @@ from methods.initial_weights import weight_files
 from settings.components import ComponentSpec, normalised
 from settings.dataset import Dataset
 from settings.discovery import DATASETS, SETTINGS
-from settings.errors import UserError, counted
+from settings.errors import UserError, counted, unknown_name
 from settings.hashing import content_of
 from settings.records import fingerprint
 from settings.supervision import Purpose
@@ -74,6 +74,9 @@ class Blueprint:
             if not self.dataset.splits[split]:
                 raise UserError(f"{self.dataset.name}/{split}", "no photo", "at least one that shows a class")
         _check_all_or_none_have_masks(self.dataset, self.reported.segmentation)
+        _check_declared_on(suite.declared_on, suite, "declared_on", self.dataset)
+        for name, recipe in suite.recipes.items():
+            _check_declared_on(recipe.declared_on or {}, suite, f"recipes.{name}.declared_on", self.dataset)
         unlabelled = self.dataset.eval_set(self.reported.segmentation)
         self.val = Source(self.reported.segmentation, unlabelled.photos, self.place)
         """The photos whose segmentation is reported, without labels."""
@@ -169,6 +172,18 @@ def _backbone_identity(backbone: BackboneOptions) -> dict[str, object]:
         identity["weights"] = "file"
     identity["weight_files"] = [content_of(path) for path in weight_files(backbone)]
     return identity
+
+
+def _check_declared_on(declared_on: Mapping[str, int], suite: Suite, key: str, dataset: Dataset) -> None:
+    """Raise UserError where options are said to be chosen on masks that the data set does not have."""
+    for split, count in declared_on.items():
+        if split not in dataset.splits:
+            raise unknown_name(suite.place_of(key), "split", split, dataset.splits)
+        masks = sum(map(dataset.has_mask, dataset.splits[split]))
+        if count > masks:
+            expected = f"at most the {masks} that {dataset.name}/{split} has"
+            mend = "say on how many the options were chosen; declared_on={} where on none"
+            raise UserError(suite.place_of(f"{key}.{split}"), counted(count, "mask"), expected, mend)
 
 
 def _check_all_or_none_have_masks(dataset: Dataset, split: str) -> None:

@@ -22,6 +22,7 @@ class CostFields(TypedDict, total=False):
     labels_read: int
     masks_scored: int
     masks_chosen: int
+    masks_declared: int
     masks_trained: int
     seconds: float
     gpu_seconds: float
@@ -66,8 +67,11 @@ class Lineage:
             found |= record.sources
         return found
 
-    def row_fields(self) -> CostFields:
-        """What the row has read, cost and used, as entries of `results.rows.Row`."""
+    def row_fields(self, declared_on: Mapping[str, int]) -> CostFields:
+        """What the row has read, cost and used, as entries of `results.rows.Row`.
+
+        `declared_on` is how many masks of each split its options were chosen on before the run.
+        """
         ledger: list[LedgerEntry] = []
         seconds = gpu_seconds = 0.0
         peak_memory_bytes = 0
@@ -81,7 +85,8 @@ class Lineage:
         fields: CostFields = {
             "labels_read": _distinct(ledger, "train", "image_labels"),
             "masks_scored": _distinct(ledger, "score", "mask"),
-            "masks_chosen": _distinct(ledger, "choose", "mask"),
+            "masks_chosen": _chosen(ledger, declared_on),
+            "masks_declared": sum(declared_on.values()),
             "masks_trained": _distinct(ledger, "train", "mask"),
             "seconds": round(seconds, 3),
             "gpu_seconds": round(gpu_seconds, 3),
@@ -97,6 +102,20 @@ class Lineage:
             if all(each["sync_batch_norm"] for each in together):
                 fields["batch_norm"] = "synchronised"
         return fields
+
+
+def _chosen(ledger: Iterable[LedgerEntry], declared_on: Mapping[str, int]) -> int:
+    """How many masks options were chosen on, in the run or before it: a mask that served both times counts once.
+
+    Which masks of a split were used before nobody knows: those that the run read are taken to be among them.
+    """
+    by_split: dict[str, list[LedgerEntry]] = {split: [] for split in declared_on}
+    for entry in ledger:
+        by_split.setdefault(entry.split, []).append(entry)
+    chosen = 0
+    for split, entries in by_split.items():
+        chosen += max(_distinct(entries, "choose", "mask"), declared_on.get(split, 0))
+    return chosen
 
 
 def _distinct(ledger: Iterable[LedgerEntry], purpose: str, kind: str) -> int:

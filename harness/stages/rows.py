@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NotRequired, TypedDict
 
@@ -25,16 +25,26 @@ from harness.stages.scoring import (
     segmented_shards,
 )
 from harness.stages.segmenter import plan_predictions, step_name
+from harness.stages.source import once
 from harness.stages.weak_set import plan_weak_set, setting_fields
 from harness.stages.work import Work
 from harness.store.layout import ChoiceFiles, CountFiles, Ref, RowFiles, WeakSetFiles
 from methods.segmenting import variant_of
 from results.evaluation import evaluation_fingerprint
-from results.metrics.counts import Counts, Coverage
+from results.metrics.counts import Counts
 from results.metrics.miou import mean_iou, nullable, precision_recall
-from results.per_image import image_ids, joined, read_table, total_counts, total_sweep, write_table
+from results.per_image import (
+    image_ids,
+    joined,
+    read_table,
+    total_counts,
+    total_label_counts,
+    total_sweep,
+    write_table,
+)
 from results.protocols import protocol
 from results.rows import Row, ScoredStage, write_rows
+from settings.records import fingerprint
 
 __all__ = ["RowIdentity", "RowKind", "RowPlace", "RowRuntime", "plan_rows", "plan_unscored"]
 
@@ -56,12 +66,19 @@ class RowPlace:
     supervision: str
     extra_in_stage_2: bool
     protocol: str
+    # Older stores described rows without these.
+    backbone: str | None = None
+    """The network whose features the recipe reads; None, and no size, where it reads none."""
+    backbone_size: int | None = None
+    options: str | None = None
+    """What stands for all options of the recipe: see `results.rows.Row`."""
 
     def fields(self) -> dict[str, Any]:
         """The place as entries of `results.rows.Row`, with the version of the protocol."""
         # A list of classes, as a row that was read from parquet has it: the two must be equal.
         version = protocol(self.protocol).version
-        return {**asdict(self), "classes": list(self.classes), "protocol_version": version}
+        told = {name: value for name, value in asdict(self).items() if value is not None}
+        return {**told, "classes": list(self.classes), "protocol_version": version}
 
 
 class MeasuredFields(TypedDict):
@@ -72,8 +89,9 @@ class MeasuredFields(TypedDict):
     undefined: list[str]
     precision: float | None
     recall: float | None
+    counts: str
     coverage: NotRequired[float | None]
-    void: NotRequired[str]
+    miou_covered: NotRequired[float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +103,8 @@ class RowIdentity(Identity):
     """At which a sweep is read, where no policy chose it and no masks were counted."""
     steps: int
     version: int
+    declared_on: Mapping[str, int] | None = None
+    """How many masks of each split the recipe's options were chosen on before the run; None where on none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,15 +130,16 @@ class RowKind(StageKind[RowIdentity, RowRuntime]):
         threshold = _threshold(work)
         if work.inputs["counts"][0].kind == SweepKind.name:
             swept = total_sweep(table, len(place.classes), work.identity.steps)
-            counts = swept.counts(round((threshold or 0.0) * work.identity.steps))
+            measured = _measured(swept.counts(round((threshold or 0.0) * work.identity.steps)), place.classes)
+        elif place.stage == "pseudo_labels":
+            labels = total_label_counts(table, len(place.classes))
+            measured = _measured(labels.as_background, place.classes)
+            measured["coverage"] = nullable(labels.coverage)
+            measured["miou_covered"] = nullable(mean_iou(labels.decided).mean)
         else:
-            counts = total_counts(table, len(place.classes))
-        measured = _measured(counts, place.classes)
-        if place.stage == "pseudo_labels":
-            measured["coverage"] = nullable(_coverage(counted).share)
-            measured["void"] = "background"
+            measured = _measured(total_counts(table, len(place.classes)), place.classes)
         lineage = Lineage.of(work)
-        costs = lineage.row_fields()
+        costs = lineage.row_fields(work.identity.declared_on or {})
         (weak_set,) = work.read("weak_set", WeakSetFiles)
         masks_used = costs["masks_trained"] + costs["masks_chosen"]
         row = Row(
@@ -154,15 +175,8 @@ def _measured(counts: Counts, classes: Sequence[str]) -> MeasuredFields:
         "undefined": [classes[index] for index in iou.undefined],
         "precision": nullable(macro.precision),
         "recall": nullable(macro.recall),
+        "counts": fingerprint(counts.confusion.tolist())[:16],
     }
-
-
-def _coverage(counted: Sequence[CountFiles]) -> Coverage:
-    """How much of the true foreground was decided, over all shards."""
-    total = Coverage(0, 0)
-    for files in counted:
-        total = total.merged(Coverage(**json.loads(files.coverage.read_text(encoding="utf-8"))))
-    return total
 
 
 def _evaluation_fingerprint(counted: Sequence[CountFiles], classes: Sequence[str]) -> str:
@@ -235,6 +249,21 @@ def _arithmetic(line: Line) -> str:
     return precision_of(compute, line.components.bfloat16_pays)
 
 
+@once
+def _options(line: Line) -> str:
+    """What stands for all options of the recipe, however the suite came by them: the same for all rows of a line."""
+    blueprint, source, components = line.blueprint, line.source, line.components
+    # Extra photos have files of their own, and make no other recipe.
+    shards = [shard for shard, photos in enumerate(source.shards) if photos[0].source == "target"]
+    files: list[str] = []
+    for component in components.parts:
+        files += filter(None, (source.files(component, shard) for shard in shards))
+    backbone = None
+    if components.reads_backbone:
+        backbone = blueprint.backbone
+    return fingerprint([components.options(), files, backbone])[:8]
+
+
 def _plan_row(
     line: Line,
     stage: ScoredStage,
@@ -251,6 +280,9 @@ def _plan_row(
     # Empty for a control that trains nothing: it stands on the boards of every training mode.
     if line.components.is_trained:
         training_mode = line.mode
+    backbone, backbone_size = None, None
+    if line.components.reads_backbone:
+        backbone, backbone_size = blueprint.suite.backbone.name, blueprint.suite.backbone.size
     place = RowPlace(
         dataset=blueprint.dataset.name,
         split=split,
@@ -265,13 +297,22 @@ def _plan_row(
         supervision=line.components.supervision,
         extra_in_stage_2=source.trusts_extra,
         protocol=PROTOCOL,
+        backbone=backbone,
+        backbone_size=backbone_size,
+        options=_options(line),
     )
     inputs = {"counts": counts, "weak_set": (plan_weak_set(blueprint, source),)}
     if choice is not None:
         inputs["select"] = (choice,)
     return blueprint.add(
         RowKind(),
-        RowIdentity(row=place, threshold=threshold, steps=SWEEP_STEPS, version=2),
+        RowIdentity(
+            row=place,
+            threshold=threshold,
+            steps=SWEEP_STEPS,
+            version=3,
+            declared_on=blueprint.suite.declared_on_for(line.recipe) or None,
+        ),
         RowRuntime(place=source.place, arithmetic=_arithmetic(line)),
         inputs=inputs,
         label=line.label(f"row {step_name(stage, variant)} {policy}"),

@@ -19,13 +19,14 @@ from harness.store.layout import ChoiceFiles, CountFiles, MapFiles, MaskFiles, R
 from methods.base import Segmenter
 from methods.segmenting import variant_of
 from results.evaluation import mask_digest
-from results.metrics.counts import Counts, Coverage, count, coverage, fill_void
+from results.metrics.counts import Counts, LabelCounts, count, count_labels
 from results.metrics.sweep import Sweep, threshold_sweep
 from results.metrics.winner import winner_and_score
 from results.per_image import (
     confusion_table,
     image_ids,
     joined,
+    label_table,
     read_table,
     sweep_table,
     total_sweep,
@@ -55,7 +56,9 @@ SWEEP_STEPS = 100
 """Thresholds of a sweep: 0, 0.01, … 1."""
 PROTOCOL = "voc/1"
 Measured = TypeVar("Measured")
-Void = Literal["background", "covered-only", "error"]
+Void = Literal["apart", "error", "background", "covered-only"]
+"""What 255 in a mask is: counted by itself in a pseudo label, an error in a prediction. The other two stand in stages
+that older versions described."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +121,7 @@ class SweepKind(StageKind[SweepIdentity, CountedRuntime]):
 
 
 class Score(StageKind[ScoreIdentity, CountedRuntime]):
-    """Masks of a shard against true masks, per image; 255 in a pseudo label counts as the identity's `void` says."""
+    """Masks of a shard against true masks, per image; undecided pixels of pseudo labels are counted by themselves."""
 
     name = "score"
     identity = ScoreIdentity
@@ -128,23 +131,22 @@ class Score(StageKind[ScoreIdentity, CountedRuntime]):
     sources = "results.metrics.counts"
 
     def run(self, work: Work[ScoreIdentity, CountedRuntime]) -> None:
-        """Count each photo's confusion, and how much of the true foreground was decided at all."""
+        """Count each photo's confusion."""
         (shard,) = work.read("masks", MaskFiles)
-        void, classes = work.identity.void, work.dataset.label_space.foreground + 1
-        covered = Coverage(0, 0)
+        classes = work.dataset.label_space.foreground + 1
 
-        # Predictions are wrong where they say 255; pseudo labels may leave pixels undecided, and rows tell how many.
         def counted(photo_id: str, truth_HW: Mask) -> Counts:
-            nonlocal covered
-            prediction_HW = read_mask(shard.of(photo_id))
-            if void == "error":
-                return count(prediction_HW, truth_HW, classes)
-            covered = covered.merged(coverage(prediction_HW, truth_HW))
-            return count(*fill_void(prediction_HW, truth_HW, void), classes)
+            return count(read_mask(shard.of(photo_id)), truth_HW, classes)
 
-        files = work.files(CountFiles)
-        write_table(files.counts, confusion_table(_over_truth(work, counted)))
-        files.coverage.write_text(json.dumps(covered._asdict()), encoding="utf-8")
+        def counted_label(photo_id: str, truth_HW: Mask) -> LabelCounts:
+            return count_labels(read_mask(shard.of(photo_id)), truth_HW, classes)
+
+        # Predictions are wrong where they say 255; pseudo labels may leave pixels undecided.
+        if work.identity.void == "error":
+            table = confusion_table(_over_truth(work, counted))
+        else:
+            table = label_table(_over_truth(work, counted_label))
+        write_table(work.files(CountFiles).counts, table)
 
 
 def _over_truth(
@@ -264,7 +266,7 @@ def plan_scores(line: Line, policy: str) -> tuple[Ref, ...]:
     found = []
     for shard, ids in reported_shards(line):
         masks = plan_pseudo_labels(line, shard, choice)
-        found.append(_plan_score(line, masks, split, ids, "background", "score"))
+        found.append(_plan_score(line, masks, split, ids, "apart", "score"))
     return tuple(found)
 
 

@@ -202,11 +202,10 @@ class MaskFiles(StageFiles):
 
 
 class CountFiles(StageFiles):
-    """Per-image counts, the digests of the true masks they were counted against, and how much was covered."""
+    """Per-image counts, and the digests of the true masks they were counted against."""
 
     counts = Named("counts.parquet")
     truth = Named("truth.json")
-    coverage = Named("coverage.json")
 
 
 class ChoiceFiles(StageFiles):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from harness.suites.suite import Recipe, Suite
-from methods.base import Component, Cue, Labeler, Localizer, Refiner, Segmenter, TrainingMode
+from methods.base import Component, Cue, FeatureReader, Labeler, Localizer, Refiner, Segmenter, TrainingMode
 from methods.segmenting import variants_of
 from results.rows import CEILING
 from settings.components import ComponentSpec, build_component
@@ -57,6 +57,18 @@ class RecipeComponents:
     """The segmenter in every way that the suite runs it, itself the first; none without a segmenter."""
 
     @property
+    def parts(self) -> tuple[Component, ...]:
+        """The components that there are, in the order in which they work."""
+        components = (self.localizer, *self.refiners, self.cue, self.labeler, self.segmenter)
+        return tuple(one for one in components if one)
+
+    @property
+    def reads_backbone(self) -> bool:
+        """Whether any of them reads features of the suite's backbone; False for a control that looks at no photo."""
+        readers = [one for one in self.parts if isinstance(one, FeatureReader)]
+        return any(one.fit_features() or one.apply_features() for one in readers)
+
+    @property
     def is_trained(self) -> bool:
         """Whether any network learns; False for a control, which then stands on the boards of every training mode."""
         return bool(self.localizer and self.localizer.trained) or bool(self.segmenter and self.segmenter.trained)
@@ -64,8 +76,7 @@ class RecipeComponents:
     @property
     def bfloat16_pays(self) -> bool:
         """Whether `compute.precision: auto` may train any of them in bfloat16."""
-        components = (self.localizer, *self.refiners, self.cue, self.segmenter)
-        return self.training_mode == "frozen" and any(one.bfloat16_pays for one in components if one)
+        return self.training_mode == "frozen" and any(one.bfloat16_pays for one in self.parts)
 
     @property
     def follows_setting(self) -> bool:
@@ -79,9 +90,8 @@ class RecipeComponents:
             return CEILING
         letters: set[str] = set()
         # Letters are joined, so that a part which uses nothing new leaves the recipe on its board.
-        for component in (self.localizer, *self.refiners, self.cue, self.labeler, self.segmenter):
-            if component:
-                letters.update(component.supervision.split("+"))
+        for component in self.parts:
+            letters.update(component.supervision.split("+"))
         return "+".join(sorted(letters - {""}))
 
     def identity(self, role: str, fit: bool = False, variant: Segmenter | None = None) -> ComponentIdentity:
@@ -94,6 +104,16 @@ class RecipeComponents:
         """What of the refiner at a place in the chain (from 0) belongs into keys: its name, version and options."""
         refiner = self.refiners[step]
         return identity_of("refiner", self.refiner_names[step], refiner, _left_out_of(refiner, fit))
+
+    def options(self) -> list[object]:
+        """The names and options of all components, of the segmenter in all its variants, and which masks it is shown.
+
+        Versions are not among them: what is mended is the same recipe.
+        """
+        identities = [self.identity(role) for role in ROLES if getattr(self, role) and role != "segmenter"]
+        identities += [self.refiner_identity(step) for step in range(len(self.refiners))]
+        identities += [self.identity("segmenter", variant=variant) for variant in self.variants]
+        return [self.reveal, *([one.role, one.name, dict(one.options)] for one in identities)]
 
     def places(self, role: str) -> Mapping[str, object]:
         """The options that say where a component's files lie, as a stage needs them and its key does not."""

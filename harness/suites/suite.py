@@ -35,6 +35,8 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+DeclaredOn = dict[str, Annotated[int, Field(ge=1)]]
+"""Split → how many of its masks options were chosen on before the run."""
 RngSeeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -53,6 +55,9 @@ class Recipe(Options):
     )
     training_mode: TrainingMode | None = Field(None, description="instead of the suite's")
     rng_seeds: RngSeeds | None = Field(None, description="instead of those of suite and setting")
+    declared_on: DeclaredOn | None = Field(
+        None, description="instead of the suite's; {}: no option was chosen on masks"
+    )
 
     @model_validator(mode="after")
     def _one_source_of_labels(self) -> Recipe:
@@ -122,6 +127,10 @@ class Suite(Options):
     policies: dict[Literal["fixed", "oracle"], LastStage] = Field(
         {"fixed": "segmentation", "oracle": "maps"}, description="policy → the last stage that is scored under it"
     )
+    declared_on: DeclaredOn = Field(
+        default_factory=dict,
+        description="split → how many of its masks the options of `recipes` were chosen on before the run",
+    )
     report: Literal["official", "dev"] = Field(
         "official", description="dev: score everything on dev's masks instead, to choose options that are then declared"
     )
@@ -170,6 +179,13 @@ class Suite(Options):
         if written is not None and written.rng_seeds is not None:
             return written.rng_seeds
         return self.rng_seeds_of.get(setting, self.rng_seeds)
+
+    def declared_on_for(self, recipe: str) -> dict[str, int]:
+        """The masks on which the recipe's options were chosen before the run; none for a reference, which has none."""
+        written = self.recipes.get(recipe)
+        if written is None:
+            return {}
+        return self.declared_on if written.declared_on is None else written.declared_on
 
     def stands_under(self, recipe: str, setting: str) -> bool:
         """Whether a setting has a line of this recipe: all recipes, but where `recipes_of` names the only ones."""

@@ -10,14 +10,14 @@ from settings.records import UNKNOWN, Mask
 
 __all__ = [
     "Counts",
-    "Coverage",
+    "LabelCounts",
     "VoidFilled",
     "VoidRule",
     "as_mask",
     "check_classes",
     "check_same_shape",
     "count",
-    "coverage",
+    "count_labels",
     "fill_void",
 ]
 
@@ -71,15 +71,79 @@ def count(prediction_HW: NDArray[Any], truth_HW: NDArray[Any], classes: int) -> 
     Raises ValueError for other shapes or types, a prediction of `classes` or more (255 too, even where the
     truth is unknown: `fill_void` replaces it), and a truth of `classes` or more other than 255.
     """
+    joint = _joint(prediction_HW, truth_HW, classes)
+    _check_below(joint.sum(axis=0), classes, "prediction")
+    return Counts(joint[:classes, :classes].astype(np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class LabelCounts:
+    """Pixels of pseudo labels by true class and label, undecided pixels (255) by themselves; counts of images add."""
+
+    decided: Counts
+    """The pixels that have a class or are background: what a network is taught."""
+    undecided: NDArray[np.int64]
+    """The pixels that have neither, by true class: int64, (classes,)."""
+
+    def __post_init__(self) -> None:
+        if self.undecided.shape != (self.decided.classes,) or self.undecided.dtype != np.int64:
+            found = f"{self.undecided.dtype} {self.undecided.shape}"
+            raise ValueError(f"undecided pixels must be int64, one number for each true class, found {found}")
+
+    @property
+    def as_background(self) -> Counts:
+        """The counts where undecided pixels are background."""
+        confusion = self.decided.confusion.copy()
+        confusion[:, 0] += self.undecided
+        return Counts(confusion)
+
+    @property
+    def coverage(self) -> float:
+        """The share of the pixels with a known truth that are decided, 0..1; nan where no pixel is known."""
+        decided = int(self.decided.confusion.sum())
+        known = decided + int(self.undecided.sum())
+        return decided / known if known else float("nan")
+
+    def __add__(self, other: "LabelCounts") -> "LabelCounts":
+        if not isinstance(other, LabelCounts):
+            return NotImplemented
+        return LabelCounts(self.decided + other.decided, self.undecided + other.undecided)
+
+    def __radd__(self, other: int) -> "LabelCounts":
+        # sum() begins with 0.
+        return self if other == 0 else NotImplemented
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LabelCounts):
+            return False
+        return self.decided == other.decided and np.array_equal(self.undecided, other.undecided)
+
+    def __hash__(self) -> int:
+        return hash((self.decided, self.undecided.tobytes()))
+
+
+def count_labels(prediction_HW: NDArray[Any], truth_HW: NDArray[Any], classes: int) -> LabelCounts:
+    """Count one image's pseudo label by true class and label; pixels whose truth is 255 are left out.
+
+    Both are 2-D integer arrays of one shape; `classes` (2..255) includes the background; 255 in the prediction is
+    undecided. Raises ValueError for what `count` refuses but for that.
+    """
+    joint = _joint(prediction_HW, truth_HW, classes)
+    _check_below(joint.sum(axis=0), classes, "prediction", allowed=UNKNOWN)
+    decided, undecided = joint[:classes, :classes].astype(np.int64), joint[:classes, UNKNOWN].astype(np.int64)
+    return LabelCounts(Counts(decided), undecided)
+
+
+def _joint(prediction_HW: NDArray[Any], truth_HW: NDArray[Any], classes: int) -> NDArray[np.intp]:
+    """Pixels by truth and prediction, (256, 256); raises ValueError for a truth that is neither a class nor 255."""
     check_classes(classes)
     prediction, truth = as_mask(prediction_HW, "prediction"), as_mask(truth_HW, "truth")
     check_same_shape(prediction, truth)
     pairs = truth.astype(np.uint16) << 8 | prediction
     # All 256 × 256 pairs in one pass: stray values show up as counts outside, without a pass of their own.
     joint = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
-    _check_below(joint.sum(axis=0), classes, "prediction")
     _check_below(joint.sum(axis=1), classes, "truth", allowed=UNKNOWN)
-    return Counts(joint[:classes, :classes].astype(np.int64))
+    return joint
 
 
 class VoidFilled(NamedTuple):
@@ -100,29 +164,6 @@ def fill_void(prediction_HW: Mask, truth_HW: Mask, void: VoidRule) -> VoidFilled
     unknown = prediction_HW == UNKNOWN
     truth = np.where(unknown, np.uint8(UNKNOWN), truth_HW) if void == "covered-only" else truth_HW
     return VoidFilled(np.where(unknown, np.uint8(0), prediction_HW), truth)
-
-
-class Coverage(NamedTuple):
-    """How much of a set's known pixels its pseudo labels decide; coverages of images add with `merged`."""
-
-    covered: int
-    known: int
-
-    @property
-    def share(self) -> float:
-        """Between 0 and 1; nan where no pixel is known."""
-        return self.covered / self.known if self.known else float("nan")
-
-    def merged(self, other: "Coverage") -> "Coverage":
-        """Both together."""
-        return Coverage(self.covered + other.covered, self.known + other.known)
-
-
-def coverage(prediction_HW: Mask, truth_HW: Mask) -> Coverage:
-    """Count the known truth pixels, and those of them that the pseudo label decides (is not 255)."""
-    check_same_shape(prediction_HW, truth_HW)
-    known = truth_HW != UNKNOWN
-    return Coverage(int(np.count_nonzero(known & (prediction_HW != UNKNOWN))), int(np.count_nonzero(known)))
 
 
 def check_classes(classes: int) -> None:

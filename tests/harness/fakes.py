@@ -86,6 +86,6 @@ def row_stage(
         extra_in_stage_2=False,
         protocol="voc/1",
     )
-    identity = RowIdentity(row=place, threshold=None, steps=100, version=2)
+    identity = RowIdentity(row=place, threshold=None, steps=100, version=3)
     runtime = RowRuntime(place=Place(ComponentSpec(name="scenes"), BackboneOptions()))
     return Stage(RowKind(), identity, runtime, inputs or {}, label=f"{recipe} {setting} {rng_seed}", **rest)

@@ -50,10 +50,7 @@ def naive_miou(pairs: list[tuple[np.ndarray, np.ndarray]], classes: int) -> floa
 
 
 def masks_behind(smoke: Finished, row_stage: str, recipe: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(mask, truth) of every photo that a row scored, read with nothing of ours but the data set.
-
-    Unknown pixels of a pseudo label count as background.
-    """
+    """(mask, truth) of every photo that a row scored, read with nothing of ours but the data set."""
     store, dataset = Store(smoke.run.store_folder), dataset_of(smoke.run.plan.suite.dataset)
     pairs = []
     for ref in smoke.run.plan.rows:
@@ -64,10 +61,13 @@ def masks_behind(smoke: Finished, row_stage: str, recipe: str) -> list[tuple[np.
             scored = smoke.run.plan.graph[counts]
             folder = store.open(scored.inputs["masks"][0]).folder
             for photo_id in scored.runtime.ids:
-                mask = np.array(Image.open(folder / f"{photo_id}.png"))
-                mask[mask == UNKNOWN] = 0
-                pairs.append((mask, dataset.read_mask(photo_id)))
+                pairs.append((np.array(Image.open(folder / f"{photo_id}.png")), dataset.read_mask(photo_id)))
     return pairs
+
+
+def as_background(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same with unknown pixels of a pseudo label as background."""
+    return [(np.where(mask == UNKNOWN, 0, mask).astype(np.uint8), truth) for mask, truth in pairs]
 
 
 def test_every_row_is_there_and_nothing_failed(smoke: Finished) -> None:
@@ -96,7 +96,38 @@ def test_every_row_is_there_and_nothing_failed(smoke: Finished) -> None:
 def test_rows_equal_naive_scoring_of_the_pngs(smoke: Finished, recipe: str, stage: str, photos: int) -> None:
     pairs = masks_behind(smoke, stage, recipe)
     assert len(pairs) == photos
-    assert row_of(smoke, recipe, stage).miou == pytest.approx(naive_miou(pairs, 3), abs=1e-12)
+    assert row_of(smoke, recipe, stage).miou == pytest.approx(naive_miou(as_background(pairs), 3), abs=1e-12)
+
+
+@pytest.mark.parametrize("recipe", ["cam", "cam+saliency"])
+def test_pseudo_labels_have_the_score_of_decided_pixels_and_their_share_too(smoke: Finished, recipe: str) -> None:
+    row, pairs = row_of(smoke, recipe, "pseudo_labels"), masks_behind(smoke, "pseudo_labels", recipe)
+    decided = [(mask[mask != UNKNOWN], truth[mask != UNKNOWN]) for mask, truth in pairs]
+    assert row.miou_covered == pytest.approx(naive_miou(decided, 3), abs=1e-12)
+    share = sum((truth != UNKNOWN).sum() for _, truth in decided) / sum((truth != UNKNOWN).sum() for _, truth in pairs)
+    assert row.coverage == pytest.approx(share, abs=1e-12)
+    assert (row.coverage < 1, row.miou_covered != row.miou) == ((recipe == "cam+saliency",) * 2)
+
+
+def test_rows_that_share_counts_say_so(smoke: Finished) -> None:
+    """The threshold rule cuts maps where their own score does: both rows tell one measurement."""
+    counts = {(row.recipe, row.stage, row.policy): row.counts for row in smoke.board.rows}
+    assert counts["cam", "maps", "fixed"] == counts["cam", "pseudo_labels", "fixed"]
+    assert counts["cam", "maps", "fixed"] != counts["coattention", "maps", "fixed"]
+    assert all(len(digits) == 16 for digits in counts.values())
+    text = (smoke.folder / "table.md").read_text()
+    assert "the same counts as maps: one measurement, not two" in text
+
+
+def test_rows_tell_the_backbone_and_stand_for_their_options(smoke: Finished) -> None:
+    """A control that looks at no photo has no backbone; all rows of a line have the same options."""
+    backbones = {(row.recipe, row.backbone, row.backbone_size) for row in smoke.board.rows}
+    trained = ("cam", "cam+saliency", "coattention", "few-shot(4)", "full-supervision")
+    assert backbones == {("all-background", "", 0), *((recipe, "test_efficientnet", 64) for recipe in trained)}
+    assert len({(row.recipe, row.options) for row in smoke.board.rows}) == len(
+        {row.options for row in smoke.board.rows}
+    )
+    assert len({row.options for row in smoke.board.rows}) == 6
 
 
 @pytest.mark.parametrize(
@@ -106,7 +137,7 @@ def test_a_folder_of_the_same_masks_has_the_score_and_the_fingerprint_of_the_row
     smoke: Finished, tmp_path: Path, recipe: str, stage: str, split: str
 ) -> None:
     dataset = dataset_of(smoke.run.plan.suite.dataset)
-    pairs = masks_behind(smoke, stage, recipe)
+    pairs = as_background(masks_behind(smoke, stage, recipe))
     for name in ("predictions", "truth"):
         (tmp_path / name).mkdir()
     for photo_id, (mask, truth) in zip(dataset.splits[split], pairs, strict=True):

@@ -19,7 +19,6 @@ from results.rows import Row
         {"supervision": "I+S"},
         {"evaluation_fingerprint": "x"},
         {"split": "dev"},
-        {"void": "covered-only"},
         {"arithmetic": "bfloat16 products"},
     ],
 )
@@ -61,6 +60,14 @@ def test_what_one_run_scored_stays_together(row: Callable[..., Row]) -> None:
 
     found = boards([*run("a", "train 1", "val 1"), *run("b", "train 2", "val 2"), *run("c", "train 1", "val 1")])
     assert [sorted({r.recipe for r in board.rows}) for board in found] == [["a", "c"], ["b"]]
+
+
+def test_runs_of_one_recipe_with_two_option_sets_are_kept_apart(row: Callable[..., Row]) -> None:
+    """What each of them scored stays together."""
+    runs = [row(options=o, evaluation_fingerprint=f"train {o}") for o in ("a", "b")]
+    runs += [row(options=o, stage="segmentation", evaluation_fingerprint=f"val {o}") for o in ("b", "a")]
+    found = boards(runs)
+    assert [sorted({r.options for r in board.rows}) for board in found] == [["a"], ["b"]]
 
 
 def test_a_run_that_was_scored_twice_is_split(row: Callable[..., Row]) -> None:

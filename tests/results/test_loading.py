@@ -63,6 +63,15 @@ def test_the_row_published_last_stays(location: str, row: Callable[..., Row]) ->
     assert results.load(location)["miou"].tolist() == [0.1]
 
 
+def test_another_option_set_is_another_row_whichever_was_published_last(location: str, row: Callable[..., Row]) -> None:
+    publish(location, "a", [row(miou=0.1, options="a")], "2026-01-01T00:00:00+00:00")
+    publish(location, "b", [row(miou=0.2, options="b")], "2026-01-02T00:00:00+00:00")
+    publish(location, "c", [row(miou=0.3, options="a", backbone="vgg16")], "2026-01-03T00:00:00+00:00")
+    publish(location, "d", [row(miou=0.4, options="a", backbone_size=320)], "2026-01-04T00:00:00+00:00")
+    publish(location, "e", [row(miou=0.5, options="b")], "2026-01-05T00:00:00+00:00")
+    assert sorted(results.load(location)["miou"]) == [0.1, 0.3, 0.4, 0.5]
+
+
 def test_a_store_without_rows_is_an_empty_frame(location: str) -> None:
     Store.at(location).create()
     assert len(results.load(location)) == 0

@@ -6,15 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from results.metrics.counts import Counts, count
+from results.metrics.counts import Counts, LabelCounts, count, count_labels
 from results.metrics.sweep import Sweep, threshold_sweep
 from results.per_image import (
     confusion_table,
     image_ids,
     joined,
+    label_table,
     read_table,
     sweep_table,
     total_counts,
+    total_label_counts,
     total_sweep,
     write_table,
 )
@@ -53,6 +55,24 @@ def test_a_confusion_table_is_sparse_and_typed() -> None:
     assert image_ids(table) == ("b", "a")
     kinds = [pa.dictionary(pa.int32(), pa.string()), pa.uint8(), pa.uint8(), pa.int64()]
     assert table.schema.types == kinds
+
+
+def test_undecided_pixels_of_a_label_are_the_prediction_255(tmp_path: Path) -> None:
+    first = count_labels(np.array([[1, 255, 0]]), np.array([[1, 1, 0]]), 2)
+    second = count_labels(np.array([[255, 255]]), np.array([[0, 255]]), 2)
+    write_table(tmp_path / "labels.parquet", label_table([("a", first), ("b", second)]))
+    table = read_table(tmp_path / "labels.parquet")
+    assert table.to_pylist() == [
+        {"image": "a", "truth": 0, "prediction": 0, "pixels": 1},
+        {"image": "a", "truth": 1, "prediction": 1, "pixels": 1},
+        {"image": "a", "truth": 1, "prediction": 255, "pixels": 1},
+        {"image": "b", "truth": 0, "prediction": 255, "pixels": 1},
+    ]
+    assert total_label_counts(table, 2) == LabelCounts(Counts(np.eye(2, dtype=np.int64)), np.array([1, 1]))
+    with pytest.raises(ValueError, match="prediction must be below 2, found 255"):
+        total_counts(table, 2)
+    with pytest.raises(ValueError, match="prediction must be below 2 or 255"):
+        total_label_counts(confusion_table([("a", count(np.array([[2]]), np.array([[1]]), 3))]), 2)
 
 
 def test_totals_survive_the_file(tmp_path: Path) -> None:

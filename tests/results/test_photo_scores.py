@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.metrics.counts import count
-from results.per_image import confusion_table, joined
+from results.metrics.counts import count, count_labels
+from results.per_image import confusion_table, joined, label_table
 from results.photo_scores import Pick, best_median_worst, miou_by_image
 from settings.records import UNKNOWN
 
@@ -38,6 +38,12 @@ def test_scores_of_photos_equal_naive_ones_in_one_table_and_in_several(rng_seed:
     wanted = {f"p{n}": naive_miou(p, t) for n, (p, t) in enumerate(pairs)}
     assert miou_by_image(joined(tables), CLASSES) == pytest.approx(wanted, nan_ok=True)
     assert miou_by_image(whole, CLASSES) == pytest.approx(wanted, nan_ok=True)
+
+
+def test_undecided_pixels_of_a_pseudo_label_are_background() -> None:
+    label, truth = np.array([[1, 1, UNKNOWN, UNKNOWN]], np.uint8), np.array([[1, 0, 0, 1]], np.uint8)
+    scores = miou_by_image(label_table([("a", count_labels(label, truth, 2))]), 2)
+    assert scores["a"] == pytest.approx((1 / 3 + 1 / 3) / 2)
 
 
 def test_a_photo_without_a_known_pixel_has_no_score_and_is_not_picked() -> None:

@@ -45,6 +45,31 @@ def test_variants_have_panels_of_their_own_and_share_the_floor(row: Callable[...
         assert [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == "--"] == [0.1]
 
 
+def test_pseudo_labels_have_a_panel_for_each_of_their_two_scores(row: Callable[..., Row]) -> None:
+    labels = [row(stage="pseudo_labels", recipe=r, miou=m, miou_covered=c) for r, m, c in LABELLED]
+    axes = draw_table(frame(labels)).axes
+    assert [panel.get_title() for panel in axes] == [
+        "pseudo labels\n(255 = background)",
+        "pseudo labels\n(covered only)",
+    ]
+    for panel, position in zip(axes, (1, 2), strict=True):
+        points = np.concatenate([dots.get_offsets() for dots in panel.collections])
+        assert sorted(points[:, 0]) == sorted(values[position] for values in LABELLED[:2])
+        floors = [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == "--"]
+        assert floors == [LABELLED[2][position]]
+    # Rows of older versions have one score.
+    old = draw_table(frame([row(stage="pseudo_labels")])).axes
+    assert [panel.get_title() for panel in old] == ["pseudo labels\n(255 = background)"]
+
+
+LABELLED = [("cam", 0.5, 0.75), ("irn", 0.4, 0.4), ("all-background", 0.1, 0.2)]
+"""Recipe, mIoU with 255 as background, mIoU of the decided pixels."""
+
+
+def test_two_option_sets_of_one_recipe_do_not_share_a_line(row: Callable[..., Row]) -> None:
+    assert set(_names([row(options="a"), row(options="b")])) == {"cam (options a)", "cam (options b)"}
+
+
 def test_files_are_deterministic_and_matplotlib_is_left_alone(tmp_path: Path, row: Callable[..., Row]) -> None:
     before = dict(mpl.rcParams)
     for name in ("one", "two"):

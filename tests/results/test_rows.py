@@ -1,6 +1,7 @@
 """Rows: round trips, the schema, and files of other versions."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +11,12 @@ import pytest
 from results.parquet import read_table, write_table
 from results.rows import COLUMNS, IDENTITY, SCHEMA, Row, frame, read_rows, rows_of, write_rows
 from settings.errors import UserError
+from tests.conftest import REPOSITORY
 
 
 def some_rows(row: Callable[..., Row]) -> list[Row]:
     full = row(per_class=[0.5, None], undefined=["disc"], threshold=0.15, coverage=0.75, precision=0.5, recall=0.25,
+               miou_covered=0.625, backbone="vgg16", backbone_size=320, options="0a1b2c3d", counts="f" * 16,
                stale=["cam"], seconds=1.5, peak_memory_bytes=2**40, photos=3, provenance='{"a": 1}')  # fmt: skip
     return [full, row(rng_seed=1, status="failed", reason="non-finite loss", per_class=[], classes=[])]
 
@@ -24,13 +27,15 @@ def test_rows_survive_the_file(tmp_path: Path, row: Callable[..., Row]) -> None:
     assert read_table(tmp_path / "rows.parquet").schema.equals(SCHEMA)
 
 
-def test_the_columns_of_version_4() -> None:
+def test_the_columns_of_version_5() -> None:
     assert COLUMNS == (
-        "dataset", "split", "recipe", "setting", "training_mode", "rng_seed", "stage", "variant", "policy",
-        "miou", "per_class", "classes", "undefined", "threshold", "coverage", "precision", "recall",
-        "protocol", "protocol_version", "void", "evaluation_fingerprint", "training_fingerprint",
+        "dataset", "split", "recipe", "setting", "training_mode", "backbone", "backbone_size", "options",
+        "rng_seed", "stage", "variant", "policy", "miou", "miou_covered", "per_class", "classes", "undefined",
+        "threshold", "coverage", "precision", "recall", "counts",
+        "protocol", "protocol_version", "evaluation_fingerprint", "training_fingerprint",
         "supervision", "labels_read", "label_hours", "extra_photos", "extra_dropped", "extra_filtered",
-        "extra_in_stage_2", "filter", "noise_rate", "without_extra", "masks_scored", "masks_chosen", "masks_trained",
+        "extra_in_stage_2", "filter", "noise_rate", "without_extra", "masks_scored", "masks_chosen", "masks_declared",
+        "masks_trained",
         "seconds", "gpu_seconds", "peak_memory_bytes", "photos", "arithmetic", "train_processes",
         "batch_norm",
         "status", "reason", "stale", "provenance", "row_version",
@@ -62,6 +67,7 @@ def test_two_rows_of_one_identity_are_refused(tmp_path: Path, row: Callable[...,
         ({"status": "done"}, "status must be"),
         ({"miou": 47.9}, "miou must be 0..1"),
         ({"miou": float("nan")}, "miou must be 0..1"),
+        ({"miou_covered": 1.5}, "miou_covered must be 0..1"),
         ({"status": "failed"}, "reason"),
         ({"status": "failed", "reason": "why", "miou": 0.5}, "no miou"),
         ({"per_class": [0.5]}, "1 per-class values for 2 classes"),
@@ -95,31 +101,47 @@ def rewritten(path: Path, row: Callable[..., Row], change: Callable[[pa.Table], 
 def test_another_version_is_named(tmp_path: Path, row: Callable[..., Row]) -> None:
     def later(table: pa.Table) -> pa.Table:
         place = table.column_names.index("row_version")
-        return table.set_column(place, "row_version", pa.array([7, 7])).drop_columns(["void"])
+        return table.set_column(place, "row_version", pa.array([7, 7])).drop_columns(["filter"])
 
-    with pytest.raises(UserError, match=r"rows.parquet: found row version 7; expected row version 4"):
+    with pytest.raises(UserError, match=r"rows.parquet: found row version 7; expected row version 5"):
         read_rows(rewritten(tmp_path / "rows.parquet", row, later))
 
 
+ADDED_BY_5 = ["backbone", "backbone_size", "options", "miou_covered", "counts", "masks_declared"]
+
+
 @pytest.mark.parametrize(
-    ("version", "added"), [(2, ["train_processes", "batch_norm", "arithmetic"]), (3, ["arithmetic"])]
+    ("version", "added"),
+    [
+        (2, ["train_processes", "batch_norm", "arithmetic", *ADDED_BY_5]),
+        (3, ["arithmetic", *ADDED_BY_5]),
+        (4, ADDED_BY_5),
+    ],
 )
 def test_rows_of_earlier_versions_are_read(
     version: int, added: list[str], tmp_path: Path, row: Callable[..., Row]
 ) -> None:
-    """As those of one process, whose arithmetic nobody chose."""
+    """As those of one process, whose arithmetic nobody chose, whose options nobody recorded, and of one score."""
 
     def earlier(table: pa.Table) -> pa.Table:
-        table = table.drop_columns(added)
+        table = table.drop_columns(added).append_column("void", pa.array(["background", ""]))
         return table.set_column(table.column_names.index("row_version"), "row_version", pa.array([version] * 2))
 
-    assert read_rows(rewritten(tmp_path / "rows.parquet", row, earlier)) == some_rows(row)
+    unrecorded = {"backbone": "", "backbone_size": 0, "options": "", "miou_covered": None, "counts": ""}
+    expected = [replace(each, **unrecorded) for each in some_rows(row)]
+    assert read_rows(rewritten(tmp_path / "rows.parquet", row, earlier)) == expected
+
+
+@pytest.mark.parametrize("name", ["scenes-leaderboard", "voc12-animals", "scenes-full", "noise-sweep"])
+def test_kept_rows_are_read(name: str) -> None:
+    rows = read_rows(REPOSITORY / "results" / "leaderboards" / name / "rows.parquet")
+    assert rows and all(row.status == "ok" for row in rows)
 
 
 def test_missing_and_unknown_columns_are_named(tmp_path: Path, row: Callable[..., Row]) -> None:
     file = tmp_path / "rows.parquet"
-    with pytest.raises(UserError, match=r"rows.parquet: found no column void, row_version"):
-        read_rows(rewritten(file, row, lambda table: table.drop_columns(["void", "row_version"])))
+    with pytest.raises(UserError, match=r"rows.parquet: found no column filter, row_version"):
+        read_rows(rewritten(file, row, lambda table: table.drop_columns(["filter", "row_version"])))
     with pytest.raises(UserError, match="found the columns luck"):
         read_rows(rewritten(file, row, lambda table: table.append_column("luck", pa.array([1, 2]))))
 

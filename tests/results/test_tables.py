@@ -77,9 +77,53 @@ def test_no_rows_no_tables() -> None:
     assert Table("empty", ("a",), ()).to_csv() == "\n"
 
 
-def test_void_rule_is_told(row: Callable[..., Row]) -> None:
-    (table,) = tables(frame([row(stage="pseudo_labels", void="covered-only")]))
-    assert "pseudo labels on train (tttttttttttt, unknown pixels: covered-only)" in table.notes[0]
+def test_pseudo_labels_have_both_scores_coverage_and_precision(row: Callable[..., Row]) -> None:
+    label = {"stage": "pseudo_labels", "coverage": 0.75, "precision": 0.875}
+    rows = [row(rng_seed=s, miou=m, miou_covered=m + 0.25, **label) for s, m in enumerate([0.4, 0.5, 0.6])]
+    rows += [row(recipe="old", rng_seed=s, miou=0.25, **label) for s in range(3)]
+    rows += [row(recipe="irn", stage="pseudo_labels", status="failed", reason="killed")]
+    (table,) = tables(frame(rows))
+    assert table.columns[2:6] == ("pseudo labels (255 = background)", "covered only", "coverage", "precision")
+    assert [line[:6] for line in table.lines] == [
+        ("cam", "clean", "0.500 ± 0.100", "0.750 ± 0.100", "0.750 ± 0.000", "0.875 ± 0.000"),
+        ("old", "clean", "0.250 ± 0.000", "–", "0.750 ± 0.000", "0.875 ± 0.000"),
+        ("irn †", "clean", *["✗ [1]"] * 4),
+    ]
+    told = [note.split(":")[0] for note in table.notes[1:5]]
+    assert told == ["pseudo labels (255 = background)", "covered only", "coverage", "precision"]
+    record = next(csv.DictReader(StringIO(table.to_csv())))
+    assert [float(record[name]) for name in ("miou", "miou_covered", "coverage", "precision")] == [
+        0.5,
+        0.75,
+        0.75,
+        0.875,
+    ]
+
+
+def test_one_measurement_is_not_taken_for_two(row: Callable[..., Row]) -> None:
+    rows = [row(rng_seed=s, stage=g, counts=str(s)) for s in range(3) for g in ("maps", "pseudo_labels")]
+    (table,) = tables(frame(rows))
+    assert table.lines[0][2:4] == ("0.500 ± 0.000", "0.500 ± 0.000 [1]")
+    assert "[1] the same counts as maps: one measurement, not two" in table.notes
+    assert [record["same_counts_as"] for record in table.records] == ["", "maps"]
+
+
+def test_masks_behind_declared_options_are_told(row: Callable[..., Row]) -> None:
+    rows = [row(rng_seed=s, masks_chosen=128, masks_declared=128) for s in range(3)]
+    rows += [row(recipe="all-background", rng_seed=s, miou=0.1) for s in range(3)]
+    (table,) = tables(frame(rows))
+    assert [line[-3] for line in table.lines] == ["128+0", "0+0"]
+    note = "masks (choose): 128 of them were used before the run, to choose the options that its suite declares"
+    assert note in table.notes
+    assert [(record["masks_chosen"], record["masks_declared"]) for record in table.records] == [(128, 128), (0, 0)]
+
+
+def test_two_option_sets_are_two_lines_in_every_part_of_a_table(row: Callable[..., Row]) -> None:
+    (table,) = tables(frame([row(options=o, miou=m) for o, m in (("1a", 0.5), ("2b", 0.25))]))
+    names = ["cam (options 1a)", "cam (options 2b)"]
+    assert [line[0] for line in table.lines] == [f"{name} †" for name in names]
+    assert [line[0] for line in table.sections[0].lines] == names
+    assert [(record["recipe"], record["options"]) for record in table.records] == [("cam", "1a"), ("cam", "2b")]
 
 
 def test_a_ceiling_is_shown_and_never_ranked(row: Callable[..., Row]) -> None:

@@ -124,6 +124,8 @@ def test_variables_are_expanded(suite_file: Path, monkeypatch: pytest.MonkeyPatc
         ("description: ${NOT_SET_ANYWHERE}", ["NOT_SET_ANYWHERE", "not set"]),
         ("name: ../x", ["name", "../x"]),
         ("rng_seeds: [1]\nrng_seeds: [2]", ["rng_seeds", "twice"]),
+        ("declared_on: {dev: 0}", ["mine.yaml.declared_on.dev", "found 0", "greater than or equal to 1"]),
+        ("declared_on: [dev]", ["mine.yaml.declared_on", "a mapping"]),
         ("description: !!python/object/apply:os.system [ls]", ["YAML"]),
         ("a: &a [1]\nb: [*a, *a]", ["alias"]),
         ("include: nowhere", ["nowhere", "unknown suite"]),
@@ -161,6 +163,9 @@ def test_a_mistake_is_one_line_that_names_it(suite_file: Path, change: str, word
         ("backbone.weights=nowhere.pth", ["backbone.weights", "nowhere.pth", "packaged"]),
         ("dataset.dev=0 --set report=dev", ["scenes/dev", "no photo"]),
         ("dataset.train=1000000000", ["dataset.train", "less than or equal to"]),
+        ("declared_on={dve: 1}", ["--set declared_on={dve: 1}", "unknown split 'dve'", "did you mean 'dev'?"]),
+        ("recipes.cam.declared_on={tset: 1}", ["recipes.cam.declared_on", "unknown split 'tset'", "train"]),
+        ("declared_on.dev=3", ["--set declared_on.dev=3", "found 3 masks", "at most the 2 that scenes/dev has"]),
         ("settings=[clan]", ["settings", "did you mean 'clean'?"]),
     ],
 )

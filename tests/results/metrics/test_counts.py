@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from results.metrics.counts import Counts, count, coverage, fill_void
+from results.metrics.counts import Counts, LabelCounts, count, count_labels, fill_void
+from results.metrics.miou import mean_iou
 
 CLASSES = 5
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=7)
@@ -114,8 +115,44 @@ def test_void_rules_and_sizes_are_checked() -> None:
         fill_void(PSEUDO, TRUE[:1], "background")
 
 
-def test_coverage_is_the_decided_share_of_known_pixels() -> None:
-    covered = coverage(PSEUDO, TRUE)
-    assert covered == (2, 3) and covered.share == 2 / 3
-    assert covered.merged(covered).share == 4 / 6
-    assert np.isnan(coverage(PSEUDO, np.full_like(TRUE, 255)).share)
+def test_undecided_pixels_of_a_pseudo_label_are_counted_by_themselves() -> None:
+    counted = count_labels(PSEUDO, TRUE, 3)
+    assert counted.decided.confusion.tolist() == [[0, 0, 1], [0, 1, 0], [0, 0, 0]]
+    assert counted.undecided.tolist() == [0, 1, 0]
+    assert counted.as_background == count(*fill_void(PSEUDO, TRUE, "background"), 3)
+    assert counted.coverage == 2 / 3
+    assert (counted + counted).coverage == 4 / 6
+    assert np.isnan(count_labels(PSEUDO, np.full_like(TRUE, 255), 3).coverage)
+
+
+def test_both_scores_of_a_pseudo_label_in_closed_form() -> None:
+    """Half the object is undecided: as background it is missed, and of the decided pixels all are right.
+
+    4 of background and 4 of the object, 2 of these undecided. As background: IoU 4/6 and 2/4. Covered only: 4/4, 2/2.
+    """
+    truth = np.array([[0, 0, 0, 0], [1, 1, 1, 1]])
+    counted = count_labels(np.array([[0, 0, 0, 0], [1, 1, 255, 255]]), truth, 2)
+    assert mean_iou(counted.as_background).per_class == (4 / 6, 2 / 4)
+    assert mean_iou(counted.decided).per_class == (1.0, 1.0)
+    assert counted.coverage == 6 / 8
+    decided = count_labels(np.array([[0, 0, 0, 0], [1, 1, 0, 0]]), truth, 2)
+    assert decided.coverage == 1.0 and decided.as_background == decided.decided
+
+
+@given(pairs(), st.data())
+@settings(max_examples=40, deadline=None)
+def test_counts_of_labels_equal_those_of_either_rule(pair: tuple[np.ndarray, np.ndarray], data: st.DataObject) -> None:
+    label, truth = pair
+    undecided = data.draw(hnp.arrays(np.bool_, label.shape))
+    label = np.where(undecided, np.uint8(255), label)
+    counted = count_labels(label, truth, CLASSES)
+    assert counted.as_background == count(*fill_void(label, truth, "background"), CLASSES)
+    assert counted.decided == count(*fill_void(label, truth, "covered-only"), CLASSES)
+    assert counted.undecided.sum() == ((label == 255) & (truth != 255)).sum()
+
+
+def test_counts_of_labels_are_checked() -> None:
+    with pytest.raises(ValueError, match="prediction must be below 3 or 255, found 4"):
+        count_labels(np.array([[4]]), np.array([[0]]), 3)
+    with pytest.raises(ValueError, match="one number for each true class"):
+        LabelCounts(Counts.zero(2), np.zeros(3, np.int64))
