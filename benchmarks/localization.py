@@ -20,6 +20,7 @@ from methods.networks.pair_classifier import PairClassifier, Structure
 from methods.pairs import References
 from methods.training import named_tensors
 from settings.datasets.scenes import Scenes, ScenesOptions
+from settings.images import resize
 from settings.records import Photo, WeakSet
 
 PHOTOS, CLASSES, REPETITIONS = 4, 2, 3
@@ -94,11 +95,10 @@ def naive(setup: Setup, count: int) -> None:
 
 def forward_pair(setup: Setup, photo: Photo, other: Photo, mirrored: bool = False) -> None:
     """One forward pass of a pair."""
-    pair = [FeatureRequest(), FeatureRequest(flip=mirrored)]
-    features = [
-        compute(setup.backbone, [one], [request]).features[request].float()
-        for one, request in zip((photo, other), pair, strict=True)
-    ]
+    squares = [resize(one.image(), VGG.size, VGG.size)[None] for one in (photo, other)]
+    if mirrored:
+        squares[1] = squares[1][:, :, ::-1]
+    features = [setup.backbone(setup.backbone.to_input(square))[0] for square in squares]
     setup.network.head(*(setup.network(feature_BCHW) for feature_BCHW in features))
 
 

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from methods.base import FeatureRequest
+from methods.networks.offsets import moved, offsets
 from settings.images import resize
 from settings.records import Photo
 
@@ -57,19 +58,21 @@ def compute(
     """float16 features (photos, C, h, w) for each request; every photo is decoded once, whatever is asked.
 
     So many photos go through the network `together`. `backbone` must give exactly the levels that the requests name,
-    ascending.
+    ascending. A level whose cells lie beside their place is moved there, so that whoever reads it need not know.
     """
     levels = sorted({request.level for request in requests})
     passes = sorted({(request.scale, request.flip) for request in requests})
+    offsets_at = {scale: offsets(backbone, _side(backbone, scale)) for scale in {scale for scale, _ in passes}}
     parts: dict[FeatureRequest, list[torch.Tensor]] = {request: [] for request in requests}
     sizes: list[tuple[int, int]] = []
     for batch in batches(photos, together):
         images = [photo.image() for photo in batch]
         sizes += [(image.shape[0], image.shape[1]) for image in images]
         for scale, flip in passes:
-            for level, features in zip(levels, _forward(backbone, images, scale, flip, device), strict=True):
+            found = _forward(backbone, images, scale, flip, device)
+            for level, features, offset in zip(levels, found, offsets_at[scale], strict=True):
                 if (request := FeatureRequest(scale, flip, level)) in parts:
-                    parts[request].append(features.half().cpu().contiguous())
+                    parts[request].append(moved(features, offset).half().cpu().contiguous())
         progress(len(sizes))
     return Computed(
         Shard(tuple(photo.id for photo in photos), tuple(sizes)),
@@ -81,12 +84,17 @@ def compute(
 def _forward(
     backbone: Backbone, images: Sequence[NDArray[np.uint8]], scale: float, flip: bool, device: str
 ) -> list[torch.Tensor]:
-    side = round(backbone.options.size * scale)
+    side = _side(backbone, scale)
     images_BHWC = np.stack([resize(image, side, side) for image in images])
     if flip:
         images_BHWC = images_BHWC[:, :, ::-1]
     levels: list[torch.Tensor] = backbone(backbone.to_input(images_BHWC).to(device))
     return levels
+
+
+def _side(backbone: Backbone, scale: float) -> int:
+    """Of the squares that photos become, in pixels."""
+    return round(backbone.options.size * scale)
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from methods.base import BackboneOptions, FeatureBank, FeatureRequest, Surroundings
+from methods.networks.offsets import moved, offsets
 from methods.training import Group, groups_of, named_tensors
 from settings.images import resize
 from settings.records import Image, Photo
@@ -93,6 +94,8 @@ class TrainedInputs:
         from methods.networks.backbones import build
 
         self._backbone = build(options, levels).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._options, self._levels = options, levels
+        self._offsets: dict[int, tuple[float, ...]] = {}
         self.module: nn.Module = self._backbone
         self.channels: tuple[int, ...] = self._backbone.channels
         self._device = device
@@ -104,12 +107,20 @@ class TrainedInputs:
         scale: float = 1.0,
         augmentation: Augmentation | None = None,
     ) -> list[torch.Tensor]:
-        """One forward pass of the photos, as squares, through the backbone."""
+        """One forward pass of the photos, as squares, through the backbone; each level is moved to its place."""
         squares = [self.squares.at(row, scale) for row in rows]
         images_BHWC = np.stack([augmentation(square) for square in squares] if augmentation else squares)
         images_BHWC[flips] = images_BHWC[flips, :, ::-1]
-        features: list[torch.Tensor] = self._backbone(self._backbone.to_input(images_BHWC).to(self._device))
-        return features
+        levels: list[torch.Tensor] = self._backbone(self._backbone.to_input(images_BHWC).to(self._device))
+        return [moved(level, by) for level, by in zip(levels, self._offsets_at(images_BHWC.shape[2]), strict=True)]
+
+    def _offsets_at(self, side: int) -> tuple[float, ...]:
+        """Those of the backbone before training, so that a training that goes on after a kill moves by the same."""
+        from methods.networks.backbones import build
+
+        if side not in self._offsets:
+            self._offsets[side] = offsets(build(self._options, self._levels).eval(), side)
+        return self._offsets[side]
 
     def groups(self, backbone_factor: float, bias_factor: float = 1.0) -> list[Group]:
         """The whole backbone, at its own learning rate."""

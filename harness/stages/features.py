@@ -11,11 +11,11 @@ from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.source import Source, once
 from harness.stages.work import Work
 from harness.store.layout import FeatureFiles, Ref
-from methods.base import FeatureRequest
+from methods.base import BackboneOptions, FeatureRequest
 from methods.costs import USUAL_SIZE
 from settings.records import Photo, fingerprint
 
-__all__ = ["Features", "plan_features"]
+__all__ = ["MOVED", "Features", "plan_features"]
 
 CHANNELS_OF_LEVEL = (16, 24, 40, 112, 320)
 """Those of the default backbone; other networks are wider, and their first run measures them."""
@@ -24,6 +24,8 @@ DECODING_S, PASS_S = 0.001, 0.014
 passes, as they do in the suites that come along."""
 BYTES_A_VALUE = 2
 """Features are stored as float16."""
+MOVED = 2
+"""The version of features whose displaced levels are moved to their place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class FeaturesIdentity(Identity):
     scale: float
     flip: bool
     level: int
+    version: int | None = None
+    """None at strides up to 4 pixels, where no level is ever moved."""
 
     @property
     def request(self) -> FeatureRequest:
@@ -91,10 +95,13 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
         """Channels × cells × photos of the default backbone, two bytes each."""
         assert isinstance(stage.identity, FeaturesIdentity) and isinstance(stage.runtime, PhotosRuntime)
         request, backbone = stage.identity.request, stage.runtime.place.backbone
-        # A level halves the one before, until dilation takes the place of strides.
-        stride: int = min(2 ** (request.level + 1), backbone.output_stride)
-        side = round(backbone.size * request.scale) // stride
+        side = round(backbone.size * request.scale) // _stride(request.level, backbone)
         return BYTES_A_VALUE * CHANNELS_OF_LEVEL[request.level] * side * side * stage.photos
+
+
+def _stride(level: int, backbone: BackboneOptions) -> int:
+    """In pixels: a level halves the one before, until dilation takes the place of strides."""
+    return min(2 ** (level + 1), backbone.output_stride)
 
 
 def plan_features(
@@ -121,6 +128,7 @@ def _plan(blueprint: Blueprint, source: Source, request: FeatureRequest, shard: 
         scale=request.scale,
         flip=request.flip,
         level=request.level,
+        version=MOVED if _stride(request.level, blueprint.suite.backbone) > 4 else None,
     )
     # What the stages of one bundle have in common: they decode the photos once and share the backbone's passes.
     shared = {"photos": identity.photos, "backbone": identity.backbone}

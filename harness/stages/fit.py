@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import ClassVar
 
+from harness.stages.features import MOVED
 from harness.stages.graph import Stage
 from harness.stages.guesses import epochs_of, fit_seconds
 from harness.stages.kind import DataRuntime, Identity, StageKind
@@ -49,6 +50,8 @@ class FitIdentity(Identity):
     """sha256 of the weight files that training begins with, besides the backbone's."""
     left_out: str | None = None
     """sha256 over the ids of the photos that a held-out fit leaves out."""
+    features: int | None = None
+    """The version of the features that a backbone which is trained along gives; None for stored ones, which have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +154,7 @@ def plan_fit(
             extra_in_stage_2=extra_in_stage_2 or None,
             weight_files=weights or None,
             left_out=left_out_content,
+            features=MOVED if kind.tunes_backbone and line.mode == "fine_tuned" else None,
         ),
         FitRuntime(
             place=line.source.place,

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import grid_sample
 
 from methods.base import BackboneOptions, FeatureRequest
 from methods.features import BATCH, StoredFeatures, batches, compute, write_shard
 from methods.networks.backbones import Backbone, build
+from methods.networks.offsets import offsets
 from settings.records import Photo
 
 REQUESTS = (FeatureRequest(1.5, True, 4), FeatureRequest(), FeatureRequest(flip=True), FeatureRequest(level=1))
@@ -41,7 +43,16 @@ def naive_CHW(backbone: Backbone, photo: Photo, request: FeatureRequest) -> torc
     values = (np.asarray(square) / 255 - np.array(backbone.mean_C)) / np.array(backbone.std_C)
     with torch.inference_mode():
         levels = backbone(torch.from_numpy(values.transpose(2, 0, 1)[None].astype(np.float32)))
-    return levels[(1, 4).index(request.level)][0]
+    index = (1, 4).index(request.level)
+    return sampled(levels[index], -offsets(backbone, side)[index])[0]
+
+
+def sampled(features_1CHW: torch.Tensor, shift: float) -> torch.Tensor:
+    """Bilinear, at every position plus `shift` cells to the right and down; what is outside is the nearest inside."""
+    height, width = features_1CHW.shape[2:]
+    y_H, x_W = (2 * (torch.arange(cells) + shift + 0.5) / cells - 1 for cells in (height, width))
+    places_1HW2 = torch.stack(torch.meshgrid(x_W, y_H, indexing="xy"), -1)[None]
+    return grid_sample(features_1CHW, places_1HW2, align_corners=False, padding_mode="border")
 
 
 def test_stored_features_equal_one_photo_at_a_time(backbone: Backbone, photos: list[Photo], tmp_path: Path) -> None:
@@ -64,6 +75,29 @@ def test_stored_features_equal_one_photo_at_a_time(backbone: Backbone, photos: l
     plain, flipped = bank.features_BCHW(["p1", "p1"], [FeatureRequest(), FeatureRequest(flip=True)])
     assert torch.equal(plain, bank.features_BCHW(["p1"], [FeatureRequest()])[0])
     assert torch.equal(flipped, bank.features_BCHW(["p1"], [FeatureRequest(flip=True)])[0])
+
+
+def test_a_displaced_level_is_stored_at_its_place(
+    backbone: Backbone, photos: list[Photo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each scale by its own offset; a level without one bit by bit as the network gives it."""
+    asked: list[int] = []
+
+    def known(network: Backbone, side: int) -> tuple[float, float]:
+        asked.append(side)
+        return (0.0, {64: 0.25, 96: -0.5}[side])
+
+    monkeypatch.setattr("methods.features.offsets", known)
+    requests = (FeatureRequest(level=1), FeatureRequest(), FeatureRequest(1.5))
+    found = compute(backbone, photos[:1], requests).features
+    assert sorted(asked) == [64, 96]
+    monkeypatch.setattr("methods.features.offsets", lambda _, side: (0.0, 0.0))
+    plain = compute(backbone, photos[:1], requests).features
+    assert torch.equal(found[requests[0]], plain[requests[0]])
+    for request, offset in zip(requests[1:], (0.25, -0.5), strict=True):
+        before, after = plain[request].float(), found[request].float()
+        assert torch.allclose(after, sampled(before, -offset), atol=2e-3 * float(before.abs().max()))
+        assert not torch.allclose(after, before, atol=1e-2 * float(before.abs().max()))
 
 
 def test_flipped_features_are_those_of_the_mirrored_photo(backbone: Backbone, photos: list[Photo]) -> None:

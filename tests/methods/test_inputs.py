@@ -12,6 +12,8 @@ from methods import inputs
 from methods.base import BackboneOptions, FeatureRequest
 from methods.features import compute
 from methods.inputs import FrozenInputs, Squares, TrainedInputs, training_inputs
+from methods.networks.backbones import build
+from methods.networks.offsets import moved, offsets
 from settings.images import resize
 from settings.records import Photo
 from tests.methods.conftest import Noted
@@ -25,6 +27,12 @@ FLIPS = np.array([True, False, False])
 def photos(photo: Callable[..., Photo]) -> list[Photo]:
     rng = np.random.default_rng(0)
     return [photo(f"p{i}", (), rng.integers(0, 256, (40 + i, 30, 3)).astype(np.uint8)) for i in range(3)]
+
+
+def level_4(backbone: Any, squares: list[np.ndarray]) -> torch.Tensor:
+    """Features of the squares, at their place."""
+    (offset,) = offsets(backbone, 32)
+    return moved(backbone(backbone.to_input(np.stack(squares)))[0], offset)
 
 
 def test_stored_features_come_by_row_and_flip(toy: Any) -> None:
@@ -48,13 +56,29 @@ def test_a_trained_backbone_sees_the_mirrored_photos(photos: list[Photo]) -> Non
     (features,) = trained(ROWS, FLIPS)
     squares = [resize(photos[row].image(), 32, 32) for row in ROWS]
     squares[0] = np.ascontiguousarray(squares[0][:, ::-1])
-    backbone = trained.module
-    assert torch.allclose(features, backbone(backbone.to_input(np.stack(squares)))[0], atol=1e-5)
+    assert torch.allclose(features, level_4(trained.module, squares), atol=1e-5)
     assert not torch.allclose(features[0], features[2], atol=1e-3)
     assert np.array_equal(trained.squares.at(2, 1.0), squares[2]), "the kept photo is not mirrored in place"
     (group,) = trained.groups(0.25)
     assert group.factor == 0.25
-    assert len(group.parameters) == len(list(backbone.parameters()))
+    assert len(group.parameters) == len(list(trained.module.parameters()))
+
+
+def test_training_does_not_change_by_how_much_features_are_moved(
+    photos: list[Photo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that goes on after a kill starts with trained weights, and must go on as it would have."""
+    trained = TrainedInputs(photos, (4,), SMALL, "cpu")
+    for parameter in trained.module.parameters():
+        parameter.data.neg_()
+    seen = []
+    monkeypatch.setattr(inputs, "offsets", lambda backbone, side: seen.append((backbone, side)) or (0.25,))
+    trained(ROWS, FLIPS)
+    trained(ROWS, FLIPS)
+    ((measured, side),) = seen
+    assert side == 32
+    fresh = build(SMALL, (4,)).state_dict()
+    assert all(torch.equal(value, fresh[name]) for name, value in measured.state_dict().items())
 
 
 class ScaledBank:
@@ -112,16 +136,12 @@ def test_an_augmentation_changes_each_photo_for_one_call(photos: list[Photo]) ->
         seen.append(image.copy())
         return image // 2
 
-    def features_of(images: list[np.ndarray]) -> torch.Tensor:
-        backbone = trained.module
-        return backbone(backbone.to_input(np.stack(images)))[0]
-
     (changed,), (plain,) = trained(ROWS, FLIPS, augmentation=darker), trained(ROWS, FLIPS)
     squares = [resize(photos[row].image(), 32, 32) for row in ROWS]
     assert all(np.array_equal(*pair) for pair in zip(seen, squares, strict=True))
     mirrored = [np.ascontiguousarray(squares[0][:, ::-1]), *squares[1:]]
-    assert torch.allclose(changed, features_of([image // 2 for image in mirrored]), atol=1e-5)
-    assert torch.allclose(plain, features_of(mirrored), atol=1e-5)
+    assert torch.allclose(changed, level_4(trained.module, [image // 2 for image in mirrored]), atol=1e-5)
+    assert torch.allclose(plain, level_4(trained.module, mirrored), atol=1e-5)
 
 
 def test_biases_of_a_backbone_have_a_rate_of_their_own(photos: list[Photo]) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.stages.features import FeaturesIdentity
+from harness.stages.fit import FitIdentity
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan
 from harness.suites.suite import load_suite
@@ -85,6 +87,19 @@ def test_a_second_recipe_shares_its_beginning() -> None:
         "recipes.cam2={localizer: {name: cam, hidden: 16, training: {epochs: 2, batch: 8}}, labeler: threshold}"
     )
     assert keys_of(more, "localizer_fit") == keys_of(plan_of(), "localizer_fit")
+
+
+def test_features_that_may_be_moved_to_their_place_have_keys_of_their_own() -> None:
+    """No level of a stride up to 4 pixels is ever moved: its features are those of before."""
+    frozen, tuned = plan_of(), plan_of("training_mode=fine_tuned")
+    versions = {}
+    for stage in (*frozen.graph.values(), *tuned.graph.values()):
+        if isinstance(stage.identity, FeaturesIdentity):
+            versions[stage.identity.level] = stage.identity.version
+    assert versions == {1: None, 4: 2}
+    for plan, version in ((frozen, None), (tuned, 2)):
+        fits = [stage.identity for stage in plan.graph.values() if isinstance(stage.identity, FitIdentity)]
+        assert {fit.features for fit in fits} == {version}
 
 
 def test_fine_tuning_makes_features_from_the_fitted_backbone() -> None:
