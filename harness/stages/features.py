@@ -101,7 +101,8 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
 
 def _stride(level: int, backbone: BackboneOptions) -> int:
     """In pixels: a level halves the one before, until dilation takes the place of strides."""
-    return min(2 ** (level + 1), backbone.output_stride)
+    stride: int = 2 ** (level + 1)
+    return min(stride, backbone.output_stride)
 
 
 def plan_features(

@@ -92,7 +92,7 @@ def entropy(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> torch.Tensor:
 def log_sum_exp(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> torch.Tensor:
     """log Σ exp(Q Kᵀ) over the S keys, (B, L): a soft maximum of each position's affinities; no gradient."""
     with torch.autocast(query_BLC.device.type, enabled=False):
-        query_BLC, key_BSC = wide(query_BLC, key_BSC)
+        query_BLC, key_BSC = wide(query_BLC), wide(key_BSC)
         key_BCS = key_BSC.transpose(1, 2)
         parts = chunks(query_BLC.shape[1], key_BSC)
         return torch.cat([(query_BLC[:, rows] @ key_BCS).logsumexp(2) for rows in parts], 1)
