@@ -18,7 +18,7 @@ from harness.suites.suite import load_suite, ready_suites
 from tests.conftest import REPOSITORY
 
 GOLDEN = json.loads((REPOSITORY / "tests" / "golden" / "keys.json").read_text(encoding="utf-8"))
-ON_REAL_PHOTOS = ("ablate-coattention", "voc12-animals")
+ON_REAL_PHOTOS = ("ablate-coattention", "voc12-animals", "voc12-animals-coattention-question")
 
 
 @pytest.mark.parametrize("name", GOLDEN)
