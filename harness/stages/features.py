@@ -19,7 +19,7 @@ __all__ = ["MOVED", "Features", "plan_features"]
 
 CHANNELS_OF_LEVEL = (16, 24, 40, 112, 320)
 """Those of the default backbone; other networks are wider, and their first run measures them."""
-DECODING_S, PASS_S = 0.001, 0.014
+DECODING_S, PASS_S = 0.001, 0.010
 """Core-seconds a photo and stage at the usual size, where several levels and mirrorings share a photo's decoding and
 passes, as they do in the suites that come along."""
 BYTES_A_VALUE = 2

@@ -39,8 +39,8 @@ class Cam(Localizer):
     version = 2
     bfloat16_pays = True
     apply_options = frozenset({"scales", "flip"})
-    fit_cost = Cost(0.0055, channels="hidden", usual_channels=256)
-    apply_cost = Cost(0.007, channels="hidden", usual_channels=256)
+    fit_cost = Cost(0.002, channels="hidden", usual_channels=256)
+    apply_cost = Cost(0.0035, channels="hidden", usual_channels=256)
     options: CamOptions
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:

@@ -105,8 +105,8 @@ class CoAttention(Localizer):
     version = 2
     apply_options = frozenset({"references", "inference", "fusion"})
     # Layers and, where positions of two photos meet, their pairs: in between.
-    fit_cost = Cost(0.018, power=1.25, channels="hidden", usual_channels=256)
-    apply_cost = Cost(0.015, power=1.25, channels="hidden", usual_channels=256)
+    fit_cost = Cost(0.011, power=1.25, channels="hidden", usual_channels=256)
+    apply_cost = Cost(0.011, power=1.25, channels="hidden", usual_channels=256)
     options: CoAttentionOptions
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:

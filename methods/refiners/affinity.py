@@ -60,9 +60,9 @@ class Affinity(Refiner):
     options: AffinityOptions
     apply_options = frozenset({"beta", "log2_steps", "background_power"})
     # Once: the label step, whose refiner goes through photos and not through features.
-    fit_cost = Cost(0.0125, once=0.055)
+    fit_cost = Cost(0.005, once=0.022)
     # The walk multiplies matrices of positions by positions; banded at first.
-    apply_cost = Cost(0.021, power=2)
+    apply_cost = Cost(0.008, power=2)
     version = 3
     bfloat16_pays = True
     gives_background = True

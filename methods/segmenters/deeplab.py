@@ -38,7 +38,7 @@ class DeepLab(Segmenter):
     options_model = DeepLabOptions
     apply_options = frozenset({"inference"})
     fit_cost = Cost(0.0085, channels="width", usual_channels=64)
-    apply_cost = Cost(0.009, channels="width", usual_channels=64)
+    apply_cost = Cost(0.0055, channels="width", usual_channels=64)
     options: DeepLabOptions
     version = 2
 
