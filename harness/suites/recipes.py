@@ -55,6 +55,8 @@ class RecipeComponents:
     refiner_names: tuple[str, ...] = ()
     variants: tuple[Segmenter, ...] = ()
     """The segmenter in every way that the suite runs it, itself the first; none without a segmenter."""
+    segmenter_of_its_own: Segmenter | None = None
+    """The segmenter as the recipe has it, before the suite says how it is run."""
 
     @property
     def parts(self) -> tuple[Component, ...]:
@@ -106,13 +108,15 @@ class RecipeComponents:
         return identity_of("refiner", self.refiner_names[step], refiner, _left_out_of(refiner, fit))
 
     def options(self) -> list[object]:
-        """The names and options of all components, of the segmenter in all its variants, and which masks it is shown.
+        """The names and options of all components, and which masks the recipe is shown.
 
-        Versions are not among them: what is mended is the same recipe.
+        Versions are not among them: what is mended is the same recipe. Nor are the suite's ways of running a segmenter,
+        which have rows of their own by the variant's name.
         """
         identities = [self.identity(role) for role in ROLES if getattr(self, role) and role != "segmenter"]
         identities += [self.refiner_identity(step) for step in range(len(self.refiners))]
-        identities += [self.identity("segmenter", variant=variant) for variant in self.variants]
+        if self.segmenter_of_its_own:
+            identities.append(self.identity("segmenter", variant=self.segmenter_of_its_own))
         return [self.reveal, *([one.role, one.name, dict(one.options)] for one in identities)]
 
     def places(self, role: str) -> Mapping[str, object]:
@@ -183,6 +187,7 @@ def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:
             names[role] = spec.name
             built[role] = build_component(role, spec, f"{where}.{role}")
     variants: tuple[Segmenter, ...] = ()
+    segmenter_of_its_own = built["segmenter"]
     if built["segmenter"]:
         # As the suite runs it: the segmenter's own inference may be replaced by the first variant's.
         variants = variants_of(built["segmenter"], suite.segment, suite.backbone, name)
@@ -195,6 +200,7 @@ def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:
         training_mode=recipe.training_mode or suite.training_mode,
         names=names,
         variants=variants,
+        segmenter_of_its_own=segmenter_of_its_own,
     )
     if components.labeler is not None:
         labeler = components.labeler.reading(_has_background(components))

@@ -64,8 +64,11 @@ def test_a_default_that_is_written_out_and_what_is_no_option_of_the_recipe_chang
     assert options(same) == options()
 
 
-def test_the_ways_of_running_a_segmenter_are_options() -> None:
-    assert options("segmenter=deeplab", "segment=[{}, {flip: true}]") != options("segmenter=deeplab")
+def test_how_a_recipe_runs_its_segmenter_is_an_option_and_what_a_suite_adds_is_none() -> None:
+    plain = options("segmenter=deeplab")
+    assert options("segmenter=deeplab", "segment=[{}, {flip: true}]") == plain
+    assert options("segmenter={name: deeplab, inference: {flip: false}}") == plain
+    assert options("segmenter={name: deeplab, inference: {flip: true}}") != plain
 
 
 def test_of_files_by_other_programs_the_contents_count(tmp_path: Path) -> None:
