@@ -79,8 +79,10 @@ def seam(mirrors: Path) -> dict[str, Names]:
     shape = (3, 5, 9, 8)
     branches: Names = {}
     for copy in (1, 2):
-        branches[f"cam_{copy}"] = torch.randn(shape, generator=generator) * 2
-        branches[f"refined_{copy}"] = torch.rand(shape, generator=generator) ** 2
+        # Most maps are positive everywhere, so that it shows whether their minima are taken off.
+        offsets = torch.tensor([0.0, 5, 6, 8, 0])[:, None, None]
+        branches[f"cam_{copy}"] = torch.randn(shape, generator=generator) * 2 + offsets
+        branches[f"refined_{copy}"] = 0.3 + 0.5 * torch.rand(shape, generator=generator) ** 2
     labels = torch.tensor([[1.0, 0, 0, 0], [0, 1, 1, 0], [1, 0, 1, 1]])
     outputs = iter([(branches[f"cam_{copy}"].clone(), branches[f"refined_{copy}"].clone()) for copy in (1, 2)])
     names = torch_names(
