@@ -71,7 +71,9 @@ class Cell:
     rows: tuple[Row, ...]
     holes: tuple[str, ...]
     same_counts_as: str = ""
-    """The cell further up, or before it in the line, that was read off the very same counts; empty for most."""
+    """The title of a cell with the very same counts, before it in the line or further up; empty for most."""
+    same_counts_in: str = ""
+    """The line of that cell; empty where it is the same line, and the two are one measurement."""
 
     def mean(self, field: str = "miou") -> float | None:
         """Of a field of rows (0..1); None for an incomplete cell, and where a row does not tell it."""
@@ -208,7 +210,7 @@ def _differences(one: OptionSet, of_one_recipe: set[OptionSet]) -> str:
 
 
 def _told_apart(lines: list[Line]) -> list[Line]:
-    """The lines with a word at each cell whose counts another cell was read off already: one measurement, not two."""
+    """The lines with a word at each cell whose counts another cell has had already."""
     first: dict[tuple[str, ...], tuple[Line, Column]] = {}
     told = []
     for line in lines:
@@ -219,7 +221,8 @@ def _told_apart(lines: list[Line]) -> list[Line]:
             if all(counts) and not cell.holes:
                 other, where = first.setdefault(counts, (line, column))
                 if other is not line:
-                    cell = replace(cell, same_counts_as=f"{where.title} of {other.name}, setting {other.setting}")
+                    named = f"{other.name}, setting {other.setting}"
+                    cell = replace(cell, same_counts_as=where.title, same_counts_in=named)
                 elif where != column:
                     cell = replace(cell, same_counts_as=where.title)
             cells[column] = cell

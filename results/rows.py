@@ -109,7 +109,7 @@ class Row:
     """Of the pixels that are said to be of a class, the share that is right: mean over classes, 255 as in `miou`."""
     recall: float | None = None
     counts: str = ""
-    """Sixteen hexadecimal digits of the confusion behind `miou`: rows that share them share one measurement."""
+    """Sixteen hexadecimal digits of the confusion behind `miou`: rows of a line that share them are one measurement."""
 
     protocol: str = "voc/1"
     protocol_version: int = 1

@@ -175,7 +175,9 @@ def _text(cell: Cell | None, field: str, notes: _Notes) -> str:
         return text
     if cell.undefined:
         text += notes.mark(f"undefined, left out of the mean: {', '.join(cell.undefined)}")
-    if cell.same_counts_as:
+    if cell.same_counts_in:
+        text += notes.mark(f"the same counts as {cell.same_counts_as} of {cell.same_counts_in}")
+    elif cell.same_counts_as:
         text += notes.mark(f"the same counts as {cell.same_counts_as}: one measurement, not two")
     return text
 
@@ -202,7 +204,7 @@ def _record(board: Board, line: Line, column: Column, cell: Cell, is_ranked: boo
         "miou_covered_std": cell.std("miou_covered"),
         "coverage": cell.mean("coverage"),
         "precision": cell.mean("precision"),
-        "same_counts_as": cell.same_counts_as,
+        "same_counts_as": " of ".join(filter(None, [cell.same_counts_as, cell.same_counts_in])),
         "thresholds": " ".join(f"{row.threshold:.3g}" for row in cell.rows if row.threshold is not None),
         "rng_seeds": len(line.rng_seeds),
         "ranked": is_ranked,

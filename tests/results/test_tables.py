@@ -101,11 +101,15 @@ def test_pseudo_labels_have_both_scores_coverage_and_precision(row: Callable[...
 
 
 def test_one_measurement_is_not_taken_for_two(row: Callable[..., Row]) -> None:
+    """Of another line it is another one that came out the same, as where networks say background everywhere."""
     rows = [row(rng_seed=s, stage=g, counts=str(s)) for s in range(3) for g in ("maps", "pseudo_labels")]
+    rows += [row(rng_seed=s, recipe="irn", miou=0.4, counts=str(s)) for s in range(3)]
     (table,) = tables(frame(rows))
     assert table.lines[0][2:4] == ("0.500 ± 0.000", "0.500 ± 0.000 [1]")
+    assert table.lines[1][2] == "0.400 ± 0.000 [2]"
     assert "[1] the same counts as maps: one measurement, not two" in table.notes
-    assert [record["same_counts_as"] for record in table.records] == ["", "maps"]
+    assert "[2] the same counts as maps of cam, setting clean" in table.notes
+    assert [record["same_counts_as"] for record in table.records] == ["", "maps", "maps of cam, setting clean"]
 
 
 def test_masks_behind_declared_options_are_told(row: Callable[..., Row]) -> None:
