@@ -99,7 +99,8 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
 
 def _stride(level: int, backbone: BackboneOptions) -> int:
     """In pixels: a level halves the one before, until dilation takes the place of strides."""
-    return min(2 ** (level + 1), backbone.output_stride)
+    stride: int = min(2 ** (level + 1), backbone.output_stride)
+    return stride
 
 
 def plan_features(

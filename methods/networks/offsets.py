@@ -67,8 +67,9 @@ def _pictures(side: int) -> torch.Tensor:
     radius_HW = torch.hypot(frequencies[:, None], frequencies[None])
     radius_HW[0, 0] = math.inf
     noise_BCHW = torch.randn(PICTURES, 3, side, side, generator=torch.Generator().manual_seed(0))
-    pictures_BCHW = torch.fft.ifft2(torch.fft.fft2(noise_BCHW) / radius_HW**1.5).real
-    return (pictures_BCHW / pictures_BCHW.std()).contiguous(memory_format=torch.channels_last)
+    pictures_BCHW: torch.Tensor = torch.fft.ifft2(torch.fft.fft2(noise_BCHW) / radius_HW**1.5).real
+    pictures_BCHW /= pictures_BCHW.std()
+    return pictures_BCHW.contiguous(memory_format=torch.channels_last)
 
 
 def _offset(plain_BCHW: torch.Tensor, down_BCHW: torch.Tensor, right_BCHW: torch.Tensor) -> float:

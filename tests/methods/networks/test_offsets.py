@@ -1,6 +1,5 @@
 """Where cells lie, against positions followed through the layers, and moving, against naive sampling."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -120,7 +119,7 @@ def naive(features_HW: NDArray[np.float32], offset: float) -> NDArray[np.float64
     """Bilinear samples at each position less the offset, one at a time; what is outside is the nearest inside."""
     height, width = features_HW.shape
 
-    def between(values: Sequence[Any], position: float) -> Any:
+    def between(values: Any, position: float) -> Any:
         low = int(np.floor(position))
         share = position - low
         one, other = (values[min(max(at, 0), len(values) - 1)] for at in (low, low + 1))
