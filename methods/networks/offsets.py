@@ -67,29 +67,28 @@ def _pictures(side: int) -> torch.Tensor:
     radius_HW = torch.hypot(frequencies[:, None], frequencies[None])
     radius_HW[0, 0] = math.inf
     noise_BCHW = torch.randn(PICTURES, 3, side, side, generator=torch.Generator().manual_seed(0))
-    pictures_BCHW = torch.fft.ifft2(torch.fft.fft2(noise_BCHW) / radius_HW**1.5).real
-    scaled_BCHW: torch.Tensor = pictures_BCHW / pictures_BCHW.std()
-    return scaled_BCHW.contiguous(memory_format=torch.channels_last)
+    pictures_BCHW: torch.Tensor = torch.fft.ifft2(torch.fft.fft2(noise_BCHW) / radius_HW**1.5).real
+    pictures_BCHW /= pictures_BCHW.std()
+    return pictures_BCHW.contiguous(memory_format=torch.channels_last)
 
 
 def _offset(plain_BCHW: torch.Tensor, down_BCHW: torch.Tensor, right_BCHW: torch.Tensor) -> float:
     """In cells, from features and those of the pictures mirrored downwards and to the right, mirrored back."""
-    cells = plain_BCHW.shape[3]
+    steps = plain_BCHW.shape[3] - 1
     cross_F = _cross_spectrum(plain_BCHW, right_BCHW) + _cross_spectrum(plain_BCHW.mT, down_BCHW.mT)
-    frequencies_F = 2 * math.pi * torch.arange(1, len(cross_F) + 1, device=cross_F.device) / cells
+    frequencies_F = 2 * math.pi * torch.arange(1, len(cross_F) + 1, device=cross_F.device) / steps
     slope = (cross_F.abs() * frequencies_F * cross_F.angle()).sum() / (cross_F.abs() * frequencies_F**2).sum()
     return float(-slope / 2)
 
 
 def _cross_spectrum(one_BCHW: torch.Tensor, other_BCHW: torch.Tensor) -> torch.Tensor:
-    """Of the rows, summed over all, at the frequencies of 1 to a quarter of their cells: (F,) complex."""
-    cells = one_BCHW.shape[3]
+    """Of the rows' steps from cell to cell, summed over all rows, at frequencies up to a quarter of the cells: (F,)."""
+    # Steps, since low frequencies are much the strongest, and the taper pulls their shift to 0.
+    steps_BCHW, other_steps_BCHW = one_BCHW.float().diff(dim=3), other_BCHW.float().diff(dim=3)
+    steps = steps_BCHW.shape[3]
     # Rows fade out towards their ends, where paddings are seen.
-    taper_W = torch.sin(math.pi * (torch.arange(cells, device=one_BCHW.device) + 0.5) / cells) ** 2
-    one_BCHF, other_BCHF = (
-        torch.fft.rfft((values.float() - values.float().mean((2, 3), keepdim=True)) * taper_W)
-        for values in (one_BCHW, other_BCHW)
-    )
+    taper_W = torch.sin(math.pi * (torch.arange(steps, device=one_BCHW.device) + 0.5) / steps) ** 2
+    one_BCHF, other_BCHF = torch.fft.rfft(steps_BCHW * taper_W), torch.fft.rfft(other_steps_BCHW * taper_W)
     cross_F: torch.Tensor = (one_BCHF.conj() * other_BCHF).sum((0, 1, 2))
     # Higher frequencies are folded into lower ones by strides, which hides the shift.
-    return cross_F[1 : max(1, cells // 4) + 1]
+    return cross_F[1 : max(1, steps // 4) + 1]

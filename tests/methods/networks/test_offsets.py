@@ -1,6 +1,5 @@
 """Where cells lie, against positions followed through the layers, and moving, against naive sampling."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -61,7 +60,7 @@ def followed(side: int, padding: Padding) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize("side", [64, 224, 320, 225, 241])
+@pytest.mark.parametrize("side", [64, 168, 225, 320])
 @pytest.mark.parametrize("padding", ["same", "one", "none"])
 def test_offsets_are_those_of_the_pixels_that_cells_see(side: int, padding: Padding) -> None:
     if padding == "none" and side % 16:
@@ -71,7 +70,7 @@ def test_offsets_are_those_of_the_pixels_that_cells_see(side: int, padding: Padd
     expected = followed(224 + side % 32, padding)
     for level, (found, known) in enumerate(zip(offsets(chain, side), expected, strict=True)):  # type: ignore[arg-type]
         stride = 2 ** (level + 1)
-        assert found == (pytest.approx(known, abs=0.04) if abs(known) * stride > LEAST else 0)
+        assert found == (pytest.approx(known, abs=0.03) if abs(known) * stride > LEAST else 0)
 
 
 def test_same_padding_lies_half_a_cell_less_half_a_pixel_off() -> None:
@@ -84,7 +83,7 @@ def test_the_default_backbone_is_displaced_where_dilation_takes_the_place_of_a_s
     """Measured on rendered scenes by the CAMs that lie best: a quarter to a third of a cell before its place."""
     *others, last = offsets(build(BackboneOptions(output_stride=16), (0, 1, 2, 3, 4)).eval(), 224)
     assert others == [0, 0, 0, 0]
-    assert -0.35 < last < -0.18
+    assert -0.35 < last < -0.2
     assert offsets(build(BackboneOptions(output_stride=32), (3, 4)).eval(), 224) == (0, 0)
 
 
@@ -93,7 +92,7 @@ def test_residual_networks_pad_by_one(stride: Literal[16, 32]) -> None:
     """Random weights make up for nothing: the offsets are those of the padding, half a cell less half a pixel."""
     network = build(BackboneOptions(name="resnet18", weights="random", output_stride=stride), (3, 4)).eval()
     known = [-0.5 + 0.5 / 16, -0.5 + 0.5 / stride]
-    assert offsets(network, 224) == pytest.approx(known, abs=0.08)
+    assert offsets(network, 224) == pytest.approx(known, abs=0.12)
 
 
 def test_vgg_is_where_it_should_be() -> None:
@@ -120,7 +119,7 @@ def naive(features_HW: NDArray[np.float32], offset: float) -> NDArray[np.float64
     """Bilinear samples at each position less the offset, one at a time; what is outside is the nearest inside."""
     height, width = features_HW.shape
 
-    def between(values: Sequence[Any], position: float) -> Any:
+    def between(values: Any, position: float) -> Any:
         low = int(np.floor(position))
         share = position - low
         one, other = (values[min(max(at, 0), len(values) - 1)] for at in (low, low + 1))
