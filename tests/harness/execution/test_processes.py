@@ -273,7 +273,7 @@ def test_rows_tell_how_many_processes_trained() -> None:
         return Record("kind", "key", "attempt", {}, identity={"numerics": numerics}, **cost)
 
     def fields(*records: Record) -> tuple[Any, ...]:
-        lineage = Lineage({Ref("kind", str(index)): one for index, one in enumerate(records)}).row_fields()
+        lineage = Lineage({Ref("kind", str(index)): one for index, one in enumerate(records)}).row_fields({})
         return lineage.get("train_processes"), lineage.get("batch_norm"), lineage["gpu_seconds"]
 
     assert fields(record()) == (None, None, 2.0)

@@ -170,7 +170,7 @@ def test_ids_of_no_split(voc: Any) -> None:
 
 def test_a_missing_photo(voc: Any) -> None:
     voc.photo_path("2007_a").unlink()
-    with pytest.raises(UserError, match=r"2007_a\.jpg: found an unreadable file .*expected a file that the data set"):
+    with pytest.raises(UserError, match=r"2007_a\.jpg: found an unreadable file .*expected a file that can be read"):
         voc.open().photo("2007_a")
 
 
