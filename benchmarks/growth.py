@@ -80,9 +80,9 @@ class Point:
     seconds: float
 
 
-def whole(photos: int, classes: int, folder: Path) -> float:
-    """Core-seconds of a run of the small suite: its stages, without imports, planning and gathering."""
-    path = folder / f"{photos}-{classes}.yaml"
+def whole(what: str, photos: int, classes: int, folder: Path) -> float:
+    """Core-seconds of a run of the small suite on an empty store: its stages, without imports, planning, gathering."""
+    path = folder / f"{what}-{photos}-{classes}.yaml"
     path.write_text(SUITE.format(classes=classes, train=40 * photos, dev=8 * photos, val=16 * photos))
     run = HERE.suite(str(path), folder / path.stem, "--executor", "serial")
     return sum(run.stages.values())
@@ -150,7 +150,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "photos" in wanted:
-            points += [Point("photos", amount, whole(amount, 6, folder)) for amount in PHOTOS]
+            points += [Point("photos", amount, whole("photos", amount, 6, folder)) for amount in PHOTOS]
             start, slope, miss = straightness(points)
             verdict = "straight" if miss <= STRAIGHT else "not straight"
             print(
@@ -158,7 +158,7 @@ def main() -> None:
                 flush=True,
             )
         if "classes" in wanted:
-            points += [Point("classes", amount, whole(1, amount, folder)) for amount in CLASSES]
+            points += [Point("classes", amount, whole("classes", 1, amount, folder)) for amount in CLASSES]
         if "recipes" in wanted:
             for amount in RECIPES:
                 points += of_recipes(amount, folder)
