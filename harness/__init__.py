@@ -3,6 +3,7 @@
 What other code may rely on is `harness.run`, `harness.plan` and `harness.UserError`; all else may change.
 """
 
+import sys as _sys
 from importlib.util import find_spec as _find_spec
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -14,14 +15,31 @@ if _TYPE_CHECKING:
 
 __all__ = ["UserError", "plan", "run"]
 
-for _name in ("harness", "methods", "settings", "results"):
-    # Generic names: a `settings.py` in somebody's folder comes before ours, and would fail much later, without a hint.
-    _spec = _find_spec(_name)
-    _origin = _Path(_name)
-    if _spec and _spec.origin:
-        _origin = _Path(_spec.origin)
-    if _origin.parent.parent != _Path(__file__).parent.parent:
-        raise ImportError(f"{_origin} hides Seedbed's package '{_name}': rename it, or start Python elsewhere")
+
+def _make_way() -> None:
+    """Have `methods`, `settings` and `results` be Seedbed's, whatever a folder before them on the path holds.
+
+    These are generic names: a `settings.py` in somebody's folder would fail much later, without a hint. Raises
+    ImportError where such a module is imported already.
+    """
+    home = _Path(__file__).parent.parent
+    for name in ("methods", "settings", "results"):
+        loaded = _sys.modules.get(name)
+        if loaded is None:
+            spec = _find_spec(name)
+            origin = spec.origin if spec else None
+        else:
+            origin = loaded.__file__
+        if origin is not None and _Path(origin).parent.parent == home:
+            continue
+        if loaded is not None:
+            found = f"{origin or name} hides Seedbed's package '{name}'"
+            raise ImportError(f"{found}: rename it, or import seedbed before it")
+        # On the path itself: processes that are started from here inherit it.
+        _sys.path.insert(0, str(home))
+
+
+_make_way()
 
 
 def __getattr__(name: str) -> object:

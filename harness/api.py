@@ -35,9 +35,17 @@ def run(
     return run_and_gather(_suite(suite, overrides), store, Workers(executor, slots, address), strict=strict)
 
 
-def plan(suite: str | Path | Suite, store: str | Path = DEFAULT_STORE, overrides: Sequence[str] = ()) -> Estimate:
-    """What a run would do and cost; nothing is run or written. Raises UserError for what a run would refuse."""
-    return estimate(_suite(suite, overrides), store)
+def plan(
+    suite: str | Path | Suite,
+    store: str | Path = DEFAULT_STORE,
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+) -> Estimate:
+    """What a run would do and cost; nothing is run or written. Raises UserError for what a run would refuse.
+
+    `address`: of the Ray cluster that is to run it; without, the GPUs that the suite asks for must be here.
+    """
+    return estimate(_suite(suite, overrides), store, address)
 
 
 def _suite(suite: str | Path | Suite, overrides: Sequence[str]) -> Suite:

@@ -20,7 +20,7 @@ def write_maps(path: Path, records: Iterable[LocalizationMaps]) -> None:
     """Write the records of one shard; maps must be finite and in [0, 1], a photo's given once (ValueError names it)."""
     tensors, header = {}, []
     for record in records:
-        _check(record)
+        check_record(record)
         if record.photo_id in tensors:
             raise ValueError(f"{record.photo_id}: maps twice")
         tensors[record.photo_id] = np.ascontiguousarray(record.maps_CHW, np.float32)
@@ -79,7 +79,8 @@ def _background(photo_id: str) -> str:
     return f"background of {photo_id}"
 
 
-def _check(record: LocalizationMaps) -> None:
+def check_record(record: LocalizationMaps) -> None:
+    """Raise ValueError, naming the photo, for maps of another shape than the record says, or outside [0, 1]."""
     maps, background = record.maps_CHW, record.background_HW
     if background is not None and (
         background.shape != maps.shape[1:] or not ((background >= 0) & (background <= 1)).all()

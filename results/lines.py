@@ -15,6 +15,7 @@ __all__ = [
     "Line",
     "Measure",
     "columns_of",
+    "leading_column",
     "lines_of",
     "measures_of",
     "names_of",
@@ -119,6 +120,11 @@ class Line:
         return any(row.supervision == CEILING for row in self.rows)
 
     @property
+    def is_floor(self) -> bool:
+        """Whether it uses no label at all, as all-background does."""
+        return not any(row.supervision for row in self.rows)
+
+    @property
     def masks_chosen(self) -> int:
         """Masks read to choose options."""
         return max(row.masks_chosen for row in self.rows)
@@ -168,16 +174,62 @@ def columns_of(board: Board) -> tuple[Column, ...]:
 
 
 def lines_of(board: Board) -> list[Line]:
-    """The board's lines, best first by the last stage; then by the stages before it; holes last."""
+    """The board's lines, best first by the last stage that most of them have; then by the others; holes last.
+
+    A line without that stage stands above those at the end that it beats at the last stage which it does have.
+    """
     names = names_of(row.option_set for row in board.rows)
     groups: dict[tuple[OptionSet, str], list[Row]] = {}
     for row in sorted(board.rows, key=lambda row: (row.option_set, row.setting, row.rng_seed)):
         groups.setdefault((row.option_set, row.setting), []).append(row)
     lines = [_line(names[options], options, setting, tuple(rows)) for (options, setting), rows in groups.items()]
+    return _told_apart(_ordered(lines))
+
+
+def leading_column(lines: Iterable[Line]) -> Column:
+    """The column that lines are ordered by: the last stage that most of them have, floors and ceilings not counted."""
+    return _importance(lines)[0]
+
+
+def _importance(lines: Iterable[Line]) -> list[Column]:
+    """The columns in the order in which they decide which line is better."""
+    lines = list(lines)
+    # A control has every stage, whatever was left out of the recipes that a table is about.
+    contenders = [line for line in lines if not line.is_floor and not line.is_ceiling] or lines
+    having = {column: sum(column in line.cells for line in contenders) for line in lines for column in line.cells}
     # Of a stage's variants first the one that most lines have: a line without it has nothing to be compared by.
-    lacking = {column: sum(column not in line.cells for line in lines) for column in columns_of(board)}
-    importance = sorted(lacking, key=lambda c: (-STAGES.index(c.stage), lacking[c], pipeline_order(c)))
-    return _told_apart(sorted(lines, key=lambda line: [-_score(line, column) for column in importance]))
+    last_first = sorted(having, key=lambda c: (-STAGES.index(c.stage), -having[c], pipeline_order(c)))
+    common = [column for column in last_first if 2 * having[column] > len(contenders)]
+    leading = common[0] if common else max(last_first, key=lambda column: having[column])
+    return [leading, *(column for column in last_first if column != leading)]
+
+
+def _ordered(lines: list[Line]) -> list[Line]:
+    importance = _importance(lines)
+    best_first = sorted(lines, key=lambda line: [-_score(line, column) for column in importance])
+    ordered = [line for line in best_first if importance[0] in line.cells]
+    for line in best_first:
+        if importance[0] in line.cells:
+            continue
+        # Upwards from the end, as far as it is the better one: so nothing is above it that it was not compared with.
+        place = len(ordered)
+        while place and _beats(line, ordered[place - 1], importance):
+            place -= 1
+        ordered.insert(place, line)
+    return ordered
+
+
+def _beats(line: Line, other: Line, importance: list[Column]) -> bool:
+    """Whether a line without the leading stage is better than another at the last stage that it has."""
+    own = next((column for column in importance if _score(line, column) >= 0), None)
+    if own is None:
+        return False
+    if own in other.cells:
+        return _score(line, own) > _score(other, own)
+    # A floor is the same masks at every stage: any of its numbers will do. Others cannot be compared.
+    if not other.is_floor:
+        return line.is_ceiling
+    return _score(line, own) > max(_score(other, column) for column in other.cells)
 
 
 def names_of(option_sets: Iterable[OptionSet]) -> dict[OptionSet, str]:

@@ -13,11 +13,15 @@ from results.metrics.miou import MeanIoU, mean_iou, nullable
 from results.protocols import protocol as protocol_named
 from settings.config import existing_folder
 from settings.errors import UserError, printable
-from settings.lists import read_classes
+from settings.lists import read_classes, read_ids
 from settings.masks import read_mask
 from settings.records import UNKNOWN, LabelSpace, Mask
+from settings.stems import alike, names_alike, told_renames
 
 __all__ = ["FolderScore", "Void", "score_folder"]
+
+FEW = 0.1
+"""Up to this share of missing predictions, scoring them as background may be meant: a program failed on some photos."""
 
 Void: TypeAlias = Literal["error", "background", "covered-only"]
 """What 255 in a prediction is: a mistake, background, or not scored."""
@@ -88,6 +92,7 @@ def score_folder(
     void: Void = "error",
     allow_missing: bool = False,
     names: Path | None = None,
+    ids: Path | None = None,
 ) -> FolderScore:
     """Score each truth `<id>.png` with the prediction of the same name; `classes` (2..255) includes the background.
 
@@ -95,10 +100,11 @@ def score_folder(
     folder data set's `classes.txt`: with it `classes` may be left out, and the fingerprint is that of a run's rows
     where the files are named by the data set's photo ids and hold the very masks that it scores on. Without names
     classes are numbers, and the fingerprint agrees with that of other folders scored so, never with a row's.
+    `ids` is a list of the photos to score, such as val.txt; without it all true masks count.
 
     Raises UserError, before anything is reported, for an unknown protocol or option, a missing number of classes, an
-    empty folder, two truths of one id, and for the first file in name order that is missing (unless `allow_missing`:
-    then all background), unreadable, of another size or mode, or holds a value above the classes.
+    empty folder, two truths of one id, for missing predictions (unless `allow_missing`: then all background), and for
+    the first file in name order that is unreadable, of another size or mode, or holds a value above the classes.
     """
     rules = protocol_named(protocol)
     _check_options(classes, void)
@@ -106,6 +112,10 @@ def score_folder(
     classes = len(class_names)
     truth, predictions = _folder(truth, "mask"), _folder(predictions, "prediction")
     truths, predicted = _names(truth, "mask"), _names(predictions, "prediction")
+    if ids is not None:
+        truths = _listed(truths, truth, ids)
+    if not allow_missing:
+        _check_all_are_there(predictions, predicted, truths, ids is not None)
     total, digests = Counts.zero(classes), dict[str, str]()
     for image in _images(predictions, truth, truths, classes, void, allow_missing):
         total += image.counts
@@ -122,6 +132,40 @@ def score_folder(
         evaluation_fingerprint(class_names, digests),
         named=names is not None,
     )
+
+
+def _listed(names: list[str], truth: Path, ids: Path) -> list[str]:
+    """The true masks of the photos of a list, in name order; raises UserError for a photo without one."""
+    by_id = {Path(name).stem: name for name in names}
+    wanted = read_ids(ids)
+    if not wanted:
+        raise UserError(ids, "no photo", "photo ids, one a line")
+    for photo_id in wanted:
+        if photo_id not in by_id:
+            meant = alike(photo_id, by_id)
+            mend = f"is it '{by_id[meant]}'?" if meant else ""
+            raise UserError(truth / f"{photo_id}.png", "no true mask", f"one for each photo of {ids}", mend)
+    return sorted(by_id[photo_id] for photo_id in wanted)
+
+
+def _check_all_are_there(predictions: Path, predicted: list[str], truths: list[str], listed: bool) -> None:
+    """Raise UserError for the first true mask without a prediction, with the mend that fits how many there are."""
+    present = frozenset(predicted)
+    missing = [name for name in truths if name not in present]
+    if not missing:
+        return
+    if renames := names_alike(missing, present):
+        mend = told_renames(renames, "")
+    elif len(missing) <= max(1, FEW * len(truths)) < len(truths):
+        mend = "--allow-missing scores it as all background"
+    elif listed:
+        mend = "is it the list that was predicted?"
+    else:
+        mend = "--ids LIST scores the photos of a list alone, such as those of val.txt"
+    found = "no prediction"
+    if len(missing) > 1:
+        found = f"no prediction, as for {len(missing)} of {len(truths)} true masks"
+    raise UserError(predictions / missing[0], found, "one per truth mask", mend)
 
 
 class _Image(NamedTuple):

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from results.boards import Board, boards
-from results.lines import SEEDS_TO_RANK, Cell, Column, Line, Measure, columns_of, lines_of, measures_of
+from results.lines import (
+    SEEDS_TO_RANK,
+    Cell,
+    Column,
+    Line,
+    Measure,
+    columns_of,
+    leading_column,
+    lines_of,
+    measures_of,
+)
 from results.rows import rows_of
 
 if TYPE_CHECKING:
@@ -111,6 +121,7 @@ def _table(board: Board, provisional: str) -> Table:
     marks = sorted({f"† not ranked: {why}" for why in unranked if why})
     scored = [f"{s.replace('_', ' ')} on {e.split} ({e.fingerprint[:12]})" for s, e in _evaluated(board)]
     about = ["mIoU, mean ± standard deviation over rng seeds; " + ", ".join(scored)]
+    about += _order(lines)
     if len(measures) > len(columns):
         about += LABEL_MEASURES
     about += [*_declared(lines), LABEL_HOURS]
@@ -131,6 +142,16 @@ def _table(board: Board, provisional: str) -> Table:
 def _evaluated(board: Board) -> list[tuple[str, Any]]:
     stages = dict.fromkeys(c.stage for c in columns_of(board))
     return [(stage, board.evaluations[stage]) for stage in stages if stage in board.evaluations]
+
+
+def _order(lines: list[Line]) -> list[str]:
+    """By what lines are ordered, where that does not go without saying: some lack the stage that most of them have."""
+    leading = leading_column(lines)
+    if all(leading in line.cells for line in lines):
+        return []
+    return [
+        f"order: by {leading.title}; a line without it stands above those at the end that it beats at its last stage"
+    ]
 
 
 def _declared(lines: list[Line]) -> list[str]:

@@ -1,10 +1,11 @@
 """Files found by photo id: no path is ever built from an id, so that no id can lead out of the folder."""
 
 from collections import defaultdict
-from collections.abc import Container
+from collections.abc import Iterable
 from pathlib import Path
 
 from settings.errors import UserError, kind_of
+from settings.stems import alike, composed
 
 __all__ = ["FileIndex", "check_inside"]
 
@@ -21,28 +22,29 @@ class FileIndex:
         self._others: list[str] = []
         for path in _files_in(self._folder):
             if path.suffix.lower() in extensions:
-                self._names[path.stem].append(path.name)
+                self._names[composed(path.stem)].append(path.name)
             else:
                 self._others.append(path.name)
 
     def __contains__(self, photo_id: str) -> bool:
-        return photo_id in self._names
+        return composed(photo_id) in self._names
 
     @property
     def others(self) -> tuple[str, ...]:
         """The names of files of other extensions; hidden ones, which systems leave everywhere, do not count."""
         return tuple(name for name in self._others if not name.startswith("."))
 
-    def unlisted(self, listed: Container[str]) -> tuple[str, ...]:
+    def unlisted(self, listed: Iterable[str]) -> tuple[str, ...]:
         """The names of files whose photo is not among `listed`."""
-        stray = (names for photo_id, names in self._names.items() if photo_id not in listed)
+        known = frozenset(map(composed, listed))
+        stray = (names for photo_id, names in self._names.items() if photo_id not in known)
         return tuple(sorted(name for names in stray for name in names if not name.startswith(".")))
 
     def path(self, photo_id: str) -> Path:
         """The one file of a photo; raises UserError for none, two, something else than a file, and a link outside."""
-        if photo_id not in self._names:
+        names = self._names.get(composed(photo_id))
+        if names is None:
             raise self._missing(photo_id)
-        names = self._names[photo_id]
         if len(names) > 1:
             raise UserError(self._folder, f"{' and '.join(sorted(names))}", f"one file for photo '{photo_id}'")
         path = self._folder / names[0]
@@ -62,8 +64,10 @@ class FileIndex:
             return f"convert {others[-1]}"
         if Path(photo_id).stem in self._names:
             return "write ids without the file's extension"
-        same = [stem for stem in self._names if stem.casefold() == photo_id.casefold()]
-        return f"did you mean '{same[0]}'?" if same else ""
+        same = alike(photo_id, self._names)
+        if same.casefold() == photo_id.casefold() and same:
+            return f"did you mean '{same}'?"
+        return f"is it '{self._names[same][0]}'? Then rename it" if same else ""
 
 
 def check_inside(path: Path, root: Path) -> None:

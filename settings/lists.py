@@ -11,20 +11,33 @@ from pathlib import Path
 
 from settings.errors import UserError, counted, kind_of, unknown_name
 from settings.records import UNKNOWN
+from settings.stems import photo_stem
 
 __all__ = ["MAX_CLASSES", "read_classes", "read_ids", "read_labels", "table_rows"]
 
 MAX_CLASSES = UNKNOWN - 1
 """Mask values 1..254 are classes: 0 is background, 255 unknown."""
 HEADER = ["id", "labels"]
+_PICTURE = r"[^\s]*\.(?:jpe?g|png|bmp|tiff?|webp)"
+_PATHS = re.compile(rf"{_PICTURE}(?:\s+{_PICTURE})+|\S*[/\\]{_PICTURE}", re.IGNORECASE)
+"""Lines of the field's lists: `/JPEGImages/x.jpg /SegmentationClassAug/x.png`, or the path of the photo alone."""
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
-    """The photo ids of a list file, one a line; raises UserError for a missing file, odd ids and duplicates."""
+    """The photo ids of a list file, one a line; of a path, or of a pair of paths of photo and mask, the photo's stem.
+
+    Raises UserError for a missing file, odd ids and duplicates.
+    """
     first_line: dict[str, int] = {}
-    for number, photo_id in _filled_lines(_read_text(path, "list", "photo ids, one a line")):
+    for number, line in _filled_lines(_read_text(path, "list", "photo ids, one a line")):
+        photo_id = line
+        if _PATHS.fullmatch(line):
+            photo_id = photo_stem(line.split()[0])
         if not re.fullmatch(r"\w[\w.-]*", photo_id):
-            raise UserError(f"{path}:{number}", f"id {photo_id!r}", "letters, digits, '_', '-' and '.'")
+            # What it would be without folders and blanks, where that is an id.
+            likely = re.sub(r"\s+", "_", photo_stem(line))
+            mend = f"write '{likely}', and call its files so" if re.fullmatch(r"\w[\w.-]*", likely) else ""
+            raise UserError(f"{path}:{number}", f"id {photo_id!r}", "letters, digits, '_', '-' and '.'", mend)
         if photo_id in first_line:
             raise UserError(f"{path}:{number}", f"id '{photo_id}' again", f"each id once (line {first_line[photo_id]})")
         first_line[photo_id] = number

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NoReturn, cast
 import typer
 
 from harness.commands import run
+from harness.commands.components import components
 from harness.commands.data import data_app
 from harness.commands.options import DEFAULT_STORE, AddressOption, JsonOption, SetOption, StoreOption, SuiteArgument
 from harness.commands.progress import Patience
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _verb in (run.plan, run.run, run.status, run.logs, run.stage):
+for _verb in (run.plan, run.run, run.status, run.logs, run.stage, components):
     app.command()(_verb)
 
 
@@ -98,12 +99,15 @@ def score(
         Literal["error", "background", "covered-only"], typer.Option(help="what 255 in a prediction is")
     ] = "error",
     allow_missing: Annotated[bool, typer.Option(help="score a missing prediction as all background")] = False,
+    ids: Annotated[
+        Path | None, typer.Option(help="a list of the photos to score, such as val.txt; default: all true masks")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a folder of masks made by anybody."""
     from results.scoring import score_folder
 
-    result = score_folder(predictions, truth, classes, protocol, void, allow_missing, names)
+    result = score_folder(predictions, truth, classes, protocol, void, allow_missing, names, ids=ids)
     if as_json:
         typer.echo(json.dumps(result.to_json()))
     else:

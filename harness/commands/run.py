@@ -22,13 +22,17 @@ __all__ = ["logs", "plan", "run", "stage", "status"]
 
 
 def plan(
-    suite: SuiteArgument, set_: SetOption = None, store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False
+    suite: SuiteArgument,
+    set_: SetOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    address: AddressOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the stages of a suite: what is done, what is to do, what it will cost. Nothing is run."""
     from harness.reports.estimate import estimate
     from harness.suites.suite import load_suite
 
-    shown = estimate(load_suite(suite, set_ or []), store)
+    shown = estimate(load_suite(suite, set_ or []), store, address)
     if as_json:
         typer.echo(json.dumps(shown.to_json(), indent=1))
     else:
@@ -95,7 +99,9 @@ def status(
 
 
 def logs(
-    stage: Annotated[str, typer.Argument(help="the beginning of a stage's key or label")],
+    stage: Annotated[
+        str, typer.Argument(help="the beginning of a stage's key or label, or a label or group as status prints it")
+    ],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Show why a stage failed: its stored traceback; for a stage that trained, its losses."""
@@ -109,10 +115,15 @@ def stage(
     store: StoreOption = DEFAULT_STORE,
     debug: Annotated[bool, typer.Option(help="let errors through, for a debugger")] = False,
 ) -> None:
-    """Run one stage in this process; its inputs must be there."""
+    """Run one stage in this process; its inputs must be there. Exit code 1 where it fails."""
     from harness.reports.status import run_one
 
-    typer.echo(run_one(store, key, debug))
+    ran = run_one(store, key, debug)
+    if ran.exit_code == 0:
+        typer.echo(ran.text)
+        return
+    typer.echo(f"seedbed: {ran.text}", err=True)
+    raise typer.Exit(ran.exit_code)
 
 
 def _print_tables(tables: Iterable[Table]) -> None:

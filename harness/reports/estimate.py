@@ -9,12 +9,14 @@ from harness.execution.costs import Costs
 from harness.execution.running import missing_of
 from harness.reports.progress import duration
 from harness.stages.graph import Stage, missing_stages
+from harness.stages.numerics import may_have_gpu
 from harness.stages.planning import Plan, make_plan
 from harness.stages.rows import RowIdentity
 from harness.store.backends.urls import Location, absolute
 from harness.store.layout import Ref
 from harness.store.store import Store
 from harness.suites.suite import Suite
+from settings.errors import UserError
 
 __all__ = ["Estimate", "GroupEstimate", "Sharing", "estimate", "sharing"]
 
@@ -131,14 +133,20 @@ class Estimate:
         return f"core time: {100 * self.measured_share:.0f} % by costs that this store measured, the rest guessed"
 
 
-def estimate(suite: Suite, location: Location) -> Estimate:
-    """Plan a suite against a store, which need not exist; nothing is written. Raises UserError as a run would."""
+def estimate(suite: Suite, location: Location, address: str | None = None) -> Estimate:
+    """Plan a suite against a store, which need not exist; nothing is written. Raises UserError as a run would.
+
+    `address`: of the Ray cluster that is to run it, whose nodes may have GPUs that this machine has not.
+    """
     store = Store.at(absolute(location))
     plan = make_plan(suite)
     try:
         missing, costs = missing_of(plan, store), Costs(store)
     except OSError as error:
         raise store.unusable(error) from None
+    # A cluster's nodes have GPUs of their own: a run asks it when it is there.
+    if address is None:
+        _check_device(missing.values())
     members: dict[str, list[Stage]] = {}
     for stage in plan.graph.values():
         members.setdefault(stage.group, []).append(stage)
@@ -152,6 +160,13 @@ def estimate(suite: Suite, location: Location) -> Estimate:
         found = GroupEstimate(name, len(stages), len(to_do), round(seconds, 2), round(gigabytes, 4), measured)
         groups.append(found)
     return Estimate(suite.name, store.name, tuple(groups), sharing(plan, store), plan.notes)
+
+
+def _check_device(missing: Iterable[Stage]) -> None:
+    """Raise UserError where stages want a GPU and none is here; a run asks torch, which takes seconds to import."""
+    if any(stage.device == "cuda" for stage in missing) and not may_have_gpu():
+        mend = "for a cluster's GPUs give its --address; see seedbed doctor"
+        raise UserError("compute.device", "cuda, and this machine has no GPU", "cpu, or a GPU", mend)
 
 
 def sharing(plan: Plan, store: Store) -> Sharing:

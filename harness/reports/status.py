@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from io import StringIO
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -27,13 +29,15 @@ from harness.store.store import Lost, Store
 from results.tables import Table
 from settings.errors import UserError
 
-__all__ = ["log_of", "run_one", "status_of", "watch"]
+__all__ = ["StageRun", "log_of", "run_one", "status_of", "watch"]
 
 WATCH_S = 2.0
 TABLE_WIDTH = 160
 """Letters a line of the provisional tables, where no terminal tells its width."""
 INDENT = "  "
 CONDITIONS: tuple[Condition, ...] = ("done", "running", "failed", "to do")
+MOST_NAMED = 10
+"""Stages that `logs` names beside the one that it tells of."""
 
 
 def status_of(location: Location, width: int = TABLE_WIDTH) -> str:
@@ -160,7 +164,24 @@ def _ending(events: Sequence[Told]) -> tuple[str, bool]:
     return f"silent; it may have been killed: run it again to continue, last event {ago} ago", False
 
 
-def run_one(location: Location, prefix: str, debug: bool) -> str:
+class StageRun(NamedTuple):
+    """How a stage that was run alone ended."""
+
+    text: str
+    exit_code: int
+    """0, 1 where it did not come to its end, 2 where that is for the user to mend."""
+
+
+class _Logged(NamedTuple):
+    """A stage of which the store can tell how it went, and what it tells, which is read when it is asked for."""
+
+    key: str
+    label: str
+    group: str
+    tell: Callable[[], str]
+
+
+def run_one(location: Location, prefix: str, debug: bool) -> StageRun:
     """Run one stage here and now and tell how it ended; with `debug` its errors come through."""
     found = find_described(Store.at(location), prefix)
     if len(found) != 1:
@@ -175,31 +196,86 @@ def run_one(location: Location, prefix: str, debug: bool) -> str:
     start = time.perf_counter()
     if debug:
         run_openly(stage, store)
-        return f"{stage.label}: ran in {duration(time.perf_counter() - start)}; nothing was published"
+        return StageRun(f"{stage.label}: ran in {duration(time.perf_counter() - start)}; nothing was published", 0)
     (outcome,) = run_job(Job((stage,), store.location, log))
-    return f"{stage.label}: {outcome.status.name.lower()} {outcome.reason}".rstrip()
+    text = f"{stage.label}: {outcome.status.name.lower()} {outcome.reason}".rstrip()
+    if outcome.status is Ending.DONE:
+        return StageRun(text, 0)
+    return StageRun(text, 2 if outcome.is_users else 1)
 
 
 def log_of(location: Location, stage: str) -> str:
-    """A failed stage's traceback, or a training stage's losses; raises UserError where the store has no such stage."""
+    """A failed stage's traceback, or a training stage's losses.
+
+    `stage` is the beginning of a key or label, or a label or group as `status` prints it: where it fits several, the
+    first that failed is told, and others are named below. Raises UserError where the store has no such stage.
+    """
     store = Store.at(location)
+    # As it stands in a line of `status`: `  cam · maps: 3 done`, or `  failed: cam · clean · … (0123456789ab): why`.
+    wanted = stage.strip().removeprefix("failed: ").rstrip(":")
+    fitting = [one for one in _failed(store) if _fits(one, wanted)]
+    # A key or a whole label means that stage, though others begin with the same letters.
+    exact = [one for one in fitting if wanted in (one.key, one.label)]
+    if not exact:
+        fitting += [one for one in _done(store) if _fits(one, wanted)]
+        exact = [one for one in fitting if wanted in (one.key, one.label)]
+    if not fitting:
+        raise _not_logged(store, stage, wanted)
+    told, *others = exact or fitting
+    lines = [told.tell()]
+    if others:
+        lines.append(f"\n'{wanted}' fits {len(others)} more:")
+        lines += [f"  {one.label} ({one.key[:12]})" for one in others[:MOST_NAMED]]
+    return "\n".join(lines)
+
+
+def _fits(one: _Logged, wanted: str) -> bool:
+    if not wanted:
+        return False
+    beginnings = one.key.startswith(wanted) or one.label.startswith(wanted)
+    # A label with the key behind it, as a failure is printed; the reason may follow.
+    is_printed = wanted.startswith(f"{one.label} ({one.key[:12]})")
+    return beginnings or is_printed or one.group == wanted
+
+
+def _failed(store: Store) -> Iterable[_Logged]:
+    """The stages that failed and were not made since."""
     for name, content in store.documents(FAILURES).items():
         key, failure = key_of_document(name), _failure(name, content)
-        if key.startswith(stage) or failure["label"].startswith(stage):
-            return f"{failure['label']} ({key[:12]})\n{failure['reason']}\n\n{failure['traceback']}"
+        yield _Logged(key, failure["label"], failure["group"], partial(_failed_text, key, failure))
+
+
+def _done(store: Store) -> Iterable[_Logged]:
+    """The stages that are published."""
     for record in _published(store):
-        if record.key.startswith(stage) or record.label.startswith(stage):
-            return _success(store, record)
-    raise UserError("stage", f"'{stage}'", f"the key or label of a stage in {store.name}", "see seedbed status")
+        yield _Logged(record.key, record.label, record.group, partial(_success, store, record))
+
+
+def _failed_text(key: str, failure: Mapping[str, str]) -> str:
+    return f"{failure['label']} ({key[:12]})\n{failure['reason']}\n\n{failure['traceback']}"
+
+
+def _not_logged(store: Store, stage: str, wanted: str) -> UserError:
+    """The error for a stage of which nothing is on record; one that is planned, and has not ended, is told so."""
+    for planned in described(store).values():
+        if _fits(_Logged(planned.key, planned.label, planned.group, str), wanted):
+            found = f"'{stage}': {planned.label} ({planned.key[:12]}), which has not ended yet"
+            return UserError("stage", found, "a stage that is done or failed", "see seedbed status")
+    expected = f"the key, label or group of a stage in {store.name}"
+    return UserError("stage", f"'{stage}'", expected, "see seedbed status")
 
 
 def _failure(name: str, text: bytes) -> dict[str, str]:
-    """What the record of a failure says: label, reason and traceback; of a damaged one, that it is damaged."""
+    """What the record of a failure says: label, group, reason and traceback; of a damaged one, that it is damaged."""
     try:
         content = json.loads(text)
-        return {entry: str(content[entry]) for entry in ("label", "reason", "traceback")}
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
-        return {"label": "a stage", "reason": f"damaged: {FAILURES}/{name} ({error})", "traceback": ""}
+        told = {entry: str(content[entry]) for entry in ("label", "reason", "traceback")}
+        # Records of older versions may tell nothing of the stage: then it has no group.
+        described_stage = content.get("stage")
+        group = described_stage.get("group", "") if isinstance(described_stage, dict) else ""
+        return {**told, "group": str(group)}
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        return {"label": "a stage", "group": "", "reason": f"damaged: {FAILURES}/{name} ({error})", "traceback": ""}
 
 
 def _published(store: Store) -> Iterable[Record]:

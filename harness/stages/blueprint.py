@@ -15,6 +15,7 @@ from harness.stages.source import Memo, Source, check_every_class_is_taught, onc
 from harness.store.layout import Ref
 from harness.suites.data import Data, dataset_of, seen_of
 from harness.suites.suite import Suite
+from methods.backbone_names import check_backbone
 from methods.base import NAMED_WEIGHTS, BackboneOptions
 from methods.initial_weights import weight_files
 from settings.components import ComponentSpec, normalised
@@ -165,7 +166,11 @@ class Blueprint:
 
 
 def _backbone_identity(backbone: BackboneOptions) -> dict[str, object]:
-    """What of a backbone belongs into keys: weights count by their files' contents. UserError where they are absent."""
+    """What of a backbone belongs into keys: weights count by their files' contents.
+
+    Raises UserError for an unknown network, and for weights that are absent.
+    """
+    check_backbone(backbone.name)
     identity = backbone.model_dump()
     # The name tells how a file is read; where it lies is nobody's business.
     if backbone.weights not in NAMED_WEIGHTS:

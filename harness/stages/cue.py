@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from harness.stages.contract import named, one_each
 from harness.stages.features import plan_features
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
@@ -70,7 +71,8 @@ class CueKind(StageKind[CueIdentity, PhotosRuntime]):
             surroundings = work.surroundings(work.dataset.label_space, bank=work.bank(), weights=work.weights())
             # Without labels, which the key does not name: a cue cannot use them by mistake.
             saliency = cue.apply([photo.without_labels() for photo in photos], surroundings)
-        for photo, map_HW in work.counted(zip(photos, saliency, strict=True)):
+        who = named(work.identity.component)
+        for photo, map_HW in work.counted(one_each(who, photos, saliency, "one saliency map")):
             write_saliency(files.of(photo.id), map_HW)
         work.check_files(cue)
         if cue.reads_masks:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import ClassVar
 
+from harness.stages.contract import checked_fit, named
 from harness.stages.features import MOVED
 from harness.stages.graph import Stage
 from harness.stages.guesses import epochs_of, fit_seconds
@@ -87,7 +88,8 @@ class FitKind(StageKind[FitIdentity, FitRuntime]):
         tunes_backbone = self.tunes_backbone and work.identity.training_mode == "fine_tuned"
         if not tunes_backbone:
             bank = work.bank()
-        fit = self.fit(work, weak, work.surroundings(weak.label_space, weak=weak, bank=bank))
+        fitted = self.fit(work, weak, work.surroundings(weak.label_space, weak=weak, bank=bank))
+        fit = checked_fit(named(work.identity.component), fitted)
         if tunes_backbone:
             work.check_backbone(work.identity.backbone)
         component: Component = work.component(work.identity.component)

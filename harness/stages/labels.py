@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.stages.contract import checked_mask, named
 from harness.stages.cue import plan_saliency
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
@@ -55,9 +56,12 @@ class Label(StageKind[LabelIdentity, PhotosRuntime]):
         photos, files = work.photos(), work.files(MaskFiles)
         maps = maps_of_photos(work.read("maps", MapFiles), photo_ids(photos))
         saliency = StoredMasks(work.read("cue", MaskFiles))
+        who, classes = named(work.identity.component), work.dataset.label_space.foreground
         for photo in work.counted(photos):
-            mask = labeler.label(photo, maps.get(photo.id), saliency.saliency(photo.id))
-            write_mask(files.of(photo.id), mask)
+            found = maps.get(photo.id)
+            mask = labeler.label(photo, found, saliency.saliency(photo.id))
+            size = found.image_size if found else None
+            write_mask(files.of(photo.id), checked_mask(who, photo, mask, classes, size))
         work.check_files(labeler)
 
 

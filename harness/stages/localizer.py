@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.stages.contract import checked_maps, named
 from harness.stages.features import plan_features
 from harness.stages.filters import plan_filter
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, fitted_backbone, held_out_photos, plan_fit
@@ -70,7 +71,8 @@ class LocalizerApply(StageKind[LocalizerApplyIdentity, PhotosRuntime]):
         # All photos that methods see, where references may be drawn from them; else the shard's alone.
         weak = seen_by(work)
         surroundings = work.surroundings(weak.label_space, weak=weak, bank=work.bank(), weights=work.weights())
-        records = localizer.apply(work.photos(), surroundings)
+        photos, who = work.photos(), named(work.identity.component)
+        records = checked_maps(who, photos, localizer.apply(photos, surroundings), localizer.gives_background)
         write_maps(work.files(MapFiles).maps, work.counted(records))
         work.check_files(localizer)
 

@@ -11,10 +11,21 @@ from pathlib import Path
 from harness.stages.kind import Numerics
 from harness.suites.suite import Compute
 
-__all__ = ["cpu_class", "has_compiled_loops", "numerics_of", "precision_of", "resolve_device", "usable_cores"]
+__all__ = [
+    "cpu_class",
+    "has_compiled_loops",
+    "may_have_gpu",
+    "numerics_of",
+    "precision_of",
+    "resolve_device",
+    "usable_cores",
+]
 
 _CPU_FLAGS = {"amx": "amx_bf16", "avx512": "avx512f", "avx2": "avx2"}
 """The flags in /proc/cpuinfo, the widest unit first."""
+_NVIDIA = "/dev/nvidiactl"
+_DRIVERS = (_NVIDIA, "/dev/nvidia0", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
+"""What torch's `cuda` may stand for: NVIDIA's driver, on small boards, below Windows, and AMD's."""
 
 
 def resolve_device(wanted: str) -> str:
@@ -22,10 +33,18 @@ def resolve_device(wanted: str) -> str:
     if wanted != "auto":
         return wanted
     # Without torch, whose import takes seconds: a plan asks too. Where torch then finds none, the worker says so.
-    is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "any") in ("", "-1")
-    if Path("/dev/nvidiactl").exists() and not is_hidden:
+    if Path(_NVIDIA).exists() and not _hides_gpus():
         return "cuda"
     return "cpu"
+
+
+def may_have_gpu() -> bool:
+    """False where no driver of a GPU is there, or all GPUs are hidden: then torch finds none, which is not asked."""
+    return not _hides_gpus() and any(Path(driver).exists() for driver in _DRIVERS)
+
+
+def _hides_gpus() -> bool:
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "any") in ("", "-1")
 
 
 def numerics_of(compute: Compute, threads: int, processes: int = 1, bfloat16_pays: bool = False) -> Numerics:

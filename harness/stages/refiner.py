@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from harness.stages.contract import checked_maps, named
 from harness.stages.features import plan_features
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
 from harness.stages.graph import Stage
@@ -62,7 +63,8 @@ class RefinerApply(StageKind[RefinerApplyIdentity, PhotosRuntime]):
         refiner: Refiner = work.component(work.identity.component)
         maps = StoredMaps(work.read("maps", MapFiles))
         surroundings = work.surroundings(work.dataset.label_space, bank=work.bank(), weights=work.weights())
-        records = refiner.apply(work.photos(), maps.of, surroundings)
+        photos, who = work.photos(), named(work.identity.component)
+        records = checked_maps(who, photos, refiner.apply(photos, maps.of, surroundings), refiner.gives_background)
         write_maps(work.files(MapFiles).maps, work.counted(records))
 
     def seconds(self, stage: Stage) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 
+from harness.stages.contract import checked_mask, named, one_each
 from harness.stages.features import plan_features
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, fitted_backbone, plan_fit
 from harness.stages.graph import Stage
@@ -82,9 +83,9 @@ class Segment(StageKind[SegmentIdentity, SegmentRuntime]):
         photos = [photo.without_labels() for photo in work.photos()]
         space = LabelSpace(work.runtime.classes)
         predictions = segmenter.apply(photos, work.surroundings(space, bank=work.bank(), weights=work.weights()))
-        files = work.files(MaskFiles)
-        for photo, mask in work.counted(zip(photos, predictions, strict=True)):
-            write_mask(files.of(photo.id), mask)
+        files, who = work.files(MaskFiles), named(work.identity.component)
+        for photo, mask in work.counted(one_each(who, photos, predictions, "one mask")):
+            write_mask(files.of(photo.id), checked_mask(who, photo, mask, space.foreground))
 
     def seconds(self, stage: Stage) -> float:
         """A guess in seconds by the passes over each photo, scales times mirrorings, and whether a CRF follows."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
+from harness.stages.contract import DeclaredFeatures, named
 from harness.stages.graph import Stage
 from harness.stages.kind import DataRuntime, Identity, PhotosRuntime, Runtime
 from harness.stages.planned import check_files, check_photos, check_weights
@@ -25,8 +26,7 @@ from settings.setting import Offer
 from settings.supervision import Gate, LedgerEntry, Purpose
 
 if TYPE_CHECKING:
-    from methods.base import Weights
-    from methods.features import StoredFeatures
+    from methods.base import FeatureBank, Weights
 
 __all__ = ["AnyWork", "Process", "Work", "weights_in"]
 
@@ -136,11 +136,15 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
         if isinstance(planned, (list, tuple)):
             check_weights(weight_files(self._data.place.backbone), planned)
 
-    def bank(self) -> StoredFeatures:
+    def bank(self) -> FeatureBank:
         """The stored features among the inputs, of all their shards; nothing is read before it is asked for."""
         from methods.features import StoredFeatures
 
-        return StoredFeatures([files.features for files in self.read("features", FeatureFiles)])
+        bank = StoredFeatures([files.features for files in self.read("features", FeatureFiles)])
+        component = getattr(self.identity, "component", None)
+        if not isinstance(component, ComponentIdentity):
+            return bank
+        return DeclaredFeatures(bank, named(component))
 
     def weights(self, role: str = "weights") -> Weights:
         """The weights among the inputs, by tensor name; empty where there are none."""
@@ -151,7 +155,7 @@ class Work(Generic[SomeIdentity, SomeRuntime]):
         label_space: LabelSpace,
         *,
         weak: WeakSet | None = None,
-        bank: StoredFeatures | None = None,
+        bank: FeatureBank | None = None,
         weights: Weights | None = None,
     ) -> Surroundings:
         """What a component is given beside its data: this stage's weights, features, arithmetic and process."""

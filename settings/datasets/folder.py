@@ -30,6 +30,7 @@ from settings.lists import read_classes, read_ids, read_labels
 from settings.masks import read_mask
 from settings.options import AbsolutePath, Options
 from settings.records import LabelSpace, Mask, Photo
+from settings.stems import alike, composed, photo_stem
 from settings.unread import Unread, unread_files, unread_texts
 
 __all__ = ["DEV_SHARE", "Folder", "FolderOptions"]
@@ -130,6 +131,7 @@ class Folder(Dataset):
     def _read_splits(self, dev_share: float | None) -> tuple[Splits, Splits]:
         """The splits, and what was left out of them for want of labels."""
         lists = self._read_lists()
+        self._labels = _under_listed_ids(self._labels, chain.from_iterable(lists.values()))
         if "dev" in lists and dev_share is not None:
             raise UserError("dataset.dev_share", "a share although there is dev.txt", "one of the two")
         trained = {split: self._labelled(split, ids) for split, ids in lists.items() if split != "val"}
@@ -162,8 +164,24 @@ class Folder(Dataset):
             such = counted(len(unmentioned), "such photo")
             found = f"no row for photo '{unmentioned[0]}' of {split}.txt ({such})"
             mend = f"write '{unmentioned[0]},' for a photo that shows no class"
+            if meant := alike(unmentioned[0], set(self._labels) - set(ids)):
+                mend = f"is it the row '{meant}'? Then write the ids of the lists"
             raise UserError(self._root / "labels.csv", found, "a row for each photo of train and dev", mend)
         return tuple(photo_id for photo_id in ids if self._labels[photo_id])
+
+
+def _under_listed_ids(labels: Mapping[str, tuple[int, ...]], listed: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """The labels, with rows under the photo's file name (`images/a.jpg`) or in another Unicode form under its id."""
+    by_stem: dict[str, list[str]] = {}
+    for name in labels:
+        by_stem.setdefault(photo_stem(composed(name)), []).append(name)
+    read = dict(labels)
+    for photo_id in listed:
+        rows = by_stem.get(composed(photo_id), [])
+        # Two rows for one photo contradict each other, or not: nobody can tell which is meant.
+        if photo_id not in labels and len(rows) == 1:
+            read[photo_id] = read.pop(rows[0])
+    return read
 
 
 def _divided(ids: Iterable[str], share: float) -> Splits:

@@ -73,7 +73,8 @@ def test_what_is_copied_exists_and_nothing_else_is_sent(steps: list[tuple[str, s
     assert {line[1:] for line in ignored if line.startswith("!")} == copied
     assert {"results/leaderboards", "**/__pycache__"} == {line for line in ignored[1:] if not line.startswith("!")}
     packages = {pattern.rstrip("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
-    assert packages <= copied
+    modules = {f"{name}.py" for name in PROJECT["tool"]["setuptools"]["py-modules"]}
+    assert packages | modules <= copied
 
 
 def test_the_wheel_holds_none_of_it() -> None:

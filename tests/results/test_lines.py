@@ -77,6 +77,36 @@ def test_variants_are_never_compared_with_each_other(row: Callable[..., Row]) ->
     assert {column.variant: cell.mean() for column, cell in first.cells.items()} == {"ss": 0.5, "ms": 0.6}
 
 
+def controls(row: Callable[..., Row]) -> list[Row]:
+    """A floor and a ceiling, which have every stage, whatever was left out of the recipes."""
+    floor = [
+        row(recipe="all-background", supervision="", stage=s, miou=0.03) for s in ("pseudo_labels", "segmentation")
+    ]
+    return [*floor, row(recipe="full-supervision", supervision="M", stage="segmentation", miou=0.8)]
+
+
+def test_lines_are_ordered_by_the_last_stage_that_most_of_them_have(row: Callable[..., Row]) -> None:
+    """Without a second stage the floor's segmentation puts it above nothing."""
+    cam = [row(recipe="cam", stage=s, miou=m) for s, m in (("maps", 0.5), ("pseudo_labels", 0.45))]
+    seam = [row(recipe="seam", stage=s, miou=m) for s, m in (("maps", 0.4), ("pseudo_labels", 0.55))]
+    names = [line.name for line in lines([*cam, *seam, *controls(row)])]
+    assert names == ["full-supervision", "seam", "cam", "all-background"]
+    # One recipe with a second stage is half of two: they are compared at the last one that both have.
+    segmented = row(recipe="cam", stage="segmentation", miou=0.6)
+    assert [line.name for line in lines([*cam, segmented, *seam, *controls(row)])][1:3] == ["seam", "cam"]
+
+
+def test_a_line_without_the_last_stage_is_placed_by_the_one_before(row: Callable[..., Row]) -> None:
+    rows = [row(recipe=r, stage="segmentation", miou=m) for r, m in (("a", 0.7), ("b", 0.6), ("c", 0.5))]
+    rows += [row(recipe=r, stage="pseudo_labels", miou=m) for r, m in (("a", 0.6), ("b", 0.4), ("c", 0.3))]
+    without = [row(recipe="lone", stage="pseudo_labels", miou=0.5), row(recipe="low", miou=0.02)]
+    names = [line.name for line in lines([*rows, *without, *controls(row)])]
+    # `low` has maps alone, which nobody else has, and fewer right pixels than the floor.
+    assert names == ["full-supervision", "a", "lone", "b", "c", "all-background", "low"]
+    better = row(recipe="low", miou=0.2)
+    assert [line.name for line in lines([*rows, better, *controls(row)])][-2:] == ["low", "all-background"]
+
+
 def test_costs(row: Callable[..., Row]) -> None:
     rows = [row(rng_seed=s, seconds=10.0 * (s + 1), masks_chosen=4) for s in range(2)]
     rows += [row(rng_seed=s, stage="segmentation", seconds=40.0, masks_trained=3, stale=["cam"]) for s in range(2)]

@@ -68,12 +68,37 @@ def test_nothing_known_is_null(predictions: Path, tmp_path: Path) -> None:
 
 def test_a_missing_prediction_is_an_error_or_all_background(predictions: Path, truth: Path) -> None:
     (predictions / "b.png").unlink()
-    with pytest.raises(UserError, match=r"predictions/b.png: found no prediction.*--allow-missing"):
+    with pytest.raises(UserError, match=r"predictions/b.png: found no prediction; expected .*; --allow-missing"):
         score_folder(predictions, truth, 3)
     score = score_folder(predictions, truth, 3, allow_missing=True)
     assert score.counts.confusion.tolist() == [[3, 1, 0], [1, 2, 0], [2, 0, 0]]
     assert score.to_json()["missing"] == 1
     assert score.notes() == ["1 missing predictions scored as all background: b.png"]
+
+
+def test_the_photos_of_a_list_are_scored_alone(predictions: Path, truth: Path, tmp_path: Path) -> None:
+    """A folder of true masks may hold those of train too: half of them missing is no failure of a few."""
+    for name in "cd":
+        write_mask(truth / f"{name}.png", np.ones((2, 3), np.uint8))
+    found = (
+        r"c\.png: found no prediction, as for 2 of 4 true masks; expected .*; --ids LIST scores the photos of a list"
+    )
+    with pytest.raises(UserError, match=found) as told:
+        score_folder(predictions, truth, 3)
+    assert "--allow-missing" not in str(told.value)
+    (tmp_path / "val.txt").write_text("/JPEGImages/b.jpg /SegmentationClass/b.png\n")
+    score = score_folder(predictions, truth, 3, ids=tmp_path / "val.txt")
+    assert (score.photos, score.missing, score.extra) == (1, (), ("a.png",))
+    assert score.counts.confusion.tolist() == [[1, 0, 1], [0, 0, 0], [0, 0, 2]]
+    (tmp_path / "val.txt").write_text("b\nB\n")
+    with pytest.raises(UserError, match=r"truth/B\.png: found no true mask; .*is it 'b\.png'\?"):
+        score_folder(predictions, truth, 3, ids=tmp_path / "val.txt")
+
+
+def test_predictions_of_almost_the_name_are_proposed(predictions: Path, truth: Path) -> None:
+    (predictions / "b.png").rename(predictions / "b_pred.png")
+    with pytest.raises(UserError, match=r"b\.png: found no prediction; .*rename b_pred\.png to b\.png"):
+        score_folder(predictions, truth, 3)
 
 
 def test_void_in_predictions(predictions: Path, truth: Path) -> None:
@@ -143,9 +168,13 @@ def test_bad_truths_are_named(predictions: Path, truth: Path, spoil, message: st
 
 
 def test_the_first_bad_file_in_name_order_is_reported(predictions: Path, truth: Path) -> None:
-    (predictions / "b.png").unlink()
-    stray(predictions / "a.png")
+    for name in "ab":
+        stray(predictions / f"{name}.png")
     with pytest.raises(UserError, match=r"a.png: found mask value 3"):
+        score_folder(predictions, truth, 3)
+    # That one is missing is told before any is read: it may be all of them.
+    (predictions / "b.png").unlink()
+    with pytest.raises(UserError, match=r"b.png: found no prediction"):
         score_folder(predictions, truth, 3)
 
 

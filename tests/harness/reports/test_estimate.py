@@ -11,6 +11,7 @@ from harness.stages.graph import missing_stages
 from harness.stages.planning import make_plan
 from harness.store.store import Store
 from harness.suites.suite import load_suite
+from settings.errors import UserError
 
 RECIPES = ("cam", "cam+saliency", "coattention")
 OVERRIDES = ("references=[]", "gallery=0", "rng_seeds=[0, 1]")
@@ -65,3 +66,12 @@ def test_plan_tells(tmp_path: Path) -> None:
     assert Sharing(90, 200).to_text() == "shared: all lines together 1 min 30 s, each alone 3 min 20 s (45 %)"
     assert Sharing(90, 90).to_text() == ""
     assert found.sharing.to_text() in found.to_text()
+
+
+def test_a_plan_refuses_a_gpu_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    suite = load_suite("smoke", (*OVERRIDES, "compute.device=cuda"))
+    with pytest.raises(UserError, match=r"compute\.device: found cuda, and this machine has no GPU; .* its --address"):
+        estimate(suite, tmp_path / "store")
+    # A cluster's nodes are asked when they are there.
+    assert estimate(suite, tmp_path / "store", "auto").to_do > 0

@@ -139,6 +139,21 @@ def test_readable_oddities_are_read_rightly(files: Files, name: str, content: by
     assert [dataset.photo(i).labels for i in dataset.training_ids] == [(0, 1), (2,), (0,)]
 
 
+def test_rows_and_lists_may_name_photos_by_their_files(files: Files) -> None:
+    usual = files.open()
+    files.write("labels.csv", "id,labels\na.jpg,dog;cat\nimages/b.jpg,my car\nc,cat\nnone.JPG,\n")
+    files.write("train.txt", "/images/b.jpg /masks/b.png\n/images/a.jpg /masks/a.png \nnone\n")
+    dataset = files.open()
+    assert dataset.splits == usual.splits
+    assert [dataset.photo(i).labels for i in dataset.training_ids] == [(0, 1), (2,), (0,)]
+    assert not [one for one in dataset.unread() if "labels.csv" in str(one)]
+
+
+def test_a_row_of_almost_the_id_is_proposed(files: Files) -> None:
+    files.write("labels.csv", "id,labels\nA,cat\nb,dog\nc,cat\nnone,\n")
+    refused(files, r"labels\.csv: found no row for photo 'a' of train\.txt .*is it the row 'A'\?")
+
+
 def test_extensions_of_any_case(files: Files) -> None:
     images, masks = files.root / "images", files.root / "masks"
     (images / "a.jpg").rename(images / "a.JPG")

@@ -113,14 +113,14 @@ def test_a_failure_is_told_on_another_machine_until_it_is_mended(
     attempt = store.attempt(Ref("fit", "abc"))
     store.publish(attempt)
     store.clean_up(Ref("fit", "abc"))
-    with pytest.raises(UserError, match=f"the key or label of a stage in {url}"):
+    with pytest.raises(UserError, match=f"the key, label or group of a stage in {url}"):
         log_of(url, "abcd")
     assert not list((tmp_path / "two").rglob("failures/*.json"))
 
 
 def test_one_stage_runs_on_another_machine(another: str, smoke: Finished) -> None:
     stage = next(stage for stage in smoke.run.plan.graph.values() if stage.kind.name == "row")
-    assert run_one(another, stage.key, debug=False) == f"{stage.label}: done"
+    assert run_one(another, stage.key, debug=False) == (f"{stage.label}: done", 0)
 
 
 def command(

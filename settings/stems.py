@@ -1,0 +1,73 @@
+"""Names that almost match: which file somebody means where the one that is asked for is not there.
+
+Wanted and present stems are compared as other programs vary them: a photo's extension left on, a folder before it, a
+suffix such as `_mask`, another case, accents in another Unicode form, blanks for underscores.
+"""
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+
+from settings.errors import counted, printable
+
+__all__ = ["alike", "composed", "names_alike", "photo_stem", "told_renames"]
+
+_EXTENSION = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp|npy|npz)$", re.IGNORECASE)
+_SUFFIX = re.compile(
+    r"([_ .-](masks?|pred(iction)?s?|pseudo|labels?|labelids|labeltrainids|gt(fine)?|ground_?truth|seg(mentation)?)"
+    r"|(mask|pred|gt))$"
+)
+_TOLD = 3
+
+
+def composed(name: str) -> str:
+    """The name with accented letters as single characters: file systems and lists write them in two forms."""
+    return unicodedata.normalize("NFC", name)
+
+
+def photo_stem(name: str) -> str:
+    """The photo that a path in a list means: without folders before it, and without the extension of a picture."""
+    return _EXTENSION.sub("", re.split(r"[/\\]", name)[-1])
+
+
+def alike(wanted: str, present: Iterable[str]) -> str:
+    """The one name among `present` that is a wanted one as programs vary names; empty for none, and for several."""
+    plain = _plain(wanted)
+    found = [name for name in present if _plain(name) == plain]
+    return found[0] if len(found) == 1 else ""
+
+
+def names_alike(wanted: Collection[str], present: Collection[str]) -> Mapping[str, str]:
+    """For each wanted name that is not present, the one that is meant, where that is clear and no other means it."""
+    free = set(present) - set(wanted)
+    by_plain: dict[str, list[str]] = {}
+    for name in free:
+        by_plain.setdefault(_plain(name), []).append(name)
+    lacking = [name for name in wanted if name not in present]
+    asked: dict[str, list[str]] = {}
+    for name in lacking:
+        asked.setdefault(_plain(name), []).append(name)
+    pairs = {}
+    for plain, names in asked.items():
+        found = by_plain.get(plain, [])
+        if len(names) == 1 and len(found) == 1:
+            pairs[names[0]] = found[0]
+    return pairs
+
+
+def told_renames(pairs: Mapping[str, str], extension: str) -> str:
+    """The mend for files that lie there under almost their name: how many, and how to rename the first of them."""
+    shown = [f"{printable(found)}{extension} to {printable(name)}{extension}" for name, found in pairs.items()][:_TOLD]
+    more = ", …" if len(pairs) > _TOLD else ""
+    return f"{counted(len(pairs), 'file')} of almost that name: rename {', '.join(shown)}{more}"
+
+
+def _plain(name: str) -> str:
+    """What names have in common that mean one photo."""
+    stem = photo_stem(composed(name)).casefold()
+    # One after the other, as in `x.jpg.npy`, `x_mask.png` and `x_gtFine_labelIds.png`.
+    while shorter := _SUFFIX.sub("", _EXTENSION.sub("", stem)):
+        if shorter == stem:
+            break
+        stem = shorter
+    return re.sub(r"[\s_]+", "_", stem)
