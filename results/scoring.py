@@ -1,26 +1,26 @@
 """Scoring a folder of mask PNGs against the folder of their truths."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from types import MappingProxyType
+from typing import Any, get_args
 
 import numpy as np
 
-from results.evaluation import evaluation_fingerprint, mask_digest
-from results.metrics.counts import Counts, count, fill_void
+from results.evaluation import evaluation_fingerprint
+from results.mask_folders import MaskFolders, Pooled, Void, doubts, mask_names, refuse_implausible, scored_images
+from results.metrics.counts import Counts
 from results.metrics.miou import MeanIoU, mean_iou, nullable
 from results.protocols import protocol as protocol_named
 from settings.config import existing_folder
 from settings.errors import UserError, printable
 from settings.lists import read_classes
-from settings.masks import read_mask
-from settings.records import UNKNOWN, LabelSpace, Mask
+from settings.records import UNKNOWN, LabelSpace
 
-__all__ = ["FolderScore", "Void", "score_folder"]
+__all__ = ["FolderScore", "score_folder"]
 
-Void: TypeAlias = Literal["error", "background", "covered-only"]
-"""What 255 in a prediction is: a mistake, background, or not scored."""
+_AS_FOUND: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class FolderScore:
     """The evaluation fingerprint over the scored ids, their true masks and the class names (numbers without names)."""
     named: bool
     """Whether class names were given: then rows scored on the same masks have this fingerprint."""
+    doubts: tuple[str, ...] = ()
+    """What speaks against the number: another reading of the predicted values that scores far higher, say."""
 
     @property
     def miou(self) -> float:
@@ -58,6 +60,7 @@ class FolderScore:
             "protocol": self.protocol,
             "void": self.void,
             "fingerprint": self.fingerprint,
+            "doubts": list(self.doubts),
         }
 
     def to_text(self) -> str:
@@ -77,7 +80,7 @@ class FolderScore:
             (self.result.undefined, f"in neither truth nor prediction, left out of the mean: class {undefined}"),
             (self.void != "error", f"255 in predictions: {self.void}"),
         )
-        return [note for holds, note in candidates if holds]
+        return [*(note for holds, note in candidates if holds), *self.doubts]
 
 
 def score_folder(
@@ -88,6 +91,8 @@ def score_folder(
     void: Void = "error",
     allow_missing: bool = False,
     names: Path | None = None,
+    truth_map: Mapping[int, int] = _AS_FOUND,
+    prediction_map: Mapping[int, int] = _AS_FOUND,
 ) -> FolderScore:
     """Score each truth `<id>.png` with the prediction of the same name; `classes` (2..255) includes the background.
 
@@ -95,25 +100,29 @@ def score_folder(
     folder data set's `classes.txt`: with it `classes` may be left out, and the fingerprint is that of a run's rows
     where the files are named by the data set's photo ids and hold the very masks that it scores on. Without names
     classes are numbers, and the fingerprint agrees with that of other folders scored so, never with a row's.
+    `truth_map` and `prediction_map` say what values of the files stand for; those that they do not name stay.
 
     Raises UserError, before anything is reported, for an unknown protocol or option, a missing number of classes, an
     empty folder, two truths of one id, and for the first file in name order that is missing (unless `allow_missing`:
-    then all background), unreadable, of another size or mode, or holds a value above the classes.
+    then all background), unreadable, of another size or mode, or holds a value above the classes; and where no true
+    mask holds a class, since a number would tell nothing.
     """
     rules = protocol_named(protocol)
     _check_options(classes, void)
     class_names = _class_names(classes, names)
     classes = len(class_names)
     truth, predictions = _folder(truth, "mask"), _folder(predictions, "prediction")
-    truths, predicted = _names(truth, "mask"), _names(predictions, "prediction")
-    total, digests = Counts.zero(classes), dict[str, str]()
-    for image in _images(predictions, truth, truths, classes, void, allow_missing):
-        total += image.counts
+    truths, predicted = mask_names(truth, "mask"), mask_names(predictions, "prediction")
+    folders = MaskFolders(predictions, truth, classes, void, allow_missing, truth_map, prediction_map)
+    pooled, digests = Pooled.nothing(classes), dict[str, str]()
+    for image in scored_images(folders, truths):
+        pooled += image.pooled
         digests[image.id] = image.truth_digest
+    refuse_implausible(folders, pooled.true_pixels)
     missing, extra = sorted(set(truths) - set(predicted)), sorted(set(predicted) - set(truths))
     return FolderScore(
-        total,
-        mean_iou(total),
+        pooled.counts,
+        mean_iou(pooled.counts),
         len(truths),
         tuple(missing),
         tuple(extra),
@@ -121,36 +130,8 @@ def score_folder(
         void,
         evaluation_fingerprint(class_names, digests),
         named=names is not None,
+        doubts=tuple(doubts(folders, pooled)),
     )
-
-
-class _Image(NamedTuple):
-    id: str
-    counts: Counts
-    truth_digest: str
-
-
-def _images(
-    predictions: Path, truth: Path, names: list[str], classes: int, void: Void, allow_missing: bool
-) -> Iterator[_Image]:
-    for name in names:
-        true_mask = read_mask(truth / name, classes)
-        file = predictions / name
-        predicted = np.zeros_like(true_mask) if allow_missing and not file.exists() else _read(file, classes, void)
-        if predicted.shape != true_mask.shape:
-            raise UserError(file, f"{_size(predicted)} pixels", f"{_size(true_mask)}, the size of {truth / name}")
-        pair = (predicted, true_mask) if void == "error" else fill_void(predicted, true_mask, void)
-        yield _Image(Path(name).stem, count(*pair, classes), mask_digest(true_mask))
-
-
-def _read(file: Path, classes: int, void: Void) -> Mask:
-    if not file.exists():
-        raise UserError(file, "no prediction", "one per truth mask", "--allow-missing scores it as all background")
-    mask = read_mask(file, classes)
-    if void == "error" and (mask == UNKNOWN).any():
-        mend = "--void background or --void covered-only scores pseudo labels"
-        raise UserError(file, f"mask value {UNKNOWN}", f"0..{classes - 1}", mend)
-    return mask
 
 
 def _class_names(classes: int | None, names: Path | None) -> tuple[str, ...]:
@@ -178,22 +159,6 @@ def _folder(path: Path, what: str) -> Path:
     if folder is None:
         raise UserError(path, "no folder", f"a folder of {what} PNGs")
     return folder
-
-
-def _names(folder: Path, what: str) -> list[str]:
-    # Names with a leading dot are what file managers leave behind.
-    names = sorted(f.name for f in folder.iterdir() if f.suffix.lower() == ".png" and not f.name.startswith("."))
-    if not names:
-        raise UserError(folder, "no PNG", f"{what} PNGs named <id>.png")
-    by_id: dict[str, str] = {}
-    for name in names:
-        if (other := by_id.setdefault(Path(name).stem, name)) != name:
-            raise UserError(folder, f"{other} and {name}", f"one {what} for photo '{Path(name).stem}'")
-    return names
-
-
-def _size(mask: Mask) -> str:
-    return f"{mask.shape[1]}×{mask.shape[0]}"
 
 
 def _three(value: float) -> str:

@@ -98,12 +98,24 @@ def score(
         Literal["error", "background", "covered-only"], typer.Option(help="what 255 in a prediction is")
     ] = "error",
     allow_missing: Annotated[bool, typer.Option(help="score a missing prediction as all background")] = False,
+    map_: Annotated[
+        str | None, typer.Option("--map", help="what values of true masks stand for: 0:255,1:0; others stay")
+    ] = None,
+    map_predictions: Annotated[str | None, typer.Option(help="what values of predictions stand for")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a folder of masks made by anybody."""
-    from results.scoring import score_folder
+    """Score a folder of masks made by anybody.
 
-    result = score_folder(predictions, truth, classes, protocol, void, allow_missing, names)
+    What cannot be meant is refused: true masks without any class, such as 0/255 ones.
+    """
+    from results.scoring import score_folder
+    from settings.value_maps import parse_value_map
+
+    true_values = parse_value_map(map_, "--map")
+    predicted_values = parse_value_map(map_predictions, "--map-predictions")
+    result = score_folder(
+        predictions, truth, classes, protocol, void, allow_missing, names, true_values, predicted_values
+    )
     if as_json:
         typer.echo(json.dumps(result.to_json()))
     else:
