@@ -1,30 +1,30 @@
 """Scoring a folder of mask PNGs against the folder of their truths."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from types import MappingProxyType
+from typing import Any, get_args
 
 import numpy as np
 
-from results.evaluation import evaluation_fingerprint, mask_digest
-from results.metrics.counts import Counts, count, fill_void
+from results.evaluation import evaluation_fingerprint
+from results.mask_folders import MaskFolders, Pooled, Void, doubts, mask_names, refuse_implausible, scored_images
+from results.metrics.counts import Counts
 from results.metrics.miou import MeanIoU, mean_iou, nullable
 from results.protocols import protocol as protocol_named
 from settings.config import existing_folder
 from settings.errors import UserError, printable
 from settings.lists import read_classes, read_ids
-from settings.masks import read_mask
-from settings.records import UNKNOWN, LabelSpace, Mask
+from settings.records import UNKNOWN, LabelSpace
 from settings.stems import alike, names_alike, told_renames
 
-__all__ = ["FolderScore", "Void", "score_folder"]
+__all__ = ["FolderScore", "score_folder"]
 
 FEW = 0.1
 """Up to this share of missing predictions, scoring them as background may be meant: a program failed on some photos."""
 
-Void: TypeAlias = Literal["error", "background", "covered-only"]
-"""What 255 in a prediction is: a mistake, background, or not scored."""
+_AS_FOUND: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class FolderScore:
     """The evaluation fingerprint over the scored ids, their true masks and the class names (numbers without names)."""
     named: bool
     """Whether class names were given: then rows scored on the same masks have this fingerprint."""
+    doubts: tuple[str, ...] = ()
+    """What speaks against the number: another reading of the predicted values that scores far higher, say."""
 
     @property
     def miou(self) -> float:
@@ -62,6 +64,7 @@ class FolderScore:
             "protocol": self.protocol,
             "void": self.void,
             "fingerprint": self.fingerprint,
+            "doubts": list(self.doubts),
         }
 
     def to_text(self) -> str:
@@ -81,7 +84,7 @@ class FolderScore:
             (self.result.undefined, f"in neither truth nor prediction, left out of the mean: class {undefined}"),
             (self.void != "error", f"255 in predictions: {self.void}"),
         )
-        return [note for holds, note in candidates if holds]
+        return [*(note for holds, note in candidates if holds), *self.doubts]
 
 
 def score_folder(
@@ -93,6 +96,8 @@ def score_folder(
     allow_missing: bool = False,
     names: Path | None = None,
     ids: Path | None = None,
+    truth_map: Mapping[int, int] = _AS_FOUND,
+    prediction_map: Mapping[int, int] = _AS_FOUND,
 ) -> FolderScore:
     """Score each truth `<id>.png` with the prediction of the same name; `classes` (2..255) includes the background.
 
@@ -101,29 +106,33 @@ def score_folder(
     where the files are named by the data set's photo ids and hold the very masks that it scores on. Without names
     classes are numbers, and the fingerprint agrees with that of other folders scored so, never with a row's.
     `ids` is a list of the photos to score, such as val.txt; without it all true masks count.
+    `truth_map` and `prediction_map` say what values of the files stand for; those that they do not name stay.
 
     Raises UserError, before anything is reported, for an unknown protocol or option, a missing number of classes, an
     empty folder, two truths of one id, for missing predictions (unless `allow_missing`: then all background), and for
-    the first file in name order that is unreadable, of another size or mode, or holds a value above the classes.
+    the first file in name order that is unreadable, of another size or mode, or holds a value above the classes; and
+    where no true mask holds a class, since a number would tell nothing.
     """
     rules = protocol_named(protocol)
     _check_options(classes, void)
     class_names = _class_names(classes, names)
     classes = len(class_names)
     truth, predictions = _folder(truth, "mask"), _folder(predictions, "prediction")
-    truths, predicted = _names(truth, "mask"), _names(predictions, "prediction")
+    truths, predicted = mask_names(truth, "mask"), mask_names(predictions, "prediction")
     if ids is not None:
         truths = _listed(truths, truth, ids)
     if not allow_missing:
         _check_all_are_there(predictions, predicted, truths, ids is not None)
-    total, digests = Counts.zero(classes), dict[str, str]()
-    for image in _images(predictions, truth, truths, classes, void, allow_missing):
-        total += image.counts
+    folders = MaskFolders(predictions, truth, classes, void, allow_missing, truth_map, prediction_map)
+    pooled, digests = Pooled.nothing(classes), dict[str, str]()
+    for image in scored_images(folders, truths):
+        pooled += image.pooled
         digests[image.id] = image.truth_digest
+    refuse_implausible(folders, pooled.true_pixels)
     missing, extra = sorted(set(truths) - set(predicted)), sorted(set(predicted) - set(truths))
     return FolderScore(
-        total,
-        mean_iou(total),
+        pooled.counts,
+        mean_iou(pooled.counts),
         len(truths),
         tuple(missing),
         tuple(extra),
@@ -131,6 +140,7 @@ def score_folder(
         void,
         evaluation_fingerprint(class_names, digests),
         named=names is not None,
+        doubts=tuple(doubts(folders, pooled)),
     )
 
 
@@ -168,35 +178,6 @@ def _check_all_are_there(predictions: Path, predicted: list[str], truths: list[s
     raise UserError(predictions / missing[0], found, "one per truth mask", mend)
 
 
-class _Image(NamedTuple):
-    id: str
-    counts: Counts
-    truth_digest: str
-
-
-def _images(
-    predictions: Path, truth: Path, names: list[str], classes: int, void: Void, allow_missing: bool
-) -> Iterator[_Image]:
-    for name in names:
-        true_mask = read_mask(truth / name, classes)
-        file = predictions / name
-        predicted = np.zeros_like(true_mask) if allow_missing and not file.exists() else _read(file, classes, void)
-        if predicted.shape != true_mask.shape:
-            raise UserError(file, f"{_size(predicted)} pixels", f"{_size(true_mask)}, the size of {truth / name}")
-        pair = (predicted, true_mask) if void == "error" else fill_void(predicted, true_mask, void)
-        yield _Image(Path(name).stem, count(*pair, classes), mask_digest(true_mask))
-
-
-def _read(file: Path, classes: int, void: Void) -> Mask:
-    if not file.exists():
-        raise UserError(file, "no prediction", "one per truth mask", "--allow-missing scores it as all background")
-    mask = read_mask(file, classes)
-    if void == "error" and (mask == UNKNOWN).any():
-        mend = "--void background or --void covered-only scores pseudo labels"
-        raise UserError(file, f"mask value {UNKNOWN}", f"0..{classes - 1}", mend)
-    return mask
-
-
 def _class_names(classes: int | None, names: Path | None) -> tuple[str, ...]:
     """The K + 1 names by mask value, background first; the mask values themselves where no file names them."""
     if names is None:
@@ -222,22 +203,6 @@ def _folder(path: Path, what: str) -> Path:
     if folder is None:
         raise UserError(path, "no folder", f"a folder of {what} PNGs")
     return folder
-
-
-def _names(folder: Path, what: str) -> list[str]:
-    # Names with a leading dot are what file managers leave behind.
-    names = sorted(f.name for f in folder.iterdir() if f.suffix.lower() == ".png" and not f.name.startswith("."))
-    if not names:
-        raise UserError(folder, "no PNG", f"{what} PNGs named <id>.png")
-    by_id: dict[str, str] = {}
-    for name in names:
-        if (other := by_id.setdefault(Path(name).stem, name)) != name:
-            raise UserError(folder, f"{other} and {name}", f"one {what} for photo '{Path(name).stem}'")
-    return names
-
-
-def _size(mask: Mask) -> str:
-    return f"{mask.shape[1]}×{mask.shape[0]}"
 
 
 def _three(value: float) -> str:

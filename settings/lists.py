@@ -21,6 +21,8 @@ HEADER = ["id", "labels"]
 _PICTURE = r"[^\s]*\.(?:jpe?g|png|bmp|tiff?|webp)"
 _PATHS = re.compile(rf"{_PICTURE}(?:\s+{_PICTURE})+|\S*[/\\]{_PICTURE}", re.IGNORECASE)
 """Lines of the field's lists: `/JPEGImages/x.jpg /SegmentationClassAug/x.png`, or the path of the photo alone."""
+IMPLIED = {"background": 0, "bg": 0, "ignore": UNKNOWN, "unlabeled": UNKNOWN, "unlabelled": UNKNOWN, "void": UNKNOWN}
+"""Names that lists of other programs have for what is no class here, and the mask value that stands for it."""
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
@@ -75,11 +77,12 @@ def read_labels(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[int, ..
     for number, row in table_rows(path, HEADER, "photo,cat;dog"):
         where = f"{path}:{number}"
         if len(row) != len(HEADER):
-            mend = "separate the names of classes by ';'"
+            mend = "separate the names of classes by ';', and leave out other columns"
             raise UserError(where, counted(len(row), "column"), "two: id,labels", mend)
         photo_id = row[0].strip()
         if photo_id in found:
-            raise UserError(where, f"id {photo_id!r} again", f"one row an id (line {found[photo_id][0]})")
+            mend = "write the names of all its objects into one row, separated by ';'"
+            raise UserError(where, f"id {photo_id!r} again", f"one row an id (line {found[photo_id][0]})", mend)
         found[photo_id] = number, _class_ids(where, row[1], classes)
     return {photo_id: labels for photo_id, (_, labels) in found.items()}
 
@@ -87,15 +90,41 @@ def read_labels(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[int, ..
 def _class_ids(where: str, text: str, classes: tuple[str, ...]) -> tuple[int, ...]:
     names = {name.strip() for name in text.split(";")} - {""}
     for name in sorted(names - set(classes)):
+        _refuse_list(where, text, classes)
+        if _implied_value(name) is not None:
+            raise UserError(where, f"class '{name}'", "names of classes.txt", "leave it out: it is no class")
+        if re.fullmatch(r"-?\d+(\.0)?", name):
+            mend = "write the classes' names, not their numbers"
+            raise UserError(where, f"class '{name}'", f"names of classes.txt, such as '{classes[0]}'", mend)
         raise unknown_name(where, "class", name, classes)
     return tuple(i for i, name in enumerate(classes) if name in names)
+
+
+def _refuse_list(where: str, text: str, classes: tuple[str, ...]) -> None:
+    """Raise UserError where names are separated otherwise: by commas within quotes, as a Python list, by blanks."""
+    for separators in (r"[,|/\[\](){}]", r"[\s,|/\[\](){}]"):
+        parts = [part.strip().strip("'\"").strip() for part in re.split(separators, text)]
+        names = [name for name in parts if name]
+        if not names:
+            mend = "leave it empty for a photo that shows no class"
+            raise UserError(where, f"the labels {text.strip()!r}", "names of classes.txt, separated by ';'", mend)
+        if set(names) <= set(classes):
+            mend = f"separate names by ';': {';'.join(names)}"
+            raise UserError(where, f"the labels {text.strip()!r}", "names of classes.txt, separated by ';'", mend)
 
 
 def _check_class(where: str, name: str) -> None:
     if not name.isprintable() or ";" in name:
         raise UserError(where, f"class {name!r}", "a name without control characters and ';'")
-    if name.casefold() == "background":
-        raise UserError(where, f"class '{name}'", "foreground classes only", "delete the line: mask value 0 is implied")
+    value = _implied_value(name)
+    if value is not None:
+        mend = f"delete the line: mask value {value} is implied"
+        raise UserError(where, f"class '{name}'", "foreground classes only", mend)
+
+
+def _implied_value(name: str) -> int | None:
+    """The mask value of what a list calls `_background_`, `__ignore__`, …; None for a class."""
+    return IMPLIED.get(name.strip("_ ").casefold())
 
 
 def table_rows(path: Path, columns: Sequence[str], example: str) -> Iterator[tuple[int, list[str]]]:

@@ -11,7 +11,16 @@ from settings.decoding import opened
 from settings.errors import UserError
 from settings.records import UNKNOWN, Mask
 
-__all__ = ["PALETTE", "check_values", "encode_mask", "read_mask", "resize_mask", "write_mask"]
+__all__ = [
+    "PALETTE",
+    "StrayValues",
+    "by_colours",
+    "check_values",
+    "encode_mask",
+    "read_mask",
+    "resize_mask",
+    "write_mask",
+]
 
 
 def voc_palette() -> bytes:
@@ -25,6 +34,26 @@ def voc_palette() -> bytes:
 
 
 PALETTE = voc_palette()
+_VALUE_OF = {PALETTE[3 * value : 3 * value + 3]: value for value in range(256)}
+"""The mask value of each of VOC's colours."""
+_IMPORT = "`seedbed data import-masks` makes class indices of"
+_MENDS = {
+    "RGB": f"{_IMPORT} colours",
+    "RGBA": f"{_IMPORT} colours",
+    "1": f"{_IMPORT} black and white",
+    "LA": f"{_IMPORT} grey with alpha",
+    "PA": f"{_IMPORT} palettes with alpha",
+    "I": f"{_IMPORT} 16-bit masks",
+    "I;16": f"{_IMPORT} 16-bit masks",
+    "I;16B": f"{_IMPORT} 16-bit masks",
+}
+"""What mends a PNG of another mode."""
+
+
+class StrayValues(UserError):
+    """A mask that holds values which are no class; `present` are all of its values, ascending."""
+
+    present: tuple[int, ...] = ()
 
 
 def read_mask(path: Path, classes: int | None = None) -> Mask:
@@ -42,12 +71,14 @@ def read_mask(path: Path, classes: int | None = None) -> Mask:
 
 
 def check_values(where: object, mask: Mask, classes: int) -> None:
-    """Raise UserError when a value is neither below `classes` nor 255."""
+    """Raise StrayValues, a UserError, when a value is neither below `classes` nor 255."""
     present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
     stray = present[(present >= classes) & (present != UNKNOWN)]
     if stray.size:
-        mend = "correct the mask, or add the class"
-        raise UserError(where, f"mask value {stray[0]}", f"0..{classes - 1} or {UNKNOWN}", mend)
+        mend = "correct the mask, add the class, or say by a map which value it stands for"
+        error = StrayValues(where, f"mask value {stray[0]}", f"0..{classes - 1} or {UNKNOWN}", mend)
+        error.present = tuple(present.tolist())
+        raise error
 
 
 def write_mask(path: Path, mask: Mask) -> None:
@@ -73,10 +104,30 @@ def resize_mask(mask_HW: Mask, height: int, width: int) -> Mask:
     return mask_HW[np.ix_(rows, columns)]
 
 
+def by_colours(path: Path) -> Mask | None:
+    """The mask by the colours of its palette, where these are VOC's in another order; else None.
+
+    Tools that make a palette of their own give colours the values in the order in which they meet them.
+    """
+    with opened(path, ("PNG",), "an 8-bit mask PNG") as image:
+        colours = bytes(image.getpalette("RGB") or ()) if image.mode == "P" else b""
+        if colours == PALETTE[: len(colours)]:
+            return None
+        mask_HW = np.asarray(image, np.uint8)
+    table = np.zeros(256, np.uint8)
+    for value in np.flatnonzero(np.bincount(mask_HW.ravel(), minlength=256)).tolist():
+        meant = _VALUE_OF.get(colours[3 * value : 3 * value + 3])
+        if meant is None:
+            return None
+        table[value] = meant
+    return table[mask_HW]
+
+
 def _check_header(path: Path, image: ImageFile.ImageFile) -> None:
-    expected, mend = "palette (P) or 8-bit grey (L)", "write class indices, not colours"
+    expected, mend = "palette (P) or 8-bit grey (L)", f"{_IMPORT} grey of few bits"
     if image.mode not in ("P", "L"):
-        raise UserError(path, f"mode {image.mode}", expected, mend)
+        other = "write class indices, not colours"
+        raise UserError(path, f"mode {image.mode}", expected, _MENDS.get(image.mode, other))
     # Pillow stretches grey of 2 or 4 bits to 0..255: the indices would be other ones.
     if image.mode == "L" and image.tile[0].args != "L":
         raise UserError(path, f"grey of few bits ({image.tile[0].args})", expected, mend)

@@ -102,12 +102,24 @@ def score(
     ids: Annotated[
         Path | None, typer.Option(help="a list of the photos to score, such as val.txt; default: all true masks")
     ] = None,
+    map_: Annotated[
+        str | None, typer.Option("--map", help="what values of true masks stand for: 0:255,1:0; others stay")
+    ] = None,
+    map_predictions: Annotated[str | None, typer.Option(help="what values of predictions stand for")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a folder of masks made by anybody."""
-    from results.scoring import score_folder
+    """Score a folder of masks made by anybody.
 
-    result = score_folder(predictions, truth, classes, protocol, void, allow_missing, names, ids=ids)
+    What cannot be meant is refused: true masks without any class, such as 0/255 ones.
+    """
+    from results.scoring import score_folder
+    from settings.value_maps import parse_value_map
+
+    true_values = parse_value_map(map_, "--map")
+    predicted_values = parse_value_map(map_predictions, "--map-predictions")
+    result = score_folder(
+        predictions, truth, classes, protocol, void, allow_missing, names, ids, true_values, predicted_values
+    )
     if as_json:
         typer.echo(json.dumps(result.to_json()))
     else:

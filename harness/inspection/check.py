@@ -8,9 +8,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from results.plausibility import (
+    Shown,
+    contradiction,
+    describe_contradiction,
+    mend_of_contradiction,
+    mend_of_void,
+    mends,
+    mismatch,
+    no_foreground,
+)
 from settings.dataset import Dataset
 from settings.errors import UserError, counted
-from settings.records import UNKNOWN, LabelSpace
+from settings.masks import StrayValues, by_colours
+from settings.records import UNKNOWN, LabelSpace, Mask
 from settings.supervision import Gate
 
 __all__ = ["Facts", "Finding", "Place", "describe", "find", "gather_facts", "to_lines"]
@@ -33,7 +44,11 @@ Watch = Callable[[Sequence[Place]], Iterable[Place]]
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found out about one photo: `pixels` counts the 256 mask values, None where no mask was read."""
+    """What was found out about one photo: `pixels` counts the 256 mask values, None where no mask was read.
+
+    `stray` are all values of a mask that holds some which are no class; `coloured` are those that a palette with VOC's
+    colours in another order stands for, and whether background is another one then.
+    """
 
     place: Place
     labels: tuple[int, ...] = ()
@@ -41,6 +56,9 @@ class Facts:
     size: tuple[int, int] | None = None
     pixels: tuple[int, ...] | None = None
     has_mask: bool = True
+    stray: tuple[int, ...] = ()
+    coloured: tuple[int, ...] = ()
+    has_other_background: bool = False
     errors: tuple[str, ...] = ()
 
     @property
@@ -75,12 +93,16 @@ def gather_facts(dataset: Dataset, watch: Watch = iter) -> list[Facts]:
 def find(dataset: Dataset, facts: Sequence[Facts]) -> list[Finding]:
     """All that is odd about a data set, of which these facts were gathered; first what a run would fail on."""
     space = dataset.label_space
-    findings: list[Finding] = []
+    findings = list(_implausible(space, facts))
+    is_told = bool(findings)
     for one in facts:
         for error in one.errors:
             findings.append(Finding(f"errors in {one.place.split}", error, fails=True))
     findings += (*_left_out(dataset), *_unread(dataset), *_missing_masks(facts), *_classes(space, facts))
-    findings += (*_void_masks(facts), *_twins(facts), *_labels_against_masks(space, facts))
+    findings += (*_void_masks(facts), *_twins(facts))
+    # Where all contradict in one way, or have no class, photo by photo says no more.
+    if not is_told:
+        findings += _labels_against_masks(space, facts)
     return sorted(findings, key=lambda finding: not finding.fails)
 
 
@@ -132,11 +154,26 @@ def _facts(dataset: Dataset, gate: Gate, place: Place) -> Facts:
         facts = replace(facts, size=(height, width))
         # A mask is held against its photo: without one, the photo's error says it all.
         if facts.has_mask:
-            counts = np.bincount(gate.mask(*place).ravel(), minlength=256)
-            facts = replace(facts, pixels=tuple(counts.tolist()))
+            mask_HW = gate.mask(*place)
+            counts = np.bincount(mask_HW.ravel(), minlength=256)
+            facts = _with_colours(replace(facts, pixels=tuple(counts.tolist())), dataset, mask_HW)
+    except StrayValues as error:
+        facts = replace(facts, errors=(str(error),), stray=error.present)
     except UserError as error:
         facts = replace(facts, errors=(str(error),))
     return facts
+
+
+def _with_colours(facts: Facts, dataset: Dataset, mask_HW: Mask) -> Facts:
+    """The facts with what the palette of the mask's file says, where that is another thing."""
+    file = dataset.mask_file(facts.place.photo_id)
+    coloured_HW = None
+    if file is not None:
+        coloured_HW = by_colours(file)
+    if coloured_HW is None:
+        return facts
+    other_background = not np.array_equal(coloured_HW == 0, mask_HW == 0)
+    return replace(facts, coloured=tuple(np.unique(coloured_HW).tolist()), has_other_background=other_background)
 
 
 def _split_line(split: str, group: Sequence[Facts]) -> str:
@@ -203,6 +240,36 @@ def _labels_against_masks(space: LabelSpace, facts: Sequence[Facts]) -> Iterator
             shown = ", ".join(space.names[class_id] for class_id in one.shown) or "nothing"
             where = f"{one.place.split}: photo '{one.place.photo_id}'"
             yield Finding(f"such photos in {one.place.split}", f"{where} is labelled {labels}, its mask shows {shown}")
+
+
+def _implausible(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
+    """What contradicts itself over all photos: masks without any class, labels and masks that never agree."""
+    kind = "implausible data"
+    for split, group in _by_split(facts).items():
+        pixels = np.zeros(UNKNOWN + 1, np.int64)
+        for one in group:
+            if one.pixels:
+                pixels += np.array(one.pixels)
+        found = no_foreground(pixels)
+        # Masks of dev may be few, and are not reported.
+        if found and split != "dev":
+            yield Finding(kind, f"{split}: {found}; {mend_of_void(space, bool(pixels[UNKNOWN]))}", fails=True)
+    by_value = [Shown(one.labels, one.stray or _present(one)) for one in facts]
+    by_colour = [Shown(one.labels, one.coloured or one.stray or _present(one)) for one in facts]
+    values = contradiction(by_value, space.foreground)
+    if values:
+        found = f"{describe_contradiction(values, space)}; {mend_of_contradiction(values)}"
+        yield Finding(kind, found, fails=True)
+    elif mended := mends(by_value, by_colour, sum(one.has_other_background for one in facts)):
+        mend = "`seedbed data import-masks` makes class indices of colours"
+        found = f"palettes in another order: {mended} masks are right by VOC's colours and wrong by their values"
+        yield Finding(kind, f"{found}; {mend}", fails=True)
+    elif found := mismatch(by_value):
+        yield Finding(kind, f"{found}; are labels.csv and masks of the same photos?", fails=True)
+
+
+def _present(one: Facts) -> tuple[int, ...]:
+    return tuple(value for value, count in enumerate(one.pixels or ()) if count)
 
 
 def _void_masks(facts: Sequence[Facts]) -> Iterator[Finding]:

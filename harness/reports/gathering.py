@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 from harness.execution.running import Run
+from harness.reports.doubts import doubts
 from harness.stages.diagnostics import DiagnosticRuntime, read_measures
 from harness.stages.graph import Stage
 from harness.stages.provenance import stale_sources
@@ -28,7 +29,7 @@ class Leaderboard:
     tables: tuple[Table, ...]
     diagnostics: tuple[Measured, ...] = ()
     notes: tuple[str, ...] = ()
-    """What is to be known of the settings, and which recipes were skipped under which, and why."""
+    """What is to be known of the settings, which recipes were skipped under which, and why, and what is doubtful."""
 
     @property
     def holes(self) -> int:
@@ -44,7 +45,8 @@ def gather(run: Run) -> Leaderboard:
     diagnostics: list[Measured] = []
     for ref in run.plan.diagnostics:
         diagnostics += _measured(store, run, ref)
-    return Leaderboard(rows, tuple(tables(frame(rows))), tuple(diagnostics), run.plan.notes)
+    notes = (*run.plan.notes, *doubts(store, run))
+    return Leaderboard(rows, tuple(tables(frame(rows))), tuple(diagnostics), notes)
 
 
 def reason_of(run: Run, stage: Stage) -> str:

@@ -10,6 +10,7 @@ from harness.stages.graph import Stage
 from harness.stages.kind import Identity, Place, Runtime, StageKind
 from harness.stages.numerics import numerics_of
 from harness.stages.planned import short
+from harness.stages.plausible import check_plausible
 from harness.stages.plugins import pinned
 from harness.stages.source import Memo, Source, check_every_class_is_taught, once
 from harness.store.layout import Ref
@@ -75,6 +76,7 @@ class Blueprint:
             if not self.dataset.splits[split]:
                 raise UserError(f"{self.dataset.name}/{split}", "no photo", "at least one that shows a class")
         _check_all_or_none_have_masks(self.dataset, self.reported.segmentation)
+        check_plausible(self.dataset, self._data.target.photos, (self.reported.maps, self.reported.segmentation))
         _check_declared_on(suite.declared_on, suite, "declared_on", self.dataset)
         for name, recipe in suite.recipes.items():
             _check_declared_on(recipe.declared_on or {}, suite, f"recipes.{name}.declared_on", self.dataset)

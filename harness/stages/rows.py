@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NotRequired, TypedDict
 
+import numpy as np
+
 from harness.stages.kind import DataRuntime, Identity, StageKind
 from harness.stages.labels import plan_pseudo_labels, read_threshold
 from harness.stages.line import Line
@@ -42,9 +44,11 @@ from results.per_image import (
     total_sweep,
     write_table,
 )
+from results.plausibility import no_foreground
 from results.protocols import protocol
 from results.rows import Row, ScoredStage, write_rows
-from settings.records import fingerprint
+from settings.errors import UserError
+from settings.records import UNKNOWN, fingerprint
 
 __all__ = ["RowIdentity", "RowKind", "RowPlace", "RowRuntime", "plan_rows", "plan_unscored"]
 
@@ -128,16 +132,20 @@ class RowKind(StageKind[RowIdentity, RowRuntime]):
         place, counted = work.identity.row, work.read("counts", CountFiles)
         table = joined([read_table(files.counts) for files in counted])
         threshold = _threshold(work)
+        labels = None
         if work.inputs["counts"][0].kind == SweepKind.name:
             swept = total_sweep(table, len(place.classes), work.identity.steps)
-            measured = _measured(swept.counts(round((threshold or 0.0) * work.identity.steps)), place.classes)
+            total = swept.counts(round((threshold or 0.0) * work.identity.steps))
         elif place.stage == "pseudo_labels":
             labels = total_label_counts(table, len(place.classes))
-            measured = _measured(labels.as_background, place.classes)
+            total = labels.as_background
+        else:
+            total = total_counts(table, len(place.classes))
+        _refuse_background_alone(place, total)
+        measured = _measured(total, place.classes)
+        if labels is not None:
             measured["coverage"] = nullable(labels.coverage)
             measured["miou_covered"] = nullable(mean_iou(labels.decided).mean)
-        else:
-            measured = _measured(total_counts(table, len(place.classes)), place.classes)
         lineage = Lineage.of(work)
         costs = lineage.row_fields(work.identity.declared_on or {})
         (weak_set,) = work.read("weak_set", WeakSetFiles)
@@ -158,6 +166,16 @@ class RowKind(StageKind[RowIdentity, RowRuntime]):
         write_rows(files.rows, [row])
         # Per image: intervals, subsets and the sheets by score come from these counts, not from pixels again.
         write_table(files.counts, table)
+
+
+def _refuse_background_alone(place: RowPlace, total: Counts) -> None:
+    """Raise UserError where no true mask holds a class: a mIoU of 1 for whoever predicts nothing is no score."""
+    # Planning looks at masks too; what it cannot read, a stage may.
+    pixels = np.zeros(UNKNOWN + 1, np.int64)
+    pixels[: total.classes] = total.confusion.sum(axis=1)
+    if found := no_foreground(pixels):
+        expected = f"pixels of classes 1..{total.classes - 1}"
+        raise UserError(f"{place.dataset}/{place.split}", found, expected, "see `seedbed data check`")
 
 
 def _threshold(work: Work[RowIdentity, RowRuntime]) -> float | None:

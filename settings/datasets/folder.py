@@ -4,7 +4,7 @@
     train.txt val.txt         photo ids, one a line; dev.txt too, else a fixed share of train becomes dev
     labels.csv                id,labels with names separated by ';'
     images/<id>.jpg           or .jpeg, .png
-    masks/<id>.png            palette or 8-bit grey: 0 background, 1 the first class, 255 void
+    masks/<id>.png            palette or 8-bit grey: 0 background, 1 the first class, 255 void; others by `map`
 
 Train and dev need labels: a photo whose list of labels is empty is left out there, and stays in val.
 """
@@ -27,11 +27,12 @@ from settings.file_index import FileIndex, check_inside
 from settings.hashing import content_of
 from settings.images import photo_size, read_photo
 from settings.lists import read_classes, read_ids, read_labels
-from settings.masks import read_mask
+from settings.masks import check_values, read_mask
 from settings.options import AbsolutePath, Options
 from settings.records import LabelSpace, Mask, Photo
 from settings.stems import alike, composed, photo_stem
 from settings.unread import Unread, unread_files, unread_texts
+from settings.value_maps import ValueMap, lookup_table, value_map_text
 
 __all__ = ["DEV_SHARE", "Folder", "FolderOptions"]
 
@@ -50,6 +51,7 @@ class FolderOptions(Options):
     dev_share: float | None = Field(
         None, ge=0, lt=1, description=f"share of train that becomes dev where there is no dev.txt; default {DEV_SHARE}"
     )
+    map: ValueMap = Field({}, description="what values of masks stand for: 0:255,1:0 and so on; others stay")
     follow_links: bool = Field(False, description="read files that symbolic links name outside the folder")
 
 
@@ -64,6 +66,7 @@ class Folder(Dataset):
             expected = "a folder that holds classes.txt and images/"
             raise UserError("dataset.root", f"no folder '{options.root}'", expected)
         self._root = root
+        self._values = options.map
         self.name = _checked_name(options.name, self._root)
         self.label_space = LabelSpace(read_classes(self._file("classes.txt")))
         self._labels = read_labels(self._file("labels.csv"), self.label_space.names)
@@ -85,7 +88,8 @@ class Folder(Dataset):
     def read_mask(self, photo_id: str) -> Mask:
         """The mask; raises UserError for values above the classes, and when mask and photo differ in size."""
         path = self._masks.path(photo_id)
-        mask = read_mask(path, self.label_space.foreground + 1)
+        mask: Mask = lookup_table(self._values)[read_mask(path)]
+        check_values(path, mask, self.label_space.foreground + 1)
         height, width = photo_size(self._photo_path(photo_id))
         if mask.shape != (height, width):
             found, mend = f"{mask.shape[1]}×{mask.shape[0]} pixels", "make the mask at the upright photo's size"
@@ -106,7 +110,10 @@ class Folder(Dataset):
 
     def identity(self) -> dict[str, Any]:
         """Name and classes in their order; labels and pixels are identified photo by photo."""
-        return {"layout": "folder", "name": self.name, "version": self.version, "classes": self.label_space.names}
+        identity = {"layout": "folder", "name": self.name, "version": self.version, "classes": self.label_space.names}
+        if self._values:
+            identity["map"] = value_map_text(self._values)
+        return identity
 
     def unread(self) -> tuple[Unread, ...]:
         """What lies in the folder and no run reads; no file is opened."""

@@ -20,9 +20,10 @@ from settings.errors import UserError, counted, kind_of, unknown_name
 from settings.hashing import content_of
 from settings.images import photo_size, read_photo
 from settings.lists import read_ids
-from settings.masks import read_mask
+from settings.masks import check_values, read_mask
 from settings.options import AbsolutePath, Options
 from settings.records import UNKNOWN, LabelSpace, Mask, Photo
+from settings.value_maps import ValueMap, lookup_table, value_map_text
 
 __all__ = ["CLASSES", "COUNTS", "Voc12", "Voc12Options"]
 
@@ -33,6 +34,10 @@ CLASSES = (
 MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationObject")
 COUNTS = {"train": 1464, "val": 1449, "trainaug": 10582}
 """Photos in the lists of the whole data set."""
+OWN_CLASSES = (
+    "own classes in this layout are no VOC: use the data set `folder` (`seedbed data import-labels` reads XML)"
+)
+FROM_SBD = "it comes from SBD: `seedbed data fetch voc12` adds it to what is there"
 
 
 class Voc12Options(Options):
@@ -43,6 +48,7 @@ class Voc12Options(Options):
     )
     subset: str = Field("", max_length=64, pattern=r"^[\w.-]*$", description="what rows call a subset of VOC 2012")
     classes: tuple[str, ...] = Field((), description="only these; other classes' pixels become 255")
+    map: ValueMap = Field({}, description="what values of masks stand for in VOC's: 0:255,1:0 and so on; others stay")
 
 
 class Voc12(Dataset):
@@ -55,7 +61,8 @@ class Voc12(Dataset):
         self._folder = _voc_folder(options.root or data_root("voc12"))
         self.label_space = LabelSpace(_checked_classes(options.classes))
         self.name = options.subset or "voc12"
-        self._value_of = _mask_values(self.label_space)
+        self._value_of, self._values = _mask_values(self.label_space), options.map
+        _check_sbd(self._folder)
         lists = {name: read_ids(self._folder / "ImageSets" / "Segmentation" / f"{name}.txt") for name in COUNTS}
         _check_counts(self._folder, lists, options.subset)
         _check_disjoint(self._folder, lists)
@@ -77,7 +84,9 @@ class Voc12(Dataset):
     def read_mask(self, photo_id: str) -> Mask:
         """Other classes' pixels are 255; raises UserError when mask and photo differ in size."""
         path = self._mask_path(photo_id)
-        mask = self._value_of[read_mask(path, len(CLASSES) + 1)]
+        found: Mask = lookup_table(self._values)[read_mask(path)]
+        check_values(path, found, len(CLASSES) + 1)
+        mask: Mask = self._value_of[found]
         height, width = photo_size(self._photo_path(photo_id))
         if mask.shape != (height, width):
             raise UserError(path, f"{mask.shape[1]}×{mask.shape[0]} pixels", f"the photo's {width}×{height}")
@@ -97,7 +106,10 @@ class Voc12(Dataset):
 
     def identity(self) -> dict[str, Any]:
         """The classes in their order: they decide which labels and mask values there are."""
-        return {"layout": "voc12", "name": self.name, "version": self.version, "classes": self.label_space.names}
+        identity = {"layout": "voc12", "name": self.name, "version": self.version, "classes": self.label_space.names}
+        if self._values:
+            identity["map"] = value_map_text(self._values)
+        return identity
 
     def _photo_path(self, photo_id: str) -> Path:
         return self._folder / "JPEGImages" / f"{photo_id}.jpg"
@@ -120,7 +132,7 @@ class Voc12(Dataset):
         except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
             raise UserError(path, f"an unreadable annotation ({error})", "an XML file with object names") from None
         for name in sorted(names - set(CLASSES)):
-            raise unknown_name(path, "VOC class", name, CLASSES)
+            raise unknown_name(path, "VOC class", name, CLASSES, OWN_CLASSES)
         return tuple(i for i, name in enumerate(self.label_space.names) if name in names)
 
 
@@ -132,10 +144,25 @@ def _voc_folder(root: Path) -> Path:
     return folder
 
 
+def _check_sbd(folder: Path) -> None:
+    """Raise UserError where VOC's own archive is there and what SBD adds to it is not."""
+    lists, name = folder / "ImageSets" / "Segmentation", "trainaug.txt"
+    if (lists / "train.txt").is_file() and not (lists / name).exists():
+        # The same list as other programs call it.
+        others = sorted(path.name for path in lists.glob("*aug*.txt"))
+        if others:
+            expected = f"the list {name}"
+            raise UserError(lists / name, f"no such file, but {others[0]}", expected, f"rename {others[0]} to {name}")
+        raise UserError(lists / name, "no such file", "the list of dev's photos", FROM_SBD)
+    masks = folder / "SegmentationClassAug"
+    if (lists / name).is_file() and not masks.exists():
+        raise UserError(masks, "no such folder", "the masks of trainaug", FROM_SBD)
+
+
 def _checked_classes(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in CLASSES:
-            raise unknown_name("dataset.classes", "VOC class", name, CLASSES)
+            raise unknown_name("dataset.classes", "VOC class", name, CLASSES, OWN_CLASSES)
     if len(set(names)) < len(names):
         raise UserError("dataset.classes", "a class twice", "each class once")
     return names or CLASSES

@@ -11,7 +11,7 @@ from PIL import Image
 
 from results.scoring import score_folder
 from settings.errors import UserError
-from settings.masks import write_mask
+from settings.masks import PALETTE, write_mask
 
 TRUTH = {"a": [[0, 1, 255], [0, 1, 1]], "b": [[0, 0], [2, 2]]}
 PREDICTED = {"a": [[0, 1, 1], [1, 1, 0]], "b": [[0, 2], [2, 2]]}
@@ -55,6 +55,7 @@ def test_json(predictions: Path, truth: Path) -> None:
         "missing": 0,
         "protocol": "voc/1",
         "void": "error",
+        "doubts": [],
     }
     assert "left out of the mean: class 3" in score_folder(predictions, truth, 4).to_text()
 
@@ -110,6 +111,79 @@ def test_void_in_predictions(predictions: Path, truth: Path) -> None:
     covered = score_folder(predictions, truth, 3, void="covered-only")
     assert covered.counts.confusion.tolist() == [[1, 1, 1], [1, 2, 0], [0, 0, 1]]
     assert covered.notes() == ["255 in predictions: covered-only"]
+
+
+def test_masks_of_0_and_255_are_no_truth(predictions: Path, truth: Path, tmp_path: Path) -> None:
+    """Whatever is predicted: all of 255 is void, and a number would tell of background alone."""
+    binary = write(tmp_path / "binary", {"a": [[0, 255, 255], [0, 0, 255]], "b": [[0, 0], [255, 255]]})
+    right = write(tmp_path / "right", {"a": [[0, 1, 1], [0, 0, 0]], "b": [[0, 0], [1, 1]]})
+    line = r"binary: found no true mask with a pixel of any class but background; 50\.0% of .* 255.*--map 255:1$"
+    for predicted, void in ((right, "error"), (binary, "error"), (binary, "background"), (binary, "covered-only")):
+        with pytest.raises(UserError, match=line):
+            score_folder(predicted, binary, 2, void=void)  # type: ignore[arg-type]
+    score = score_folder(right, binary, 2, truth_map={255: 1})
+    # Of ten pixels nine are right, one of class 1 is called background.
+    assert score.counts.confusion.tolist() == [[5, 0], [1, 4]] and score.notes() == []
+    with pytest.raises(
+        UserError, match=r"binary/a\.png: found mask value 255.*must become 0/1: --map-predictions 255:1$"
+    ):
+        score_folder(binary, binary, 2, truth_map={255: 1})
+    assert score_folder(binary, binary, 2, truth_map={255: 1}, prediction_map={255: 1}).miou == 1
+    (note,) = score_folder(binary, right, 2, void="background").notes()[1:]
+    assert note.startswith("no prediction with a pixel of any class") and note.endswith("--map-predictions 255:1")
+    with pytest.raises(UserError, match=r"--map 0:255,1:0,2:0 leaves no class: is it the right one\?"):
+        score_folder(predictions, truth, 3, truth_map={0: 255, 1: 0, 2: 0})
+
+
+def test_truths_of_background_alone(tmp_path: Path) -> None:
+    empty = write(tmp_path / "empty", {"a": [[0, 0]]})
+    with pytest.raises(
+        UserError, match=r"empty: found no true mask with a pixel .*expected pixels of classes 1\.\.2; .*right masks"
+    ):
+        score_folder(empty, empty, 3)
+
+
+def test_maps_come_before_limits_and_fingerprints(predictions: Path, truth: Path, tmp_path: Path) -> None:
+    """Classes of another program: 0 is void, 1 background, then classes with gaps."""
+    theirs = {0: 1, 1: 2, 2: 99, 255: 0}
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    for name, mask in TRUTH.items():
+        write_mask(folder / f"{name}.png", np.vectorize(theirs.__getitem__)(np.array(mask)).astype(np.uint8))
+    with pytest.raises(UserError, match=r"theirs/b\.png: found mask value 99; expected 0\.\.2 or 255"):
+        score_folder(predictions, folder, 3)
+    mapped = score_folder(predictions, folder, 3, truth_map={0: 255, 1: 0, 2: 1, 99: 2})
+    usual = score_folder(predictions, truth, 3)
+    assert mapped.counts == usual.counts and mapped.fingerprint == usual.fingerprint
+
+
+def test_a_prediction_of_classes_in_another_order(truth: Path, tmp_path: Path) -> None:
+    turned = write(tmp_path / "turned", {"a": [[1, 2, 2], [1, 2, 2]], "b": [[1, 1], [0, 0]]})
+    score = score_folder(turned, truth, 3)
+    assert score.miou == 0
+    (note,) = score.notes()
+    assert note.startswith(
+        "predicted values read as 0:2,1:0,2:1 would score mIoU 1.0000 (--map-predictions 0:2,1:0,2:1)"
+    )
+    assert score.to_json()["doubts"] == [note] and f"note: {note}" in score.to_text()
+    assert score_folder(turned, truth, 3, prediction_map={0: 2, 1: 0, 2: 1}).miou == 1
+
+
+def test_palettes_in_another_order(truth: Path, tmp_path: Path) -> None:
+    """As tools write them that make a palette of the colours they meet: another one for each file."""
+    folder = tmp_path / "optimised"
+    folder.mkdir()
+    for name, mask in TRUTH.items():
+        mask_HW = np.where(np.array(mask) == 255, 0, mask).astype(np.uint8)
+        met = list(dict.fromkeys(mask_HW[:, ::-1].ravel().tolist()))
+        picture = Image.fromarray(np.vectorize(met.index)(mask_HW).astype(np.uint8))
+        picture.putpalette(b"".join(PALETTE[3 * value : 3 * value + 3] for value in met))
+        picture.save(folder / f"{name}.png")
+    score = score_folder(folder, truth, 3)
+    assert score.miou < 0.6
+    (note,) = score.notes()
+    assert note.startswith("the palette of a.png gives value 0 VOC's colour of value ") or "of b.png" in note
+    assert "read by colours the mIoU would be 1.0000; `seedbed data import-masks`" in note
 
 
 def rgb(file: Path) -> None:

@@ -12,7 +12,16 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from settings.errors import UserError
-from settings.masks import PALETTE, check_values, encode_mask, read_mask, resize_mask, write_mask
+from settings.masks import (
+    PALETTE,
+    StrayValues,
+    by_colours,
+    check_values,
+    encode_mask,
+    read_mask,
+    resize_mask,
+    write_mask,
+)
 
 MASKS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=24))
 
@@ -71,7 +80,9 @@ def test_grey_of_few_bits_is_refused(tmp_path: Path, depth: int, png: Callable[.
 )
 def test_other_modes_are_refused(tmp_path: Path, mode: str, found: str) -> None:
     Image.new(mode, (4, 3)).save(tmp_path / "m.png")
-    with pytest.raises(UserError, match=rf"m\.png: found {found}; expected palette \(P\) or 8-bit grey \(L\); write"):
+    with pytest.raises(
+        UserError, match=rf"m\.png: found {found}; expected palette \(P\) or 8-bit grey \(L\); .*import-masks"
+    ):
         read_mask(tmp_path / "m.png")
 
 
@@ -145,3 +156,25 @@ def test_it_gives_what_crops_segmenters_refiners_and_pictures_wrote_for_themselv
     grid = zip(new, mask.shape, strict=True)
     rows, columns = ((2 * np.arange(cells) + 1) * length // (2 * cells) for cells, length in grid)
     assert np.array_equal(resize_mask(mask, *new), mask[np.ix_(rows, columns)])
+
+
+def test_colours_in_another_order(tmp_path: Path) -> None:
+    """VOC's palette says what its values say; another one with VOC's colours something else, with others nothing."""
+    mask_HW, path = np.array([[0, 1, 255], [2, 1, 0]], np.uint8), tmp_path / "m.png"
+    write_mask(path, mask_HW)
+    assert by_colours(path) is None
+    image = Image.fromarray(np.array([[2, 0, 3], [1, 0, 2]], np.uint8))
+    image.putpalette(b"".join(PALETTE[3 * value : 3 * value + 3] for value in (1, 2, 0, 255)))
+    image.save(path)
+    assert np.array_equal(by_colours(path), mask_HW)
+    image.putpalette(bytes([1, 2, 3] * 4))
+    image.save(path)
+    assert by_colours(path) is None
+    Image.fromarray(mask_HW).save(path)
+    assert by_colours(path) is None, "grey has no colours"
+
+
+def test_stray_values_are_told_with_all_others() -> None:
+    with pytest.raises(StrayValues, match=r"found mask value 9; expected 0\.\.2 or 255") as error:
+        check_values("m.png", np.array([[0, 9], [255, 12]], np.uint8), 3)
+    assert error.value.present == (0, 9, 12, 255)

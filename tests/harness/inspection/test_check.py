@@ -266,3 +266,64 @@ def test_long_work_is_told_on_stderr(monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_only_voc_is_fetched() -> None:
     with pytest.raises(UserError, match=r"found 'scenes'; expected voc12; no other data set is downloaded"):
         run("fetch", "scenes")
+
+
+def swap(files: Files) -> None:
+    """The masks of all photos, their two classes exchanged."""
+    for photo_id, values in MASKS.items():
+        files.write_mask(photo_id, *(3 - value for value in values))
+
+
+def test_classes_in_another_order_are_one_error(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    swap(files)
+    (text,) = texts(files, fails=True)
+    assert text == (
+        "labels and masks that contradict each other in the same way in 4 of 5 photos: where 'cat' is the label, masks "
+        "hold 2, the value of 'dog'; the data set's option map: \"1:2,2:1\" reads them rightly"
+    )
+    assert not any("is labelled" in text for text in texts(files, fails=False))
+    assert run("check", files.root) == 2
+    assert run("check", files.root, "--set", "map=1:2,2:1") == 0
+    assert "nothing found that a run would fail on" in capsys.readouterr().out
+
+
+def test_values_beyond_the_classes_are_compared_too(files: Files) -> None:
+    """Category ids with gaps: cat is 17 and dog 18."""
+    for photo_id, values in MASKS.items():
+        files.write_mask(photo_id, *(16 + value for value in values))
+    first, *others = texts(files, fails=True)
+    assert "where 'cat' is the label, masks hold 17, a value of no class" in first and 'map: "17:1,18:2"' in first
+    assert len(others) == len(MASKS) and all("found mask value 17" in text or "value 18" in text for text in others)
+
+
+def test_masks_of_0_and_255(files: Files) -> None:
+    (files.root / "classes.txt").write_text("cat\n")
+    rows = "".join(f"{photo_id},cat\n" for photo_id in MASKS)
+    (files.root / "labels.csv").write_text(f"id,labels\n{rows}blank,\n")
+    for photo_id in MASKS:
+        files.write_mask(photo_id, 255)
+    mend = 'masks of 0/255 must become 0/1, by the data set\'s option map: "255:1"'
+    found = "no true mask with a pixel of any class but background; 20.0% of the pixels are 255, which is void"
+    errors = texts(files, fails=True)
+    assert any(text.startswith(f"train: {found}") and text.endswith(mend) for text in errors)
+    assert any(text.startswith(f"val: {found}") and text.endswith(mend) for text in errors)
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_palettes_in_another_order(files: Files, classes: int) -> None:
+    """Another order in each file: no map mends it, colours do. Of one class, labels cannot tell it from background."""
+    if classes == 1:
+        (files.root / "classes.txt").write_text("cat\n")
+        (files.root / "labels.csv").write_text("id,labels\n" + "".join(f"{photo_id},cat\n" for photo_id in LABELS))
+    for photo_id, values in MASKS.items():
+        colours = [min(values[0], classes), 0, *values[1:classes]]
+        files.write_mask(photo_id, *(min(value, classes) for value in values[:classes]))
+        picture = Image.fromarray(np.vectorize(colours.index)(read_mask(files.mask(photo_id))).astype(np.uint8))
+        picture.putpalette(b"".join(PALETTE[3 * value : 3 * value + 3] for value in colours))
+        picture.save(files.mask(photo_id))
+    if classes == 1:
+        (files.root / "train.txt").write_text("t1\nt2\nt3\n")
+    assert texts(files, fails=True)[0] == (
+        "palettes in another order: 6 masks are right by VOC's colours and wrong by their values; "
+        "`seedbed data import-masks` makes class indices of colours"
+    )

@@ -185,6 +185,19 @@ def test_photos_may_lack_masks(files: Files) -> None:
         ("classes.txt", "", r"classes\.txt: found no class; expected class names"),
         ("classes.txt", "cat\n\ndog\ncat\n", r"classes\.txt:4: found class 'cat' again; expected each once \(line 1\)"),
         ("classes.txt", "Background\ncat\n", r"classes\.txt:1: found class 'Background'.*delete the line"),
+        (
+            "classes.txt",
+            "cat\n_background_\n",
+            r"classes\.txt:2: found class '_background_'.*delete the line.* 0 is implied",
+        ),
+        (
+            "classes.txt",
+            "__ignore__\ncat\n",
+            r"classes\.txt:1: found class '__ignore__'.*delete the line.* 255 is implied",
+        ),
+        ("classes.txt", "BG\ncat\n", r"classes\.txt:1: found class 'BG'.*delete the line"),
+        ("classes.txt", "cat\nUnlabeled\n", r"classes\.txt:2: found class 'Unlabeled'.*delete the line"),
+        ("classes.txt", "void\ncat\n", r"classes\.txt:1: found class 'void'.*delete the line"),
         ("classes.txt", "cat;dog\n", r"classes\.txt:1: found class 'cat;dog'"),
         ("classes.txt", "ca\0t\n", r"classes\.txt:1: found class 'ca\\x00t'"),
         ("classes.txt", "\n".join(map(str, range(255))), r"classes\.txt: found 255 classes; expected at most 254"),
@@ -195,6 +208,33 @@ def test_photos_may_lack_masks(files: Files) -> None:
         ),
         ("labels.csv", b"id,labels\na,d\xf6g\n", r"labels\.csv: found an unreadable .* \(line 2 is not UTF-8\)"),
         ("labels.csv", "id,labels\na,cat\nb,dgo\n", r"labels\.csv:3: found unknown class 'dgo'.*did you mean 'dog'\?"),
+        (
+            "labels.csv",
+            'id,labels\na,"cat,dog"\n',
+            r"labels\.csv:2: found the labels 'cat,dog'.*separate names by ';': cat;dog$",
+        ),
+        (
+            "labels.csv",
+            "id,labels\na,\"['my car', 'dog']\"\n",
+            r"labels\.csv:2: found the labels .*separate names by ';': my car;dog$",
+        ),
+        (
+            "labels.csv",
+            "id,labels\na,cat dog\n",
+            r"labels\.csv:2: found the labels 'cat dog'.*separate names by ';': cat;dog$",
+        ),
+        ("labels.csv", "id,labels\na,[]\n", r"labels\.csv:2: found the labels '\[\]'.*leave it empty"),
+        (
+            "labels.csv",
+            "id,labels\na,1;2\n",
+            r"labels\.csv:2: found class '1'.*'cat'; write the classes' names, not their numbers",
+        ),
+        ("labels.csv", "id,labels\na,background;cat\n", r"labels\.csv:2: found class 'background'.*leave it out"),
+        (
+            "labels.csv",
+            "id,labels\na,cat\na,dog\n",
+            r"labels\.csv:3: found id 'a' again.*write the names of all its objects",
+        ),
         ("labels.csv", "id,labels\na,cat\na,dog\n", r"labels\.csv:3: found id 'a' again; expected one row .*line 2"),
         ("labels.csv", "id,labels\na,cat,dog\n", r"labels\.csv:2: found 3 columns; expected two: id,labels; separate"),
         ("labels.csv", "id;labels\na;cat\n", r"labels\.csv:1: found the header 'id;labels'.*columns by commas"),
@@ -305,10 +345,32 @@ def test_masks_that_do_not_fit(files: Files) -> None:
     write_mask(path, np.full((8, 10), 4, np.uint8))
     with pytest.raises(UserError, match=r"a\.png: found mask value 4; expected 0\.\.3 or 255; correct the mask"):
         dataset.read_mask("a")
+    for mode, mend in {
+        "RGB": "makes class indices of colours",
+        "1": "of black and white",
+        "LA": "grey with alpha",
+    }.items():
+        Image.new(mode, (10, 8)).save(path)
+        with pytest.raises(UserError, match=rf"a\.png: found mode {mode};.*`seedbed data import-masks`.*{mend}"):
+            dataset.read_mask("a")
     for broken in (b"", path.read_bytes()[:40], b"text"):
         path.write_bytes(broken)
         with pytest.raises(UserError, match=r"a\.png: found an unreadable image"):
             dataset.read_mask("a")
+
+
+def test_a_map_of_mask_values(files: Files) -> None:
+    """Read before the limits; part of the identity only where it is given."""
+    theirs = (files.mask("a") + 99).astype(np.uint8)
+    path = files.root / "masks" / "a.png"
+    write_mask(path, theirs)
+    with pytest.raises(UserError, match=r"a\.png: found mask value 98; .*by a map"):
+        files.open().read_mask("a")
+    dataset = files.open(map="99:0,100:1,101:2,102:3,98:255")
+    assert np.array_equal(dataset.read_mask("a"), files.mask("a"))
+    assert np.array_equal(dataset.read_mask("b"), files.mask("b")), "values that are not named stay"
+    assert dataset.identity() == {**files.open().identity(), "map": "98:255,99:0,100:1,101:2,102:3"}
+    assert files.open(map={}).identity() == files.open().identity()
 
 
 NAMES = st.lists(st.sampled_from(["cat", "dog", "my car", 'a "quoted", one', "é"]), max_size=4, unique=True)

@@ -70,6 +70,14 @@ def test_fewer_classes(voc: Any) -> None:
         assert dataset.read_mask(photo_id).tolist() == expected
 
 
+def test_a_map_of_mask_values(voc: Any) -> None:
+    dataset = Voc12(Voc12Options(root=voc.root, subset="tiny", map={255: 0}))
+    assert np.array_equal(
+        dataset.read_mask("2007_a"), np.where(voc.true_mask("2007_a") == 255, 0, voc.true_mask("2007_a"))
+    )
+    assert dataset.identity() == {**voc.open().identity(), "map": "255:0"}
+
+
 def test_identity_names_the_classes_in_order_and_no_path(voc: Any) -> None:
     one, two = voc.open("cat", "dog"), voc.open("dog", "cat")
     assert one.identity() == {"layout": "voc12", "name": "tiny", "version": 1, "classes": ("cat", "dog")}
@@ -135,6 +143,26 @@ def test_a_list_that_is_not_there_or_no_text(voc: Any) -> None:
         voc.open()
 
 
+def test_voc_without_what_sbd_adds(voc: Any) -> None:
+    for path in (voc.voc / "SegmentationClassAug").iterdir():
+        path.unlink()
+    (voc.voc / "SegmentationClassAug").rmdir()
+    with pytest.raises(
+        UserError, match=r"SegmentationClassAug: found no such folder.*from SBD: `seedbed data fetch voc12`"
+    ):
+        voc.open()
+    voc.list_path("trainaug").rename(voc.list_path("train_aug"))
+    with pytest.raises(
+        UserError, match=r"trainaug\.txt: found no such file, but train_aug\.txt.*; rename train_aug\.txt"
+    ):
+        voc.open()
+    voc.list_path("train_aug").unlink()
+    with pytest.raises(
+        UserError, match=r"trainaug\.txt: found no such file.*from SBD: `seedbed data fetch voc12` adds"
+    ):
+        voc.open()
+
+
 @pytest.mark.parametrize("split", ["train", "trainaug"])
 def test_photos_of_val_are_never_trained_on(voc: Any, split: str) -> None:
     path = voc.list_path(split)
@@ -158,7 +186,9 @@ def test_unknown_classes(voc: Any) -> None:
     with pytest.raises(UserError, match=r"dataset\.classes: found a class twice"):
         voc.open("cat", "dog", "cat")
     voc.annotate("2007_a", "dog", "kat")
-    with pytest.raises(UserError, match=r"2007_a\.xml: found unknown VOC class 'kat'; .*did you mean 'cat'\?"):
+    with pytest.raises(
+        UserError, match=r"2007_a\.xml: found unknown VOC class 'kat'; .*did you mean 'cat'\?.*own classes .*`folder`"
+    ):
         voc.open()
 
 
