@@ -16,6 +16,9 @@ __all__ = ["data_app"]
 
 data_app = typer.Typer(name="data", invoke_without_command=True, rich_markup_mode=None)
 NameArgument = Annotated[str, typer.Argument(help="a known data set (see seedbed data list), or a folder's path")]
+ClassesOption = Annotated[
+    Path | None, typer.Option("--classes", help="names of classes, one a line; default classes.txt beside the output")
+]
 OptionOption = Annotated[list[str] | None, typer.Option("--set", help="option=value, as under dataset: in a suite")]
 
 
@@ -130,6 +133,31 @@ def fetch(name: NameArgument, set_: OptionOption = None) -> None:
         fetched = ", ".join(known for known, download in downloads.items() if download)
         raise UserError("seedbed data fetch", f"'{name}'", fetched, "no other data set is downloaded")
     typer.echo(DOWNLOADS[downloads[name]](open_options(name, set_ or []).root, watched))
+
+
+@data_app.command(name="import-labels")
+def import_labels(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="cls_labels.npy, a one-hot .csv, COCO .json, a list .txt of lines `id class class`; "
+            "a folder of VOC .xml, of LabelMe .json, or of masks"
+        ),
+    ],
+    output: Annotated[Path, typer.Argument(help="the labels.csv to write")],
+    classes: ClassesOption = None,
+    first_class: Annotated[
+        int | None, typer.Option(min=0, max=1, help="the number of the first class in a list, where that is doubtful")
+    ] = None,
+) -> None:
+    """Write labels.csv from image-level labels as other programs keep them.
+
+    Ids are matched with those of train.txt, dev.txt and val.txt, or of images/, beside the output. Where there is no
+    classes.txt, it is written from the names of the source. Pickles are read without running what they ask for.
+    """
+    from harness.conversion.labels import import_labels
+
+    typer.echo(import_labels(sources, output, classes, first_class, watched))
 
 
 @data_app.command(name="import-maps")

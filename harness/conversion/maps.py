@@ -15,9 +15,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from harness.conversion._arrays import ADMITTED, Array, value_of
-from harness.conversion._pickles import Refused, Unpickler
-from methods.npz import MAX_BYTES, OBJECTS, read_header
+from harness.conversion._arrays import Array
+from harness.conversion._dictionaries import read_dictionary
 from settings.errors import UserError
 from settings.files import replaced
 from settings.lists import MAX_CLASSES
@@ -89,7 +88,7 @@ def _meaning(source: Path, paths: Sequence[Path], array: str | None) -> Keys:
 
 def _find_maps(path: Path, array: str | None) -> Found:
     """Keys and maps of a file, from the array called `array`, else the first of ARRAYS; raises UserError."""
-    content = _read_dictionary(path)
+    content = read_dictionary(path, EXPECTED)
     maps: object
     if "keys" in content:
         keys = _integers(path, content["keys"])
@@ -103,24 +102,6 @@ def _find_maps(path: Path, array: str | None) -> Found:
         found = f"{len(keys)} keys for maps of shape {getattr(maps, 'shape', None)}"
         raise UserError(path, found, "one map (h, w) a key", "a background map without a key must be taken out")
     return Found(keys, maps)
-
-
-def _read_dictionary(path: Path) -> Mapping[str | int, object]:
-    """The dictionary of a file; raises UserError for anything else, naming what a hostile pickle asks for."""
-    try:
-        if not path.is_file():
-            raise Refused("a pipe, a device or a broken link")
-        if path.stat().st_size > MAX_BYTES:
-            raise Refused(f"a file of more than {MAX_BYTES} bytes")
-        with path.open("rb") as stream:
-            if read_header(stream).type != OBJECTS:
-                raise Refused("an array of numbers")
-            content = value_of(Unpickler(ADMITTED).load(stream))
-    except (OSError, ValueError, Refused) as error:
-        raise UserError(path, str(error), EXPECTED) from None
-    if type(content) is not dict:
-        raise UserError(path, f"a pickled {type(content).__name__}", EXPECTED)
-    return {key: value_of(value) for key, value in content.items()}
 
 
 def _class_ids(path: Path, keys: tuple[int, ...], meaning: Keys) -> tuple[tuple[int, ...], list[int]]:
