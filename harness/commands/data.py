@@ -160,6 +160,37 @@ def import_labels(
     typer.echo(import_labels(sources, output, classes, first_class, watched))
 
 
+@data_app.command(name="import-masks")
+def import_masks(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="COCO .json, or a folder of LabelMe .json or of .png in colours, 1 to 16 bits, any palette"
+        ),
+    ],
+    output: Annotated[Path, typer.Argument(help="the folder to write <photo id>.png to")],
+    classes: ClassesOption = None,
+    labelmap: Annotated[
+        Path | None, typer.Option(help="colours of classes, lines name:r,g,b; default labelmap.txt of either folder")
+    ] = None,
+    read: Annotated[
+        Literal["indices", "colours"] | None, typer.Option(help="what counts of a palette, where that is doubtful")
+    ] = None,
+    crowd: Annotated[
+        Literal["object", "void"] | None,
+        typer.Option(help="what COCO's iscrowd means; default void (255), unless all objects are marked so"),
+    ] = None,
+) -> None:
+    """Write masks of class indices from what annotation tools export: CVAT, COCO, LabelMe, Label Studio and others.
+
+    Names are matched with the ids of train.txt, dev.txt and val.txt, or of images/, beside the output; `_mask`, `_pred`
+    and their like are taken off.
+    """
+    from harness.conversion.masks import MaskOptions, import_masks
+
+    typer.echo(import_masks(source, output, MaskOptions(classes, labelmap, read, crowd), watched))
+
+
 @data_app.command(name="import-maps")
 def import_maps(
     source: Annotated[Path, typer.Argument(help="a folder of .npy dictionaries named by photo id")],

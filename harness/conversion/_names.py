@@ -20,6 +20,7 @@ __all__ = [
     "ids_beside",
     "match_ids",
     "stem_of",
+    "without_suffix",
     "write_classes",
 ]
 
@@ -28,6 +29,7 @@ BACKGROUND = frozenset({"background", "_background_", "__background__", "bg"})
 VOID = frozenset({"void", "ignore", "__ignore__", "unlabeled", "unlabelled"})
 """What programs call pixels that nobody labelled, in lower case."""
 PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+SUFFIX = re.compile(r"[-_. ](mask|pred|prediction|label|labels|gt|seg|segmentation|annotation)$", re.IGNORECASE)
 LISTS = ("train.txt", "dev.txt", "val.txt")
 
 
@@ -103,6 +105,22 @@ def ids_beside(folder: Path) -> frozenset[str]:
     return frozenset(path.stem for path in images.iterdir() if path.suffix.lower() in PHOTOS)
 
 
+def without_suffix(names: Sequence[str], known: frozenset[str]) -> Mapping[str, str]:
+    """Names without what programs append to them (`_mask`, `_pred`, …), by name.
+
+    It is taken off where that makes a known id of a name that is none; where no id is known, if all names have it.
+    """
+    stems = {name: stem_of(name) for name in names}
+    shorter = {name: SUFFIX.sub("", stem) for name, stem in stems.items()}
+    if not known and all(shorter[name] != stems[name] for name in names):
+        return shorter
+    return {name: shorter[name] if _is_better(shorter[name], stems[name], name, known) else name for name in names}
+
+
+def _is_better(shorter: str, stem: str, name: str, known: frozenset[str]) -> bool:
+    return shorter in known and stem not in known and name not in known
+
+
 def stem_of(name: str) -> str:
     """A photo's name without folders of either kind of slash, and without the extension of a picture."""
     last = re.split(r"[/\\]", name.strip())[-1]
@@ -156,7 +174,11 @@ def _match(where: object, each: str | int, known: frozenset[str], by_number: Map
                 return photo_id
         if known:
             return None
-        return stem_of(each)
+        photo_id = stem_of(each)
+        # It becomes the name of a file, or a cell that terminals show.
+        if not photo_id.isprintable() or photo_id.startswith(".") or not photo_id:
+            raise UserError(where, f"the name {each[:80]!a} of a photo", "a printable name")
+        return photo_id
     if not known:
         mend = "write train.txt and val.txt there first, or images/"
         raise UserError(where, f"the number {each} as an id", "lists of photo ids beside the output", mend)
