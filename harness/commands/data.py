@@ -193,18 +193,21 @@ def import_masks(
 
 @data_app.command(name="import-maps")
 def import_maps(
-    source: Annotated[Path, typer.Argument(help="a folder of .npy dictionaries named by photo id")],
+    source: Annotated[
+        Path, typer.Argument(help="a folder of .npy dictionaries named by photo id, or of <id>_<class>.png")
+    ],
     output: Annotated[Path, typer.Argument(help="the folder to write .npz files to, as localizer 'folder' reads them")],
-    array: Annotated[str | None, typer.Option(help="which maps; default attn_highres, high_res, highres, cam")] = None,
+    array: Annotated[str | None, typer.Option(help="default attn_highres, high_res, highres, hr_cam, cam")] = None,
     keys: Annotated[
         Literal["classes", "mask-values"] | None, typer.Option(help="0-based class ids, or 0 for the background")
     ] = None,
     normalise: Annotated[bool, typer.Option("--normalise", help="divide each map by its own maximum")] = False,
+    divide: Annotated[float | None, typer.Option(min=1e-6, help="divide all maps by this, such as 255")] = None,
 ) -> None:
-    """Convert the maps of IRN, PSA, SEAM, CLIP-ES and their like.
+    """Convert the maps of IRN, PSA, SEAM, CLIP-ES, OAA and their like.
 
     The files are pickles: what asks for more than arrays is refused, and nothing of it runs.
     """
-    from harness.conversion.maps import import_maps
+    from harness.conversion.maps import MapOptions, import_maps
 
-    typer.echo(import_maps(source, output, array, keys, normalise, watched))
+    typer.echo(import_maps(source, output, MapOptions(array, keys, normalise, divide), watched))
