@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from harness.conversion._names import ClassNames
 from settings.decoding import opened
-from settings.errors import UserError, counted
+from settings.errors import UserError, counted, kind_of
 from settings.masks import PALETTE
 from settings.records import UNKNOWN, Mask
 
@@ -110,6 +110,9 @@ def survey(paths: Iterable[Path]) -> list[Survey]:
 def read_labelmap(path: Path) -> Mapping[str, int]:
     """Colours by name from CVAT's `name:r,g,b:parts:actions`; raises UserError for lines without a colour."""
     expected = "lines such as gear:200,16,120::"
+    if not path.is_file():
+        # A pipe would be waited for without end.
+        raise UserError(path, kind_of(path), expected)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -202,6 +202,7 @@ class Asks:
         ("xml/p0.xml", "<annotation><object/></annotation>", "an object without a name"),
         ("xml/p0.xml", '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "the document type a"),
         ("xml/p0.xml", "<annotation>", "unreadable XML"),
+        ("xml/p0.xml", "<a>" * 20_000 + "</a>" * 20_000, "<a>|unreadable XML"),
         ("empty/p0.jpg", "", "a folder without"),
     ],
 )
