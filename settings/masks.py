@@ -74,8 +74,7 @@ def resize_mask(mask_HW: Mask, height: int, width: int) -> Mask:
 
 
 def _check_header(path: Path, image: ImageFile.ImageFile) -> None:
-    expected = "palette (P) or 8-bit grey (L)"
-    mend = "write class indices: seedbed data import-masks does, from colours, 16 bits, 1 bit, or grey with alpha"
+    expected, mend = "palette (P) or 8-bit grey (L)", "write class indices, not colours"
     if image.mode not in ("P", "L"):
         raise UserError(path, f"mode {image.mode}", expected, mend)
     # Pillow stretches grey of 2 or 4 bits to 0..255: the indices would be other ones.
