@@ -1,6 +1,8 @@
 """`seedbed data import-masks`: what annotation tools export becomes class indices, and doubt becomes an error."""
 
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,23 @@ def test_few_bits_and_white_are_one_class(folder: Path) -> None:
     Image.fromarray(np.array([[0, 255]], np.uint8)).save(folder / "theirs" / "p0.png")
     Image.fromarray(np.array([[0, 65535]], np.uint16)).save(folder / "theirs" / "p1.png")
     assert imported(folder) == {"p0": [[0, 1]], "p1": [[0, 1]]}
+
+
+def grey_of_bits(depth: int, width: int, row: bytes) -> bytes:
+    """A PNG of one row of grey; Pillow writes none of 2 and 4 bits."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, 1, depth, 0, 0, 0, 0)
+    parts = (b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize(("depth", "row"), [(2, b"\x18"), (4, b"\x01\x20")])
+def test_grey_of_2_and_4_bits_is_not_stretched(depth: int, row: bytes, folder: Path) -> None:
+    (folder / "theirs" / "p0.png").write_bytes(grey_of_bits(depth, 3, row))
+    assert imported(folder) == {"p0": [[0, 1, 2]]}
 
 
 def test_suffixes_are_taken_off_and_other_photos_left_out(folder: Path) -> None:
