@@ -33,7 +33,8 @@ def unread_files(name: str, index: FileIndex, listed: Collection[str], kinds: st
 
 def unread_texts(root: Path, labelled: Collection[str], listed: Collection[str]) -> tuple[Unread, ...]:
     """Further `.txt` files beside the lists, and rows of labels.csv whose ids are not listed."""
-    texts = {path.name for path in root.glob("*.txt")} - {*LISTS, "classes.txt"}
+    # labelmap.txt says what colours of masks mean: `seedbed data import-masks` reads it.
+    texts = {path.name for path in root.glob("*.txt")} - {*LISTS, "classes.txt", "labelmap.txt"}
     rows = tuple(sorted(set(labelled) - set(listed)))
     others = Unread("file", "beside the lists", tuple(sorted(texts)), f"the lists are {', '.join(LISTS)}")
     return _some(others, Unread("row", "of labels.csv, of no listed id", rows, _LIST_THEM))

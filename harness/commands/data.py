@@ -16,6 +16,9 @@ __all__ = ["data_app"]
 
 data_app = typer.Typer(name="data", invoke_without_command=True, rich_markup_mode=None)
 NameArgument = Annotated[str, typer.Argument(help="a known data set (see seedbed data list), or a folder's path")]
+ClassesOption = Annotated[
+    Path | None, typer.Option("--classes", help="names of classes, one a line; default classes.txt beside the output")
+]
 OptionOption = Annotated[list[str] | None, typer.Option("--set", help="option=value, as under dataset: in a suite")]
 
 
@@ -132,20 +135,79 @@ def fetch(name: NameArgument, set_: OptionOption = None) -> None:
     typer.echo(DOWNLOADS[downloads[name]](open_options(name, set_ or []).root, watched))
 
 
+@data_app.command(name="import-labels")
+def import_labels(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="cls_labels.npy, a one-hot .csv, COCO .json, a list .txt of lines `id class class`; "
+            "a folder of VOC .xml, of LabelMe .json, or of masks"
+        ),
+    ],
+    output: Annotated[Path, typer.Argument(help="the labels.csv to write")],
+    classes: ClassesOption = None,
+    first_class: Annotated[
+        int | None, typer.Option(min=0, max=1, help="the number of the first class in a list, where that is doubtful")
+    ] = None,
+) -> None:
+    """Write labels.csv from image-level labels as other programs keep them.
+
+    Ids are matched with those of train.txt, dev.txt and val.txt, or of images/, beside the output. Where there is no
+    classes.txt, it is written from the names of the source. Pickles are read without running what they ask for.
+    """
+    from harness.conversion.labels import import_labels
+
+    typer.echo(import_labels(sources, output, classes, first_class, watched))
+
+
+@data_app.command(name="import-masks")
+def import_masks(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="COCO .json, or a folder of LabelMe .json or of .png in colours, 1 to 16 bits, any palette"
+        ),
+    ],
+    output: Annotated[Path, typer.Argument(help="the folder to write <photo id>.png to")],
+    classes: ClassesOption = None,
+    labelmap: Annotated[
+        Path | None, typer.Option(help="colours of classes, lines name:r,g,b; default labelmap.txt of either folder")
+    ] = None,
+    read: Annotated[
+        Literal["indices", "colours"] | None, typer.Option(help="what counts of a palette, where that is doubtful")
+    ] = None,
+    crowd: Annotated[
+        Literal["object", "void"] | None,
+        typer.Option(help="what COCO's iscrowd means; default void (255), unless all objects are marked so"),
+    ] = None,
+) -> None:
+    """Write masks of class indices from what annotation tools export: CVAT, COCO, LabelMe, Label Studio and others.
+
+    Names are matched with the ids of train.txt, dev.txt and val.txt, or of images/, beside the output; `_mask`, `_pred`
+    and their like are taken off.
+    """
+    from harness.conversion.masks import MaskOptions, import_masks
+
+    typer.echo(import_masks(source, output, MaskOptions(classes, labelmap, read, crowd), watched))
+
+
 @data_app.command(name="import-maps")
 def import_maps(
-    source: Annotated[Path, typer.Argument(help="a folder of .npy dictionaries named by photo id")],
+    source: Annotated[
+        Path, typer.Argument(help="a folder of .npy dictionaries named by photo id, or of <id>_<class>.png")
+    ],
     output: Annotated[Path, typer.Argument(help="the folder to write .npz files to, as localizer 'folder' reads them")],
-    array: Annotated[str | None, typer.Option(help="which maps; default attn_highres, high_res, highres, cam")] = None,
+    array: Annotated[str | None, typer.Option(help="default attn_highres, high_res, highres, hr_cam, cam")] = None,
     keys: Annotated[
         Literal["classes", "mask-values"] | None, typer.Option(help="0-based class ids, or 0 for the background")
     ] = None,
     normalise: Annotated[bool, typer.Option("--normalise", help="divide each map by its own maximum")] = False,
+    divide: Annotated[float | None, typer.Option(min=1e-6, help="divide all maps by this, such as 255")] = None,
 ) -> None:
-    """Convert the maps of IRN, PSA, SEAM, CLIP-ES and their like.
+    """Convert the maps of IRN, PSA, SEAM, CLIP-ES, OAA and their like.
 
     The files are pickles: what asks for more than arrays is refused, and nothing of it runs.
     """
-    from harness.conversion.maps import import_maps
+    from harness.conversion.maps import MapOptions, import_maps
 
-    typer.echo(import_maps(source, output, array, keys, normalise, watched))
+    typer.echo(import_maps(source, output, MapOptions(array, keys, normalise, divide), watched))

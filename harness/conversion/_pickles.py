@@ -51,8 +51,13 @@ class Unpickler:
     `persistent` admits references to what lies outside the pickle, as it turns them into values.
     """
 
-    def __init__(self, admitted: Mapping[str, object], persistent: Callable[[object], object] | None = None) -> None:
-        self._admitted, self._persistent = admitted, persistent
+    def __init__(
+        self,
+        admitted: Mapping[str, object],
+        persistent: Callable[[object], object] | None = None,
+        most: int = MAX_INSTRUCTIONS,
+    ) -> None:
+        self._admitted, self._persistent, self._most = admitted, persistent, most
 
     def load(self, stream: IO[bytes]) -> Unchecked:
         """The value of one pickle, behind which the stream then stands; raises Refused."""
@@ -63,8 +68,8 @@ class Unpickler:
             for count, (instruction, argument, _) in enumerate(genops(stream)):
                 if instruction.name == "STOP":
                     return self._stack.pop()
-                if count == MAX_INSTRUCTIONS:
-                    raise Refused(f"a pickle of more than {MAX_INSTRUCTIONS} instructions")
+                if count == self._most:
+                    raise Refused(f"a pickle of more than {self._most} instructions")
                 self._obey(instruction.name, argument)
         except (IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise Refused(f"a damaged pickle ({error})") from None

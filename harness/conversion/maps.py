@@ -1,126 +1,117 @@
-"""`seedbed data import-maps`: a folder of `.npy` dictionaries becomes one of `.npz` for `localizers/folder`.
-
-In such dictionaries the field's programs write the localization maps of a photo:
+"""`seedbed data import-maps`: a folder of maps as the field's programs write them becomes one for `localizers/folder`.
 
 {"keys": class ids, "cam": …, "high_res": …}          IRN and what grew from it; maps (C, h, w)
 {"keys": class ids, "attn_highres": …}                CLIP-ES and what grew from it
-{class id: map, …}                                    PSA, SEAM, MCTformer
+{"keys": [0, class ids + 1], "hr_cam": …}             programs that pad keys by the background, which has no map
+{class id: map, …}                                    PSA, SEAM, MCTformer; {} for a photo without objects
+{0: background, class id + 1: map, …}                 what a CRF made of them
+<id>_<class id>.png                                   OAA, SeeNet, MCIS: attention maps in grey
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from harness.conversion._arrays import ADMITTED, Array, value_of
-from harness.conversion._pickles import Refused, Unpickler
-from methods.npz import MAX_BYTES, OBJECTS, read_header
+from harness.conversion._arrays import Array
+from harness.conversion._map_files import Entry, find_entries, find_maps
 from settings.errors import UserError
 from settings.files import replaced
 from settings.lists import MAX_CLASSES
 
-__all__ = ["Keys", "import_maps"]
+__all__ = ["Keys", "MapOptions", "import_maps"]
 
 Keys: TypeAlias = Literal["classes", "mask-values"]
 """What keys are: 0-based class ids, or values of masks (0 background, which is left out; class id + 1)."""
-Watch = Callable[[Sequence[Path]], Iterable[Path]]
-ARRAYS: tuple[str, ...] = ("attn_highres", "high_res", "highres", "cam")
-"""Names of maps, the one that is taken first where there are several."""
-EXPECTED = f"a .npy dictionary with 'keys' and {', '.join(map(repr, ARRAYS))}, or one of maps by class id"
+Watch = Callable[[Sequence[Entry]], Iterable[Entry]]
 # Values that leave [0, 1] by less are cut off: programs divide by a maximum plus or minus 1e-5, in half precision.
 ROUNDING = 1e-3
-SAMPLE = 50
-"""Files whose keys are looked at before anything is written."""
+# By how much the probabilities of all classes may miss 1, in half precision.
+SUM_ROUNDING = 0.02
 
 
-class Found(NamedTuple):
-    """What a file holds: C keys as they are written, before they are read as class ids, and maps (C, h, w)."""
+class MapOptions(NamedTuple):
+    """What the user settles: which array, what keys are, and how values come into [0, 1]."""
 
-    keys: tuple[int, ...]
-    maps_CHW: Array
+    array: str | None = None
+    keys: Keys | None = None
+    normalise: bool = False
+    divide: float | None = None
 
 
-def import_maps(
-    source: Path,
-    output: Path,
-    array: str | None = None,
-    keys: Keys | None = None,
-    normalise: bool = False,
-    watch: Watch = iter,
-) -> str:
-    """Write `<output>/<id>.npz` for each `<source>/<id>.npy`, one after the other; says what was done.
+def import_maps(source: Path, output: Path, options: MapOptions | None = None, watch: Watch = iter) -> str:
+    """Write `<output>/<id>.npz` for each photo of the source, one after the other; says what was done.
 
-    `normalise` divides the positive part of each map by its own maximum, as CAM does. Files of an earlier import are
-    replaced, each at once. Raises UserError for what cannot be converted.
+    `normalise` divides the positive part of each map by its own maximum, as CAM does; `divide` divides all values by
+    one number. Files of an earlier import are replaced, each at once. Raises UserError for what cannot be converted.
     """
-    paths = sorted(path for path in source.rglob("*.npy") if not path.is_dir())
-    if not paths:
-        raise UserError(source, "no .npy file", "a folder of .npy files named by photo id")
-    meaning = keys or _meaning(source, paths, array)
+    options = options or MapOptions()
+    entries = find_entries(source)
+    meaning = options.keys or _meaning(source, entries, options.array)
     seen: set[int] = set()
+    arrays: Counter[str] = Counter()
     written = 0
-    for path in watch(paths):
-        found = _find_maps(path, array)
+    for entry in watch(entries):
+        path = entry.files[0]
+        found = find_maps(entry, options.array)
+        if found.is_padded and meaning == "classes":
+            mend = "--keys mask-values drops that key, and takes 1 from the others"
+            raise UserError(path, "a key 0 without a map before the others", "a map for each class id", mend)
         ids, places = _class_ids(path, found.keys, meaning)
-        maps_CHW = _checked(path, found.maps_CHW, normalise)[places]
-        _write((output / path.relative_to(source)).with_suffix(".npz"), ids, maps_CHW)
+        maps_CHW = _checked(path, found.maps_CHW, options)[places]
+        _write(output / entry.place.with_name(f"{entry.place.name}.npz"), ids, maps_CHW)
         seen |= set(ids)
         written += len(ids)
+        arrays[found.array] += bool(found.keys)
     classes = "of no class"
     if seen:
         classes = f"class ids {min(seen)} to {max(seen)}"
-    return f"{len(paths)} photos with {written} maps, {classes}, in {output}"
+    told = _told(arrays, meaning, options)
+    return "; ".join([f"{len(entries)} photos with {written} maps, {classes}, in {output}", *told])
 
 
-def _meaning(source: Path, paths: Sequence[Path], array: str | None) -> Keys:
-    """0-based class ids, as nearly all programs write; raises UserError where they look like values of masks."""
-    # Spread over all: the first files in the order of names may be of one class.
-    every = -(-len(paths) // SAMPLE)
-    for path in paths[::every]:
-        keys = _find_maps(path, array).keys
-        if len(keys) <= 1 or keys[0] != 0:
+def _told(arrays: Mapping[str, int], meaning: Keys, options: MapOptions) -> list[str]:
+    """Which array was taken, what keys were read as, and what was divided."""
+    taken = " and ".join(sorted(f"'{name}'" if name else "maps by class id" for name in +Counter(arrays)))
+    told = [f"taken: {taken}"] if taken else []
+    told.append({"classes": "keys are class ids", "mask-values": "keys are class ids + 1, 0 left out"}[meaning])
+    if options.divide:
+        told.append(f"divided by {options.divide:g}")
+    if options.normalise:
+        told.append("each map divided by its own maximum")
+    return told
+
+
+def _meaning(source: Path, entries: Sequence[Entry], array: str | None) -> Keys:
+    """What keys are, from all files together; raises UserError where they leave it open.
+
+    A photo without key 0 has no background; a key 0 without a map is one; and what adds up to 1 in each pixel has one.
+    """
+    is_probability, has_only_zero, has_keys = True, False, False
+    for entry in entries:
+        found = find_maps(entry, array)
+        if found.is_padded:
+            return "mask-values"
+        if not found.keys:
+            continue
+        if found.keys[0] != 0:
             return "classes"
+        has_keys = True
+        has_only_zero |= len(found.keys) == 1
+        # Whatever the values are: they are checked later.
+        with np.errstate(all="ignore"):
+            sums_HW = found.maps_CHW.sum(0, dtype=np.float64)
+        is_probability &= bool((np.abs(sums_HW - 1) < SUM_ROUNDING).all())
+    if has_keys and is_probability:
+        return "mask-values"
+    if has_only_zero or not has_keys:
+        return "classes"
     mend = "--keys mask-values where 0 is the background (it is left out), --keys classes where it is a class"
     raise UserError(source, "key 0 and another one in every file", "0-based class ids", mend)
-
-
-def _find_maps(path: Path, array: str | None) -> Found:
-    """Keys and maps of a file, from the array called `array`, else the first of ARRAYS; raises UserError."""
-    content = _read_dictionary(path)
-    maps: object
-    if "keys" in content:
-        keys = _integers(path, content["keys"])
-        maps = content[_name(path, content, array)]
-    elif array is None and content and all(type(key) is int for key in content):
-        keys = tuple(int(key) for key in content)
-        maps = _stacked(list(content.values()))
-    else:
-        raise _odd(path, content)
-    if not isinstance(maps, np.ndarray) or maps.ndim != 3 or len(maps) != len(keys) or 0 in maps.shape[1:]:
-        found = f"{len(keys)} keys for maps of shape {getattr(maps, 'shape', None)}"
-        raise UserError(path, found, "one map (h, w) a key", "a background map without a key must be taken out")
-    return Found(keys, maps)
-
-
-def _read_dictionary(path: Path) -> Mapping[str | int, object]:
-    """The dictionary of a file; raises UserError for anything else, naming what a hostile pickle asks for."""
-    try:
-        if not path.is_file():
-            raise Refused("a pipe, a device or a broken link")
-        if path.stat().st_size > MAX_BYTES:
-            raise Refused(f"a file of more than {MAX_BYTES} bytes")
-        with path.open("rb") as stream:
-            if read_header(stream).type != OBJECTS:
-                raise Refused("an array of numbers")
-            content = value_of(Unpickler(ADMITTED).load(stream))
-    except (OSError, ValueError, Refused) as error:
-        raise UserError(path, str(error), EXPECTED) from None
-    if type(content) is not dict:
-        raise UserError(path, f"a pickled {type(content).__name__}", EXPECTED)
-    return {key: value_of(value) for key, value in content.items()}
 
 
 def _class_ids(path: Path, keys: tuple[int, ...], meaning: Keys) -> tuple[tuple[int, ...], list[int]]:
@@ -133,7 +124,7 @@ def _class_ids(path: Path, keys: tuple[int, ...], meaning: Keys) -> tuple[tuple[
     return ids, places
 
 
-def _checked(path: Path, maps_CHW: Array, normalise: bool) -> Array:
+def _checked(path: Path, maps_CHW: Array, options: MapOptions) -> Array:
     """The maps in [0, 1], 8 bits and half precision kept as they are; raises UserError for other values."""
     if maps_CHW.dtype == np.uint8:
         return maps_CHW
@@ -142,52 +133,23 @@ def _checked(path: Path, maps_CHW: Array, normalise: bool) -> Array:
         return np.zeros(maps_CHW.shape, np.float32)
     if maps_CHW.dtype.kind != "f" or not np.isfinite(maps_CHW).all():
         raise UserError(path, f"maps of type {maps_CHW.dtype}, or not finite", "finite numbers in [0, 1]")
-    if normalise:
+    if options.divide:
+        maps_CHW = maps_CHW / options.divide
+    if options.normalise:
         positive_CHW = maps_CHW.astype(np.float32).clip(min=0)
         positive_CHW /= np.maximum(positive_CHW.max((1, 2), keepdims=True), np.float32(1e-8))
         return positive_CHW
     low, high = float(maps_CHW.min()), float(maps_CHW.max())
     if low < -ROUNDING or high > 1 + ROUNDING:
         mend = "--normalise divides the positive part of each map by its own maximum"
+        if low >= 0 and high <= 255 + ROUNDING:
+            mend = f"--divide 255 where they are 8-bit values as floats (heights between photos stay); {mend}"
         raise UserError(path, f"values from {low:g} to {high:g}", "values in [0, 1]", mend)
     # 64 bits tell no more of a map, and take twice the disk.
     clipped_CHW = maps_CHW.clip(0, 1)
     if maps_CHW.dtype.itemsize == 2:
         return clipped_CHW.astype(np.float16)
     return clipped_CHW.astype(np.float32)
-
-
-def _name(path: Path, content: Mapping[str | int, object], array: str | None) -> str:
-    names = ARRAYS
-    if array is not None:
-        names = (array,)
-    for name in names:
-        if name in content:
-            return name
-    raise _odd(path, content)
-
-
-def _odd(path: Path, content: Mapping[str | int, object]) -> UserError:
-    # As ASCII and in part: a hostile file may hold control characters, and names without end.
-    names = ", ".join(ascii(key) for key in list(content)[:10])
-    return UserError(path, f"a dictionary of {names[:200] or 'nothing'}", EXPECTED, "name the maps by --array")
-
-
-def _stacked(maps: list[object]) -> Array | None:
-    """Maps of one size as one array; None where sizes differ, or something else lies among them."""
-    arrays = [map_HW for map_HW in maps if isinstance(map_HW, np.ndarray)]
-    if len(arrays) < len(maps) or len({map_HW.shape for map_HW in arrays}) > 1:
-        return None
-    return np.stack(arrays)
-
-
-def _integers(path: Path, keys: object) -> tuple[int, ...]:
-    if isinstance(keys, np.ndarray) and keys.ndim == 1 and (keys.dtype.kind in "iu" or not keys.size):
-        keys = keys.tolist()
-    # What is nested is never looked into: it may name itself many times over.
-    if type(keys) is not list or any(type(key) is not int for key in keys):
-        raise UserError(path, f"'keys' of type {type(keys).__name__}", "a list of whole numbers")
-    return tuple(keys)
 
 
 def _write(path: Path, ids: tuple[int, ...], maps_CHW: Array) -> None:

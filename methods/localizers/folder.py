@@ -8,6 +8,7 @@ They are taken as they are; those of classes that the photo's labels exclude are
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,8 +53,13 @@ class Folder(Localizer):
         return tuple(pngs) if pngs else (npz,)
 
     def _mend(self, photo: Photo) -> str:
-        is_dictionary = place_of(self.options.root, photo, ".npy").exists()
-        return "convert the .npy files: seedbed data import-maps" if is_dictionary else ""
+        place = place_of(self.options.root, photo)
+        if place.with_name(f"{place.name}.npy").exists():
+            return "convert the .npy files: seedbed data import-maps"
+        # OAA and the paper of MCIS number their files by class.
+        if numbered := sorted(place.parent.glob(f"{escape(place.name)}_*.png")):
+            return f"convert {numbered[0].name} and its like: seedbed data import-maps"
+        return ""
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """The maps of each photo's labels; raises UserError for a label without a map and for odd files."""

@@ -69,7 +69,7 @@ class Folder(Dataset):
         self._values = options.map
         self.name = _checked_name(options.name, self._root)
         self.label_space = LabelSpace(read_classes(self._file("classes.txt")))
-        self._labels = read_labels(self._file("labels.csv"), self.label_space.names)
+        self._labels = read_labels(self._table_of_labels(), self.label_space.names)
         self.splits, self.left_out = self._read_splits(options.dev_share)
         self._known = frozenset(chain.from_iterable(self.splits.values()))
         self._photos = FileIndex(self._root, "images", PHOTOS, self._follow)
@@ -133,6 +133,18 @@ class Folder(Dataset):
         path = self._root / name
         if not self._follow:
             check_inside(path, self._root)
+        return path
+
+    def _table_of_labels(self) -> Path:
+        """`labels.csv`; raises UserError that tells how other forms of labels, or masks, become one."""
+        path = self._file("labels.csv")
+        if not path.exists():
+            patterns = ("*cls_labels*.npy", "_classes.csv", "*.json", "*_cls.txt")
+            others = sorted(other for pattern in patterns for other in self._root.glob(pattern))
+            # Masks are named last: labels from them are more than image-level supervision has.
+            source = next(iter(others), self._root / "masks")
+            expected = "CSV with the columns id,labels, names of classes separated by ';'"
+            raise UserError(path, "no such file", expected, f"seedbed data import-labels {source} {path} makes it")
         return path
 
     def _read_splits(self, dev_share: float | None) -> tuple[Splits, Splits]:

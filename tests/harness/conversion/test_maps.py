@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.commands.data import data_app
-from harness.conversion.maps import import_maps
+from harness.conversion.maps import MapOptions, import_maps
 from methods.npz import read_npz
 from settings.errors import UserError
+from settings.saliency import write_saliency
 
 KEYS = np.array([2, 14])
 MAPS = np.random.default_rng(0).random((2, 3, 4)).astype(np.float32)
@@ -29,7 +30,7 @@ def write(folder: Path, content: object, name: str = "p") -> Path:
 
 
 def imported(folder: Path, **options: Any) -> dict[str, np.ndarray]:
-    import_maps(folder, folder / "out", **options)
+    import_maps(folder, folder / "out", MapOptions(**options))
     return read_npz(folder / "out" / "p.npz", ("keys", "maps"))
 
 
@@ -118,6 +119,69 @@ def test_any_keys_and_sizes_come_back(keys: list[int], height: int, width: int) 
     assert np.array_equal(found["maps"], maps.astype(np.float32))
 
 
+def test_a_key_0_without_a_map_is_the_background(tmp_path: Path) -> None:
+    content: Any = {"keys": np.array([0, 3, 15]), "cam": MAPS[:, :1], "hr_cam": MAPS}
+    found = imported(write(tmp_path, content))
+    assert found["keys"].tolist() == [2, 14]
+    assert np.array_equal(found["maps"], MAPS)
+    with pytest.raises(UserError, match="a key 0 without a map"):
+        imported(tmp_path, keys="classes")
+    write(tmp_path, {"keys": np.array([1, 3, 15]), "cam": MAPS})
+    with pytest.raises(UserError, match=r"3 keys for maps of shape .*keys without a map"):
+        imported(tmp_path)
+
+
+def test_photos_without_objects_have_no_map(tmp_path: Path) -> None:
+    write(tmp_path, {}, "q")
+    write(tmp_path, {"keys": [], "cam": np.zeros(0)}, "r")
+    found = imported(write(tmp_path, {2: MAPS[0]}))
+    assert found["keys"].tolist() == [2]
+    for name in ("q", "r"):
+        empty = read_npz(tmp_path / "out" / f"{name}.npz", ("keys", "maps"))
+        assert (empty["keys"].shape, empty["maps"].shape) == ((0,), (0, 1, 1))
+
+
+def test_what_adds_up_to_1_has_a_background(tmp_path: Path) -> None:
+    write(tmp_path, {0: 1 - MAPS[0], 3: MAPS[0]})
+    write(tmp_path, {0: np.ones((3, 4), np.float32)}, "q")
+    found = imported(tmp_path)
+    assert found["keys"].tolist() == [2]
+    assert np.array_equal(found["maps"], MAPS[:1])
+    assert read_npz(tmp_path / "out" / "q.npz", ("keys",))["keys"].tolist() == []
+
+
+def test_attention_maps_as_a_png_a_class(tmp_path: Path) -> None:
+    maps = (MAPS * 255).astype(np.uint8)
+    for key, map_HW in zip([2, 14], maps, strict=True):
+        write_saliency(tmp_path / f"2007_000032_{key}.png", map_HW)
+    said = import_maps(tmp_path, tmp_path / "out")
+    found = read_npz(tmp_path / "out" / "2007_000032.npz", ("keys", "maps"))
+    assert sorted(found["keys"].tolist()) == [2, 14]
+    assert all(
+        np.array_equal(found["maps"][found["keys"].tolist().index(key)], maps[i]) for i, key in ((0, 2), (1, 14))
+    )
+    assert "1 photos with 2 maps, class ids 2 to 14" in said
+    write_saliency(tmp_path / "2007_000032_3.png", maps[0, :2])
+    with pytest.raises(UserError, match=r"_3\.png: found 4×2 pixels.*4×3"):
+        import_maps(tmp_path, tmp_path / "out")
+
+
+def test_8_bit_values_as_floats_keep_their_heights(tmp_path: Path) -> None:
+    write(tmp_path, {"keys": KEYS, "cam": np.array([[[0, 51]], [[102, 255]]], np.float32)})
+    with pytest.raises(UserError, match=r"values from 0 to 255.*--divide 255.*--normalise"):
+        imported(tmp_path)
+    assert imported(tmp_path, divide=255)["maps"].ravel().tolist() == pytest.approx([0, 0.2, 0.4, 1])
+
+
+def test_a_photos_extension_is_left_out_of_names(tmp_path: Path) -> None:
+    write(tmp_path, {"keys": KEYS, "cam": MAPS}, "web/p.jpg")
+    import_maps(tmp_path, tmp_path / "out")
+    assert (tmp_path / "out" / "web" / "p.npz").is_file()
+    write(tmp_path, {"keys": KEYS, "cam": MAPS}, "web/p")
+    with pytest.raises(UserError, match=r"p\.jpg\.npy and p\.npy.*one \.npy file a photo"):
+        import_maps(tmp_path, tmp_path / "out")
+
+
 class Asks:
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("touch made",)
@@ -135,12 +199,14 @@ for _ in range(60):
         (np.array([Asks(), Asks()]), r"asks for|Python objects"),
         (MAPS, "found an array of numbers"),
         ([1, 2], "found an array of numbers"),
-        ({}, "a dictionary of nothing"),
         ({"keys": KEYS, "logits": MAPS}, r"'keys', 'logits'.*--array"),
         ({"cam": MAPS}, "a dictionary of 'cam'"),
         ({"keys": KEYS, "cam": MAPS[:1]}, r"2 keys for maps of shape \(1, 3, 4\)"),
         ({"keys": KEYS[:1], "cam": MAPS}, "background map without a key"),
         ({"keys": KEYS, "cam": MAPS[:, 0]}, r"shape \(2, 4\)"),
+        ({"keys": KEYS, "cam": np.array(0.5)}, r"shape \(\)"),
+        ({"keys": np.array([0]), "cam": np.array(0.5)}, r"shape \(\)"),
+        ({"keys": np.array([0, 3]), "cam": np.full((2, 1, 1), 1e300)}, r"key 0 and another one"),
         ({"keys": KEYS, "cam": MAPS[:, :0]}, r"shape \(2, 0, 4\)"),
         ({"keys": KEYS, "cam": list(MAPS)}, "shape None"),
         ({1: MAPS[0], 2: MAPS[0, :2]}, "shape None"),
@@ -164,7 +230,7 @@ def test_what_cannot_be_converted_is_one_line_that_names_the_file(
     write(tmp_path, content)
     with pytest.raises(UserError, match=words) as error:
         imported(tmp_path)
-    assert "p.npy" in str(error.value)
+    assert "p.npy" in str(error.value) or "key 0" in words
     assert "\n" not in str(error.value)
     assert not list(tmp_path.rglob("*.npz*"))
     assert not (tmp_path / "made").exists()
@@ -195,7 +261,8 @@ def test_the_same_import_gives_the_same_bytes_and_replaces_what_was_there(tmp_pa
         said = import_maps(tmp_path / "maps", tmp_path / "out")
         contents.append(target.read_bytes())
     assert contents[0] == contents[1]
-    assert said == f"1 photos with 2 maps, class ids 2 to 14, in {tmp_path / 'out'}"
+    what = "taken: 'cam'; keys are class ids"
+    assert said == f"1 photos with 2 maps, class ids 2 to 14, in {tmp_path / 'out'}; {what}"
     assert list((tmp_path / "out").rglob("*.*")) == [tmp_path / "out" / "web.1", target]
 
 
@@ -212,5 +279,6 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixt
     write(tmp_path, {"keys": np.array([0, 3]), "cam": MAPS * 9, "rw": MAPS * 3})
     options = ["--array", "rw", "--keys", "classes", "--normalise"]
     app(["data", "import-maps", str(tmp_path), str(tmp_path / "out"), *options], standalone_mode=False)
-    assert capsys.readouterr().out == f"1 photos with 2 maps, class ids 0 to 3, in {tmp_path / 'out'}\n"
+    what = "taken: 'rw'; keys are class ids; each map divided by its own maximum"
+    assert capsys.readouterr().out == f"1 photos with 2 maps, class ids 0 to 3, in {tmp_path / 'out'}; {what}\n"
     assert read_npz(tmp_path / "out" / "p.npz", ("maps",))["maps"].max() == 1

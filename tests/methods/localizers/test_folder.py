@@ -99,8 +99,11 @@ def test_no_id_leads_out_of_the_folder(photo_id: str, tmp_path: Path) -> None:
 def test_files_are_named_where_they_are_missing_or_doubtful(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"p\.npz: found neither.*photo 'p'$"):
         folder(tmp_path).files(photo())
+    (tmp_path / "p_0.png").touch()
+    with pytest.raises(UserError, match=r"convert p_0\.png and its like: seedbed data import-maps"):
+        folder(tmp_path).files(photo())
     (tmp_path / "p.npy").touch()
-    with pytest.raises(UserError, match="seedbed data import-maps"):
+    with pytest.raises(UserError, match=r"convert the \.npy files: seedbed data import-maps"):
         folder(tmp_path).files(photo())
     write(tmp_path)
     write_png(tmp_path / "p" / "cat.png", PIXELS[..., 0])

@@ -269,7 +269,7 @@ def test_texts_that_are_refused(files: Files, name: str, content: str | bytes, m
 @pytest.mark.parametrize("name", ["classes.txt", "train.txt", "val.txt", "labels.csv"])
 def test_texts_that_are_missing_or_no_files(files: Files, name: str) -> None:
     (files.root / name).unlink()
-    refused(files, rf"{name}: found an unreadable .*No such file")
+    refused(files, rf"{name}: found .*[Nn]o such file")
     os.mkfifo(files.root / name)
     refused(files, rf"{name}: found an unreadable .* \(a pipe\)")
 
@@ -412,3 +412,11 @@ def test_any_bytes_are_read_or_refused_in_one_line(tmp_path: Path, name: str, co
         assert str(root) in line and "; expected " in line and line.isprintable()
     else:
         assert all(re.fullmatch(r"\w[\w.-]*", i) for ids in dataset.splits.values() for i in ids)
+
+
+@pytest.mark.parametrize(("other", "source"), [("cls_labels.npy", "cls_labels.npy"), ("notes.md", "masks")])
+def test_a_folder_without_labels_is_told_how_they_are_made(other: str, source: str, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("cat\n")
+    (tmp_path / other).write_text("")
+    with pytest.raises(UserError, match=rf"import-labels \S*/{source} \S*/labels\.csv makes it"):
+        Folder(FolderOptions(root=tmp_path))
