@@ -169,6 +169,9 @@ class Folder(Dataset):
             such = counted(len(unmentioned), "such photo")
             found = f"no row for photo '{unmentioned[0]}' of {split}.txt ({such})"
             mend = f"write '{unmentioned[0]},' for a photo that shows no class"
+            for suffix in PHOTOS:
+                if unmentioned[0] + suffix in self._labels:
+                    mend = f"write ids without {suffix}, as in {split}.txt"
             raise UserError(self._root / "labels.csv", found, "a row for each photo of train and dev", mend)
         return tuple(photo_id for photo_id in ids if self._labels[photo_id])
 

@@ -227,6 +227,7 @@ def test_photos_may_lack_masks(files: Files) -> None:
         ("labels.csv", 'id,labels\na,"cat"x\n', r"labels\.csv:2: found unreadable CSV"),
         ("labels.csv", 'id,labels\na,"cat\n', r"labels\.csv:2: found unreadable CSV"),
         ("labels.csv", "id,labels\na,\x1b[2J\n", r"labels\.csv:2: found the control character '\\x1b'"),
+        ("labels.csv", "id,labels\na.jpg,cat\nb.jpg,cat\n", r"no row for photo 'a'.*write ids without \.jpg, as in"),
         (
             "labels.csv",
             "id,labels\na,cat\n",
