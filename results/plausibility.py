@@ -137,6 +137,10 @@ def contradiction(photos: Sequence[Shown], classes: int) -> Contradiction | None
     both_KV = labels_NK.T @ values_NV
     either_KV = labels_NK.sum(0)[:, None] + values_NV.sum(0)[None] - both_KV
     together_KV = both_KV / np.maximum(either_KV, 1)
+    for value in (0, UNKNOWN):
+        if values_NV[:, value].all():
+            # What is in every mask, and can be background or void, is no class.
+            together_KV[:, value] = 0
     own = np.arange(classes)
     # A class keeps its own value unless another one fits clearly better.
     bonus_KV = np.zeros_like(together_KV)

@@ -244,7 +244,7 @@ def _labels_against_masks(space: LabelSpace, facts: Sequence[Facts]) -> Iterator
 
 def _implausible(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
     """What contradicts itself over all photos: masks without any class, labels and masks that never agree."""
-    kind = "implausible data"
+    kind, lacks_classes = "implausible data", False
     for split, group in _by_split(facts).items():
         pixels = np.zeros(UNKNOWN + 1, np.int64)
         for one in group:
@@ -253,7 +253,11 @@ def _implausible(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]
         found = no_foreground(pixels)
         # Masks of dev may be few, and are not reported.
         if found and split != "dev":
+            lacks_classes = True
             yield Finding(kind, f"{split}: {found}; {mend_of_void(space, bool(pixels[UNKNOWN]))}", fails=True)
+    if lacks_classes:
+        # Labels can agree with no such masks, and that is no further finding.
+        return
     by_value = [Shown(one.labels, one.stray or _present(one)) for one in facts]
     by_colour = [Shown(one.labels, one.coloured or one.stray or _present(one)) for one in facts]
     values = contradiction(by_value, space.foreground)

@@ -101,6 +101,8 @@ def test_category_ids_with_gaps_where_few_photos_show_each_class() -> None:
 
 def test_one_class_that_labels_every_photo_is_no_contradiction() -> None:
     assert contradiction([Shown((0,), (0, 1, 255))] * 9, 1) is None
+    # Whether 0 or 255 is the class, labels do not tell.
+    assert contradiction([Shown((0,), (0, 255))] * 9, 1) is None
 
 
 def test_labels_of_other_photos() -> None:
