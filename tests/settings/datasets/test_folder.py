@@ -333,6 +333,7 @@ def test_photos_that_are_not_one_file(files: Files) -> None:
 
 def test_ids_with_an_extension(files: Files) -> None:
     files.write("val.txt", "v.jpg\n")
+    with pytest.raises(UserError, match=r"found no such file; .*write ids without the file's extension"):
         files.open().photo("v.jpg")
 
 
