@@ -20,6 +20,8 @@ TEXTS = {
     "labels.csv": "id,labels\na,cat;dog\nb,dog\nc,cat\nd,\n",
 }
 PNG = encode_mask(np.zeros((2, 3), np.uint8))
+SHOWN = {"a": [1, 2], "b": [2], "c": [1], "d": [1]}
+"""The values in each photo's mask, beside 0."""
 ODD_IDS = [*("../../etc/passwd", "/etc/passwd", "a\0b", "a", "..", ".hidden", "a/b", "a\\b", "a b", "é", "x" * 300)]
 ODD_LABELS = ["cat", "dog", "cta", "", "cat;dog", "cat,dog", '"cat', "cat\x1b[2J", "\u202ecat", "Cat", "255"]
 
@@ -29,8 +31,11 @@ def fill(root: Path) -> None:
         (root / name).write_text(text)
     for kind in ("images", "masks"):
         (root / kind).mkdir()
-        for photo_id in "abcd":
-            (root / kind / f"{photo_id}.png").write_bytes(PNG)
+    for photo_id, values in SHOWN.items():
+        mask_HW = np.zeros((2, 3), np.uint8)
+        mask_HW[0, : len(values)] = values
+        (root / "images" / f"{photo_id}.png").write_bytes(PNG)
+        (root / "masks" / f"{photo_id}.png").write_bytes(encode_mask(mask_HW))
 
 
 def opened(root: Path) -> Folder | None:

@@ -74,7 +74,7 @@ def test_rng_seeds_share_features_and_weak_sets() -> None:
 def test_one_fit_serves_all_that_is_read_of_a_network() -> None:
     """Of the co-attention question's six kinds of map three are trained: CAM, co-attention, and its control."""
     small = "dataset={name: scenes, classes: 2, size: 48, train: 24, dev: 8, val: 16}"
-    plan = make_plan(load_suite("coattention-question", (small, "rng_seeds=[0]")))
+    plan = make_plan(load_suite("coattention-question", (small, "rng_seeds=[0]", "declared_on={dev: 8}")))
     fits = [stage for stage in plan.graph.values() if stage.kind.name == "localizer_fit"]
     assert [fit.label.split(" · ")[0] for fit in fits] == ["cam", "common", "no-common"]
     maps = {ref for ref in plan.graph if ref.kind == "localizer_apply"}
