@@ -120,8 +120,6 @@ def _read_mask(file: Path, values: Mapping[int, int], classes: int) -> Mask:
 
 
 def _read_prediction(folders: MaskFolders, file: Path) -> Mask:
-    if not file.exists():
-        raise UserError(file, "no prediction", "one per truth mask", "--allow-missing scores it as all background")
     mask = _read_mask(file, folders.prediction_map, folders.classes)
     if folders.void == "error" and (mask == UNKNOWN).any():
         raise _unexpected_void(folders, file)

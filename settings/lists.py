@@ -13,7 +13,7 @@ from settings.errors import UserError, counted, kind_of, unknown_name
 from settings.records import UNKNOWN
 from settings.stems import photo_stem
 
-__all__ = ["MAX_CLASSES", "read_classes", "read_ids", "read_labels", "table_rows"]
+__all__ = ["MAX_CLASSES", "implied_value", "read_classes", "read_ids", "read_labels", "table_rows"]
 
 MAX_CLASSES = UNKNOWN - 1
 """Mask values 1..254 are classes: 0 is background, 255 unknown."""
@@ -91,7 +91,7 @@ def _class_ids(where: str, text: str, classes: tuple[str, ...]) -> tuple[int, ..
     names = {name.strip() for name in text.split(";")} - {""}
     for name in sorted(names - set(classes)):
         _refuse_list(where, text, classes)
-        if _implied_value(name) is not None:
+        if implied_value(name) is not None:
             raise UserError(where, f"class '{name}'", "names of classes.txt", "leave it out: it is no class")
         if re.fullmatch(r"-?\d+(\.0)?", name):
             mend = "write the classes' names, not their numbers"
@@ -116,14 +116,14 @@ def _refuse_list(where: str, text: str, classes: tuple[str, ...]) -> None:
 def _check_class(where: str, name: str) -> None:
     if not name.isprintable() or ";" in name:
         raise UserError(where, f"class {name!r}", "a name without control characters and ';'")
-    value = _implied_value(name)
+    value = implied_value(name)
     if value is not None:
         mend = f"delete the line: mask value {value} is implied"
         raise UserError(where, f"class '{name}'", "foreground classes only", mend)
 
 
-def _implied_value(name: str) -> int | None:
-    """The mask value of what a list calls `_background_`, `__ignore__`, …; None for a class."""
+def implied_value(name: str) -> int | None:
+    """The mask value of what programs call `_background_`, `__ignore__`, … in any case; None for a class."""
     return IMPLIED.get(name.strip("_ ").casefold())
 
 

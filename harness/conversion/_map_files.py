@@ -12,9 +12,9 @@ import numpy as np
 
 from harness.conversion._arrays import Array
 from harness.conversion._dictionaries import read_dictionary
-from harness.conversion._names import stem_of
 from settings.errors import UserError
 from settings.saliency import read_saliency
+from settings.stems import photo_stem
 
 __all__ = ["Entry", "Found", "find_entries", "find_maps"]
 
@@ -49,13 +49,13 @@ def find_entries(source: Path) -> list[Entry]:
     dictionaries = sorted(path for path in source.rglob("*.npy") if not path.is_dir())
     grouped: dict[Path, list[Path]] = defaultdict(list)
     for path in dictionaries:
-        grouped[path.relative_to(source).with_name(stem_of(path.stem))].append(path)
+        grouped[path.relative_to(source).with_name(photo_stem(path.stem))].append(path)
     if twice := [files for files in grouped.values() if len(files) > 1]:
         raise UserError(source, " and ".join(path.name for path in twice[0]), "one .npy file a photo")
     if not dictionaries:
         for path in sorted(source.rglob("*.png")):
             if match := NUMBERED.fullmatch(path.stem):
-                grouped[path.relative_to(source).with_name(stem_of(match[1]))].append(path)
+                grouped[path.relative_to(source).with_name(photo_stem(match[1]))].append(path)
     if not grouped:
         expected = "a folder of .npy files named by photo id, or of <id>_<class number>.png"
         raise UserError(source, "no .npy file", expected)

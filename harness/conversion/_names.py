@@ -8,26 +8,19 @@ from pathlib import Path
 
 from settings.errors import UserError, counted, unknown_name
 from settings.files import write_bytes
-from settings.lists import MAX_CLASSES, read_classes, read_ids
-from settings.records import UNKNOWN
+from settings.lists import MAX_CLASSES, implied_value, read_classes, read_ids
+from settings.stems import photo_stem
 
 __all__ = [
-    "BACKGROUND",
-    "VOID",
     "ClassNames",
     "classes_beside",
     "declared_classes",
     "ids_beside",
     "match_ids",
-    "stem_of",
     "without_suffix",
     "write_classes",
 ]
 
-BACKGROUND = frozenset({"background", "_background_", "__background__", "bg"})
-"""What programs call mask value 0, in lower case."""
-VOID = frozenset({"void", "ignore", "__ignore__", "unlabeled", "unlabelled"})
-"""What programs call pixels that nobody labelled, in lower case."""
 PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 SUFFIX = re.compile(r"[-_. ](mask|pred|prediction|label|labels|gt|seg|segmentation|annotation)$", re.IGNORECASE)
 LISTS = ("train.txt", "dev.txt", "val.txt")
@@ -58,11 +51,10 @@ class ClassNames:
         class_id = self.find(name)
         if class_id is not None:
             return class_id + 1
-        if name.strip().lower() in BACKGROUND:
-            return 0
-        if name.strip().lower() in VOID:
-            return UNKNOWN
-        raise unknown_name(where, "class", name, self.names)
+        value = implied_value(name)
+        if value is None:
+            raise unknown_name(where, "class", name, self.names)
+        return value
 
 
 def classes_beside(folder: Path, named: Path | None) -> ClassNames | None:
@@ -75,7 +67,7 @@ def classes_beside(folder: Path, named: Path | None) -> ClassNames | None:
 
 def declared_classes(where: object, declared: Iterable[str]) -> ClassNames:
     """The classes that a source declares, background and void left out; raises UserError for none and for odd names."""
-    names = list(dict.fromkeys(name.strip() for name in declared if name.strip().lower() not in BACKGROUND | VOID))
+    names = list(dict.fromkeys(name.strip() for name in declared if implied_value(name) is None))
     for name in names:
         if not name.isprintable() or ";" in name:
             raise UserError(where, f"class {name!r}", "a name without control characters and ';'", "write classes.txt")
@@ -110,7 +102,7 @@ def without_suffix(names: Sequence[str], known: frozenset[str]) -> Mapping[str, 
 
     It is taken off where that makes a known id of a name that is none; where no id is known, if all names have it.
     """
-    stems = {name: stem_of(name) for name in names}
+    stems = {name: photo_stem(name) for name in names}
     shorter = {name: SUFFIX.sub("", stem) for name, stem in stems.items()}
     if not known and all(shorter[name] != stems[name] for name in names):
         return shorter
@@ -119,14 +111,6 @@ def without_suffix(names: Sequence[str], known: frozenset[str]) -> Mapping[str, 
 
 def _is_better(shorter: str, stem: str, name: str, known: frozenset[str]) -> bool:
     return shorter in known and stem not in known and name not in known
-
-
-def stem_of(name: str) -> str:
-    """A photo's name without folders of either kind of slash, and without the extension of a picture."""
-    last = re.split(r"[/\\]", name.strip())[-1]
-    if Path(last).suffix.lower() in PHOTOS:
-        return Path(last).stem
-    return last
 
 
 def match_ids(where: object, found: Collection[str | int], known: frozenset[str]) -> Mapping[str | int, str]:
@@ -169,12 +153,12 @@ def _by_number(known: Iterable[str]) -> Mapping[int, Sequence[str]]:
 def _match(where: object, each: str | int, known: frozenset[str], by_number: Mapping[int, Sequence[str]]) -> str | None:
     if isinstance(each, str):
         # As it stands, for ids with folders; else without folders and extension.
-        for photo_id in (each, stem_of(each)):
+        for photo_id in (each, photo_stem(each.strip())):
             if photo_id in known:
                 return photo_id
         if known:
             return None
-        photo_id = stem_of(each)
+        photo_id = photo_stem(each.strip())
         # It becomes the name of a file, or a cell that terminals show.
         if not photo_id.isprintable() or photo_id.startswith(".") or not photo_id:
             raise UserError(where, f"the name {each[:80]!a} of a photo", "a printable name")

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from harness.conversion._label_sources import Source, Watch, read_source
 from harness.conversion._names import (
-    BACKGROUND,
-    VOID,
     ClassNames,
     classes_beside,
     declared_classes,
@@ -21,6 +19,7 @@ from harness.conversion._names import (
 )
 from settings.errors import UserError, counted, unknown_name
 from settings.files import write_bytes
+from settings.lists import implied_value
 
 __all__ = ["import_labels"]
 
@@ -88,7 +87,7 @@ def _class_ids(
         class_id = classes.find(name)
         if class_id is not None:
             ids.add(class_id)
-        elif name.strip().lower() not in BACKGROUND | VOID:
+        elif implied_value(name) is None:
             unknown.add(name)
     if unknown and not found.may_have_more:
         raise unknown_name(source, "class", min(unknown), classes.names)

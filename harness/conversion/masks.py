@@ -25,8 +25,6 @@ from harness.conversion._annotations import (
     read_annotations,
 )
 from harness.conversion._names import (
-    BACKGROUND,
-    VOID,
     ClassNames,
     classes_beside,
     declared_classes,
@@ -39,6 +37,7 @@ from harness.conversion._outlines import coco_mask, labelme_mask
 from harness.conversion._pictures import Read, decide, load, read_labelmap, survey
 from settings.errors import UserError, counted, kind_of
 from settings.files import write_bytes
+from settings.lists import implied_value
 from settings.masks import encode_mask
 from settings.records import UNKNOWN, Mask
 
@@ -145,8 +144,7 @@ def _of_coco(path: Path, content: CocoFile, classes: ClassNames | None, crowd: C
     classes = classes or declared_classes(path, content.names())
     values, others = {}, 0
     for category in content.categories:
-        name = category.name.strip().lower()
-        is_known = classes.find(category.name) is not None or name in BACKGROUND | VOID
+        is_known = classes.find(category.name) is not None or implied_value(category.name) is not None
         values[category.id] = classes.mask_value(path, category.name) if is_known else 0
         others += not is_known
     by_image: dict[int | str, list[CocoAnnotation]] = defaultdict(list)

@@ -6,7 +6,7 @@ direction. `chunked` keeps none either, and makes them for both directions at on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
@@ -80,22 +80,23 @@ def co_attend(
 @torch.no_grad()
 def entropy(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> torch.Tensor:
     """Mean over the L positions of the entropy of softmax(Q Kᵀ), (B,) in nats: 0 to log S."""
-    with torch.autocast(query_BLC.device.type, enabled=False):
-        query_BLC, key_BSC = wide(query_BLC), wide(key_BSC)
-        key_BCS = key_BSC.transpose(1, 2)
-        parts = chunks(query_BLC.shape[1], key_BSC)
-        weights = ((query_BLC[:, rows] @ key_BCS).softmax(2) for rows in parts)
-        return torch.cat([torch.special.entr(over_n).sum(2) for over_n in weights], 1).mean(1)
+    parts = [torch.special.entr(rows.softmax(2)).sum(2) for rows in _affinity_rows(query_BLC, key_BSC)]
+    return torch.cat(parts, 1).mean(1)
 
 
 @torch.no_grad()
 def log_sum_exp(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> torch.Tensor:
     """log Σ exp(Q Kᵀ) over the S keys, (B, L): a soft maximum of each position's affinities; no gradient."""
-    with torch.autocast(query_BLC.device.type, enabled=False):
-        query_BLC, key_BSC = wide(query_BLC), wide(key_BSC)
-        key_BCS = key_BSC.transpose(1, 2)
-        parts = chunks(query_BLC.shape[1], key_BSC)
-        return torch.cat([(query_BLC[:, rows] @ key_BCS).logsumexp(2) for rows in parts], 1)
+    return torch.cat([rows.logsumexp(2) for rows in _affinity_rows(query_BLC, key_BSC)], 1)
+
+
+def _affinity_rows(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Q Kᵀ in float32 at least, some of its L rows at a time: (B, rows, S)."""
+    query_BLC, key_BCS = wide(query_BLC), wide(key_BSC).transpose(1, 2)
+    for rows in chunks(query_BLC.shape[1], key_BSC):
+        with torch.autocast(query_BLC.device.type, enabled=False):
+            rows_BRS = query_BLC[:, rows] @ key_BCS
+        yield rows_BRS
 
 
 def _rule(query_BLC: torch.Tensor, key_BSC: torch.Tensor) -> Kernel:
