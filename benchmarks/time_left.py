@@ -4,9 +4,10 @@ Aim: within 25 % from the second minute on, as long as at least half a minute is
 (`recorded_leaderboard.csv.gz` and `recorded_events.csv.gz`, written by `--record SUITE --store STORE` from a store in
 which that suite ran from nothing) holds a run's stages, with what they were guessed to take, and its events. The one
 here is of the whole scenes-leaderboard in a newcomer's clone, on two slots of an otherwise idle machine. Simulated
-runs take the stages of the whole scenes-leaderboard on a virtual clock, where they take what they are guessed to take; what the estimate is told is wrong by a factor of up
-to 1.5, or 3, for each step of a recipe, and by one of up to 2 for all of them together: the machine. Beside it the rule
-of before: what is left of the guessed work, at the pace so far. Writes time_left.png beside this file.
+runs take the stages of the whole scenes-leaderboard on a virtual clock, where they take what they are guessed to
+take; what the estimate is told is wrong by a factor of up to 1.5, or 3, for each step of a recipe, and by one of up
+to 2 for all of them together: the machine. Beside it the rule of before: what is left of the guessed work, at the
+pace so far. Writes time_left.png beside this file.
 
 Run: python -m benchmarks.time_left [--runs 5]
 """
