@@ -20,6 +20,11 @@ from settings.files import create_exclusively, write_bytes, write_json
 from tests.fuzz.judging import seedbed
 from tests.harness.conftest import results_of
 
+FIT_ALONE = (
+    *("gallery=0", "references=[]", "policies={fixed: maps}", "segmenter=none"),
+    *("recipes.cam+saliency=null", "recipes.coattention=null"),
+)
+"""Overrides that leave the smoke suite the maps of its `cam`."""
 RUN = ("run", "smoke", "--executor", "serial", "--set", "gallery=0", "--set", "references=[]")
 
 
@@ -148,7 +153,7 @@ def test_training_begins_anew_from_a_damaged_checkpoint(
     smoke: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     """A fit that broke off behind its last epoch leaves a checkpoint; damaged, it counts for nothing."""
-    suite, store = load_suite("smoke", ["gallery=0", "references=[]", "policies={fixed: maps}"]), tmp_path / "store"
+    suite, store = load_suite("smoke", FIT_ALONE), tmp_path / "store"
     for kind in ("weak_set", "features"):
         shutil.copytree(smoke.run.store_folder / kind, store / kind)
     shutil.copyfile(smoke.run.store_folder / "seedbed-store.json", store / "seedbed-store.json")
