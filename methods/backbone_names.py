@@ -2,8 +2,8 @@
 
 A backbone has feature levels 0 to 4 at strides of 2, 4, 8, 16 and 32 pixels, its output stride at most. timm's networks
 keep to that in three ways. Those that halve the side five times have all levels. Those that begin with patches of 4
-pixels, such as ConvNeXt and Swin, lack level 0. Plain vision transformers have one grid, of the patches' size, and their
-levels 1 to 4 are a quarter, half, three quarters and all of their blocks.
+pixels, such as ConvNeXt and Swin, lack level 0. Plain vision transformers have one grid, that of their patches: their
+levels 1 to 4 are what a quarter, half, three quarters and all of their blocks give.
 """
 
 from __future__ import annotations
@@ -26,28 +26,34 @@ _OLD_NAMES = re.compile(r"register_model_deprecations\(__name__, \{(.*?)\}\)", r
 _KEY = re.compile(r"['\"](\w+)['\"]\s*:")
 _PATCH = re.compile(r"patch(\d+)")
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _DEFAULT = BackboneOptions().name
 _PLAIN = frozenset({"vision_transformer", "deit", "eva"})
 """Families of plain vision transformers that take photos of any size."""
-_DILATED = frozenset(
-    "byobnet convnext cspnet cspnext efficientnet hardcorenas inception_next mobilenetv3 mobilevit nfnet regnet res2net "
-    "resnest resnet resnetv2 rexnet sknet xception_aligned".split()
+_DILATED = _names(
+    "byobnet convnext cspnet cspnext efficientnet hardcorenas inception_next mobilenetv3 mobilevit nfnet regnet "
+    "res2net resnest resnet resnetv2 rexnet sknet xception_aligned"
 )
 """Families that can put dilation in the place of their last strides."""
 _DILATED_ONCE = frozenset({"convnext", "inception_next"})
 """Of these, those for which that works once: their 2×2 kernels would then lie more than a cell beside their place."""
-_PATCHES_OF_4 = frozenset(
+_PATCHES_OF_4 = _names(
     "convnext cpubone davit edgenext efficientvit_mit fasternet fastvit focalnet hgnet hieradet_sam2 iformer "
     "inception_next lcnetv2 lowformer mambaout metaformer mvitv2 nextvit pvt_v2 rdnet repvit starnet swiftformer "
-    "swin_transformer swin_transformer_v2 swin_transformer_v2_cr tiny_vit tresnet twins".split()
+    "swin_transformer swin_transformer_v2 swin_transformer_v2_cr tiny_vit tresnet twins"
 )
 """Families whose first features are at stride 4."""
-_HALVING = frozenset(
-    "densenet dla dpn ghostnet hrnet inception_resnet_v2 inception_v3 inception_v4 mobilenetv5 nasnet pnasnet repghost "
-    "selecsls senet vovnet xception".split()
+_HALVING = _names(
+    "densenet dpn ghostnet hrnet inception_resnet_v2 inception_v3 inception_v4 mobilenetv5 nasnet pnasnet "
+    "repghost selecsls senet vovnet xception"
 )
 """Families, beside the dilated ones, whose first features are at stride 2."""
 _FIRST_STRIDES: Mapping[str, int] = {
+    "dla": 1,
     "vgg": 1,
     **dict.fromkeys(_HALVING | _DILATED, 2),
     **dict.fromkeys(_PATCHES_OF_4, 4),

@@ -348,7 +348,7 @@ class Segmenter(FeatureReader):
         """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
         return type(self).fit is not Segmenter.fit
 
-    def check_backbone(self, backbone: BackboneOptions, where: str) -> None:  # noqa: B027 - most take any
+    def check_backbone(self, backbone: BackboneOptions, where: str) -> None:
         """Raise UserError, naming `where`, for a suite's backbone that it cannot build on; asked at planning."""
 
     def fit(self, data: PseudoLabelled, surroundings: Surroundings) -> Fit:

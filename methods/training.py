@@ -1,4 +1,4 @@
-"""The one training loop: SGD or AdamW with parameter groups, a schedule, mixed precision, a checkpoint after every epoch.
+"""The one training loop: SGD or AdamW, groups of parameters, a schedule, mixed precision, a checkpoint every epoch.
 
 All randomness comes from (rng seed, epoch), so a run that was killed continues from its last epoch to the same result.
 Several processes train together as methods/sharing.py tells: `surroundings.share` says which of them this one is.

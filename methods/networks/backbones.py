@@ -13,7 +13,7 @@ import timm
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from timm.layers import Format
+from timm.layers.format import Format
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
