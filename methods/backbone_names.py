@@ -112,8 +112,7 @@ def patch_of(name: str) -> int | None:
 
 
 def _check_features(name: str, where: str) -> None:
-    family = family_of(name)
-    if family not in _PLAIN and family not in _FIRST_STRIDES:
+    if family_of(name) not in _FIRST_STRIDES and patch_of(name) not in _STRIDES_OF_PATCHES:
         found = f"'{name}', of which timm gives no features at strides up to 32 of photos of any size"
         expected = "such as resnet50, convnext_tiny, swin_tiny_patch4_window7_224, vit_small_patch16_224"
         raise UserError(f"{where}.name", found, f"a network with such features, {expected}")

@@ -58,7 +58,7 @@ class Backbone(nn.Module):
 
     @property
     def of_patches(self) -> bool:
-        """Whether cells are patches that tile the photo: such cells lie in their place, and their sides must fit."""
+        """Whether the network begins with patches of the photo, whose side has to be a whole number of cells."""
         return self.patch is not None or first_stride(self.options.name) == 4
 
     def forward(self, images_BCHW: torch.Tensor) -> list[torch.Tensor]:
