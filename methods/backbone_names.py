@@ -47,11 +47,8 @@ _PATCHES_OF_4 = _names(
     "swin_transformer swin_transformer_v2 swin_transformer_v2_cr tiny_vit tresnet twins"
 )
 """Families whose first features are at stride 4."""
-_HALVING = _names(
-    "densenet dpn ghostnet hrnet inception_resnet_v2 inception_v3 inception_v4 mobilenetv5 nasnet pnasnet "
-    "repghost selecsls senet vovnet xception"
-)
-"""Families, beside the dilated ones, whose first features are at stride 2."""
+_HALVING = _names("densenet dpn ghostnet hrnet mobilenetv5 nasnet pnasnet repghost selecsls senet vovnet")
+"""Families, beside the dilated ones, whose first features are at stride 2. Inception's cut the borders of photos off."""
 _FIRST_STRIDES: Mapping[str, int] = {
     "dla": 1,
     "vgg": 1,
@@ -113,7 +110,7 @@ def patch_of(name: str) -> int | None:
 
 def _check_features(name: str, where: str) -> None:
     if family_of(name) not in _FIRST_STRIDES and patch_of(name) not in _STRIDES_OF_PATCHES:
-        found = f"'{name}', of which timm gives no features at strides up to 32 of photos of any size"
+        found = f"'{name}', of which timm gives no features that cover photos of any size at strides up to 32"
         expected = "such as resnet50, convnext_tiny, swin_tiny_patch4_window7_224, vit_small_patch16_224"
         raise UserError(f"{where}.name", found, f"a network with such features, {expected}")
 

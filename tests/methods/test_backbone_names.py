@@ -42,6 +42,7 @@ def test_it_knows_what_timm_knows(monkeypatch: pytest.MonkeyPatch) -> None:
         ("flexivit_small", None, 16, {16}),
         ("mixer_b16_224", None, None, set()),
         ("levit_128", None, None, set()),
+        ("inception_v3", None, None, set()),
     ],
 )
 def test_what_names_tell(name: str, first: int | None, patch: int | None, strides: set[int]) -> None:
