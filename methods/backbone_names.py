@@ -48,7 +48,7 @@ _PATCHES_OF_4 = _names(
 )
 """Families whose first features are at stride 4."""
 _HALVING = _names("densenet dpn ghostnet hrnet mobilenetv5 nasnet pnasnet repghost selecsls senet vovnet")
-"""Families, beside the dilated ones, whose first features are at stride 2. Inception's cut the borders of photos off."""
+"""Families, beside the dilated ones, whose first features are at stride 2; Inception's cut borders of photos off."""
 _FIRST_STRIDES: Mapping[str, int] = {
     "dla": 1,
     "vgg": 1,
