@@ -30,7 +30,6 @@ from harness.conversion._names import (
     declared_classes,
     ids_beside,
     match_ids,
-    without_suffix,
     write_classes,
 )
 from harness.conversion._outlines import coco_mask, labelme_mask
@@ -82,14 +81,13 @@ def import_masks(source: Path, output: Path, options: MaskOptions | None = None,
     masks = _read(source, folder, classes, options)
     if output.exists() and masks.folder is not None and output.samefile(masks.folder):
         raise UserError(output, "the folder of the source as output", "another folder", "move the originals first")
-    shorter = without_suffix(masks.names, known)
-    ids = match_ids(source, list(shorter.values()), known)
+    ids = match_ids(source, masks.names, known)
     if classes is None:
         write_classes(folder, masks.classes)
     shown: Counter[int] = Counter()
-    for name in watch([name for name in masks.names if shorter[name] in ids]):
+    for name in watch([name for name in masks.names if name in ids]):
         mask = masks.make(name)
-        _write(output / f"{ids[shorter[name]]}.png", mask)
+        _write(output / f"{ids[name]}.png", mask)
         shown.update(np.unique(mask).tolist())
     notes = [masks.note] * bool(masks.note)
     if others := len(masks.names) - len(ids):

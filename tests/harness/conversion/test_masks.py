@@ -165,6 +165,13 @@ def test_suffixes_are_taken_off_and_other_photos_left_out(folder: Path) -> None:
     assert sorted(imported(folder)) == ["p0", "p1", "q"]
 
 
+def test_an_id_that_ends_like_a_suffix_keeps_its_end(folder: Path) -> None:
+    (folder / "train.txt").write_text("p0_label\n")
+    for name in ("p0_label_mask", "p1_gtFine_labelIds"):
+        Image.fromarray(INDICES["p0"]).save(folder / "theirs" / f"{name}.png")
+    assert sorted(imported(folder)) == ["p0_label", "p1"]
+
+
 def test_label_studio_writes_a_file_a_label(folder: Path) -> None:
     (folder / "train.txt").write_text("task-7\n")
     for label, row in {"gear": [255, 255, 0, 0], "valve": [0, 255, 255, 0]}.items():
