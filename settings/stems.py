@@ -15,8 +15,8 @@ __all__ = ["alike", "composed", "names_alike", "photo_stem", "possible_stems", "
 _FILE = r"\.(jpe?g|png|bmp|tiff?|webp|npy|npz)"
 _EXTENSION = re.compile(rf"{_FILE}$", re.IGNORECASE)
 _SUFFIX = re.compile(
-    rf"({_FILE}|[_ .-](masks?|pred(iction)?s?|pseudo|labels?|labelids|labeltrainids|gt(fine)?|ground_?truth|seg(mentation)?"
-    rf"|annotations?)|(mask|pred|gt)|_(jpe?g|png)\.rf\.[0-9a-f]{{32}})$",
+    rf"({_FILE}|[_ .-](masks?|pred(iction)?s?|pseudo|labels?|labelids|labeltrainids|gt(fine)?|ground_?truth)"
+    rf"|[_ .-](seg(mentation)?|annotations?)|(mask|pred|gt)|_(jpe?g|png)\.rf\.[0-9a-f]{{32}})$",
     re.IGNORECASE,
 )
 """What programs append to a name; Roboflow the old extension and a hash."""

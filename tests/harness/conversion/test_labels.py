@@ -88,6 +88,17 @@ def of_labelme(folder: Path) -> str:
     return "json"
 
 
+def of_label_studio(folder: Path) -> str:
+    tasks = []
+    for number, (key, names) in enumerate(NAMES.items()):
+        # Areas, and choices for whole photos.
+        values = [{"brushlabels": names[:1], "rle": [1]}, {"choices": names[1:]}]
+        data = {"image": f"s3://photos/{key}.jpg"}
+        tasks.append({"id": number, "data": data, "annotations": [{"result": [{"value": each} for each in values]}]})
+    (folder / "export.json").write_text(json.dumps(tasks))
+    return "export.json"
+
+
 def of_list(folder: Path) -> str:
     (folder / "train_cls.txt").write_text("p0 0 1\n/JPEGImages/p1.jpg 0\np2\n\n")
     return "train_cls.txt"
@@ -117,8 +128,8 @@ def of_masks(folder: Path) -> str:
 
 
 FORMS = (
-    *(of_dictionary, of_numbers, of_table, of_coco, of_voc, of_labelme, of_list, of_list_from_1, of_list_of_names),
-    *(of_hot_list, of_masks),
+    *(of_dictionary, of_numbers, of_table, of_coco, of_voc, of_labelme, of_label_studio, of_list),
+    *(of_list_from_1, of_list_of_names, of_hot_list, of_masks),
 )
 
 
