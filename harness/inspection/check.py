@@ -96,6 +96,8 @@ def find(dataset: Dataset, facts: Sequence[Facts]) -> list[Finding]:
     findings = list(_implausible(space, facts))
     is_told = bool(findings)
     for one in facts:
+        if is_told and one.stray:
+            continue
         for error in one.errors:
             findings.append(Finding(f"errors in {one.place.split}", error, fails=True))
     findings += (*_left_out(dataset), *_unread(dataset), *_missing_masks(facts), *_classes(space, facts))
