@@ -98,6 +98,8 @@ class LabelMeShape(_Model):
     label: str
     points: list[tuple[Number, Number]] = []
     shape_type: str = "polygon"
+    # A PNG in base64, where the shape is what a model painted into the box of its two points.
+    mask: str | None = None
 
 
 class LabelMeFile(_Model):

@@ -6,7 +6,9 @@ such a file.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
 from typing import TypeAlias
 
 import numpy as np
@@ -24,6 +26,7 @@ from harness.conversion._annotations import (
     StudioRegion,
 )
 from harness.conversion._brush import painted_area
+from settings.decoding import DAMAGED
 from settings.errors import UserError, counted
 from settings.records import UNKNOWN, Mask
 
@@ -73,7 +76,11 @@ def labelme_mask(where: object, content: LabelMeFile, value_of: Callable[[str], 
     draw = ImageDraw.Draw(image)
     for shape in content.shapes:
         _check_outline(where, np.array(shape.points, np.float64).reshape(-1, 2), (content.height, content.width))
-        _draw(where, draw, shape, value_of(shape.label))
+        if shape.shape_type == "mask" and len(shape.points) == 2:
+            painted = _painted(where, shape)
+            draw.bitmap(_whole(shape.points[0]), painted, fill=value_of(shape.label))
+        else:
+            _draw(where, draw, shape, value_of(shape.label))
     return np.asarray(image, np.uint8)
 
 
@@ -141,7 +148,25 @@ def _draw(where: object, draw: ImageDraw.ImageDraw, shape: LabelMeShape, value: 
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=value, outline=value)
     else:
         found = f"a {shape.shape_type[:40]} of {counted(len(points), 'point')} labelled '{shape.label[:40]}'"
-        raise UserError(where, found, "polygons, rectangles and circles", "draw its area in LabelMe")
+        raise UserError(where, found, "polygons, rectangles, circles and masks", "draw its area in LabelMe")
+
+
+def _painted(where: object, shape: LabelMeShape) -> PillowImage.Image:
+    """What a model painted for LabelMe, one bit a pixel; raises UserError for what is no PNG of its box's size."""
+    (x0, y0), (x1, y1) = shape.points
+    size = round(x1) - round(x0) + 1, round(y1) - round(y0) + 1
+    expected = f"a PNG of {size[0]}×{size[1]} pixels in base64, as large as its box"
+    try:
+        with PillowImage.open(BytesIO(b64decode(shape.mask or "")), formats=("PNG",)) as image:
+            if image.size != size:
+                raise UserError(where, f"a mask of {image.width}×{image.height} pixels", expected)
+            return image.convert("L").point(lambda value: 255 * (value > 0)).convert("1")
+    except DAMAGED as error:
+        raise UserError(where, f"an unreadable mask ({error})", expected) from None
+
+
+def _whole(point: tuple[float, float]) -> tuple[int, int]:
+    return round(point[0]), round(point[1])
 
 
 def _area(where: object, annotation: CocoAnnotation, size: tuple[int, int]) -> Area:

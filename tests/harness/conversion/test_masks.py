@@ -3,6 +3,8 @@
 import json
 import struct
 import zlib
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +293,26 @@ def test_shapes_of_labelme(folder: Path) -> None:
     assert found[0][6] == 255
 
 
+def painted(points: list[list[float]], content: np.ndarray | None) -> dict[str, Any]:
+    """A shape that a model painted for LabelMe: a PNG of its box, in base64."""
+    buffer = BytesIO()
+    if content is not None:
+        Image.fromarray(content).save(buffer, "PNG")
+    mask = b64encode(buffer.getvalue()).decode()
+    return {"label": "valve", "points": points, "shape_type": "mask", "mask": mask}
+
+
+PAINTED_SHAPE = painted([[5, 1], [7, 2]], np.ones((2, 3), np.uint8))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.bool_])
+def test_what_a_model_painted_for_labelme(kind: type, folder: Path) -> None:
+    shape = painted([[5.0, 1.0], [7.0, 2.0]], np.array([[0, 1, 1], [1, 0, 0]], kind))
+    (folder / "theirs" / "p0.json").write_text(json.dumps(labelme(shapes=[shape])))
+    rows = [[0] * 8, [0, 0, 0, 0, 0, 0, 2, 2], [0, 0, 0, 0, 0, 2, 0, 0], [0] * 8]
+    assert imported(folder) == {"p0": rows}
+
+
 def coco(annotations: list[dict[str, Any]]) -> dict[str, Any]:
     images = [{"id": 1, "file_name": "p0.jpg", "height": 4, "width": 5}]
     categories = [{"id": 13, "name": "valve"}, {"id": 2, "name": "gear"}, {"id": 1, "name": "bolt"}]
@@ -369,6 +391,9 @@ def test_outlines_that_do_not_fit_are_refused(shape: Any, words: str, folder: Pa
         ),
         ({"shapes": [{"label": "gear", "points": [[0, 0], [1e300, 1]], "shape_type": "circle"}]}, "coordinates"),
         ({"shapes": 3}, "at shapes"),
+        ({"shapes": [{**PAINTED_SHAPE, "mask": None}]}, "an unreadable mask.*3×2 pixels"),
+        ({"shapes": [{**PAINTED_SHAPE, "mask": "@@@"}]}, "an unreadable mask"),
+        ({"shapes": [{**PAINTED_SHAPE, "points": [[0, 0], [1, 1]]}]}, "a mask of 3×2 pixels.*2×2"),
     ],
 )
 def test_odd_files_of_labelme_are_refused(change: dict[str, Any], words: str, folder: Path) -> None:
