@@ -257,7 +257,7 @@ def read_voc_xml(path: Path) -> tuple[str, ...]:
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise UserError(path, f"unreadable XML ({error})", expected) from None
     if root.tag != "annotation":
-        raise UserError(path, f"<{root.tag}>", expected)
+        raise UserError(path, f"<{root.tag}>", expected, "from CVAT export Pascal VOC, or COCO")
     names = [(each.findtext("name") or "").strip() for each in root.findall("object")]
     if "" in names:
         raise UserError(path, "an object without a name", expected)

@@ -46,8 +46,10 @@ __all__ = ["Crowd", "MaskOptions", "import_masks"]
 
 Watch: TypeAlias = Callable[[Sequence[str]], Iterable[str]]
 Crowd: TypeAlias = Literal["object", "void"]
+AS_MASKS = "XML is not read: from CVAT export COCO, or its segmentation masks"
 EXPECTED = "COCO or Label Studio .json, or a folder of LabelMe .json or of .png"
-LABEL_STUDIO = re.compile(r"(task-\d+)-annotation-\d+-by-.*?-tag-(.+)-\d+")
+LABEL_STUDIO = re.compile(r"(task-\d+)-annotation-\d+-by-.*?-(?:tag|label)-(.+)-\d+")
+OF_LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-by-.*")
 
 
 class MaskOptions(NamedTuple):
@@ -126,20 +128,33 @@ def _read(source: Path, folder: Path, classes: ClassNames | None, options: MaskO
             return _of_studio_json(source, content, classes)
         return _of_labelme([source], classes)
     if not source.is_dir():
-        raise UserError(source, kind_of(source), EXPECTED)
+        raise UserError(source, kind_of(source), EXPECTED, AS_MASKS if source.suffix.lower() == ".xml" else "")
     # CVAT's archive: the masks lie in a folder of their own, beside labelmap.txt.
     inner = source / "SegmentationClass"
     place = inner if inner.is_dir() else source
     pngs, jsons, others = _files(place, ".png"), _files(place, ".json"), _files(place, ".jpg")
-    if pngs and all(LABEL_STUDIO.fullmatch(path.stem) for path in pngs):
+    if pngs and all(OF_LABEL_STUDIO.fullmatch(path.stem) for path in pngs):
         return _of_studio_pngs(pngs, classes)
     # Before PNGs: photos may lie beside the JSON files.
     if jsons:
         return _of_labelme(jsons, classes)
     if pngs:
         return _of_pngs(place, pngs, classes, _labelmap(options.labelmap, (place, source, folder)), options.read)
-    mend = "JPEG changes values: export masks as PNG" if others else ""
-    raise UserError(place, f"no .png and no .json file ({counted(len(others), 'JPEG file')})", EXPECTED, mend)
+    raise UserError(
+        place, f"no .png and no .json file ({counted(len(others), 'JPEG file')})", EXPECTED, _mend_of(place)
+    )
+
+
+def _mend_of(folder: Path) -> str:
+    """What to import instead of a folder without masks."""
+    if _files(folder, ".jpg"):
+        return "JPEG changes values: export masks as PNG"
+    if _files(folder, ".xml"):
+        return AS_MASKS
+    if next(folder.glob("*_json/label.png"), None):
+        return "label.png numbers the classes of each photo anew: import LabelMe's .json files"
+    inner = next((path.parent for path in sorted(folder.glob("*/*")) if path.suffix.lower() in (".png", ".json")), None)
+    return f"name the folder itself, such as {inner}" if inner else ""
 
 
 def _of_coco(path: Path, content: CocoFile, classes: ClassNames | None, crowd: Crowd | None) -> Masks:
@@ -223,8 +238,11 @@ def _of_studio_json(path: Path, content: StudioFile, classes: ClassNames | None)
 def _of_studio_pngs(paths: Sequence[Path], classes: ClassNames | None) -> Masks:
     by_task: dict[str, list[tuple[str, Path]]] = defaultdict(list)
     for path in paths:
-        if match := LABEL_STUDIO.fullmatch(path.stem):
-            by_task[match[1]].append((match[2], path))
+        match = LABEL_STUDIO.fullmatch(path.stem)
+        if match is None:
+            expected = "…-tag-<label>-<number>.png or …-label-<label>-<number>.png"
+            raise UserError(path, "labels of another name", expected, "import Label Studio's JSON export instead")
+        by_task[match[1]].append((match[2], path))
     if classes is None:
         classes = declared_classes(paths[0].parent, sorted({label for each in by_task.values() for label, _ in each}))
     found = classes

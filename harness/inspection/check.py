@@ -229,6 +229,8 @@ def _classes(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
     for class_id, name in enumerate(space.names):
         if are_labels_known and class_id not in taught:
             untaught = f"class '{name}' is no label of any photo of train and dev"
+            if class_id == 0:
+                untaught += "; if it is the background, take it out of classes.txt"
             yield Finding("classes that nothing teaches", untaught, fails=True)
         if scored and class_id not in seen:
             yield Finding("classes absent from val", f"class '{name}' is in no mask of val: its IoU is 0 or undefined")

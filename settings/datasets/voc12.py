@@ -149,7 +149,7 @@ def _check_sbd(folder: Path) -> None:
     lists, name = folder / "ImageSets" / "Segmentation", "trainaug.txt"
     if (lists / "train.txt").is_file() and not (lists / name).exists():
         # The same list as other programs call it.
-        others = sorted(path.name for path in lists.glob("*aug*.txt"))
+        others = sorted(str(path.relative_to(lists)) for path in lists.rglob("*aug*.txt"))
         if others:
             expected = f"the list {name}"
             raise UserError(lists / name, f"no such file, but {others[0]}", expected, f"rename {others[0]} to {name}")

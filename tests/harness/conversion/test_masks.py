@@ -180,6 +180,9 @@ def test_label_studio_writes_a_file_a_label(folder: Path) -> None:
         name = f"task-7-annotation-3-by-1-tag-{label}-0.png"
         Image.fromarray(np.array([row], np.uint8)).save(folder / "theirs" / name)
     assert imported(folder) == {"task-7": [[1, 255, 2, 0]]}
+    (folder / "theirs" / name).rename(folder / "theirs" / "task-7-annotation-3-by-1-brush-valve-0.png")
+    with pytest.raises(UserError, match=r"labels of another name.*import Label Studio's JSON export"):
+        imported(folder)
 
 
 def brush_runs(alpha: np.ndarray) -> list[int]:
@@ -428,7 +431,7 @@ def test_pictures_without_a_meaning_are_refused(make: Any, words: str, folder: P
         ("gear:1,1,1::\nvalve:1,1,1::\n", "again"),
         ("geer:1,1,1::\n", "unknown class 'geer'.*'gear'"),
         ("#\n", "no line with a colour"),
-        ("gear:1,1,1::\n", r"p0\.png: found the colours.*colours of the labelmap"),
+        ("gear:1,1,1::\n", r"p0\.png: found the colours.*colours of the labelmap; add their lines.*SegmentationObject"),
     ],
 )
 def test_odd_labelmaps_are_refused(text: str, words: str, folder: Path) -> None:
@@ -436,6 +439,26 @@ def test_odd_labelmaps_are_refused(text: str, words: str, folder: Path) -> None:
     (folder / "labelmap.txt").write_text(text)
     with pytest.raises(UserError, match=words):
         imported(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("annotations.xml", "XML is not read: from CVAT export COCO"),
+        ("p0_json/label.png", r"label\.png numbers the classes of each photo anew: import LabelMe's \.json"),
+        ("masks/p0.png", r"name the folder itself, such as \S*theirs/masks$"),
+        ("p0.txt", r"LabelMe \.json or of \.png$"),
+    ],
+)
+def test_what_lies_in_a_folder_without_masks_is_told(name: str, words: str, folder: Path) -> None:
+    path = folder / "theirs" / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(UserError, match=words):
+        imported(folder)
+    if path.suffix == ".xml":
+        with pytest.raises(UserError, match=rf"xml: found a file; .*{words}"):
+            imported(folder, f"theirs/{name}")
 
 
 def test_sources_of_no_kind_and_an_output_that_is_the_source(folder: Path) -> None:

@@ -206,6 +206,16 @@ def test_classes_that_nothing_teaches_or_scores(files: Files) -> None:
     assert texts(files, fails=False)[1:] == ["class 'emu' is in no mask of val: its IoU is 0 or undefined"]
 
 
+def test_a_background_among_the_classes_is_two_errors(files: Files) -> None:
+    """Background under a name that no program has: all masks are one value below what classes.txt says."""
+    (files.root / "classes.txt").write_text("ground\ncat\ndog\n")
+    shifted, untaught = texts(files, fails=True)
+    assert shifted.endswith('the data set\'s option map: "1:2,2:3" reads them rightly')
+    assert untaught.startswith(
+        "class 'ground' is no label of any photo of train and dev; if it is the background, take"
+    )
+
+
 def test_void_masks_and_equal_photos(files: Files) -> None:
     write_mask(files.mask("t2"), np.full((20, 30), 255, np.uint8))
     files.photo("v2").write_bytes(files.photo("t3").read_bytes())
