@@ -115,6 +115,8 @@ def _hot(path: Path, photo_id: str | int, cells: object, count: int) -> list[int
     if not isinstance(cells, np.ndarray) or cells.shape != (count,):
         found = f"{type(cells).__name__} of shape {getattr(cells, 'shape', None)} for {ascii(photo_id)[:80]}"
         mend = "a place for the background, and maps, do not belong here"
+        if count == 80 and getattr(cells, "shape", None) in ((90,), (91,)):
+            mend = "COCO's numbers with their gaps: import its instances .json instead"
         raise UserError(path, found, f"{counted(count, 'cell')}, one a class of classes.txt", mend)
     if not np.isin(cells, (0, 1)).all():
         raise UserError(path, f"other values than 0 and 1 for {ascii(photo_id)[:80]}", DICTIONARY)
@@ -127,6 +129,9 @@ def _of_table(path: Path) -> Source:
     _, header = next(rows, (1, []))
     names = [name.strip() for name in header[1:]]
     expected = "a header such as filename,cat,dog"
+    if header and header[0].strip().casefold() == "pixel value":
+        mend = "write its classes into classes.txt in this order, and name the folder of masks instead"
+        raise UserError(path, "values of masks", "image-level labels", mend)
     if not names or "" in names or len(set(names)) < len(names):
         raise UserError(f"{path}:1", f"{','.join(header)[:80]!r}", expected)
     labels: Labels = {}
