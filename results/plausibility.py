@@ -212,7 +212,7 @@ def mismatch(photos: Sequence[Shown]) -> str:
     So it is where most photos' labels and masks have no class in common, or where a quarter has none, which are as many
     as there would be if each photo had the mask of any other.
     """
-    compared = [photo for photo in photos if photo.labels and photo.classes]
+    compared = [photo for photo in photos if photo.labels and set(photo.values) - {UNKNOWN}]
     disjoint = sum(photo.classes.isdisjoint(photo.labels) for photo in compared)
     if disjoint < MIN_PHOTOS or 4 * disjoint < len(compared):
         return ""

@@ -262,7 +262,7 @@ def _implausible(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]
     if lacks_classes:
         # Labels can agree with no such masks, and that is no further finding.
         return
-    by_value = [Shown(one.labels, one.stray or _present(one)) for one in facts]
+    by_value = [_shown(one) for one in facts]
     by_colour = [Shown(one.labels, one.coloured or one.stray or _present(one)) for one in facts]
     values = contradiction(by_value, space.foreground)
     if values:
@@ -274,6 +274,24 @@ def _implausible(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]
         yield Finding(kind, f"{found}; {mend}", fails=True)
     elif found := mismatch(by_value):
         yield Finding(kind, f"{found}; are labels.csv and masks of the same photos?", fails=True)
+    else:
+        yield from _implausible_splits(space, facts)
+
+
+def _implausible_splits(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
+    """What contradicts itself in one split: its masks may come from elsewhere, as those of VOC's dev do."""
+    mend = "masks of the other splits are right"
+    for split, group in _by_split(facts).items():
+        photos = [_shown(one) for one in group]
+        if values := contradiction(photos, space.foreground):
+            found = describe_contradiction(values, space)
+            yield Finding("implausible data", f"{split}: {found}; {mend}", fails=True)
+        elif found := mismatch(photos):
+            yield Finding("implausible data", f"{split}: {found}; {mend}", fails=True)
+
+
+def _shown(one: Facts) -> Shown:
+    return Shown(one.labels, one.stray or _present(one))
 
 
 def _present(one: Facts) -> tuple[int, ...]:

@@ -314,6 +314,29 @@ def test_classes_in_another_order_are_one_error(files: Files, capsys: pytest.Cap
     assert "nothing found that a run would fail on" in capsys.readouterr().out
 
 
+def test_one_split_of_other_masks_is_an_error(tmp_path: Path) -> None:
+    """Masks of dev that come from elsewhere: classes exchanged, or all of them void."""
+    files = Files(tmp_path / "mine")
+    names = {"train": "abcdefgh", "dev": "ijkl", "val": "mnop"}
+    rows = []
+    for split, ids in names.items():
+        (files.root / f"{split}.txt").write_text("\n".join(ids))
+        for number, photo_id in enumerate(ids):
+            Image.new("RGB", (30, 20), (10 * number, len(split), 0)).save(files.photo(photo_id))
+            files.write_mask(photo_id, number % 2 + 1)
+            rows.append(f"{photo_id},{('cat', 'dog')[number % 2]}")
+    (files.root / "labels.csv").write_text("\n".join(["id,labels", *rows]))
+    assert texts(files, fails=True) == []
+    for number, photo_id in enumerate(names["dev"]):
+        files.write_mask(photo_id, 2 - number % 2)
+    (text,) = texts(files, fails=True)
+    assert text.startswith("dev: labels and masks that contradict each other in the same way in 4 of 4 photos")
+    for photo_id in names["dev"]:
+        files.write_mask(photo_id, 255)
+    (text,) = texts(files, fails=True)
+    assert text.startswith("dev: labels and masks of 4 of 4 photos without a class in common")
+
+
 def test_values_beyond_the_classes_are_compared_too(files: Files) -> None:
     """Category ids with gaps: cat is 17 and dog 18."""
     for photo_id, values in MASKS.items():
