@@ -44,7 +44,7 @@ def mend_of_list(root: Path, name: str) -> str:
 
 def mend_of_no_folder(root: Path, name: str) -> str:
     """What folder could be meant where `name` is not there: the one that holds most pictures."""
-    counts = {folder.name: _pictures(folder) for folder in _folders(root)}
+    counts = {folder.name: len(_pictures(folder)) for folder in _folders(root)}
     most = max(counts, key=lambda other: counts[other], default="")
     if not counts.get(most):
         return ""
@@ -56,9 +56,7 @@ def other_folders(root: Path, known: Collection[str], ids: Collection[str]) -> t
     wanted = frozenset(map(composed, ids))
     found = []
     for folder in _folders(root):
-        if folder.name not in known and any(
-            path.suffix.lower() in PICTURES and composed(path.stem) in wanted for path in folder.iterdir()
-        ):
+        if folder.name not in known and any(composed(path.stem) in wanted for path in _pictures(folder)):
             found.append(folder.name)
     return tuple(found)
 
@@ -67,5 +65,9 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _pictures(folder: Path) -> int:
-    return sum(path.suffix.lower() in PICTURES for path in folder.iterdir())
+def _pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder by their names; none of one that may not be read, which is nobody's data set."""
+    try:
+        return [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
+    except OSError:
+        return []

@@ -244,6 +244,9 @@ def _other_json(path: Path, content: object) -> UserError:
     if isinstance(content, dict):
         keys = "a dictionary of " + (", ".join(ascii(key) for key in list(content)[:10])[:200] or "nothing")
     if isinstance(content, list) and content and isinstance(content[0], dict):
+        if "image_id" in content[0]:
+            mend = "these are its annotations alone: add images and categories"
+            return UserError(path, "a list of COCO's results", EXPECTED, mend)
         keys, mend = "a list of tasks without annotations", "of Label Studio's exports take JSON, not JSON-MIN"
     return UserError(path, keys, EXPECTED, mend)
 

@@ -85,6 +85,8 @@ def import_masks(source: Path, output: Path, options: MaskOptions | None = None,
     masks = _read(source, folder, classes, options)
     if output.exists() and masks.folder is not None and output.samefile(masks.folder):
         raise UserError(output, "the folder of the source as output", "another folder", "move the originals first")
+    if not masks.names:
+        raise UserError(source, "no mask in it", EXPECTED)
     ids = match_ids(source, masks.names, known)
     if classes is None:
         write_classes(folder, masks.classes)

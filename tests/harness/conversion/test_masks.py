@@ -273,6 +273,12 @@ def test_tasks_of_label_studio(folder: Path) -> None:
         ([studio(area("brush", "gear", rle=[0, 0, 0, 128, 57, 27, 255, *[255] * 9]))], "more than 128 values"),
         ([studio(area("brush", "gear", rle=[300]))], "less than or equal to 255"),
         ([{"id": 1, "image": "/p0.jpg", "label": []}], "JSON, not JSON-MIN"),
+        (
+            [{"image_id": 1, "category_id": 2, "segmentation": []}],
+            "a list of COCO's results; .*add images and categories",
+        ),
+        ([], "no mask in it"),
+        ([studio()], "no mask in it"),
     ],
 )
 def test_odd_exports_of_label_studio_are_refused(tasks: Any, words: str, folder: Path) -> None:
