@@ -1,4 +1,7 @@
-"""Which photos are put beside which: partners in training, references at inference. Both share a class."""
+"""Which photos are put beside which: partners in training, references at inference.
+
+Both share a class, but for the partners of photos that show none: with these nothing is shared.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,17 @@ PartnerRule = Literal["any", "with_target", "same_source"]
 
 
 class Partners:
-    """Draws training pairs: one of the anchor's classes, then a photo with that class (possibly the anchor itself)."""
+    """Draws training pairs: one of the anchor's classes, then a photo with that class (possibly the anchor itself).
+
+    For an anchor without labels, a negative, it is one of all classes: beside a photo with it, common maps are to show
+    nothing, and the contrastive maps of the partner all of its classes.
+    """
 
     def __init__(self, weak: WeakSet, rule: PartnerRule = "any") -> None:
         labels_NK = weak.labels_NK() > 0
         sources_N = np.array([photo.source for photo in weak.photos])
-        self._classes = [np.flatnonzero(row) for row in labels_NK]
+        every_class = np.arange(weak.label_space.foreground)
+        self._classes = [np.flatnonzero(row) if row.any() else every_class for row in labels_NK]
         self._sources = [photo.source for photo in weak.photos]
         self._members: Mapping[str, list[NDArray[np.int64]]] = {
             source: [np.flatnonzero(column & _allowed(rule, source, sources_N)) for column in labels_NK.T]
@@ -29,12 +37,10 @@ class Partners:
         }
 
     def of(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """One partner row an anchor row; a photo without labels, or without any partner, is its own."""
+        """One partner row an anchor row; a photo without any partner is its own."""
         return np.array([self._partner(row, rng) for row in rows], np.int64)
 
     def _partner(self, row: np.int64, rng: np.random.Generator) -> np.int64:
-        if not len(self._classes[row]):
-            return row
         members = self._members[self._sources[row]][rng.choice(self._classes[row])]
         if not len(members):
             return row

@@ -16,6 +16,7 @@ from settings.records import UNKNOWN, LabelSpace
 from settings.value_maps import lookup_table, value_map_text
 
 __all__ = [
+    "ADD_NEGATIVES",
     "FAR_HIGHER",
     "Assignment",
     "Contradiction",
@@ -23,10 +24,12 @@ __all__ = [
     "contradiction",
     "describe_assignment",
     "describe_contradiction",
+    "describe_never_absent",
     "mend_of_contradiction",
     "mend_of_void",
     "mends",
     "mismatch",
+    "never_absent",
     "no_foreground",
     "other_assignment",
     "pooled_pixels",
@@ -34,6 +37,8 @@ __all__ = [
 
 FAR_HIGHER = 0.2
 """By how much another reading must raise the mIoU to be worth a note: chance and confused classes give less."""
+ADD_NEGATIVES = "add photos without it, such as ones that show no class (a row `id,` in labels.csv; voc12: negatives)"
+"""How a class that labels every photo becomes one that can be learned."""
 MIN_PHOTOS = 3
 """Photos that a value map must mend: two that were exchanged are a slip, and each of them is told by itself."""
 
@@ -207,6 +212,21 @@ def mismatch(photos: Sequence[Shown]) -> str:
     if disjoint < MIN_PHOTOS or 3 * disjoint < 2 * compared:
         return ""
     return f"labels and masks of {disjoint} of {compared} photos without a class in common"
+
+
+def never_absent(labels: Sequence[Sequence[int]], classes: int) -> tuple[int, ...]:
+    """The ids of the classes that label every photo: no photo tells a classifier what they are not.
+
+    `labels` are those of the photos to train on, `classes` is K. None where there are no photos.
+    """
+    everywhere = set(range(classes)) if labels else set()
+    return tuple(sorted(everywhere.intersection(*labels)))
+
+
+def describe_never_absent(class_ids: Sequence[int], photos: int, space: LabelSpace) -> str:
+    """What is wrong with classes that `never_absent` found among so many photos, in words."""
+    names = ", ".join(f"'{space.names[class_id]}'" for class_id in class_ids)
+    return f"{names} as label of all {photos} photos to train on: no classifier can learn what it is not"
 
 
 def _displaced(meant: Mapping[int, int], values_NV: NDArray[np.int64], classes: int) -> dict[int, int]:

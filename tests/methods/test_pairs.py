@@ -1,4 +1,4 @@
-"""Partners and references share a class; references do not depend on sharding."""
+"""Partners and references share a class but for photos without one; references do not depend on sharding."""
 
 from collections import Counter
 
@@ -22,7 +22,17 @@ def test_partners_are_drawn_by_class_then_by_photo() -> None:
     assert set(drawn) == {0, 1, 2}
     assert abs(drawn[1] / 4000 - 1 / 2) < 0.03
     assert abs(drawn[0] / 4000 - 1 / 4) < 0.03
-    assert partners.of(np.array([3, 4]), rng).tolist() == [3, 4]
+    assert partners.of(np.array([3, 3]), rng).tolist() == [3, 3]
+
+
+def test_a_photo_without_labels_is_put_beside_one_of_any_class() -> None:
+    """e has none: x leads to a or b, y to b or c, z to d, each class with probability 1/3; never to e itself."""
+    drawn = Counter(int(other) for other in Partners(WEAK).of(np.full(6000, 4), np.random.default_rng(0)))
+    for row, expected in {0: 1 / 6, 1: 1 / 3, 2: 1 / 6, 3: 1 / 3}.items():
+        assert abs(drawn[row] / 6000 - expected) < 0.03
+    assert drawn.total() == 6000 and set(drawn) == {0, 1, 2, 3}
+    negatives = WeakSet((photo("a", 1), photo("b"), photo("c", 1, source="web")), LabelSpace(("x", "y")))
+    assert drawn_from(negatives, "same_source", 1) == {"a", "b"}, "itself where a class has no photo that may be met"
 
 
 def drawn_from(weak: WeakSet, rule: PartnerRule, row: int) -> set[str]:
