@@ -117,7 +117,10 @@ def _training_notes(compute: Compute) -> tuple[str, ...]:
 
 
 def _unlearnable(line: Line) -> tuple[str, ...]:
-    """What of the setting a line's localizer cannot learn, since it labels every photo; UserError where nothing is left."""
+    """The note of classes that a line's localizer cannot learn under its setting, since they label every photo.
+
+    Raises UserError where no other class is left.
+    """
     localizer, offer = line.components.localizer, line.source.offer
     if localizer is None or offer is None or not localizer.needs_negatives:
         return ()
@@ -128,7 +131,7 @@ def _unlearnable(line: Line) -> tuple[str, ...]:
     found = describe_never_absent(everywhere, len(weak.photos), weak.label_space)
     if len(everywhere) == weak.label_space.foreground:
         where = f"{line.blueprint.dataset.name}, setting {line.source.name}"
-        raise UserError(where, found, "photos with and without each class", ADD_NEGATIVES)
+        raise UserError(where, found, "photos with and without a class", ADD_NEGATIVES)
     return (f"setting {line.source.name}: {found}; {ADD_NEGATIVES}",)
 
 
