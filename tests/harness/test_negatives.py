@@ -85,6 +85,12 @@ def test_pseudo_labels_of_negatives_are_all_background(finished: Finished) -> No
         assert values == ({0, 1} if int(photo_id[-2:]) % 2 else {0}), photo_id
 
 
+def test_the_sheet_by_score_shows_photos_with_a_class(finished: Finished) -> None:
+    sheets = [stage for stage in finished.run.plan.graph.values() if stage.kind.name == "gallery"]
+    (by_score,) = [stage for stage in sheets if "scores" in stage.inputs]
+    assert by_score.runtime.ids == tuple(f"train{i:02}" for i in range(1, COUNTS["train"], 2))
+
+
 def test_an_only_class_without_negatives_is_refused_before_the_run(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "walls", negatives=False)
     line = (
