@@ -109,6 +109,8 @@ def _rows(work: Work[GalleryIdentity, GalleryRuntime]) -> list[Row]:
     assert work.identity.count is not None
     table = joined([read_table(files.counts) for files in work.read("scores", CountFiles)])
     scores = miou_by_image(table, work.dataset.label_space.foreground + 1)
+    # The scores count more photos than the stage may draw: those that show no class have nothing to look at.
+    scores = {image: score for image, score in scores.items() if image in photos}
     picks = best_median_worst(scores, work.identity.count)
     return [Row(photos[pick.image], f"{pick.place}: mIoU {pick.miou:.3f}") for pick in picks]
 
@@ -119,8 +121,10 @@ def plan_sheets(line: Line) -> list[Ref]:
     if not photos:
         return []
     sheets = [_plan_spread(line, photos)]
-    if line.last_step in ("pseudo_labels", "segmentation"):
-        sheets.append(_plan_by_score(line))
+    ids = frozenset(_reported_ids(line))
+    scored = [photo for photo in line.source.photos if photo.id in ids and photo.labels]
+    if scored and line.last_step in ("pseudo_labels", "segmentation"):
+        sheets.append(_plan_by_score(line, scored))
     return sheets
 
 
@@ -163,10 +167,8 @@ def _plan_spread(line: Line, photos: Sequence[Photo]) -> Ref:
     return _plan_gallery(line, identity, inputs, photos, "", "photos spread over")
 
 
-def _plan_by_score(line: Line) -> Ref:
+def _plan_by_score(line: Line, photos: Sequence[Photo]) -> Ref:
     """The sheet of best, median and worst photos; which these are is known when the pseudo labels are scored."""
-    ids = frozenset(_reported_ids(line))
-    photos = [photo for photo in line.source.photos if photo.id in ids]
     # Neither photos nor masks are in the key: the scores among the inputs decide the ones and hang on the others.
     identity = GalleryIdentity(count=min(line.blueprint.suite.gallery, len(photos)), version=VERSION)
     shards = [shard for shard, _ in reported_shards(line)]

@@ -14,7 +14,10 @@ from settings.records import UNKNOWN, Mask, Photo
 
 
 class Folder(Labeler):
-    """Reads the mask of each photo, which shows the photo's own labels alone, as the protocol has it."""
+    """Reads the mask of each photo, which shows the photo's own labels alone, as the protocol has it.
+
+    A photo without labels needs no mask: it is all background.
+    """
 
     options_model = OutsideOptions
     place_options = frozenset({"root"})
@@ -27,7 +30,9 @@ class Folder(Labeler):
         return self.options.supervision
 
     def files(self, photo: Photo) -> tuple[Path, ...]:
-        """The mask's file; raises UserError where there is none."""
+        """The mask's file, none for a photo without labels; raises UserError where it is missing."""
+        if not photo.labels:
+            return ()
         path = place_of(self.options.root, photo, ".png")
         if not path.is_file():
             raise UserError(path, "no such file", f"the mask of photo '{photo.id}'")
@@ -35,9 +40,12 @@ class Folder(Labeler):
 
     def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
         """The mask; raises UserError for another size than the photo's, and for classes that its labels exclude."""
+        size = photo.image().shape[:2]
+        if not photo.labels:
+            return np.zeros(size, np.uint8)
         (path,) = self.files(photo)
         mask_HW = read_mask(path)
-        if mask_HW.shape != (size := photo.image().shape[:2]):
+        if mask_HW.shape != size:
             found = f"{mask_HW.shape[1]}×{mask_HW.shape[0]} pixels"
             raise UserError(path, found, f"{size[1]}×{size[0]}, the size of photo '{photo.id}'")
         allowed = (0, *(label + 1 for label in photo.labels), UNKNOWN)
