@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     # Whatever reads stored features imports this module: timm, which takes seconds, is for those who compute them.
     from methods.networks.backbones import Backbone
 
-BATCH = 4
-"""Photos a forward pass: of 2, 4, 8 and 16, measured at 224 pixels on one core, 4 are fastest. With 8 the default
-backbone's widest layer exceeds 32 MB, and the system takes back and clears blocks of that size each time."""
+BATCH = 2
+"""Photos a forward pass: at 320 pixels 1, 2 and 4 are about as fast, and with 4 the default backbone's widest layer
+exceeds 32 MB: the system takes back and clears blocks of that size each time."""
 
 T = TypeVar("T")
 

@@ -56,7 +56,7 @@ class Backbone(nn.Module):
         On a CPU an activation is made along with its convolution (`methods/networks/fused.py`). A network whose layers
         do not run in the order they are listed stays as it is: a probe tells.
         """
-        plain = copy.deepcopy(self).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        plain = copy.deepcopy(self).eval().to(memory_format=torch.channels_last)
         folded = copy.deepcopy(plain)
         _fold_batch_norms(folded)
         fused = copy.deepcopy(folded)

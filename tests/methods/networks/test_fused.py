@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from methods.base import BackboneOptions
@@ -37,7 +37,7 @@ def test_a_convolution_with_its_activation(
     kind: type[nn.Conv2d], how: dict[str, Any], activation: nn.Module, size: tuple[int, int]
 ) -> None:
     torch.manual_seed(0)
-    plain = nn.Sequential(kind(8, 8, **how), activation).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain = nn.Sequential(kind(8, 8, **how), activation).to(memory_format=torch.channels_last)
     values_BCHW = (4 * torch.randn(2, 8, *size)).contiguous(memory_format=torch.channels_last)
     expected_BCHW = plain(values_BCHW)
     fuse(plain)
@@ -73,7 +73,7 @@ def test_layers_that_are_no_plain_convolution_stay() -> None:
     ],
 )
 def test_backbones_give_the_same_fused(name: str, weights: str, stride: Any) -> None:
-    """All levels, over an even and an odd number of cells, within 2e-5 of the largest value: a tenth of float16's unit."""
+    """All levels, over an even and an odd number of cells, within 2e-5 of the largest value."""
     plain = build(BackboneOptions(name=name, weights=weights, output_stride=stride), (1, 2, 3, 4)).eval()
     fast = plain.for_inference()
     assert fused_count(fast) == sum(isinstance(part, nn.Conv2d) for part in plain.modules())
