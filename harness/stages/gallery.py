@@ -15,7 +15,7 @@ from harness.stages.labels import plan_pseudo_labels
 from harness.stages.line import Line
 from harness.stages.localizer import plan_maps
 from harness.stages.refiner import plan_final_maps
-from harness.stages.scoring import plan_scores, reported_shards
+from harness.stages.scoring import plan_main_choice, plan_scores, reported_shards
 from harness.stages.segmenter import plan_predictions
 from harness.stages.source import Source, once, photo_ids, spread
 from harness.stages.stored import StoredMasks, maps_of_photos
@@ -185,7 +185,7 @@ def _plan_by_score(line: Line) -> Ref:
     # Neither photos nor masks are in the key: the scores among the inputs decide the ones and hang on the others.
     identity = GalleryIdentity(count=min(line.blueprint.suite.gallery, len(photos)), version=VERSION)
     shards = [shard for shard, _ in reported_shards(line)]
-    inputs = {**_drawn(line, shards), "scores": plan_scores(line, "fixed")}
+    inputs = {**_drawn(line, shards), "scores": plan_scores(line, line.blueprint.main_policy)}
     what, split = "best, median and worst pseudo labels of", line.blueprint.reported.maps
     return _plan_gallery(line, line.source, identity, inputs, photos, split, "-by-score", what)
 
@@ -231,7 +231,8 @@ def _drawn(line: Line, shards: Sequence[int]) -> dict[str, tuple[Ref, ...]]:
     inputs = {"maps": tuple(plan_maps(line, shard) for shard in shards)}
     if line.components.refiners:
         inputs["refined"] = tuple(plan_final_maps(line, shard) for shard in shards)
-    inputs["pseudo_labels"] = tuple(plan_pseudo_labels(line, shard) for shard in shards)
+    choice = plan_main_choice(line)
+    inputs["pseudo_labels"] = tuple(plan_pseudo_labels(line, shard, choice) for shard in shards)
     if predictions := _predictions(line, line.source, shards):
         inputs["masks"] = predictions
     return inputs
@@ -242,4 +243,4 @@ def _predictions(line: Line, source: Source, shards: Sequence[int]) -> tuple[Ref
     # A sheet trains nothing that no row asks for.
     if line.components.segmenter is None or line.last_step != "segmentation":
         return ()
-    return plan_predictions(line, source, shards)
+    return plan_predictions(line, source, shards, plan_main_choice(line))

@@ -20,6 +20,7 @@ from harness.stages.scoring import (
     SweepKind,
     declared_threshold,
     plan_choice,
+    plan_main_choice,
     plan_scores,
     plan_segmentation_scores,
     plan_sweeps,
@@ -217,7 +218,7 @@ def plan_rows(line: Line) -> list[Ref]:
     rows, threshold = [], declared_threshold(line)
     # Masks may be absent for maps and for segmentation alone: each kind of row looks for its own.
     has_reported = bool(reported_shards(line))
-    for policy, last in line.blueprint.suite.policies.items():
+    for policy, last in line.blueprint.policies.items():
         # Beside a rule without a threshold the best threshold would be another recipe's figure.
         if policy == "oracle" and threshold is None:
             continue
@@ -239,10 +240,11 @@ def plan_unscored(line: Line) -> dict[str, tuple[Ref, ...]]:
     """What a data set without true masks is run for instead of rows: its pseudo labels, its predictions."""
     wanted: dict[str, tuple[Ref, ...]] = {}
     if line.components.labeler and not reported_shards(line):
-        wanted["pseudo_labels"] = tuple(plan_pseudo_labels(line, shard) for shard in line.source.every_shard)
+        choice = plan_main_choice(line)
+        wanted["pseudo_labels"] = tuple(plan_pseudo_labels(line, shard, choice) for shard in line.source.every_shard)
     if line.components.segmenter and not segmented_shards(line):
         val = line.blueprint.val
-        wanted["predictions"] = plan_predictions(line, val, val.every_shard)
+        wanted["predictions"] = plan_predictions(line, val, val.every_shard, plan_main_choice(line))
     return wanted
 
 
@@ -304,8 +306,8 @@ def _epochs(line: Line, stage: ScoredStage) -> dict[str, int]:
 
 
 def _epochs_of(component: Component | None) -> int:
-    """The epochs that its training options name; 0 where it has no such options."""
-    if component is None:
+    """The epochs that its training options name; 0 where it has no such options, or its fit does not read them."""
+    if component is None or "training" in component.apply_options:
         return 0
     training = getattr(component.options, "training", None)
     return training.epochs if isinstance(training, TrainingOptions) else 0
