@@ -1,4 +1,4 @@
-"""The policy `held_out`: thresholds are chosen on dev's masks, which count; where it has none they stay, with a warning."""
+"""The policy `held_out`: the masks of dev choose thresholds, and count; where it has none, one line warns."""
 
 import shutil
 from pathlib import Path
