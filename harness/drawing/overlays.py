@@ -104,8 +104,8 @@ def mask_colours() -> NDArray[np.uint8]:
 
 
 def _rim_width(image_HWC: Image) -> int:
-    height, width = image_HWC.shape[:2]
-    return max(1, round(max(height, width) * RIM_SHARE))
+    longer: int = max(image_HWC.shape[:2])
+    return max(1, round(longer * RIM_SHARE))
 
 
 def _rim(region_HW: NDArray[np.bool_], width: int, beyond: bool = True) -> NDArray[np.bool_]:

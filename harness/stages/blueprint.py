@@ -15,7 +15,7 @@ from harness.stages.plugins import pinned
 from harness.stages.source import Memo, Source, check_every_class_is_taught, once
 from harness.store.layout import Ref
 from harness.suites.data import Data, dataset_of, seen_of
-from harness.suites.suite import LastStage, Suite
+from harness.suites.suite import LastStage, PolicyName, Suite
 from methods.backbone_names import check_backbone
 from methods.base import NAMED_WEIGHTS, BackboneOptions
 from methods.initial_weights import weight_files
@@ -49,7 +49,7 @@ REPORTED: Mapping[str, Reported] = {
 """What a suite's `report` stands for."""
 
 
-MAIN = ("fixed", "held_out")
+MAIN: tuple[PolicyName, ...] = ("fixed", "held_out")
 """Policies whose outcome is shown in pictures, the first that a suite has."""
 
 
@@ -189,12 +189,12 @@ def _backbone_identity(backbone: BackboneOptions) -> dict[str, object]:
     return identity
 
 
-def _policies(suite: Suite, dataset: Dataset) -> dict[str, LastStage]:
+def _policies(suite: Suite, dataset: Dataset) -> dict[PolicyName, LastStage]:
     """The suite's policies; where dev has no mask to choose on, thresholds stay as they were declared.
 
     Raises UserError where dev is reported and was to be chosen on, too: that would be the oracle under another name.
     """
-    policies: dict[str, LastStage] = {**suite.policies}
+    policies = dict(suite.policies)
     if "held_out" not in policies:
         return policies
     if suite.report == "dev":

@@ -21,10 +21,11 @@ from settings.errors import UserError, unknown_name
 from settings.options import Options
 from settings.records import fingerprint
 
-__all__ = ["Compute", "Diagnostic", "LastStage", "Recipe", "Suite", "load_suite", "ready_suites"]
+__all__ = ["Compute", "Diagnostic", "LastStage", "PolicyName", "Recipe", "Suite", "load_suite", "ready_suites"]
 
 SUITES = Path(__file__).parent.parent.parent / "settings" / "suites"
 LastStage = Literal["maps", "pseudo_labels", "segmentation"]
+PolicyName = Literal["fixed", "held_out", "oracle"]
 Diagnostic = Literal["classifier", "maps", "cue"]
 
 
@@ -124,7 +125,7 @@ class Suite(Options):
     training_mode: TrainingMode = "frozen"
     backbone: BackboneOptions = BackboneOptions()
     # The oracle stops at maps by default: it is a gap to be shown, and further on it trains a network of its own.
-    policies: dict[Literal["fixed", "held_out", "oracle"], LastStage] = Field(
+    policies: dict[PolicyName, LastStage] = Field(
         {"fixed": "segmentation", "oracle": "maps"},
         min_length=1,
         description="who sets thresholds (fixed: the recipe; held_out: dev's masks; oracle: the reported masks) → the "
