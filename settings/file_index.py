@@ -10,6 +10,9 @@ from settings.stems import alike, composed
 __all__ = ["FileIndex", "check_inside"]
 
 
+LEFT_BY_SYSTEMS = ("Thumbs.db", "desktop.ini")
+
+
 class FileIndex:
     """The files `<id><extension>` of a subfolder, whatever the case of their extensions; read once."""
 
@@ -31,8 +34,8 @@ class FileIndex:
 
     @property
     def others(self) -> tuple[str, ...]:
-        """The names of files of other extensions; hidden ones, which systems leave everywhere, do not count."""
-        return tuple(name for name in self._others if not name.startswith("."))
+        """The names of files of other extensions; those that systems leave everywhere do not count."""
+        return tuple(name for name in self._others if not name.startswith(".") and name not in LEFT_BY_SYSTEMS)
 
     def unlisted(self, listed: Iterable[str]) -> tuple[str, ...]:
         """The names of files whose photo is not among `listed`."""

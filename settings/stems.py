@@ -1,22 +1,27 @@
 """Names that almost match: which file somebody means where the one that is asked for is not there.
 
 Wanted and present stems are compared as other programs vary them: a photo's extension left on, a folder before it, a
-suffix such as `_mask`, another case, accents in another Unicode form, blanks for underscores.
+suffix such as `_mask`, the mark of an upload, another case, accents in another Unicode form, blanks for underscores.
 """
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from settings.errors import counted, printable
 
-__all__ = ["alike", "composed", "names_alike", "photo_stem", "told_renames"]
+__all__ = ["alike", "composed", "names_alike", "photo_stem", "possible_stems", "shorter_stems", "told_renames"]
 
-_EXTENSION = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp|npy|npz)$", re.IGNORECASE)
+_FILE = r"\.(jpe?g|png|bmp|tiff?|webp|npy|npz)"
+_EXTENSION = re.compile(rf"{_FILE}$", re.IGNORECASE)
 _SUFFIX = re.compile(
-    r"([_ .-](masks?|pred(iction)?s?|pseudo|labels?|labelids|labeltrainids|gt(fine)?|ground_?truth|seg(mentation)?)"
-    r"|(mask|pred|gt))$"
+    rf"({_FILE}|[_ .-](masks?|pred(iction)?s?|pseudo|labels?|labelids|labeltrainids|gt(fine)?|ground_?truth)"
+    rf"|[_ .-](seg(mentation)?|annotations?)|(mask|pred|gt)|_(jpe?g|png)\.rf\.[0-9a-f]{{32}})$",
+    re.IGNORECASE,
 )
+"""What programs append to a name; Roboflow the old extension and a hash."""
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
+"""What Label Studio puts before the names of uploaded photos."""
 _TOLD = 3
 
 
@@ -28,6 +33,21 @@ def composed(name: str) -> str:
 def photo_stem(name: str) -> str:
     """The photo that a path in a list means: without folders before it, and without the extension of a picture."""
     return _EXTENSION.sub("", re.split(r"[/\\]", name)[-1])
+
+
+def shorter_stems(name: str) -> Iterator[str]:
+    """The stem of a name, then it without one suffix after the other: `x_gtFine_labelIds`, `x_gtFine`, `x`."""
+    stem, shorter = "", photo_stem(name)
+    while shorter and shorter != stem:
+        yield shorter
+        stem, shorter = shorter, _SUFFIX.sub("", shorter)
+
+
+def possible_stems(name: str) -> Iterator[str]:
+    """The stems of the photo that a name may mean, the likeliest first, the barest last."""
+    stems = list(shorter_stems(name))
+    yield from stems
+    yield from (_UPLOADED.sub("", stem) for stem in stems if _UPLOADED.match(stem))
 
 
 def alike(wanted: str, present: Iterable[str]) -> str:
@@ -64,10 +84,5 @@ def told_renames(pairs: Mapping[str, str], extension: str) -> str:
 
 def _plain(name: str) -> str:
     """What names have in common that mean one photo."""
-    stem = photo_stem(composed(name)).casefold()
-    # One after the other, as in `x.jpg.npy`, `x_mask.png` and `x_gtFine_labelIds.png`.
-    while shorter := _SUFFIX.sub("", _EXTENSION.sub("", stem)):
-        if shorter == stem:
-            break
-        stem = shorter
-    return re.sub(r"[\s_]+", "_", stem)
+    *_, barest = ["", *possible_stems(composed(name))]
+    return re.sub(r"[\s_]+", "_", barest.casefold())

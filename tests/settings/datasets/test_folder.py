@@ -331,6 +331,22 @@ def test_photos_that_are_not_one_file(files: Files) -> None:
             dataset.photo(photo_id)
 
 
+def test_lists_with_extensions_where_labels_have_none(files: Files) -> None:
+    files.write("train.txt", "b.jpg\na.jpg\n")
+    refused(
+        files, r"no row for photo 'a\.jpg' of train\.txt.*write ids without the file's extension into train.txt: 'a'$"
+    )
+
+
+def test_tables_of_other_forms_are_told_what_to_do(files: Files) -> None:
+    for header, mend in {
+        "image,label": "the first line names the columns: id,labels",
+        "id,cat,dog": "import-labels",
+    }.items():
+        files.write("labels.csv", f"{header}\n")
+        refused(files, rf"found the header '{header}'; expected 'id,labels'; .*{mend}")
+
+
 def test_ids_with_an_extension(files: Files) -> None:
     files.write("val.txt", "v.jpg\n")
     with pytest.raises(UserError, match=r"found no such file; .*write ids without the file's extension"):
@@ -339,9 +355,11 @@ def test_ids_with_an_extension(files: Files) -> None:
 
 def test_masks_that_do_not_fit(files: Files) -> None:
     dataset, path = files.open(), files.root / "masks" / "a.png"
-    write_mask(path, np.zeros((10, 8), np.uint8))
-    with pytest.raises(UserError, match=r"a\.png: found 8×10 pixels; expected the photo's 10×8; make the mask at"):
-        dataset.read_mask("a")
+    for size, mend in {(10, 8): "the mask lies on its side: turn it", (9, 10): "make the mask at"}.items():
+        write_mask(path, np.zeros(size, np.uint8))
+        found = rf"a\.png: found {size[1]}×{size[0]} pixels; expected the photo's 10×8; {mend}"
+        with pytest.raises(UserError, match=found):
+            dataset.read_mask("a")
     write_mask(path, np.full((8, 10), 4, np.uint8))
     with pytest.raises(UserError, match=r"a\.png: found mask value 4; expected 0\.\.3 or 255; correct the mask"):
         dataset.read_mask("a")
