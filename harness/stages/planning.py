@@ -74,7 +74,13 @@ def make_plan(suite: Suite) -> Plan:
         diagnostics |= dict.fromkeys(plan_diagnostics(line))
         for kind in kinds().values():
             others |= dict.fromkeys(kind.targets(line))
-    notes = (*blueprint.notes(), *unlearnable, *_training_notes(suite.compute), *skipped.notes())
+    notes = (
+        *blueprint.notes(),
+        *unlearnable,
+        *_threshold_notes(blueprint, recipes),
+        *_training_notes(suite.compute),
+        *skipped.notes(),
+    )
     targets = [*rows, *pictures, *diagnostics]
     for refs in unscored.values():
         targets += refs
@@ -98,6 +104,22 @@ def _check_resources(suite: Suite) -> None:
     for name in suite.resources:
         if name not in known:
             raise unknown_name(suite.place_of("resources"), "kind of stage", name, known)
+
+
+def _threshold_notes(blueprint: Blueprint, recipes: Mapping[str, RecipeComponents]) -> list[str]:
+    """A line for a suite whose thresholds were to be chosen on dev, where dev has no mask to choose them on."""
+    suite = blueprint.suite
+    if "held_out" not in suite.policies or "held_out" in blueprint.policies:
+        return []
+    thresholds = []
+    for name, components in recipes.items():
+        # References declare one for any data.
+        if name in suite.recipes and components.labeler and components.labeler.declared_threshold is not None:
+            thresholds.append(f"{name} {components.labeler.declared_threshold:g}")
+    if not thresholds:
+        return []
+    dev = f"{blueprint.dataset.name}/dev"
+    return [f"WARNING: {dev} has no true mask, so these thresholds stay, chosen on other data: {', '.join(thresholds)}"]
 
 
 def _training_notes(compute: Compute) -> tuple[str, ...]:
