@@ -31,6 +31,7 @@ from harness.stages.source import once
 from harness.stages.weak_set import plan_weak_set, setting_fields
 from harness.stages.work import Work
 from harness.store.layout import ChoiceFiles, CountFiles, Ref, RowFiles, WeakSetFiles
+from methods.base import Component, TrainingOptions
 from methods.segmenting import variant_of
 from results.evaluation import evaluation_fingerprint
 from results.metrics.counts import Counts
@@ -76,6 +77,12 @@ class RowPlace:
     backbone_size: int | None = None
     options: str | None = None
     """What stands for all options of the recipe: see `results.rows.Row`."""
+    localizer_epochs: int | None = None
+    """Of each network behind the row; None where it has none that is trained by epochs."""
+    refiner_epochs: int | None = None
+    cue_epochs: int | None = None
+    segmenter_epochs: int | None = None
+    photos_of_split: int | None = None
 
     def fields(self) -> dict[str, Any]:
         """The place as entries of `results.rows.Row`, with the version of the protocol."""
@@ -282,6 +289,28 @@ def _options(line: Line) -> str:
     return fingerprint([components.options(), files, backbone])[:8]
 
 
+def _epochs(line: Line, stage: ScoredStage) -> dict[str, int]:
+    """For how many epochs the networks behind a row are trained, by the names of `RowPlace`; without those of none."""
+    components = line.components
+    groups: dict[str, Sequence[Component | None]] = {
+        "localizer_epochs": [components.localizer],
+        "refiner_epochs": components.refiners,
+        "cue_epochs": [components.cue],
+    }
+    if stage == "segmentation":
+        groups["segmenter_epochs"] = [components.segmenter]
+    sums = {name: sum(map(_epochs_of, group)) for name, group in groups.items()}
+    return {name: epochs for name, epochs in sums.items() if epochs}
+
+
+def _epochs_of(component: Component | None) -> int:
+    """The epochs that its training options name; 0 where it has no such options."""
+    if component is None:
+        return 0
+    training = getattr(component.options, "training", None)
+    return training.epochs if isinstance(training, TrainingOptions) else 0
+
+
 def _plan_row(
     line: Line,
     stage: ScoredStage,
@@ -318,6 +347,8 @@ def _plan_row(
         backbone=backbone,
         backbone_size=backbone_size,
         options=_options(line),
+        photos_of_split=len(blueprint.dataset.splits[split]),
+        **_epochs(line, stage),
     )
     inputs = {"counts": counts, "weak_set": (plan_weak_set(blueprint, source),)}
     if choice is not None:
