@@ -1,11 +1,12 @@
 """What a board allows to be said: an interval of every line, the planned comparisons, places, and the resolution."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from results.counted import ImageSums, joined_sums
 from results.lines import Column, Line
+from results.rows import Row
 from results.statistics import (
     Difference,
     Interval,
@@ -19,12 +20,12 @@ from results.statistics import (
     samples,
 )
 
-__all__ = ["Comparison", "CountsByRow", "Verdicts", "verdicts"]
+__all__ = ["Comparison", "CountsOf", "Verdicts", "verdicts"]
 
 YARDSTICK, PLAIN = "cam", "clean"
 """The recipe that others are held against, and the setting that others are."""
-CountsByRow: TypeAlias = Mapping[tuple[Any, ...], ImageSums]
-"""By the identity of rows (`Row.identity`)."""
+CountsOf: TypeAlias = Callable[[Row], ImageSums | None]
+"""What a row was scored from, image by image; None where that is not kept."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Comparison:
     other: int
     difference: Difference
     """Over the rng seeds that both have; p and verdict hold for all planned comparisons of the board (Holm)."""
+    is_yardstick: bool
+    """Whether the other is what every recipe of its setting is held against."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class _Counted(NamedTuple):
         return self.sample.of([self.seeds.index(seed) for seed in seeds])
 
 
-def verdicts(lines: Sequence[Line], column: Column, counts: CountsByRow, ranked: Sequence[bool]) -> Verdicts | None:
+def verdicts(lines: Sequence[Line], column: Column, counts: CountsOf, ranked: Sequence[bool]) -> Verdicts | None:
     """What the counts of a board's lines allow to be said of a scored stage; None where no two images were counted.
 
     `ranked` says of each line whether it may have a place.
@@ -93,29 +96,34 @@ def verdicts(lines: Sequence[Line], column: Column, counts: CountsByRow, ranked:
     )
 
 
-def _pixel_sums(line: Line, column: Column, counts: CountsByRow) -> PixelSums | None:
+def _pixel_sums(line: Line, column: Column, counts: CountsOf) -> PixelSums | None:
     """Of all rng seeds of a line; None where it has a hole at this stage, or no counts."""
     cell = line.cells.get(column)
-    if cell is None or cell.holes or any(row.identity not in counts for row in cell.rows):
+    if cell is None or cell.holes:
         return None
-    return joined_sums([counts[row.identity] for row in cell.rows])
+    found = [sums for row in cell.rows if (sums := counts(row)) is not None]
+    return joined_sums(found) if len(found) == len(cell.rows) else None
 
 
 def _comparisons(lines: Sequence[Line], counted: Mapping[int, _Counted]) -> tuple[Comparison, ...]:
     pairs, apart = [], []
-    for one, other in _planned(lines, list(counted)):
+    for (one, other), is_yardstick in _planned(lines, list(counted)).items():
         common = sorted({*counted[one].seeds} & {*counted[other].seeds})
         if common:
-            pairs.append((one, other))
+            pairs.append((one, other, is_yardstick))
             apart.append(difference(counted[one].over(common), counted[other].over(common)))
-    return tuple(Comparison(*pair, found) for pair, found in zip(pairs, corrected(apart), strict=True))
+    return tuple(
+        Comparison(one, other, found, is_yardstick)
+        for (one, other, is_yardstick), found in zip(pairs, corrected(apart), strict=True)
+    )
 
 
-def _planned(lines: Sequence[Line], among: Sequence[int]) -> list[tuple[int, int]]:
+def _planned(lines: Sequence[Line], among: Sequence[int]) -> dict[tuple[int, int], bool]:
     """Every recipe against `cam` of its setting, every setting against `clean` of its recipe, and every recipe `a+b`
-    against `a`, which is what it was before it was refined. Ceilings are in none of them."""
+    against `a`, which is what it was before it was refined; of each, whether it is the first kind. Ceilings are in none
+    of them."""
     by_name = {(lines[n].name, lines[n].setting): n for n in among}
-    pairs: dict[tuple[int, int], None] = {}
+    pairs: dict[tuple[int, int], bool] = {}
     for n in among:
         name, setting = lines[n].name, lines[n].setting
         if lines[n].is_ceiling:
@@ -124,8 +132,8 @@ def _planned(lines: Sequence[Line], among: Sequence[int]) -> list[tuple[int, int
         others = (next(yardsticks, None), (name, PLAIN), (name.rpartition("+")[0], setting))
         for other in others:
             if other in by_name and by_name[other] != n:
-                pairs[n, by_name[other]] = None
-    return list(pairs)
+                pairs.setdefault((n, by_name[other]), other == others[0])
+    return pairs
 
 
 def _yardsticks(name: str) -> list[str]:

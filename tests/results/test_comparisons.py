@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.verdicts import confusions
 from results.boards import boards
-from results.comparisons import CountsByRow, Verdicts, verdicts
+from results.comparisons import CountsOf, Verdicts, verdicts
 from results.counted import ImageSums
 from results.lines import Column, Line, lines_of
 from results.rows import Row
@@ -22,9 +22,10 @@ def sums(counts_NKK: np.ndarray) -> ImageSums:
     return ImageSums(images, diagonal, counts_NKK.sum(axis=1), counts_NKK.sum(axis=2))
 
 
-def board(row: Callable[..., Row], names: Sequence[tuple[str, str, int]]) -> tuple[list[Line], CountsByRow]:
+def board(row: Callable[..., Row], names: Sequence[tuple[str, str, int]]) -> tuple[list[Line], CountsOf]:
     """Lines of (recipe, setting, rng seeds), the second half of them by 0.1 worse in what they find."""
-    rows, counts = [], {}
+    rows: list[Row] = []
+    counts: dict[tuple[object, ...], ImageSums] = {}
     good, bad = confusions(np.random.default_rng(0), 3, 0.003, 0.1)
     for place, (recipe, setting, seeds) in enumerate(names):
         for seed in range(seeds):
@@ -32,7 +33,7 @@ def board(row: Callable[..., Row], names: Sequence[tuple[str, str, int]]) -> tup
             rows.append(own)
             counts[own.identity] = sums((good if 2 * place < len(names) else bad)[seed])
     (found,) = boards(rows)
-    return lines_of(found), counts
+    return lines_of(found), lambda own: counts.get(own.identity)
 
 
 def told(row: Callable[..., Row], *names: tuple[str, str, int]) -> tuple[list[Line], Verdicts]:
@@ -72,6 +73,7 @@ def test_without_cam_its_counterpart_is_the_yardstick(row: Callable[..., Row]) -
 def test_values_are_those_of_the_paired_difference(row: Callable[..., Row]) -> None:
     _, found = told(row, ("cam", "clean", 3), ("seam", "clean", 3))
     (only,) = found.comparisons
+    assert only.is_yardstick
     good, bad = confusions(np.random.default_rng(0), 3, 0.003, 0.1)
     expected = paired_difference(bad, good)
     assert (only.difference.mean, only.difference.p) == pytest.approx((expected.mean, expected.p))
@@ -92,15 +94,14 @@ def test_a_line_with_one_rng_seed_is_compared_over_images_and_has_no_place(row: 
 
 def test_lines_without_counts_are_left_out(row: Callable[..., Row]) -> None:
     lines, counts = board(row, [("cam", "clean", 3), ("seam", "clean", 3)])
-    some = {identity: each for identity, each in counts.items() if "cam" in identity}
-    found = verdicts(lines, MAPS, some, [True, True])
+    found = verdicts(lines, MAPS, lambda own: counts(own) if own.recipe == "cam" else None, [True, True])
     assert found is not None
     assert (set(found.intervals), found.comparisons) == ({0}, ())
-    assert verdicts(lines, MAPS, {}, [True, True]) is None
+    assert verdicts(lines, MAPS, lambda own: None, [True, True]) is None
 
 
 def test_one_image_tells_nothing(row: Callable[..., Row]) -> None:
     own = row()
     (line,) = lines_of(boards([own])[0])
     single = ImageSums(("a",), np.ones((1, 3), np.int64), np.ones((1, 3), np.int64), np.ones((1, 3), np.int64))
-    assert verdicts([line], MAPS, {own.identity: single}, [True]) is None
+    assert verdicts([line], MAPS, lambda _: single, [True]) is None
