@@ -1,13 +1,13 @@
 """What rows were scored from, image by image: pixels of each class that are right, predicted and true."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from results.metrics.image_sums import ImageSums
 from results.parquet import read_table
 from results.per_image import SWEEP_AXES
 from results.rows import Row
@@ -21,28 +21,6 @@ STEPS = 100
 """Thresholds of a sweep."""
 SAME = 1e-6
 """mIoU of the same counts, added in another order."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSums:
-    """Of one row, each (images, K + 1), the images by ascending id."""
-
-    images: tuple[str, ...]
-    hits_NC: Whole
-    predicted_NC: Whole
-    truth_NC: Whole
-
-    def over(self, images: Sequence[str]) -> "ImageSums":
-        """Over other images, ascending, among which are its own: the rest have no counted pixel."""
-        if tuple(images) == self.images:
-            return self
-        where = np.searchsorted(np.array(images), np.array(self.images))
-        sums = []
-        for own in (self.hits_NC, self.predicted_NC, self.truth_NC):
-            wider = np.zeros((len(images), own.shape[1]), np.int64)
-            wider[where] = own
-            sums.append(wider)
-        return ImageSums(tuple(images), *sums)
 
 
 def image_sums(table: pa.Table, classes: int, threshold: float | None = None) -> ImageSums:

@@ -30,6 +30,7 @@ __all__ = [
     "LABELERS",
     "LOCALIZERS",
     "REFINERS",
+    "METRICS",
     "REGISTRIES",
     "SEGMENTERS",
     "SETTINGS",
@@ -191,6 +192,7 @@ CUES = Registry("cues", "methods.cues", "Cue")
 REFINERS = Registry("refiners", "methods.refiners", "Refiner")
 LABELERS = Registry("labelers", "methods.labelers", "Labeler")
 SEGMENTERS = Registry("segmenters", "methods.segmenters", "Segmenter")
+METRICS = Registry("metrics", "results.metrics", "Metric")
 REGISTRIES: Mapping[str, Registry] = {
     registry.kind: registry
     for registry in (
@@ -204,6 +206,7 @@ REGISTRIES: Mapping[str, Registry] = {
         REFINERS,
         LABELERS,
         SEGMENTERS,
+        METRICS,
     )
 }
 """Every kind of component, by the plural."""
