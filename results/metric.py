@@ -1,4 +1,4 @@
-"""What every metric offers; each file in `results/metrics/` may hold one subclass of Metric, which is found by its name.
+"""What every metric offers; each file in `results/metrics/` may hold one subclass of Metric, found by its file name.
 
 A metric is measured beside mIoU, which alone orders tables. It reads what was counted already wherever that is enough:
 the sums of each photo, or the sweep of the maps. Only one that needs to know where pixels lie goes through masks.
