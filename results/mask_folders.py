@@ -79,6 +79,8 @@ class ScoredImage(NamedTuple):
     id: str
     pooled: Pooled
     truth_digest: str
+    predicted: Mask
+    true_mask: Mask
 
 
 def scored_images(folders: MaskFolders, names: list[str]) -> Iterator[ScoredImage]:
@@ -102,7 +104,7 @@ def scored_images(folders: MaskFolders, names: list[str]) -> Iterator[ScoredImag
                 )
         pixels = pooled_pixels(true_mask), pooled_pixels(predicted)
         pooled = Pooled(counts, colour_counts, *pixels, other_palette)
-        yield ScoredImage(Path(name).stem, pooled, mask_digest(true_mask))
+        yield ScoredImage(Path(name).stem, pooled, mask_digest(true_mask), predicted, true_mask)
 
 
 def _counted(folders: MaskFolders, predicted: Mask, true_mask: Mask) -> Counts:

@@ -1,7 +1,7 @@
 """Scoring a folder of mask PNGs against the folder of their truths."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -9,10 +9,12 @@ from typing import Any, get_args
 import numpy as np
 
 from results.evaluation import evaluation_fingerprint
+from results.legacy import ProtocolScore, RulesTally, Spread, joint_pixels
 from results.mask_folders import MaskFolders, Pooled, Void, doubts, mask_names, refuse_implausible, scored_images
+from results.mask_measures import MaskMeasures
 from results.metrics.counts import Counts
 from results.metrics.miou import MeanIoU, mean_iou, nullable
-from results.protocols import protocol as protocol_named
+from results.protocols import LEGACY, VOC, Rules, rules_of
 from settings.config import existing_folder
 from settings.errors import UserError, printable
 from settings.lists import read_classes, read_ids
@@ -25,6 +27,10 @@ FEW = 0.1
 """Up to this share of missing predictions, scoring them as background may be meant: a program failed on some photos."""
 
 _AS_FOUND: Mapping[int, int] = MappingProxyType({})
+_BASES: Mapping[Void, Rules] = MappingProxyType(
+    {"error": Rules(), "background": Rules(), "covered-only": Rules(predicted_void="not scored")}
+)
+"""The rules of `voc/1` by what 255 in a prediction is."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,16 @@ class FolderScore:
     extra: tuple[str, ...]
     """Names of predictions without a truth, not scored."""
     protocol: str
-    void: Void
+    void: str
+    """What 255 in a prediction was: what was asked for, or the rule of a legacy protocol."""
     fingerprint: str
     """The evaluation fingerprint over the scored ids, their true masks and the class names (numbers without names)."""
     named: bool
     """Whether class names were given: then rows scored on the same masks have this fingerprint."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """What the metrics that were asked for measured, by name; nan where undefined."""
+    protocols: tuple[ProtocolScore, ...] = ()
+    """What every protocol makes of the same masks, where that was asked for."""
     doubts: tuple[str, ...] = ()
     """What speaks against the number: another reading of the predicted values that scores far higher, say."""
 
@@ -54,7 +65,7 @@ class FolderScore:
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`: null stands for an undefined value."""
-        return {
+        told: dict[str, Any] = {
             "miou": nullable(self.miou),
             "per_class": [nullable(value) for value in self.result.per_class],
             "classes": self.counts.classes,
@@ -66,11 +77,24 @@ class FolderScore:
             "fingerprint": self.fingerprint,
             "doubts": list(self.doubts),
         }
+        if self.measures:
+            told["measures"] = {name: nullable(value) for name, value in self.measures.items()}
+        if self.protocols:
+            told["protocols"] = {
+                each.name: {
+                    "miou": nullable(each.miou),
+                    "because": {words: nullable(change) for words, change in each.because.items()},
+                }
+                for each in self.protocols
+            }
+        return told
 
     def to_text(self) -> str:
         """For the terminal: mIoU, IoU by class, and what the reader has to know about them."""
         lines = [f"mIoU {self.miou:.4f}  ({self.protocol}, {self.photos} images, {self.counts.classes} classes)"]
         lines += [f"  class {c:3d}  {_three(value)}" for c, value in enumerate(self.result.per_class)]
+        lines += [f"  {name}  {_three(value)}" for name, value in self.measures.items()]
+        lines += _told(self.protocols)
         whose = "" if self.named else "  (classes are numbers: rows have another one, which --names FILE gives)"
         lines.append(f"  evaluation fingerprint {self.fingerprint}{whose}")
         return "\n".join(lines + [f"note: {note}" for note in self.notes()])
@@ -83,6 +107,7 @@ class FolderScore:
             (self.extra, f"{len(self.extra)} predictions without a truth, not scored: {_some(self.extra)}"),
             (self.result.undefined, f"in neither truth nor prediction, left out of the mean: class {undefined}"),
             (self.void != "error", f"255 in predictions: {self.void}"),
+            (self.protocol in LEGACY, f"the rules of {self.protocol}, for comparison only: no board has such a number"),
         )
         return [*(note for holds, note in candidates if holds), *self.doubts]
 
@@ -91,13 +116,15 @@ def score_folder(
     predictions: Path,
     truth: Path,
     classes: int | None = None,
-    protocol: str = "voc/1",
+    protocol: str = VOC,
     void: Void = "error",
     allow_missing: bool = False,
     names: Path | None = None,
     ids: Path | None = None,
     truth_map: Mapping[int, int] = _AS_FOUND,
     prediction_map: Mapping[int, int] = _AS_FOUND,
+    metrics: Sequence[str] = (),
+    all_protocols: bool = False,
 ) -> FolderScore:
     """Score each truth `<id>.png` with the prediction of the same name; `classes` (2..255) includes the background.
 
@@ -106,6 +133,8 @@ def score_folder(
     where the files are named by the data set's photo ids and hold the very masks that it scores on. Without names
     classes are numbers, and the fingerprint agrees with that of other folders scored so, never with a row's.
     `ids` is a list of the photos to score, such as val.txt; without it all true masks count.
+    `protocol` may be one of `results.protocols.LEGACY`, which says itself what 255 is. `metrics` are measured beside
+    the mIoU, and `all_protocols` scores the masks by every protocol.
     `truth_map` and `prediction_map` say what values of the files stand for; those that they do not name stay.
 
     Raises UserError, before anything is reported, for an unknown protocol or option, a missing number of classes, an
@@ -113,8 +142,10 @@ def score_folder(
     the first file in name order that is unreadable, of another size or mode, or holds a value above the classes; and
     where no true mask holds a class, since a number would tell nothing.
     """
-    rules = protocol_named(protocol)
+    rules = rules_of(protocol)
     _check_options(classes, void)
+    if rules is not None and void != "error":
+        raise UserError("--void", void, f"nothing beside --protocol {protocol}", "its rules say what 255 is")
     class_names = _class_names(classes, names)
     classes = len(class_names)
     truth, predictions = _folder(truth, "mask"), _folder(predictions, "prediction")
@@ -123,23 +154,33 @@ def score_folder(
         truths = _listed(truths, truth, ids)
     if not allow_missing:
         _check_all_are_there(predictions, predicted, truths, ids is not None)
-    folders = MaskFolders(predictions, truth, classes, void, allow_missing, truth_map, prediction_map)
+    read_void: Void = void if rules is None else "background"
+    folders = MaskFolders(predictions, truth, classes, read_void, allow_missing, truth_map, prediction_map)
     pooled, digests = Pooled.nothing(classes), dict[str, str]()
+    measures, by_rules = MaskMeasures(metrics, classes), RulesTally(rules or _BASES[void], classes)
+    spread = Spread(classes, _BASES[void])
     for image in scored_images(folders, truths):
         pooled += image.pooled
         digests[image.id] = image.truth_digest
+        measures.add(image.id, image.predicted, image.true_mask)
+        if rules is not None or all_protocols:
+            joint = joint_pixels(image.predicted, image.true_mask, classes)
+            by_rules.add(joint)
+            spread.add(joint)
     refuse_implausible(folders, pooled.true_pixels)
     missing, extra = sorted(set(truths) - set(predicted)), sorted(set(predicted) - set(truths))
     return FolderScore(
         pooled.counts,
-        mean_iou(pooled.counts),
+        mean_iou(pooled.counts) if rules is None else by_rules.result(),
         len(truths),
         tuple(missing),
         tuple(extra),
-        rules.name,
-        void,
+        protocol,
+        void if rules is None else rules.predicted_void,
         evaluation_fingerprint(class_names, digests),
         named=names is not None,
+        measures=measures.measures(),
+        protocols=tuple(spread.scores()) if all_protocols else (),
         doubts=tuple(doubts(folders, pooled)),
     )
 
@@ -203,6 +244,19 @@ def _folder(path: Path, what: str) -> Path:
     if folder is None:
         raise UserError(path, "no folder", f"a folder of {what} PNGs")
     return folder
+
+
+def _told(protocols: Sequence[ProtocolScore]) -> list[str]:
+    """The same masks by every protocol, each with its difference from `voc/1` and the rules that make it."""
+    if not protocols:
+        return []
+    values = [each.miou for each in protocols if not np.isnan(each.miou)]
+    width, base = max(len(each.name) for each in protocols), protocols[0].miou
+    lines = [f"  the same masks by every protocol: from {min(values):.4f} to {max(values):.4f}"] if values else []
+    for each in protocols:
+        lines.append(f"    {each.name:{width}}  {each.miou:.4f}  {each.miou - base:+.4f}")
+        lines += [f"    {'':{width}}    {change:+.4f}  {words}" for words, change in each.because.items()]
+    return lines
 
 
 def _three(value: float) -> str:

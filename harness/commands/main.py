@@ -94,7 +94,15 @@ def score(
     names: Annotated[
         Path | None, typer.Option(help="a file of the K class names, one a line, for the fingerprint of rows")
     ] = None,
-    protocol: Annotated[str, typer.Option(help="how masks become a score")] = "voc/1",
+    protocol: Annotated[
+        str, typer.Option(help="voc/1, or what public programs do: irn, seam, mmseg, per_image, torchmetrics")
+    ] = "voc/1",
+    all_protocols: Annotated[
+        bool, typer.Option("--all-protocols", help="what each protocol makes of these masks, and by which rule")
+    ] = False,
+    metrics: Annotated[
+        str, typer.Option(help="beside the mIoU, by name, separated by commas: see `seedbed components`")
+    ] = "",
     void: Annotated[
         Literal["error", "background", "covered-only"], typer.Option(help="what 255 in a prediction is")
     ] = "error",
@@ -118,7 +126,18 @@ def score(
     true_values = parse_value_map(map_, "--map")
     predicted_values = parse_value_map(map_predictions, "--map-predictions")
     result = score_folder(
-        predictions, truth, classes, protocol, void, allow_missing, names, ids, true_values, predicted_values
+        predictions,
+        truth,
+        classes,
+        protocol,
+        void,
+        allow_missing,
+        names,
+        ids,
+        true_values,
+        predicted_values,
+        _names(metrics),
+        all_protocols,
     )
     if as_json:
         typer.echo(json.dumps(result.to_json()))

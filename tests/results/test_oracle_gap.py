@@ -19,15 +19,15 @@ def rows(best: tuple[float, ...] = BEST) -> list:
 
 def test_the_mean_over_rng_seeds_stands_in_a_column_of_the_ranked_board_alone() -> None:
     fixed, oracle = tables(frame(rows()))
-    assert fixed.lines[0][fixed.head.index("oracle gap")] == "0.100"
+    assert fixed.lines[0][fixed.columns.index("oracle gap")] == "0.100"
     assert fixed.records[0]["oracle_gap"] == pytest.approx((0.05 + 0.15) / 2, abs=1e-15)
     assert any(note.startswith("oracle gap: what the best threshold") for note in fixed.notes)
-    assert "oracle gap" not in oracle.head and oracle.records[0]["oracle_gap"] is None
+    assert "oracle gap" not in oracle.columns and oracle.records[0]["oracle_gap"] is None
 
 
 def test_without_the_oracle_of_each_rng_seed_there_is_no_gap() -> None:
     (fixed, _) = tables(frame(rows(best=BEST[:1])))
-    assert "oracle gap" not in fixed.head and fixed.records[0]["oracle_gap"] is None
+    assert "oracle gap" not in fixed.columns and fixed.records[0]["oracle_gap"] is None
 
 
 def test_rows_of_other_masks_or_options_are_no_oracle() -> None:

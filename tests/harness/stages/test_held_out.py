@@ -80,7 +80,7 @@ def test_n_masks_are_those_of_few_shot_and_count_as_n(finished: Finished) -> Non
     assert row.label_hours == pytest.approx((3 * 239.7 + 64) / 3600, abs=0.01)
     (table,) = (each for each in finished.board.tables if "policy held_out(3)" in each.title)
     best = rows_of(finished, "oracle")["cam", "maps"].miou
-    assert table.lines[0][table.head.index("oracle gap")] == f"{best - row.miou:.3f}"
+    assert table.lines[0][table.columns.index("oracle gap")] == f"{best - row.miou:.3f}"
     assert any("chosen in the run, on 3 of the true masks of dev" in note for note in table.notes)
 
 
