@@ -88,6 +88,18 @@ def test_each_protocol_is_what_its_program_does(name: str) -> None:
     assert (tally.result().undefined == ()) == (name == "seam"), "SEAM's program gives class 4 a 0"
 
 
+RELEASED = {"seam": 0.30103184126768506, "torchmetrics": 0.3974877595901489}
+"""What SEAM's evaluation.py (3212261) and torchmetrics 1.9.0 (float32; 255 made 0 before) say of `photos()`."""
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_programs_give_the_same_number(name: str) -> None:
+    tally = RulesTally(LEGACY[name], CLASSES)
+    for pair in photos():
+        tally.add(joint_pixels(*pair, CLASSES))
+    assert tally.result().mean == pytest.approx(RELEASED[name], abs=1e-7)
+
+
 def test_without_255_in_predictions_the_default_rules_are_voc() -> None:
     pairs = [(np.where(p == UNKNOWN, 0, p).astype(np.uint8), t) for p, t in photos()]
     tally = RulesTally(Rules(), CLASSES)
