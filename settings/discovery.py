@@ -177,9 +177,16 @@ def _is_offered(plugin: Plugin, base: str, modules: frozenset[str]) -> bool:
     for node in plugin.tree.body:
         if isinstance(node, ast.ImportFrom) and node.module in modules:
             parents |= {alias.asname or alias.name for alias in node.names}
-        if isinstance(node, ast.ClassDef) and parents & {ast.unparse(b).rsplit(".")[-1] for b in node.bases}:
+        if isinstance(node, ast.ClassDef) and parents & set(map(_name_of_base, node.bases)):
             return True
     return False
+
+
+def _name_of_base(node: ast.expr) -> str:
+    """`Metric` of `results.metric.Metric[Sweep]`."""
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    return ast.unparse(node).rpartition(".")[2]
 
 
 DATASETS = Registry("datasets", "settings.datasets", "Dataset")
