@@ -124,7 +124,7 @@ def test_a_damaged_photo_in_a_run_is_one_line_and_exit_code_2(command, tmp_path:
     (root / "classes.txt").write_text("cat\n")
     (root / "train.txt").write_text("a\nb\nc\n")
     (root / "val.txt").write_text("d\n")
-    (root / "labels.csv").write_text("id,labels\na,cat\nb,cat\nc,cat\n")
+    (root / "labels.csv").write_text("id,labels\na,cat\nb,cat\nc,\n")
     (tmp_path / "s.yaml").write_text(f"include: smoke\ndataset: {{name: folder, root: {root}, dev_share: 0}}\n")
     changes = [part for change in ONLY_CAM for part in ("--set", change)]
     ended = command("run", tmp_path / "s.yaml", "--store", tmp_path / "store", "--executor", "serial", *changes)
