@@ -9,7 +9,7 @@ from pathlib import Path
 from settings.errors import UserError, counted, unknown_name
 from settings.files import write_bytes
 from settings.lists import MAX_CLASSES, implied_value, read_classes, read_ids
-from settings.stems import photo_stem
+from settings.photo_ids import files_below, id_of, id_of_path, is_photo_id, photo_stem, without_extension
 
 __all__ = [
     "ClassNames",
@@ -88,13 +88,11 @@ def write_classes(folder: Path, classes: ClassNames) -> None:
 
 def ids_beside(folder: Path) -> frozenset[str]:
     """The ids of the lists in a folder, else those of its `images/`; empty where there is neither."""
+    photos = frozenset(id_of(path) for path in files_below(folder / "images") if path.suffix.lower() in PHOTOS)
     lists = [folder / name for name in LISTS if (folder / name).is_file()]
-    if lists:
-        return frozenset(photo_id for path in lists for photo_id in read_ids(path))
-    images = folder / "images"
-    if not images.is_dir():
-        return frozenset()
-    return frozenset(path.stem for path in images.iterdir() if path.suffix.lower() in PHOTOS)
+    if not lists:
+        return photos
+    return frozenset(photo_id for path in lists for photo_id in read_ids(path, photos))
 
 
 def without_suffix(names: Sequence[str], known: frozenset[str]) -> Mapping[str, str]:
@@ -102,15 +100,15 @@ def without_suffix(names: Sequence[str], known: frozenset[str]) -> Mapping[str, 
 
     It is taken off where that makes a known id of a name that is none; where no id is known, if all names have it.
     """
-    stems = {name: photo_stem(name) for name in names}
-    shorter = {name: SUFFIX.sub("", stem) for name, stem in stems.items()}
-    if not known and all(shorter[name] != stems[name] for name in names):
+    longer = {name: without_extension(name) for name in names}
+    shorter = {name: SUFFIX.sub("", longer[name]) for name in names}
+    if not known and all(shorter[name] != longer[name] for name in names):
         return shorter
-    return {name: shorter[name] if _is_better(shorter[name], stems[name], name, known) else name for name in names}
+    return {name: shorter[name] if _is_better(shorter[name], name, known) else name for name in names}
 
 
-def _is_better(shorter: str, stem: str, name: str, known: frozenset[str]) -> bool:
-    return shorter in known and stem not in known and name not in known
+def _is_better(shorter: str, name: str, known: frozenset[str]) -> bool:
+    return id_of_path(shorter, known) in known and name not in known and id_of_path(name, known) not in known
 
 
 def match_ids(where: object, found: Collection[str | int], known: frozenset[str]) -> Mapping[str | int, str]:
@@ -152,13 +150,14 @@ def _by_number(known: Iterable[str]) -> Mapping[int, Sequence[str]]:
 
 def _match(where: object, each: str | int, known: frozenset[str], by_number: Mapping[int, Sequence[str]]) -> str | None:
     if isinstance(each, str):
-        # As it stands, for ids with folders; else without folders and extension.
-        for photo_id in (each, photo_stem(each.strip())):
+        # As it stands, since a photo may be called `x.png`; else without extension, and folders that no id has.
+        for photo_id in (each, id_of_path(each.strip(), known)):
             if photo_id in known:
                 return photo_id
         if known:
             return None
-        photo_id = photo_stem(each.strip())
+        is_path = without_extension(each) != each
+        photo_id = photo_stem(each.strip()) if is_path or not is_photo_id(each) else each
         # It becomes the name of a file, or a cell that terminals show.
         if not photo_id.isprintable() or photo_id.startswith(".") or not photo_id:
             raise UserError(where, f"the name {each[:80]!a} of a photo", "a printable name")

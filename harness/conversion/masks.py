@@ -39,6 +39,7 @@ from settings.errors import UserError, counted, kind_of
 from settings.files import write_bytes
 from settings.lists import implied_value
 from settings.masks import encode_mask
+from settings.photo_ids import file_of, files_below, id_of
 from settings.records import UNKNOWN, Mask
 
 __all__ = ["Crowd", "MaskOptions", "import_masks"]
@@ -89,7 +90,7 @@ def import_masks(source: Path, output: Path, options: MaskOptions | None = None,
     shown: Counter[int] = Counter()
     for name in watch([name for name in masks.names if shorter[name] in ids]):
         mask = masks.make(name)
-        _write(output / f"{ids[shorter[name]]}.png", mask)
+        _write(file_of(output, ids[shorter[name]], ".png"), mask)
         shown.update(np.unique(mask).tolist())
     notes = [masks.note] * bool(masks.note)
     if others := len(masks.names) - len(ids):
@@ -122,7 +123,7 @@ def _read(source: Path, folder: Path, classes: ClassNames | None, options: MaskO
         content = read_annotations(source)
         if isinstance(content, CocoFile):
             return _of_coco(source, content, classes, options.crowd)
-        return _of_labelme([source], classes)
+        return _of_labelme(source.parent, [source], classes)
     if not source.is_dir():
         raise UserError(source, kind_of(source), EXPECTED)
     # CVAT's archive: the masks lie in a folder of their own, beside labelmap.txt.
@@ -133,7 +134,7 @@ def _read(source: Path, folder: Path, classes: ClassNames | None, options: MaskO
         return _of_label_studio(pngs, classes)
     # Before PNGs: photos may lie beside the JSON files.
     if jsons:
-        return _of_labelme(jsons, classes)
+        return _of_labelme(place, jsons, classes)
     if pngs:
         return _of_pngs(place, pngs, classes, _labelmap(options.labelmap, (place, source, folder)), options.read)
     mend = "JPEG changes values: export masks as PNG" if others else ""
@@ -178,18 +179,18 @@ def _size(path: Path, image: CocoImage) -> tuple[int, int]:
     return image.height, image.width
 
 
-def _of_labelme(paths: Sequence[Path], classes: ClassNames | None) -> Masks:
-    by_name = {path.stem: path for path in paths}
+def _of_labelme(folder: Path, paths: Sequence[Path], classes: ClassNames | None) -> Masks:
+    by_name = _by_name(folder, paths)
     if classes is None:
         labels = {shape.label for path in paths for shape in _labelme(path).shapes}
-        classes = declared_classes(paths[0].parent, sorted(labels))
+        classes = declared_classes(folder, sorted(labels))
     found = classes
 
     def make(name: str) -> Mask:
         path = by_name[name]
         return labelme_mask(path, _labelme(path), lambda label: found.mask_value(path, label))
 
-    return Masks(tuple(by_name), make, found, "", paths[0].parent)
+    return Masks(tuple(by_name), make, found, "", folder)
 
 
 def _labelme(path: Path) -> LabelMeFile:
@@ -236,7 +237,7 @@ def _of_pngs(
         classes = declared_classes(labelmap or folder, names)
     colours = {colour: classes.mask_value(labelmap, name) for name, colour in names.items()}
     meaning = decide(folder, survey(paths), classes, colours, read)
-    by_name = {path.stem: path for path in paths}
+    by_name = _by_name(folder, paths)
     notes = [meaning.note] * bool(meaning.note) + [f"colours of {labelmap}"] * bool(labelmap)
 
     def make(name: str) -> Mask:
@@ -251,5 +252,9 @@ def _labelmap(named: Path | None, folders: Iterable[Path]) -> Path | None:
     return next((folder / "labelmap.txt" for folder in folders if (folder / "labelmap.txt").is_file()), None)
 
 
+def _by_name(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
+    return {id_of(path.relative_to(folder)): path for path in paths}
+
+
 def _files(folder: Path, extension: str) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() == extension and path.name[0] != ".")
+    return [folder / path for path in files_below(folder) if path.suffix.lower() == extension]

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from methods.base import Labeler, LocalizationMaps, Saliency
-from methods.outside import OutsideOptions, place_of
+from methods.outside import OutsideOptions, mask_file, read_mask_of
 from settings.errors import UserError
-from settings.masks import read_mask
 from settings.records import UNKNOWN, Mask, Photo
 
 
@@ -28,18 +27,12 @@ class Folder(Labeler):
 
     def files(self, photo: Photo) -> tuple[Path, ...]:
         """The mask's file; raises UserError where there is none."""
-        path = place_of(self.options.root, photo, ".png")
-        if not path.is_file():
-            raise UserError(path, "no such file", f"the mask of photo '{photo.id}'")
-        return (path,)
+        return (mask_file(self.options.root, photo),)
 
     def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
         """The mask; raises UserError for another size than the photo's, and for classes that its labels exclude."""
         (path,) = self.files(photo)
-        mask_HW = read_mask(path)
-        if mask_HW.shape != (size := photo.image().shape[:2]):
-            found = f"{mask_HW.shape[1]}×{mask_HW.shape[0]} pixels"
-            raise UserError(path, found, f"{size[1]}×{size[0]}, the size of photo '{photo.id}'")
+        mask_HW = read_mask_of(photo, path)
         allowed = (0, *(label + 1 for label in photo.labels), UNKNOWN)
         if stray := sorted(set(np.unique(mask_HW).tolist()) - set(allowed)):
             expected = f"{', '.join(map(str, allowed))}, by the image-level labels of photo '{photo.id}'"

@@ -6,6 +6,7 @@
     images/<id>.jpg           or .jpeg, .png
     masks/<id>.png            palette or 8-bit grey: 0 background, 1 the first class, 255 void; others by `map`
 
+Photos in subfolders have these in their ids: `city_a/img 01` is images/city_a/img 01.jpg with masks/city_a/img 01.png.
 Train and dev need labels: a photo whose list of labels is empty is left out there, and stays in val.
 """
 
@@ -29,8 +30,9 @@ from settings.images import photo_size, read_photo
 from settings.lists import read_classes, read_ids, read_labels
 from settings.masks import check_values, read_mask
 from settings.options import AbsolutePath, Options
+from settings.photo_ids import composed, id_of_path, twins
 from settings.records import LabelSpace, Mask, Photo
-from settings.stems import alike, composed, photo_stem
+from settings.stems import alike
 from settings.unread import Unread, unread_files, unread_texts
 from settings.value_maps import ValueMap, lookup_table, value_map_text
 
@@ -70,9 +72,9 @@ class Folder(Dataset):
         self.name = _checked_name(options.name, self._root)
         self.label_space = LabelSpace(read_classes(self._file("classes.txt")))
         self._labels = read_labels(self._table_of_labels(), self.label_space.names)
+        self._photos = FileIndex(self._root, "images", PHOTOS, self._follow)
         self.splits, self.left_out = self._read_splits(options.dev_share)
         self._known = frozenset(chain.from_iterable(self.splits.values()))
-        self._photos = FileIndex(self._root, "images", PHOTOS, self._follow)
         self._masks = FileIndex(self._root, "masks", (".png",), self._follow)
 
     def photo(self, photo_id: str) -> Photo:
@@ -150,7 +152,7 @@ class Folder(Dataset):
     def _read_splits(self, dev_share: float | None) -> tuple[Splits, Splits]:
         """The splits, and what was left out of them for want of labels."""
         lists = self._read_lists()
-        self._labels = _under_listed_ids(self._labels, chain.from_iterable(lists.values()))
+        self._labels = _under_listed_ids(self._labels, frozenset(chain.from_iterable(lists.values())))
         if "dev" in lists and dev_share is not None:
             raise UserError("dataset.dev_share", "a share although there is dev.txt", "one of the two")
         trained = {split: self._labelled(split, ids) for split, ids in lists.items() if split != "val"}
@@ -169,12 +171,15 @@ class Folder(Dataset):
         names = ("train", "val", *(["dev"] if (self._root / "dev.txt").exists() else []))
         lists: dict[str, tuple[str, ...]] = {}
         for name in names:
-            ids = read_ids(self._file(f"{name}.txt"))
+            ids = read_ids(self._file(f"{name}.txt"), self._photos)
             for other, taken in lists.items():
                 if shared := sorted(set(ids) & set(taken)):
                     found = f"photo '{shared[0]}' of {other}.txt again ({counted(len(shared), 'such photo')})"
                     raise UserError(self._root / f"{name}.txt", found, "each photo in one list")
             lists[name] = ids
+        if pair := twins(chain.from_iterable(lists.values())):
+            found = f"photos '{pair[0]}' and '{pair[1]}'"
+            raise UserError(self._root, found, "ids that differ in more than case", "rename one photo")
         return lists
 
     def _labelled(self, split: str, ids: Iterable[str]) -> tuple[str, ...]:
@@ -189,14 +194,14 @@ class Folder(Dataset):
         return tuple(photo_id for photo_id in ids if self._labels[photo_id])
 
 
-def _under_listed_ids(labels: Mapping[str, tuple[int, ...]], listed: Iterable[str]) -> dict[str, tuple[int, ...]]:
+def _under_listed_ids(labels: Mapping[str, tuple[int, ...]], listed: frozenset[str]) -> dict[str, tuple[int, ...]]:
     """The labels, with rows under the photo's file name (`images/a.jpg`) or in another Unicode form under its id."""
-    by_stem: dict[str, list[str]] = {}
+    by_id: dict[str, list[str]] = {}
     for name in labels:
-        by_stem.setdefault(photo_stem(composed(name)), []).append(name)
+        by_id.setdefault(id_of_path(composed(name), listed), []).append(name)
     read = dict(labels)
     for photo_id in listed:
-        rows = by_stem.get(composed(photo_id), [])
+        rows = by_id.get(photo_id, [])
         # Two rows for one photo contradict each other, or not: nobody can tell which is meant.
         if photo_id not in labels and len(rows) == 1:
             read[photo_id] = read.pop(rows[0])
