@@ -95,7 +95,8 @@ class FolderScore:
 
     def notes(self) -> list[str]:
         """What the number alone does not say, one line each."""
-        undefined = ", ".join(map(str, self.result.undefined))
+        named = self.class_names or range(self.counts.classes)
+        undefined = ", ".join(str(named[class_]) for class_ in self.result.undefined)
         candidates = (
             (
                 self.missing,

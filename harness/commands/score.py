@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +15,7 @@ from settings.errors import UserError
 if TYPE_CHECKING:
     from settings.dataset import Dataset
 
-__all__ = ["score"]
+__all__ = ["open_named", "score"]
 
 
 def score(
@@ -61,7 +61,7 @@ def score(
     predicted_values = parse_value_map(map_predictions, "--map-predictions")
     if dataset is not None:
         _refuse_beside("--dataset", {"--truth": truth, **of_folder}, "it says that itself")
-        opened = _dataset(dataset, set_ or [])
+        opened = open_named(dataset, set_ or [])
         result = score_split(predictions, opened, split or "val", protocol, void, allow_missing, predicted_values)
     elif truth is not None:
         _refuse_beside("--truth", of_dataset, "--dataset instead has splits")
@@ -83,7 +83,7 @@ def _refuse_beside(option: str, others: Mapping[str, object], why: str) -> None:
             raise UserError(other, f"{option} beside it", "one of the two", why)
 
 
-def _dataset(name: str, assignments: list[str]) -> Dataset:
+def open_named(name: str, assignments: Sequence[str] = ()) -> Dataset:
     """The data set of a suite, or the one that is called so, or lies there; raises UserError for none of these."""
     from harness.stages.plugins import with_plugins
     from harness.suites.data import dataset_of, open_dataset

@@ -52,6 +52,7 @@ PREPARED: Mapping[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
     ("localizers", "folder"): lambda folder: {"root": folder / "maps", "supervision": "I"},
     ("cues", "folder"): lambda folder: {"root": str(folder / "saliency")},
     ("labelers", "folder"): lambda folder: {"root": folder / "masks", "supervision": "I"},
+    ("segmenters", "folder"): lambda folder: {"root": folder / "masks", "supervision": "I"},
 }
 """Options of the components that have none by default."""
 
