@@ -63,12 +63,23 @@ class FileIndex:
     def _mend(self, photo_id: str) -> str:
         if others := [name for name in self._others if id_of(Path(name)) == photo_id]:
             return f"convert {others[-1]}"
+        if link := self._link_above(photo_id):
+            return f"{link} is a link: copy what it leads to, or set follow_links=true"
         same = alike(photo_id, self._names)
         if same.endswith(f"/{photo_id}") or photo_id.endswith(f"/{same}"):
-            return f"is it '{self._names[same][0]}'? Then its id is '{same}'"
+            return f"is it '{self._names[same][0]}'? Then move it, or list the id '{same}'"
         if same.casefold() == photo_id.casefold() and same:
             return f"did you mean '{same}'?"
         return f"is it '{self._names[same][0]}'? Then rename it" if same else ""
+
+    def _link_above(self, photo_id: str) -> Path | None:
+        """The first link on the way to a photo's file that was not followed."""
+        folder = self._folder
+        for part in photo_id.split("/")[:-1]:
+            folder /= part
+            if folder.is_symlink() and not self._follow:
+                return folder
+        return None
 
 
 def check_inside(path: Path, root: Path) -> None:

@@ -378,9 +378,21 @@ def test_files_in_subfolders_that_no_list_names_are_told(files: Files) -> None:
     assert any("1 file of no listed id in images/ ('more/a.jpg')" in line for line in told)
     assert any("1 file of no listed id in masks/ ('more/x.png')" in line for line in told)
     with pytest.raises(
-        UserError, match=r"images/a\.jpg: found no such file; .*'more/a\.jpg'\? Then its id is 'more/a'"
+        UserError, match=r"images/a\.jpg: found no such file; .*'more/a\.jpg'\? Then move it, or list the id 'more/a'"
     ):
         dataset.photo("a")
+
+
+def test_a_subfolder_behind_a_link_is_read_where_links_are_followed(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (files.root / "images" / "v.jpg").rename(tmp_path / "elsewhere" / "v.jpg")
+    (files.root / "images" / "city").symlink_to(tmp_path / "elsewhere")
+    files.write("val.txt", "city/v\n")
+    with pytest.raises(
+        UserError, match=r"city/v\.jpg: found no such file; .*images/city is a link: .*follow_links=true"
+    ):
+        files.open().photo("city/v")
+    assert files.open(follow_links=True).photo("city/v").image().shape == (12, 10, 3)
 
 
 @pytest.mark.parametrize(
