@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 from settings.errors import UserError, counted, kind_of, unknown_name
-from settings.photo_ids import ALLOWED, id_of_path, is_photo_id, photo_stem, twins
+from settings.photo_ids import ALLOWED, id_of_path, is_photo_id, photo_stem, twins, without_extension
 from settings.records import UNKNOWN
 
 __all__ = ["MAX_CLASSES", "implied_value", "read_classes", "read_ids", "read_labels", "table_rows"]
@@ -54,8 +54,8 @@ def _listed_id(line: str, known: Container[str]) -> str:
         return line
     if match := _PATHS.fullmatch(line):
         return id_of_path(match["photo"] or match["path"], known)
-    end = id_of_path(line, known)
-    return end if end in known else line
+    plain = without_extension(line).replace("\\", "/")
+    return plain if plain in known else line
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
