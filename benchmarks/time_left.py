@@ -9,7 +9,9 @@ take; what the estimate is told is wrong by a factor of up to 1.5, or 3, for eac
 to 2 for all of them together: the machine. Beside it the rule of before: what is left of the guessed work, at the
 pace so far. Writes time_left.png beside this file.
 
-Run: python -m benchmarks.time_left [--runs 5]
+`--replay` does nothing of this: it tells how right the estimate is over runs whose logs lie in their stores.
+
+Run: python -m benchmarks.time_left [--runs 5] | --replay STORE/events/RUN.jsonl …
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ import gzip
 import math
 import random
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import cast
 
 import matplotlib.pyplot as plt
@@ -30,16 +33,22 @@ import matplotlib.pyplot as plt
 from benchmarks.scheduling import FOLDER, LEADERBOARD, RecordedRuntime, Virtual, recorded, seconds_of
 from benchmarks.scheduling import record as record_stages
 from harness.execution.costs import Costs
+from harness.execution.descriptions import described
 from harness.execution.driver import drive
 from harness.reports.progress import RunState
+from harness.reports.time_left import ENDING_S
 from harness.stages.graph import Stage
 from harness.stages.planning import make_plan
+from harness.stages.rounds import round_of_stages, rounds_of
+from harness.stages.rows import RowIdentity
 from harness.store.events import Ending, Event, EventLog, EventReader, Told
 from harness.store.layout import Ref
 from harness.store.store import Store
 from harness.suites.suite import load_suite
 
 EVENTS = FOLDER / "recorded_events.csv.gz"
+UNMEASURED = Costs(Store(Path("/nowhere")))
+"""The guesses alone, as on a store that has measured nothing."""
 FROM_S = 120.0
 """From when on the estimate has to be right."""
 UNTIL_S = 30.0
@@ -67,17 +76,29 @@ class Course:
     def to_text(self) -> str:
         """One line: the worst errors, of now and of before."""
         now, before = 100 * self.worst(self.told), 100 * self.worst(self.before)
-        wrong = f"at most {now:.0f} % wrong from minute 2 on, by the former rule {before:.0f} %"
+        wrong = f"at most {now:.0f} % wrong from minute 2 on, mean of told / true {self.mean():.2f}"
+        wrong += f"; by the former rule {before:.0f} %"
         return f"{self.name}: {self.end:.0f} s; {wrong}"
 
     def worst(self, told: Sequence[float]) -> float:
         """The largest error of what was told, as a share of the true time left, from the second minute on."""
-        errors = [0.0]
+        return max((abs(ratio - 1.0) for ratio in self._ratios(told)), default=0.0)
+
+    def mean(self) -> float:
+        """The mean of told over true time left, from the second minute on; 1 is without bias, NaN of a short run."""
+        ratios = self._ratios(self.told)
+        if not ratios:
+            return math.nan
+        return fmean(ratios)
+
+    def _ratios(self, told: Sequence[float]) -> list[float]:
+        """What was told, over the true time left, wherever that has to be right."""
+        ratios: list[float] = []
         for t, seconds in zip(self.times, told, strict=True):
             left = self.end - t
             if t >= FROM_S and left >= UNTIL_S:
-                errors.append(abs(seconds - left) / left)
-        return max(errors)
+                ratios.append(seconds / left)
+        return ratios
 
 
 class Planned:
@@ -92,11 +113,16 @@ class Planned:
 
 
 def course(
-    name: str, stages: Mapping[Ref, Stage], planned: Mapping[str, float], events: Sequence[Told], look_s: float
+    name: str,
+    stages: Iterable[Stage],
+    rounds: Mapping[Ref, int],
+    planned: Mapping[str, float],
+    events: Sequence[Told],
+    look_s: float,
 ) -> Course:
     """Feed a run's events to the state that displays keep, and ask it now and then."""
     costs = cast("Costs", Planned(planned))
-    state = RunState({stage.key: stage for stage in stages.values()}, costs, rounds_in(stages))
+    state = RunState({stage.key: stage for stage in stages}, costs, rounds)
     begin, end = events[0]["t"], events[-1]["t"]
     times: list[float] = []
     told: list[float] = []
@@ -160,6 +186,19 @@ def recorded_events(stages: Sequence[Stage]) -> list[Told]:
     return events
 
 
+def replayed(log: Path) -> Course:
+    """The course of the run of that log, whose stages its store still describes, with the guesses of today."""
+    store = Store(log.parent.parent)
+    events = list(EventReader(log).new())
+    known = described(store)
+    graph = {stage.ref: stage for stage in known.values()}
+    shown = [graph[Ref(*ref)] for ref in events[0]["shown"]]
+    rounds = round_of_stages(graph, rounds_of(stage for stage in shown if isinstance(stage.identity, RowIdentity)))
+    stages = [known[key] for key in events[0]["groups"]]
+    planned = {stage.key: UNMEASURED.seconds(stage) for stage in stages}
+    return course(log.stem, stages, rounds, planned, events, LOOK_S)
+
+
 # Simulated runs
 
 
@@ -184,7 +223,8 @@ def simulated_events(stages: Mapping[Ref, Stage], slots: int) -> list[Told]:
             t = first + (end - first) * step / STEPS
             told: Told = {"event": Event.PROGRESS, "t": t, "stages": keys, "done": step, "total": STEPS}
             events.append({**told, "unit": "steps", "values": {}})
-    order = {Event.RUN_STARTED: 0, Ending.DONE: 1, Event.STARTED: 2, Event.PROGRESS: 3}
+    events.append({"event": Event.RUN_FINISHED, "t": executor.now + ENDING_S})
+    order = {Event.RUN_STARTED: 0, Ending.DONE: 1, Event.STARTED: 2, Event.PROGRESS: 3, Event.RUN_FINISHED: 4}
     return sorted(events, key=lambda event: (event["t"], order[event["event"]]))
 
 
@@ -238,16 +278,22 @@ def main() -> None:
     parser.add_argument("--record", metavar="SUITE")
     parser.add_argument("--set", action="append", default=[], help="of the suite that is recorded")
     parser.add_argument("--store", type=Path, default=Path("runs"))
+    parser.add_argument("--replay", type=Path, nargs="+", metavar="LOG", default=[])
     parser.add_argument("--runs", type=int, default=5, help="simulated runs of each sort")
     options = parser.parse_args()
     if options.record:
         record(options.record, options.set, options.store)
         return
+    if options.replay:
+        for log in options.replay:
+            print(replayed(log).to_text())
+        return
     stages = recorded(path=LEADERBOARD)
     courses: list[Course] = []
     if EVENTS.exists():
         planned = {stage.key: planned_of(stage) for stage in stages.values()}
-        courses.append(course("recorded run", stages, planned, recorded_events(list(stages.values())), LOOK_S))
+        events = recorded_events(list(stages.values()))
+        courses.append(course("recorded run", stages.values(), rounds_in(stages), planned, events, LOOK_S))
         print(courses[-1].to_text())
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "guessed.csv.gz"
@@ -259,7 +305,8 @@ def main() -> None:
         found = []
         for _ in range(options.runs):
             name = f"simulated, {slots} slots, guesses within {factor:g} ×"
-            found.append(course(name, stages, guesses(stages, factor, chance), events, SIMULATED_LOOK_S))
+            planned = guesses(stages, factor, chance)
+            found.append(course(name, stages.values(), rounds_in(stages), planned, events, SIMULATED_LOOK_S))
         found.sort(key=lambda one: one.worst(one.told))
         # The median run is drawn, and the worst is told.
         courses.append(found[len(found) // 2])

@@ -10,11 +10,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from methods.costs import Cost
 from methods.records import (
@@ -72,12 +72,21 @@ TrainingMode: TypeAlias = Literal["frozen", "fine_tuned"]
 """Whether only heads are trained, on stored features, or the backbone too."""
 
 
+Beta: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+
+
 class TrainingOptions(Options):
-    """How a network is trained; momentum and weight decay are named as they act."""
+    """How a network is trained; momentum and weight decay are named as they act.
+
+    `momentum` and `nesterov` are SGD's, `betas` AdamW's, whose weight decay is usually 0.01 to 0.05 and whose learning
+    rate is far below SGD's.
+    """
 
     epochs: int = Field(8, ge=1, le=10_000)
     batch: int = Field(16, ge=2, le=4096)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = Field(0.05, gt=0, le=10)
+    betas: tuple[Beta, Beta] = Field((0.9, 0.999), description="decay rates of AdamW's two running means")
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(1e-4, ge=0, le=1)
@@ -92,6 +101,21 @@ class TrainingOptions(Options):
         if self.milestones and self.schedule != "step":
             raise ValueError("schedule: step where there are milestones")
         return self
+
+    @model_validator(mode="after")
+    def _betas_are_read(self) -> TrainingOptions:
+        if self.optimizer == "sgd" and self.betas != type(self).model_fields["betas"].default:
+            raise ValueError("optimizer: adamw where there are betas")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_sgd(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """SGD is in no key, so that what was trained before there was a choice is still found."""
+        content: dict[str, Any] = handler(self)
+        if self.optimizer == "sgd":
+            content.pop("optimizer", None)
+            content.pop("betas", None)
+        return content
 
 
 class Component(ABC):  # noqa: B024 - abstract by what its subclasses declare
@@ -325,6 +349,9 @@ class Segmenter(FeatureReader):
     def trained(self) -> bool:
         """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
         return type(self).fit is not Segmenter.fit
+
+    def check_backbone(self, backbone: BackboneOptions, where: str) -> None:
+        """Raise UserError, naming `where`, for a suite's backbone that it cannot build on; asked at planning."""
 
     def fit(self, data: PseudoLabelled, surroundings: Surroundings) -> Fit:
         """Train on pseudo labels, ignoring pixels of value 255; a segmenter that learns nothing leaves this out.

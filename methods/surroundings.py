@@ -33,7 +33,11 @@ def _absolute_file(weights: str) -> str:
 
 
 class BackboneOptions(Options):
-    """The network under every method, at one input size: any timm name, or `vgg16_largefov` (the paper's)."""
+    """The network under every method, at one input size: timm's, or `vgg16_largefov` (the paper's).
+
+    Of timm's all that give features at strides from 4 to 32 of photos of any size; a network that its `output_stride`
+    does not fit is refused at planning.
+    """
 
     name: str = "tf_efficientnet_lite0"
     weights: Annotated[str, AfterValidator(_absolute_file)] = Field(

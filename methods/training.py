@@ -1,4 +1,4 @@
-"""The one training loop: SGD with parameter groups, a schedule, mixed precision, a checkpoint after every epoch.
+"""The one training loop: SGD or AdamW, groups of parameters, a schedule, mixed precision, a checkpoint every epoch.
 
 All randomness comes from (rng seed, epoch), so a run that was killed continues from its last epoch to the same result.
 Several processes train together as methods/sharing.py tells: `surroundings.share` says which of them this one is.
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,15 +81,7 @@ def train(
     share = surroundings.share
     share.check(min(items, options.batch))
     module.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        [{"params": list(group.parameters), "factor": group.factor} for group in groups],
-        lr=options.learning_rate,
-        momentum=options.momentum,
-        weight_decay=options.weight_decay,
-        nesterov=options.nesterov and options.momentum > 0,
-        # One pass over each parameter instead of five.
-        fused=True,
-    )
+    optimizer = optimizer_of(groups, options)
     folder = surroundings.checkpoint_folder
     checkpoint = Checkpoint(folder and folder / "training.safetensors", module, optimizer)
     log = checkpoint.load()
@@ -106,6 +99,30 @@ def train(
             if len(log) < options.epochs and _is_stopping(surroundings):
                 raise Stopped(f"stopped after epoch {epoch + 1} of {options.epochs}, which is kept")
     return tuple(log)
+
+
+def optimizer_of(groups: Sequence[Group], options: TrainingOptions) -> torch.optim.Optimizer:
+    """SGD, or AdamW (Loshchilov & Hutter, ICLR 2019), whose decay spares biases and norms, all with one axis at most.
+
+    Each of its parameter groups has the `factor` of the group that it was made from.
+    """
+    # Fused: one pass over each parameter instead of five.
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(
+            [{"params": list(group.parameters), "factor": group.factor} for group in groups],
+            lr=options.learning_rate,
+            momentum=options.momentum,
+            weight_decay=options.weight_decay,
+            nesterov=options.nesterov and options.momentum > 0,
+            fused=True,
+        )
+    parts: list[dict[str, Any]] = []
+    for group in groups:
+        decayed = [parameter for parameter in group.parameters if parameter.ndim > 1]
+        spared = [parameter for parameter in group.parameters if parameter.ndim <= 1]
+        for parameters, decay in ((decayed, options.weight_decay), (spared, 0.0)):
+            parts.append({"params": parameters, "factor": group.factor, "weight_decay": decay})
+    return torch.optim.AdamW(parts, lr=options.learning_rate, betas=options.betas, fused=True)
 
 
 def _is_stopping(surroundings: Surroundings) -> bool:
@@ -223,7 +240,7 @@ def _over_all(losses: Losses, share: Share, items: int) -> dict[str, float]:
 def _add_up_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Give every parameter the sum of its gradients on all processes, in one message.
 
-    A parameter without a gradient anywhere keeps none: SGD leaves it alone, as one process would.
+    A parameter without a gradient anywhere keeps none: the optimizer leaves it alone, as one process would.
     """
     has = [parameter.grad is not None for parameter in parameters]
     flags = parameters[0].new_tensor(has, dtype=parameters[0].dtype)
@@ -242,7 +259,7 @@ def _counted(losses: Losses, epoch: int, begins: Mapping[str, int]) -> Losses:
 
 
 class Checkpoint:
-    """The module, SGD's momentum and the log so far, in one safetensors file that is replaced in one step.
+    """The module, the optimizer's state and the log so far, in one safetensors file that is replaced in one step.
 
     Without a path nothing is kept, and there is nothing to go on from.
     """
@@ -251,9 +268,9 @@ class Checkpoint:
         self._path, self._module, self._optimizer = path, module, optimizer
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The state as it is now: the module's, SGD's momentum, and parameters that lie outside the module."""
+        """The state as it is now: the module's, the optimizer's, and parameters that lie outside the module."""
         tensors = {f"module.{name}": value for name, value in self._module.state_dict().items()}
-        tensors |= {f"momentum.{index}": buffer for index, buffer in self._momentum().items()}
+        tensors |= self._of_optimizer()
         inside = set(map(id, self._module.parameters()))
         outside = (parameter for parameter in self._parameters() if id(parameter) not in inside)
         return tensors | {f"outside.{index}": parameter.detach() for index, parameter in enumerate(outside)}
@@ -282,23 +299,31 @@ class Checkpoint:
             return []
         log: list[Mapping[str, float]] = json.loads(text)
         state = _with_prefix(tensors, "module.")
-        if _shapes(state) != _shapes(self._module.state_dict()):
+        if _shapes(state) != _shapes(self._module.state_dict()) or not all(map(_is_known, tensors)):
             return []
         self._module.load_state_dict(state)
-        momentum = _with_prefix(tensors, "momentum.")
-        for index, parameter in enumerate(self._parameters()):
-            if str(index) in momentum:
+        parameters = self._parameters()
+        for name, value in _with_prefix(tensors, "optimizer.").items():
+            index, _, kind = name.partition(".")
+            parameter = parameters[int(index)]
+            restored = value.to(parameter.device)
+            if value.shape == parameter.shape:
                 # In the parameter's own order of memory: the optimizer's pass does not look at strides.
-                buffer = torch.empty_like(parameter.detach()).copy_(momentum[str(index)])
-                self._optimizer.state[parameter]["momentum_buffer"] = buffer
+                restored = torch.empty_like(parameter.detach()).copy_(value)
+            self._optimizer.state[parameter][kind] = restored
         return log
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
 
-    def _momentum(self) -> dict[int, torch.Tensor]:
-        buffers = (self._optimizer.state[parameter].get("momentum_buffer") for parameter in self._parameters())
-        return {index: buffer for index, buffer in enumerate(buffers) if buffer is not None}
+    def _of_optimizer(self) -> dict[str, torch.Tensor]:
+        """What the optimizer keeps of each parameter: SGD its momentum, AdamW two means and the number of steps."""
+        found: dict[str, torch.Tensor] = {}
+        for index, parameter in enumerate(self._parameters()):
+            for kind, value in self._optimizer.state[parameter].items():
+                if value is not None:
+                    found[f"optimizer.{index}.{kind}"] = value
+        return found
 
 
 def _digest(tensors: Mapping[str, torch.Tensor], log: str) -> str:
@@ -308,6 +333,11 @@ def _digest(tensors: Mapping[str, torch.Tensor], log: str) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _is_known(name: str) -> bool:
+    """Whether a checkpoint's tensor is of a kind that is restored; other versions kept other ones."""
+    return name.startswith(("module.", "optimizer."))
 
 
 def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:

@@ -4,6 +4,7 @@ A score is right for the values it is given; where these cannot be what was mean
 classes that are numbered otherwise, and palettes in another order all look like masks, and are told here.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -34,6 +35,10 @@ __all__ = [
 
 FAR_HIGHER = 0.2
 """By how much another reading must raise the mIoU to be worth a note: chance and confused classes give less."""
+MANY = 20
+"""Photos that chance alone must make differ before it is an explanation."""
+SMOOTHED = 4
+"""Values of no class for each class of a value map, at most: more are no numbering of classes."""
 MIN_PHOTOS = 3
 """Photos that a value map must mend: two that were exchanged are a slip, and each of them is told by itself."""
 
@@ -149,7 +154,11 @@ def contradiction(photos: Sequence[Shown], classes: int) -> Contradiction | None
     meant = {int(v): int(c) + 1 for c, v in zip(ids, found, strict=True) if v != c + 1 and together_KV[c, v] >= 0.5}
     if not meant:
         return None
-    values = {**meant, **_displaced(meant, values_NV, classes)}
+    displaced = _displaced(meant, values_NV, classes)
+    if len(displaced) > SMOOTHED * len(meant):
+        # Values between those of classes, as smooth resizing makes them: no map mends that.
+        return None
+    values = {**meant, **displaced}
     mended = _mended(_agreement(compared, {}), _agreement(compared, values))
     if not mended:
         return None
@@ -198,15 +207,29 @@ def mends(before: Sequence[Shown], after: Sequence[Shown], other_background: int
 
 
 def mismatch(photos: Sequence[Shown]) -> str:
-    """What is wrong where labels and masks of most photos have no class in common, in words; empty where they do."""
-    compared = disjoint = 0
-    for photo in photos:
-        if photo.labels and photo.classes:
-            compared += 1
-            disjoint += photo.classes.isdisjoint(photo.labels)
-    if disjoint < MIN_PHOTOS or 3 * disjoint < 2 * compared:
+    """What is wrong where labels and masks seem to be of other photos, in words; empty where they fit.
+
+    So it is where most photos' labels and masks have no class in common, or where a quarter has none, which are as many
+    as there would be if each photo had the mask of any other.
+    """
+    compared = [photo for photo in photos if photo.labels and set(photo.values) - {UNKNOWN}]
+    disjoint = sum(photo.classes.isdisjoint(photo.labels) for photo in compared)
+    if disjoint < MIN_PHOTOS or 4 * disjoint < len(compared):
         return ""
-    return f"labels and masks of {disjoint} of {compared} photos without a class in common"
+    if 3 * disjoint < 2 * len(compared):
+        by_chance = _disjoint_by_chance(compared)
+        deviation = (by_chance * (1 - by_chance / len(compared))) ** 0.5
+        if by_chance < MANY or disjoint < by_chance - 2 * deviation:
+            return ""
+    return f"labels and masks of {disjoint} of {len(compared)} photos without a class in common"
+
+
+def _disjoint_by_chance(photos: Sequence[Shown]) -> float:
+    """How many photos would have no class in common with their mask, if masks were dealt out at random."""
+    labels = Counter(frozenset(photo.labels) for photo in photos)
+    classes = Counter(frozenset(photo.classes) for photo in photos)
+    pairs = sum(n * m for one, n in labels.items() for other, m in classes.items() if one.isdisjoint(other))
+    return pairs / len(photos)
 
 
 def _displaced(meant: Mapping[int, int], values_NV: NDArray[np.int64], classes: int) -> dict[int, int]:

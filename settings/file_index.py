@@ -11,6 +11,9 @@ from settings.stems import alike
 __all__ = ["FileIndex", "check_inside"]
 
 
+LEFT_BY_SYSTEMS = ("Thumbs.db", "desktop.ini")
+
+
 class FileIndex:
     """The files `<id><extension>` below a subfolder, whatever the case of their extensions; read once."""
 
@@ -32,8 +35,8 @@ class FileIndex:
 
     @property
     def others(self) -> tuple[str, ...]:
-        """The files of other extensions, by their paths within the subfolder; hidden ones do not count."""
-        return tuple(self._others)
+        """The files of other extensions, by their paths within the subfolder, less those that systems leave there."""
+        return tuple(name for name in self._others if Path(name).name not in LEFT_BY_SYSTEMS)
 
     def unlisted(self, listed: Iterable[str]) -> tuple[str, ...]:
         """The paths within the subfolder of files whose photo is not among `listed`."""

@@ -153,12 +153,22 @@ def table_rows(path: Path, columns: Sequence[str], example: str) -> Iterator[tup
         rows = ((reader.line_num, row) for row in reader if any(map(str.strip, row)))
         number, header = next(rows, (1, []))
         if [column.strip().lower() for column in header] != list(columns):
-            mend = "separate columns by commas" if len(header) == 1 and header[0] else ""
+            mend = _mend_of_header(header, columns)
             raise UserError(f"{path}:{number}", f"the header {','.join(header)[:80]!r}", f"'{header_text}'", mend)
         yield from rows
     except csv.Error as error:
         where = f"{path}:{reader.line_num}"
         raise UserError(where, f"unreadable CSV ({error})", f"rows such as {example}") from None
+
+
+def _mend_of_header(header: Sequence[str], columns: Sequence[str]) -> str:
+    if len(header) == 1 and header[0]:
+        return "separate columns by commas"
+    if len(header) == len(columns):
+        return f"the first line names the columns: {','.join(columns)}"
+    if list(columns) == HEADER and len(header) > len(HEADER):
+        return "leave out other columns; a column a class is read by `seedbed data import-labels`, from another name"
+    return ""
 
 
 def _refuse_control_characters(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "PALETTE",
     "StrayValues",
     "by_colours",
+    "check_size",
     "check_values",
     "encode_mask",
     "read_mask",
@@ -36,6 +37,8 @@ def voc_palette() -> bytes:
 PALETTE = voc_palette()
 _VALUE_OF = {PALETTE[3 * value : 3 * value + 3]: value for value in range(256)}
 """The mask value of each of VOC's colours."""
+SMOOTHED = 16
+"""So many values of no class in one mask are no numbering of classes: values between two classes are."""
 _IMPORT = "`seedbed data import-masks` makes class indices of"
 _MENDS = {
     "RGB": f"{_IMPORT} colours",
@@ -76,9 +79,25 @@ def check_values(where: object, mask: Mask, classes: int) -> None:
     stray = present[(present >= classes) & (present != UNKNOWN)]
     if stray.size:
         mend = "correct the mask, add the class, or say by a map which value it stands for"
+        if stray.size >= SMOOTHED:
+            mend = (
+                f"{stray.size} such values in one mask: saved as JPEG, or resized smoothly? Export masks anew, as PNG"
+            )
         error = StrayValues(where, f"mask value {stray[0]}", f"0..{classes - 1} or {UNKNOWN}", mend)
         error.present = tuple(present.tolist())
         raise error
+
+
+def check_size(where: object, mask_HW: Mask, size: tuple[int, int]) -> None:
+    """Raise UserError where a mask has another size than its upright photo, (height, width)."""
+    height, width = size
+    if mask_HW.shape == size:
+        return
+    mend = "make the mask at the upright photo's size"
+    if mask_HW.shape == (width, height):
+        mend = "the mask lies on its side: turn it as the photo's EXIF orientation turns the photo"
+    found = f"{mask_HW.shape[1]}×{mask_HW.shape[0]} pixels"
+    raise UserError(where, found, f"the photo's {width}×{height}", mend)
 
 
 def write_mask(path: Path, mask: Mask) -> None:

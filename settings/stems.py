@@ -1,23 +1,43 @@
 """Names that almost match: which file somebody means where the one that is asked for is not there.
 
 Wanted and present stems are compared as other programs vary them: a photo's extension left on, a folder before it, a
-suffix such as `_mask`, another case, accents in another Unicode form, blanks for underscores.
+suffix such as `_mask`, the mark of an upload, another case, accents in another Unicode form, blanks for underscores.
 """
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from settings.errors import counted, printable
 from settings.photo_ids import composed, photo_stem
 
-__all__ = ["alike", "names_alike", "told_renames"]
+__all__ = ["alike", "names_alike", "possible_stems", "shorter_stems", "told_renames"]
 
+_FILE = r"\.(jpe?g|png|bmp|tiff?|webp|npy|npz)"
 _SUFFIX = re.compile(
-    r"([_ .-](masks?|pred(iction)?s?|pseudo|labels?|labelids|labeltrainids|gt(fine)?|ground_?truth|seg(mentation)?)"
-    r"|(mask|pred|gt))$"
+    rf"({_FILE}|[_ .-](masks?|pred(iction)?s?|pseudo|labels?|labelids|labeltrainids|gt(fine)?|ground_?truth)"
+    rf"|[_ .-](seg(mentation)?|annotations?)|(mask|pred|gt)|_(jpe?g|png)\.rf\.[0-9a-f]{{32}})$",
+    re.IGNORECASE,
 )
+"""What programs append to a name; Roboflow the old extension and a hash."""
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
+"""What Label Studio puts before the names of uploaded photos."""
 _TOLD = 3
+
+
+def shorter_stems(name: str) -> Iterator[str]:
+    """The stem of a name, then it without one suffix after the other: `x_gtFine_labelIds`, `x_gtFine`, `x`."""
+    stem, shorter = "", photo_stem(name)
+    while shorter and shorter != stem:
+        yield shorter
+        stem, shorter = shorter, _SUFFIX.sub("", shorter)
+
+
+def possible_stems(name: str) -> Iterator[str]:
+    """The stems of the photo that a name may mean, the likeliest first, the barest last."""
+    stems = list(shorter_stems(name))
+    yield from stems
+    yield from (_UPLOADED.sub("", stem) for stem in stems if _UPLOADED.match(stem))
 
 
 def alike(wanted: str, present: Iterable[str]) -> str:
@@ -54,14 +74,9 @@ def told_renames(pairs: Mapping[str, str], extension: str) -> str:
 
 def _plain(name: str) -> tuple[str, ...]:
     """What names have in common that mean one photo: their folders, and the stem without what programs append."""
-    *folders, last = re.split(r"[/\\]", composed(name).casefold())
-    stem = photo_stem(last)
-    # One after the other, as in `x.jpg.npy`, `x_mask.png` and `x_gtFine_labelIds.png`.
-    while shorter := _SUFFIX.sub("", photo_stem(stem)):
-        if shorter == stem:
-            break
-        stem = shorter
-    return tuple(re.sub(r"[\s_]+", "_", part) for part in (*folders, stem))
+    *folders, last = re.split(r"[/\\]", composed(name))
+    *_, barest = ["", *possible_stems(last)]
+    return tuple(re.sub(r"[\s_]+", "_", part.casefold()) for part in (*folders, barest))
 
 
 def _are_one(plain: tuple[str, ...], other: tuple[str, ...]) -> bool:

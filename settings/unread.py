@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 from settings.errors import counted
 from settings.file_index import FileIndex
+from settings.layouts import other_folders
+from settings.photo_ids import id_of
+from settings.stems import names_alike, told_renames
 
-__all__ = ["Unread", "unread_files", "unread_texts"]
+__all__ = ["Unread", "unread_files", "unread_folders", "unread_texts"]
 
 LISTS = ("train.txt", "dev.txt", "val.txt")
 _LIST_THEM = "list their ids in train.txt, dev.txt or val.txt if they are wanted"
@@ -28,7 +31,19 @@ class Unread(NamedTuple):
 def unread_files(name: str, index: FileIndex, listed: Collection[str], kinds: str, mend: str) -> tuple[Unread, ...]:
     """Those of the subfolder `name` that have another extension, and those whose id is not listed."""
     others = Unread("file", f"of another kind than {kinds} in {name}/", index.others, mend)
-    return _some(others, Unread("file", f"of no listed id in {name}/", index.unlisted(listed), _LIST_THEM))
+    unlisted = index.unlisted(listed)
+    lacking = [photo_id for photo_id in sorted(listed) if photo_id not in index]
+    if renames := names_alike(lacking, [id_of(Path(name)) for name in unlisted]):
+        list_them = told_renames(renames, Path(unlisted[0]).suffix)
+    else:
+        list_them = _LIST_THEM
+    return _some(others, Unread("file", f"of no listed id in {name}/", unlisted, list_them))
+
+
+def unread_folders(root: Path, listed: Collection[str]) -> tuple[Unread, ...]:
+    """Subfolders that hold pictures of listed photos, and have another name than those that are read."""
+    folders = other_folders(root, ("images", "masks"), listed)
+    return _some(Unread("folder", "of pictures of listed photos", folders, "masks are read from masks/"))
 
 
 def unread_texts(root: Path, labelled: Collection[str], listed: Collection[str]) -> tuple[Unread, ...]:

@@ -140,7 +140,7 @@ def import_labels(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            help="cls_labels.npy, a one-hot .csv, COCO .json, a list .txt of lines `id class class`; "
+            help="cls_labels.npy, a one-hot .csv, COCO or Label Studio .json, a list .txt of lines `id class class`; "
             "a folder of VOC .xml, of LabelMe .json, or of masks"
         ),
     ],
@@ -165,7 +165,8 @@ def import_masks(
     source: Annotated[
         Path,
         typer.Argument(
-            help="COCO .json, or a folder of LabelMe .json or of .png in colours, 1 to 16 bits, any palette"
+            help="COCO or Label Studio .json, or a folder of LabelMe .json or of .png in colours, 1 to 16 bits, any "
+            "palette"
         ),
     ],
     output: Annotated[Path, typer.Argument(help="the folder to write <photo id>.png to")],

@@ -2,7 +2,7 @@
 
 cls_labels.npy             {id or number: multi-hot (K,)}      IRN, PSA, MCTformer, AFA, ToCo
 _classes.csv               filename,cat,dog and rows x.jpg,1,0   Roboflow
-*.json                     COCO; a folder of LabelMe's files
+*.json                     COCO; Label Studio; a folder of LabelMe's files
 a folder of *.xml          VOC
 *.txt                      lines `id class class`, names or numbers; or `id 0 0 1 0`, a cell a class
 a folder of *.png          masks
@@ -18,7 +18,14 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from harness.conversion._annotations import CocoFile, read_annotations, read_voc_xml
+from harness.conversion._annotations import (
+    CocoFile,
+    LabelMeFile,
+    StudioFile,
+    read_annotations,
+    read_voc_xml,
+    studio_annotations,
+)
 from harness.conversion._dictionaries import read_dictionary
 from harness.conversion._names import ClassNames
 from methods.npz import MAX_BYTES
@@ -31,7 +38,7 @@ __all__ = ["Source", "Watch", "read_source"]
 
 Watch: TypeAlias = Callable[[Sequence[Path]], Iterable[Path]]
 EXPECTED = (
-    "cls_labels.npy, a one-hot .csv, COCO .json, a list .txt of lines `id class class`, "
+    "cls_labels.npy, a one-hot .csv, COCO or Label Studio .json, a list .txt of lines `id class class`, "
     "or a folder of VOC .xml, LabelMe .json or mask .png"
 )
 # A multi-hot array of each of COCO's 123,000 photos takes 3 million.
@@ -62,7 +69,7 @@ def read_source(path: Path, classes: ClassNames | None, first_class: int | None,
         case ".csv":
             return _of_table(path)
         case ".json":
-            return _of_coco(path)
+            return _of_json(path)
         case ".txt" | ".lst":
             return _of_list(path, classes, first_class)
     raise UserError(path, f"a file of the kind '{path.suffix}'", EXPECTED)
@@ -89,8 +96,9 @@ def _of_names(names: Mapping[str, Sequence[str]]) -> Source:
 
 def _names_in(path: Path) -> list[str]:
     content = read_annotations(path)
-    if isinstance(content, CocoFile):
-        raise UserError(path, "COCO JSON in a folder", "LabelMe JSON, a file a photo", "name the COCO files themselves")
+    if not isinstance(content, LabelMeFile):
+        found = "JSON of another kind in a folder"
+        raise UserError(path, found, "LabelMe JSON, a file a photo", "name the COCO or Label Studio files themselves")
     return [shape.label for shape in content.shapes]
 
 
@@ -109,6 +117,8 @@ def _hot(path: Path, photo_id: str | int, cells: object, count: int) -> list[int
     if not isinstance(cells, np.ndarray) or cells.shape != (count,):
         found = f"{type(cells).__name__} of shape {getattr(cells, 'shape', None)} for {ascii(photo_id)[:80]}"
         mend = "a place for the background, and maps, do not belong here"
+        if count == 80 and getattr(cells, "shape", None) in ((90,), (91,)):
+            mend = "COCO's numbers with their gaps: import its instances .json instead"
         raise UserError(path, found, f"{counted(count, 'cell')}, one a class of classes.txt", mend)
     if not np.isin(cells, (0, 1)).all():
         raise UserError(path, f"other values than 0 and 1 for {ascii(photo_id)[:80]}", DICTIONARY)
@@ -121,6 +131,9 @@ def _of_table(path: Path) -> Source:
     _, header = next(rows, (1, []))
     names = [name.strip() for name in header[1:]]
     expected = "a header such as filename,cat,dog"
+    if header and header[0].strip().casefold() == "pixel value":
+        mend = "write its classes into classes.txt in this order, and name the folder of masks instead"
+        raise UserError(path, "values of masks", "image-level labels", mend)
     if not names or "" in names or len(set(names)) < len(names):
         raise UserError(f"{path}:1", f"{','.join(header)[:80]!r}", expected)
     labels: Labels = {}
@@ -145,10 +158,25 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"{path}:{reader.line_num}", f"unreadable CSV ({error})", "rows such as x.jpg,0,1") from None
 
 
-def _of_coco(path: Path) -> Source:
+def _of_json(path: Path) -> Source:
     content = read_annotations(path)
-    if not isinstance(content, CocoFile):
-        return _of_names({path.stem: [shape.label for shape in content.shapes]})
+    if isinstance(content, CocoFile):
+        return _of_coco(path, content)
+    if isinstance(content, StudioFile):
+        return _of_label_studio(path, content)
+    return _of_names({path.stem: [shape.label for shape in content.shapes]})
+
+
+def _of_label_studio(path: Path, content: StudioFile) -> Source:
+    """Choices for whole photos, and the classes of areas."""
+    labels = {}
+    for name, annotation in studio_annotations(path, content).items():
+        values = [region.value for region in annotation.result]
+        labels[name] = [label for value in values for label in (*value.choices, *value.classes)]
+    return _of_names(labels)
+
+
+def _of_coco(path: Path, content: CocoFile) -> Source:
     names = {category.id: category.name for category in content.categories}
     found: dict[int | str, set[str]] = {image.id: set() for image in content.images}
     for annotation in content.annotations:

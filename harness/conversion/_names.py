@@ -9,7 +9,8 @@ from pathlib import Path
 from settings.errors import UserError, counted, unknown_name
 from settings.files import write_bytes
 from settings.lists import MAX_CLASSES, implied_value, read_classes, read_ids
-from settings.photo_ids import files_below, id_of, id_of_path, is_photo_id, photo_stem, without_extension
+from settings.photo_ids import files_below, id_of, is_photo_id, without_extension
+from settings.stems import possible_stems, shorter_stems
 
 __all__ = [
     "ClassNames",
@@ -17,12 +18,10 @@ __all__ = [
     "declared_classes",
     "ids_beside",
     "match_ids",
-    "without_suffix",
     "write_classes",
 ]
 
 PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-SUFFIX = re.compile(r"[-_. ](mask|pred|prediction|label|labels|gt|seg|segmentation|annotation)$", re.IGNORECASE)
 LISTS = ("train.txt", "dev.txt", "val.txt")
 
 
@@ -95,33 +94,25 @@ def ids_beside(folder: Path) -> frozenset[str]:
     return frozenset(photo_id for path in lists for photo_id in read_ids(path, photos))
 
 
-def without_suffix(names: Sequence[str], known: frozenset[str]) -> Mapping[str, str]:
-    """Names without what programs append to them (`_mask`, `_pred`, …), by name.
-
-    It is taken off where that makes a known id of a name that is none; where no id is known, if all names have it.
-    """
-    longer = {name: without_extension(name) for name in names}
-    shorter = {name: SUFFIX.sub("", longer[name]) for name in names}
-    if not known and all(shorter[name] != longer[name] for name in names):
-        return shorter
-    return {name: shorter[name] if _is_better(shorter[name], name, known) else name for name in names}
-
-
-def _is_better(shorter: str, name: str, known: frozenset[str]) -> bool:
-    return id_of_path(shorter, known) in known and name not in known and id_of_path(name, known) not in known
-
-
 def match_ids(where: object, found: Collection[str | int], known: frozenset[str]) -> Mapping[str | int, str]:
     """The photo of each id of a source, left out where `known` has ids and not this one.
 
-    A number stands for the id that has its digits (20070032 for 2007_0032). Raises UserError for numbers that stand
-    for no photo or several, for two ids of one photo, and where none is known.
+    What programs append to names (`_mask`, `_pred`, …) is taken off where that makes a known id of a name that is none;
+    where no id is known, if all names have it. A number stands for the id that has its digits (20070032 for
+    2007_0032). Raises UserError for numbers that stand for no photo or several, for two ids of one photo, and where
+    none is known.
     """
     by_number = _by_number(known)
+    have_suffixes = all(isinstance(each, int) or len(list(shorter_stems(each.strip()))) > 1 for each in found)
     matched: dict[str | int, str] = {}
     taken: dict[str, str | int] = {}
     for each in found:
-        photo_id = _match(where, each, known, by_number)
+        if isinstance(each, int):
+            photo_id = _numbered(where, each, known, by_number)
+        elif known:
+            photo_id = _known_id(each, known)
+        else:
+            photo_id = _new_id(where, each, have_suffixes)
         if photo_id is None:
             continue
         if photo_id in taken:
@@ -148,24 +139,36 @@ def _by_number(known: Iterable[str]) -> Mapping[int, Sequence[str]]:
     return {**by_last, **by_all}
 
 
-def _match(where: object, each: str | int, known: frozenset[str], by_number: Mapping[int, Sequence[str]]) -> str | None:
-    if isinstance(each, str):
-        # As it stands, since a photo may be called `x.png`; else without extension, and folders that no id has.
-        for photo_id in (each, id_of_path(each.strip(), known)):
-            if photo_id in known:
-                return photo_id
-        if known:
-            return None
-        is_path = without_extension(each) != each
-        photo_id = photo_stem(each.strip()) if is_path or not is_photo_id(each) else each
-        # It becomes the name of a file, or a cell that terminals show.
-        if not photo_id.isprintable() or photo_id.startswith(".") or not photo_id:
-            raise UserError(where, f"the name {each[:80]!a} of a photo", "a printable name")
-        return photo_id
+def _known_id(name: str, known: frozenset[str]) -> str | None:
+    """The known id that a name means: as it stands, else without extension, suffixes, and folders that no id has."""
+    if name in known:
+        return name
+    *folders, last = re.split(r"[/\\]", name.strip())
+    for stem in possible_stems(last):
+        ends = ("/".join((*folders[first:], stem)) for first in range(len(folders) + 1))
+        if photo_id := next((end for end in ends if end in known), None):
+            return photo_id
+    return None
+
+
+def _new_id(where: object, name: str, has_suffix: bool) -> str:
+    """The id of a photo that no list names; raises UserError for a name that no file could have."""
+    stem, *shorter = [*shorter_stems(name.strip())] or [""]
+    photo_id = shorter[-1] if has_suffix else stem
+    # Folders of a path with an extension are other programs' own; without one they belong to the id.
+    if is_photo_id(name) and without_extension(name) == name:
+        photo_id = f"{name[: name.rfind('/') + 1]}{photo_id}"
+    # It becomes the name of a file, or a cell that terminals show.
+    if not photo_id.isprintable() or photo_id.startswith(".") or not photo_id:
+        raise UserError(where, f"the name {name[:80]!a} of a photo", "a printable name")
+    return photo_id
+
+
+def _numbered(where: object, number: int, known: frozenset[str], by_number: Mapping[int, Sequence[str]]) -> str | None:
     if not known:
         mend = "write train.txt and val.txt there first, or images/"
-        raise UserError(where, f"the number {each} as an id", "lists of photo ids beside the output", mend)
-    photos = by_number.get(each, [])
+        raise UserError(where, f"the number {number} as an id", "lists of photo ids beside the output", mend)
+    photos = by_number.get(number, [])
     if len(photos) > 1:
-        raise UserError(where, f"the number {each} as an id", f"one photo with it, not {sorted(photos)[:4]}")
+        raise UserError(where, f"the number {number} as an id", f"one photo with it, not {sorted(photos)[:4]}")
     return next(iter(photos), None)

@@ -1,11 +1,14 @@
-"""Areas of objects as annotation files give them, drawn into masks: COCO's polygons and run lengths, LabelMe's shapes.
+"""Areas of objects as annotation files give them, drawn into masks: COCO's polygons and run lengths, shapes of others.
 
-COCO's polygons are drawn by pycocotools, so that a mask is the very one that everybody makes of such a file.
+Polygons of COCO and Label Studio are drawn by pycocotools, so that a mask is the very one that everybody makes of
+such a file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
 from typing import TypeAlias
 
 import numpy as np
@@ -13,17 +16,29 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from harness.conversion._annotations import CocoAnnotation, CocoRle, LabelMeFile, LabelMeShape
+from harness.conversion._annotations import (
+    MAX_PIXELS,
+    CocoAnnotation,
+    CocoRle,
+    LabelMeFile,
+    LabelMeShape,
+    StudioAnnotation,
+    StudioRegion,
+)
+from harness.conversion._brush import painted_area
+from settings.decoding import DAMAGED
 from settings.errors import UserError, counted
-from settings.records import Mask
+from settings.records import UNKNOWN, Mask
 
-__all__ = ["Area", "coco_mask", "labelme_mask"]
+__all__ = ["Area", "coco_mask", "labelme_mask", "mask_of_areas", "studio_mask"]
 
 Area: TypeAlias = NDArray[np.bool_]
 """Where an object is, (H, W)."""
 # Pixels along an outline: pycocotools takes 80 bytes for each.
 MAX_OUTLINE = 2_000_000
 CROWD_AREA = 2**40
+ELLIPSE = 72
+"""Corners of the polygon that an ellipse is drawn as: it leaves out 0.1 % of the area."""
 
 
 def coco_mask(
@@ -61,8 +76,63 @@ def labelme_mask(where: object, content: LabelMeFile, value_of: Callable[[str], 
     draw = ImageDraw.Draw(image)
     for shape in content.shapes:
         _check_outline(where, np.array(shape.points, np.float64).reshape(-1, 2), (content.height, content.width))
-        _draw(where, draw, shape, value_of(shape.label))
+        if shape.shape_type == "mask" and len(shape.points) == 2:
+            painted = _painted(where, shape)
+            draw.bitmap(_whole(shape.points[0]), painted, fill=value_of(shape.label))
+        else:
+            _draw(where, draw, shape, value_of(shape.label))
     return np.asarray(image, np.uint8)
+
+
+def studio_mask(where: object, annotation: StudioAnnotation, value_of: Callable[[str], int]) -> Mask:
+    """The mask (H, W) of an annotation of Label Studio; where areas of two classes overlap, nobody knows: 255.
+
+    Raises UserError for areas of photos of different sizes, and for what Label Studio shows turned.
+    """
+    regions = [region for region in annotation.result if region.value.classes]
+    sizes = {(region.height, region.width) for region in regions}
+    height, width = sizes.pop() if len(sizes) == 1 else (None, None)
+    if height is None or width is None or height * width > MAX_PIXELS:
+        raise UserError(where, "no size of the photo, or several", f"one, of at most {MAX_PIXELS} pixels")
+    areas = []
+    for region in regions:
+        area_HW = _studio_area(where, region, (height, width))
+        areas += [(value_of(label), area_HW) for label in region.value.classes]
+    return mask_of_areas(areas, (height, width))
+
+
+def mask_of_areas(areas: Iterable[tuple[int, Area]], size: tuple[int, int]) -> Mask:
+    """The mask (H, W) of areas in no order, each with its mask value: 255 where two values claim a pixel."""
+    mask_HW = np.zeros(size, np.uint8)
+    for value, area_HW in areas:
+        is_doubtful_HW = area_HW & (mask_HW != 0) & (mask_HW != value)
+        mask_HW[area_HW] = value
+        mask_HW[is_doubtful_HW] = UNKNOWN
+    return mask_HW
+
+
+def _studio_area(where: object, region: StudioRegion, size: tuple[int, int]) -> Area:
+    if region.image_rotation:
+        raise UserError(where, f"a photo shown turned by {region.image_rotation}°", "photos as they are stored")
+    value = region.value
+    if value.rle:
+        return painted_area(where, value.rle, size)
+    if value.width:
+        corners_N2 = np.array([(0, 0), (value.width, 0), (value.width, value.height), (0, value.height)])
+    elif value.radius_x:
+        angles_N = np.linspace(0, 2 * np.pi, ELLIPSE, endpoint=False)
+        corners_N2 = np.stack((value.radius_x * np.cos(angles_N), value.radius_y * np.sin(angles_N)), 1)
+    else:
+        # A polygon, whose points are places and not offsets from one.
+        corners_N2 = np.array(value.points, np.float64).reshape(-1, 2)
+    height, width = size
+    percent = np.array([width, height]) / 100
+    # Clockwise, about the first corner of a rectangle and the middle of an ellipse; in pixels, which are square.
+    cosine, sine = np.cos(np.radians(value.rotation)), np.sin(np.radians(value.rotation))
+    turn = np.array([(cosine, sine), (-sine, cosine)])
+    outline_N2 = (corners_N2 * percent) @ turn + np.array([value.x, value.y]) * percent
+    _check_outline(where, outline_N2, size)
+    return _inside(where, [outline_N2.ravel().tolist()] * (len(outline_N2) > 2), size)
 
 
 def _draw(where: object, draw: ImageDraw.ImageDraw, shape: LabelMeShape, value: int) -> None:
@@ -78,7 +148,25 @@ def _draw(where: object, draw: ImageDraw.ImageDraw, shape: LabelMeShape, value: 
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=value, outline=value)
     else:
         found = f"a {shape.shape_type[:40]} of {counted(len(points), 'point')} labelled '{shape.label[:40]}'"
-        raise UserError(where, found, "polygons, rectangles and circles", "draw its area in LabelMe")
+        raise UserError(where, found, "polygons, rectangles, circles and masks", "draw its area in LabelMe")
+
+
+def _painted(where: object, shape: LabelMeShape) -> PillowImage.Image:
+    """What a model painted for LabelMe, one bit a pixel; raises UserError for what is no PNG of its box's size."""
+    (x0, y0), (x1, y1) = shape.points
+    size = round(x1) - round(x0) + 1, round(y1) - round(y0) + 1
+    expected = f"a PNG of {size[0]}×{size[1]} pixels in base64, as large as its box"
+    try:
+        with PillowImage.open(BytesIO(b64decode(shape.mask or "")), formats=("PNG",)) as image:
+            if image.size != size:
+                raise UserError(where, f"a mask of {image.width}×{image.height} pixels", expected)
+            return image.convert("L").point(lambda value: 255 * (value > 0)).convert("1")
+    except DAMAGED as error:
+        raise UserError(where, f"an unreadable mask ({error})", expected) from None
+
+
+def _whole(point: tuple[float, float]) -> tuple[int, int]:
+    return round(point[0]), round(point[1])
 
 
 def _area(where: object, annotation: CocoAnnotation, size: tuple[int, int]) -> Area:
@@ -94,6 +182,11 @@ def _area(where: object, annotation: CocoAnnotation, size: tuple[int, int]) -> A
         if len(numbers) % 2:
             raise UserError(where, f"a polygon of {len(numbers)} numbers", "x and y in turn")
         _check_outline(where, np.array(numbers).reshape(-1, 2), size)
+    return _inside(where, outlines, size)
+
+
+def _inside(where: object, outlines: Sequence[Sequence[float]], size: tuple[int, int]) -> Area:
+    """What lies inside of any of the outlines (x and y in turn), as pycocotools draws it."""
     if not outlines:
         return np.zeros(size, np.bool_)
     from pycocotools import mask as coco

@@ -197,6 +197,8 @@ def _check_colours(each: Survey, colours: Colours, has_labelmap: bool) -> None:
         raise UserError(each.path, f"{len(strange)} colours", "one a class", "save masks as PNG, without smoothing")
     expected = "colours of the labelmap" if has_labelmap else "VOC's colours of the classes"
     mend = "write labelmap.txt with a line name:r,g,b a class (--labelmap)"
+    if has_labelmap:
+        mend = "add their lines to it; where each object has a colour (SegmentationObject), colours mean no class"
     raise UserError(each.path, f"the colours {shown}{more}", expected, mend)
 
 

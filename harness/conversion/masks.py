@@ -1,6 +1,6 @@
 """`seedbed data import-masks`: masks as annotation tools write them become PNGs of class indices.
 
-*.json                        COCO: polygons and run lengths
+*.json                        COCO: polygons and run lengths; Label Studio: polygons and painted areas
 a folder of *.json            LabelMe
 a folder of *.png             colours of labelmap.txt (CVAT) or VOC, any palette, 1 to 16 bits, with alpha
   task-7-…-tag-cat-0.png      Label Studio: a file a label
@@ -22,7 +22,9 @@ from harness.conversion._annotations import (
     CocoFile,
     CocoImage,
     LabelMeFile,
+    StudioFile,
     read_annotations,
+    studio_annotations,
 )
 from harness.conversion._names import (
     ClassNames,
@@ -30,10 +32,9 @@ from harness.conversion._names import (
     declared_classes,
     ids_beside,
     match_ids,
-    without_suffix,
     write_classes,
 )
-from harness.conversion._outlines import coco_mask, labelme_mask
+from harness.conversion._outlines import coco_mask, labelme_mask, mask_of_areas, studio_mask
 from harness.conversion._pictures import Read, decide, load, read_labelmap, survey
 from settings.errors import UserError, counted, kind_of
 from settings.files import write_bytes
@@ -46,8 +47,10 @@ __all__ = ["Crowd", "MaskOptions", "import_masks"]
 
 Watch: TypeAlias = Callable[[Sequence[str]], Iterable[str]]
 Crowd: TypeAlias = Literal["object", "void"]
-EXPECTED = "COCO .json, or a folder of LabelMe .json or of .png"
-LABEL_STUDIO = re.compile(r"(task-\d+)-annotation-\d+-by-.*?-tag-(.+)-\d+")
+AS_MASKS = "XML is not read: from CVAT export COCO, or its segmentation masks"
+EXPECTED = "COCO or Label Studio .json, or a folder of LabelMe .json or of .png"
+LABEL_STUDIO = re.compile(r"(task-\d+)-annotation-\d+-by-.*?-(?:tag|label)-(.+)-\d+")
+OF_LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-by-.*")
 
 
 class MaskOptions(NamedTuple):
@@ -80,17 +83,20 @@ def import_masks(source: Path, output: Path, options: MaskOptions | None = None,
     folder = output.absolute().parent
     classes = classes_beside(folder, options.classes)
     known = ids_beside(folder)
-    masks = _read(source, folder, classes, options)
+    # Elsewhere subfolders hold other things: pictures of instances, of single annotations.
+    in_folders = any("/" in photo_id for photo_id in known)
+    masks = _read(source, folder, classes, options, in_folders)
     if output.exists() and masks.folder is not None and output.samefile(masks.folder):
         raise UserError(output, "the folder of the source as output", "another folder", "move the originals first")
-    shorter = without_suffix(masks.names, known)
-    ids = match_ids(source, list(shorter.values()), known)
+    if not masks.names:
+        raise UserError(source, "no mask in it", EXPECTED)
+    ids = match_ids(source, masks.names, known)
     if classes is None:
         write_classes(folder, masks.classes)
     shown: Counter[int] = Counter()
-    for name in watch([name for name in masks.names if shorter[name] in ids]):
+    for name in watch([name for name in masks.names if name in ids]):
         mask = masks.make(name)
-        _write(file_of(output, ids[shorter[name]], ".png"), mask)
+        _write(file_of(output, ids[name], ".png"), mask)
         shown.update(np.unique(mask).tolist())
     notes = [masks.note] * bool(masks.note)
     if others := len(masks.names) - len(ids):
@@ -117,28 +123,43 @@ def _write(path: Path, mask: Mask) -> None:
         raise UserError(path, f"a file that cannot be written ({error.strerror})", "a writable folder") from None
 
 
-def _read(source: Path, folder: Path, classes: ClassNames | None, options: MaskOptions) -> Masks:
+def _read(source: Path, folder: Path, classes: ClassNames | None, options: MaskOptions, in_folders: bool) -> Masks:
     """The source by its extension or that of its files; raises UserError for a source of no kind."""
     if source.is_file() and source.suffix.lower() == ".json":
         content = read_annotations(source)
         if isinstance(content, CocoFile):
             return _of_coco(source, content, classes, options.crowd)
+        if isinstance(content, StudioFile):
+            return _of_studio_json(source, content, classes)
         return _of_labelme(source.parent, [source], classes)
     if not source.is_dir():
-        raise UserError(source, kind_of(source), EXPECTED)
+        raise UserError(source, kind_of(source), EXPECTED, AS_MASKS if source.suffix.lower() == ".xml" else "")
     # CVAT's archive: the masks lie in a folder of their own, beside labelmap.txt.
     inner = source / "SegmentationClass"
     place = inner if inner.is_dir() else source
-    pngs, jsons, others = _files(place, ".png"), _files(place, ".json"), _files(place, ".jpg")
-    if pngs and all(LABEL_STUDIO.fullmatch(path.stem) for path in pngs):
-        return _of_label_studio(pngs, classes)
+    pngs, jsons, others = (_files(place, extension, in_folders) for extension in (".png", ".json", ".jpg"))
+    if pngs and all(OF_LABEL_STUDIO.fullmatch(path.stem) for path in pngs):
+        return _of_studio_pngs(pngs, classes)
     # Before PNGs: photos may lie beside the JSON files.
     if jsons:
         return _of_labelme(place, jsons, classes)
     if pngs:
         return _of_pngs(place, pngs, classes, _labelmap(options.labelmap, (place, source, folder)), options.read)
-    mend = "JPEG changes values: export masks as PNG" if others else ""
-    raise UserError(place, f"no .png and no .json file ({counted(len(others), 'JPEG file')})", EXPECTED, mend)
+    raise UserError(
+        place, f"no .png and no .json file ({counted(len(others), 'JPEG file')})", EXPECTED, _mend_of(place)
+    )
+
+
+def _mend_of(folder: Path) -> str:
+    """What to import instead of a folder without masks."""
+    if _files(folder, ".jpg"):
+        return "JPEG changes values: export masks as PNG"
+    if _files(folder, ".xml"):
+        return AS_MASKS
+    if next(folder.glob("*_json/label.png"), None):
+        return "label.png numbers the classes of each photo anew: import LabelMe's .json files"
+    inner = next((path.parent for path in sorted(folder.glob("*/*")) if path.suffix.lower() in (".png", ".json")), None)
+    return f"name the folder itself, such as {inner}" if inner else ""
 
 
 def _of_coco(path: Path, content: CocoFile, classes: ClassNames | None, crowd: Crowd | None) -> Masks:
@@ -195,37 +216,54 @@ def _of_labelme(folder: Path, paths: Sequence[Path], classes: ClassNames | None)
 
 def _labelme(path: Path) -> LabelMeFile:
     content = read_annotations(path)
-    if isinstance(content, CocoFile):
-        raise UserError(path, "COCO JSON in a folder", "LabelMe JSON, a file a photo", "name the COCO file itself")
+    if not isinstance(content, LabelMeFile):
+        found = "JSON of another kind in a folder"
+        raise UserError(path, found, "LabelMe JSON, a file a photo", "name the COCO or Label Studio file itself")
     return content
 
 
-def _of_label_studio(paths: Sequence[Path], classes: ClassNames | None) -> Masks:
-    """A file is one label of one task; where two cover a pixel, nobody knows which is right: 255."""
+def _of_studio_json(path: Path, content: StudioFile, classes: ClassNames | None) -> Masks:
+    annotations = studio_annotations(path, content)
+    # A photo without an area has no size here, and no mask can be drawn.
+    drawn = {name: each for name, each in annotations.items() if any(region.value.classes for region in each.result)}
+    if classes is None:
+        labels = {label for each in drawn.values() for region in each.result for label in region.value.classes}
+        classes = declared_classes(path, sorted(labels))
+    found = classes
+    notes = [f"pixels of two labels became {UNKNOWN}"]
+    if without := len(content.tasks) - len(drawn):
+        notes.append(f"left out {counted(without, 'task')} without an area")
+
+    def make(name: str) -> Mask:
+        return studio_mask(f"{path} ({name})", drawn[name], lambda label: found.mask_value(path, label))
+
+    return Masks(tuple(drawn), make, found, "; ".join(notes), None)
+
+
+def _of_studio_pngs(paths: Sequence[Path], classes: ClassNames | None) -> Masks:
     by_task: dict[str, list[tuple[str, Path]]] = defaultdict(list)
     for path in paths:
-        if match := LABEL_STUDIO.fullmatch(path.stem):
-            by_task[match[1]].append((match[2], path))
+        match = LABEL_STUDIO.fullmatch(path.stem)
+        if match is None:
+            expected = "…-tag-<label>-<number>.png or …-label-<label>-<number>.png"
+            raise UserError(path, "labels of another name", expected, "import Label Studio's JSON export instead")
+        by_task[match[1]].append((match[2], path))
     if classes is None:
         classes = declared_classes(paths[0].parent, sorted({label for each in by_task.values() for label, _ in each}))
     found = classes
 
     def make(task: str) -> Mask:
-        mask_HW: Mask | None = None
-        for label, path in by_task[task]:
-            area_HW = load(path).pixels > 0
-            if mask_HW is None:
-                mask_HW = np.zeros(area_HW.shape, np.uint8)
-            if mask_HW.shape != area_HW.shape:
+        areas = [(found.mask_value(path, label), load(path).pixels > 0) for label, path in by_task[task]]
+        size = areas[0][1].shape
+        for (_, path), (_, area_HW) in zip(by_task[task], areas, strict=True):
+            if area_HW.shape != size:
                 raise UserError(path, f"{area_HW.shape[1]}×{area_HW.shape[0]} pixels", "the size of the other labels")
-            value = found.mask_value(path, label)
-            is_doubtful_HW = area_HW & (mask_HW != 0) & (mask_HW != value)
-            mask_HW[area_HW] = value
-            mask_HW[is_doubtful_HW] = UNKNOWN
-        assert mask_HW is not None
-        return mask_HW
+        return mask_of_areas(areas, size)
 
-    note = f"pixels of two labels became {UNKNOWN}; Label Studio names tasks, not photos: name photos task-<number>"
+    note = (
+        f"pixels of two labels became {UNKNOWN}; these files name tasks, not photos: "
+        "name photos task-<number>, or import the JSON export"
+    )
     return Masks(tuple(by_task), make, found, note, paths[0].parent)
 
 
@@ -256,5 +294,6 @@ def _by_name(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
     return {id_of(path.relative_to(folder)): path for path in paths}
 
 
-def _files(folder: Path, extension: str) -> list[Path]:
-    return [folder / path for path in files_below(folder) if path.suffix.lower() == extension]
+def _files(folder: Path, extension: str, below: bool = False) -> list[Path]:
+    paths = [path for path in files_below(folder) if path.suffix.lower() == extension]
+    return [folder / path for path in paths if below or len(path.parts) == 1]

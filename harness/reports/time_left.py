@@ -14,7 +14,7 @@ from harness.execution.queue import NO_ROUNDS, ReadyQueue, remaining_way
 from harness.stages.graph import Stage
 from harness.store.layout import Ref
 
-__all__ = ["Advance", "Learned", "makespan", "remaining_s"]
+__all__ = ["ENDING_S", "Advance", "Learned", "makespan", "remaining_s"]
 
 SURE_S = 5.0
 """After so many measured seconds a kind of stage has half a say in what kinds cost that were not measured yet."""
@@ -27,6 +27,9 @@ GUESSED = 0.35
 guesses of single kinds are wrong."""
 ABOVE = 0.2
 """How many measured stages the wider class counts as, for a class of which some were measured."""
+ENDING_S = 7.0
+"""From the last stage to the end of a run: workers end, rows are gathered, what draws is imported, figures are drawn.
+Of eight runs of 69 to 1,473 stages it took 5.4 to 8.5 s, whatever their size."""
 OVERDUE = 1.1
 """A stage that runs longer than it should and does not tell how far it is, is taken to need this much of its time."""
 

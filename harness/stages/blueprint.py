@@ -16,7 +16,7 @@ from harness.stages.source import Memo, Source, check_every_class_is_taught, onc
 from harness.store.layout import Ref
 from harness.suites.data import Data, dataset_of, seen_of
 from harness.suites.suite import Suite
-from methods.backbone_names import check_backbone
+from methods.backbone_names import check_backbone, first_stride, patch_of
 from methods.base import NAMED_WEIGHTS, BackboneOptions
 from methods.initial_weights import weight_files
 from settings.components import ComponentSpec, normalised
@@ -172,8 +172,11 @@ def _backbone_identity(backbone: BackboneOptions) -> dict[str, object]:
 
     Raises UserError for an unknown network, and for weights that are absent.
     """
-    check_backbone(backbone.name)
+    check_backbone(backbone)
     identity = backbone.model_dump()
+    if first_stride(backbone.name) != 2 or patch_of(backbone.name):
+        # Earlier versions took timm's indices for levels, which were others.
+        identity["levels"] = "by stride"
     # The name tells how a file is read; where it lies is nobody's business.
     if backbone.weights not in NAMED_WEIGHTS:
         identity["weights"] = "file"

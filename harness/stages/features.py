@@ -11,6 +11,7 @@ from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.source import Source, once
 from harness.stages.work import Work
 from harness.store.layout import FeatureFiles, Ref
+from methods.backbone_names import check_level, patch_of
 from methods.base import BackboneOptions, FeatureRequest
 from methods.costs import USUAL_SIZE
 from settings.records import Photo, fingerprint
@@ -100,8 +101,10 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
 
 
 def _stride(level: int, backbone: BackboneOptions) -> int:
-    """In pixels: a level halves the one before, until dilation takes the place of strides."""
+    """In pixels: a level halves the one before, until dilation takes the place of strides; patches have one stride."""
     stride: int = 2 ** (level + 1)
+    if patch_of(backbone.name):
+        return backbone.output_stride
     return min(stride, backbone.output_stride)
 
 
@@ -114,6 +117,8 @@ def plan_features(
 ) -> tuple[Ref, ...]:
     """One artefact a shard and request, of the frozen backbone or of one that a fit has tuned (`fitted`)."""
     requests = tuple(requests)
+    for request in requests:
+        check_level(blueprint.suite.backbone.name, request.level)
     found = []
     for shard in shards:
         found += [_plan(blueprint, source, request, shard, fitted) for request in requests]

@@ -32,7 +32,7 @@ from harness.store.layout import (
 from harness.store.lease import Lease
 from harness.store.record import Absent, Damaged, Lost, Record
 from settings.errors import UserError
-from settings.files import sha256_of
+from settings.files import sha256_of, sync_files
 from settings.hashing import shared_cache
 
 __all__ = ["Absent", "Answer", "Artefact", "Attempt", "Damaged", "Lost", "Record", "Store", "answer_of"]
@@ -311,15 +311,16 @@ class Store:
 
     def _completed(self, attempt: Attempt) -> Record:
         """The attempt's record with all its files, which are hashed and written to disk for good."""
+        paths = [path for path in sorted(attempt.folder.rglob("*")) if path.is_file()]
+        # On disk before the record names them: a machine that loses power must not keep the record alone.
+        sync_files(paths)
         digests: dict[str, str] = {}
         size = 0
-        for path in sorted(attempt.folder.rglob("*")):
-            if path.is_file():
-                name = str(path.relative_to(attempt.folder))
-                # On disk before the record names it: a machine that loses power must not keep the record alone.
-                digests[name] = sha256_of(path, synced=True)
-                self._hashes.remember(path, digests[name])
-                size += path.stat().st_size
+        for path in paths:
+            name = str(path.relative_to(attempt.folder))
+            digests[name] = sha256_of(path)
+            self._hashes.remember(path, digests[name])
+            size += path.stat().st_size
         # In universal time: runs of several machines write into one store, and tables take the row published last.
         finished = datetime.now(UTC).isoformat()
         return replace(attempt.record, attempt=attempt.folder.name, files=digests, bytes=size, finished=finished)

@@ -195,6 +195,7 @@ def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:
     variants: tuple[Segmenter, ...] = ()
     segmenter_of_its_own = built["segmenter"]
     if built["segmenter"]:
+        built["segmenter"].check_backbone(suite.backbone, f"{where}.segmenter")
         # As the suite runs it: the segmenter's own inference may be replaced by the first variant's.
         variants = variants_of(built["segmenter"], suite.segment, suite.backbone, name)
         built["segmenter"] = variants[0]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from timm.layers.format import Format
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from methods.backbone_names import check_backbone, check_level, family_of, first_stride, patch_of
 from methods.base import BackboneOptions
 from methods.initial_weights import downloaded_weights, packaged_file
+from methods.networks.grids import resized
 from methods.networks.vgg import Vgg16LargeFov
 from settings.errors import UserError, unknown_name
 
@@ -26,21 +30,55 @@ OWN_NETWORKS: Mapping[str, Callable[[Sequence[int], int], nn.Module]] = {"vgg16_
 
 
 class Backbone(nn.Module):
-    """A network of timm's or ours; forward gives the wanted feature levels, (B, C, h, w) each."""
+    """A network of timm's or ours; forward gives the wanted feature levels, (B, C, h, w) each.
+
+    Level L has a stride of 2^(L+1) pixels, the output stride at most. Those of a plain transformer all have the output
+    stride: levels 1 to 4 are what a quarter, half, three quarters and all of its blocks give, behind its last norm.
+    """
 
     def __init__(self, options: BackboneOptions, levels: Sequence[int]) -> None:
         super().__init__()
+        check_backbone(options)
         self.options = options
-        self.body = _create(options, levels)
-        # timm adds these to the modules that it makes.
-        info: Any = self.body.feature_info
+        for level in levels:
+            check_level(options.name, level)
+        self.patch = patch_of(options.name)
+        self.blocks: tuple[int, ...] = ()
+        if self.patch is None:
+            self.body = _create(options, levels)
+            # timm adds these to the modules that it makes.
+            info: Any = self.body.feature_info
+            self.channels: tuple[int, ...] = tuple(info.channels())
+        else:
+            self.body, self.blocks = _create_plain(options.name, levels)
+            width: Any = self.body.embed_dim
+            self.channels = (int(width),) * len(levels)
         config: Any = self.body.pretrained_cfg
-        self.channels: tuple[int, ...] = tuple(info.channels())
         self.mean_C, self.std_C = tuple(config["mean"]), tuple(config["std"])
 
+    @property
+    def of_patches(self) -> bool:
+        """Whether the network begins with patches of the photo, whose side has to be a whole number of cells."""
+        return self.patch is not None or first_stride(self.options.name) == 4
+
     def forward(self, images_BCHW: torch.Tensor) -> list[torch.Tensor]:
-        """Levels in ascending order, of normalised images."""
-        features: list[torch.Tensor] = self.body(images_BCHW)
+        """Levels in ascending order, of normalised images.
+
+        A network of patches gets images resized to whole cells, so that none is cut off or padded.
+        """
+        if self.of_patches:
+            stride = self.options.output_stride
+            cells = [max(1, round(side / stride)) for side in images_BCHW.shape[2:]]
+            images_BCHW = resized(images_BCHW, [count * (self.patch or stride) for count in cells])
+        if self.blocks:
+            network: Any = self.body
+            features: list[torch.Tensor] = network.forward_intermediates(
+                images_BCHW, indices=list(self.blocks), norm=True, output_fmt="NCHW", intermediates_only=True
+            )
+            return features
+        features = self.body(images_BCHW)
+        if getattr(self.body, "output_fmt", None) == Format.NHWC:
+            return [level_BHWC.permute(0, 3, 1, 2) for level_BHWC in features]
         return features
 
     def to_input(self, images_BHWC: NDArray[np.uint8]) -> torch.Tensor:
@@ -96,18 +134,35 @@ def _create(options: BackboneOptions, levels: Sequence[int]) -> nn.Module:
         return own(levels, options.output_stride)
     if not timm.is_model(options.name):
         raise unknown_name("backbone.name", "timm model", options.name, [*timm.list_models(), *OWN_NETWORKS])
-    wanted: dict[str, Any] = {"features_only": True, "out_indices": tuple(levels), "pretrained": False}
+    # The index of stride 2, which is level 0, among the features that timm counts from the first.
+    skipped = 1 - round(math.log2(first_stride(options.name)))
+    indices = tuple(level + skipped for level in levels)
+    wanted: dict[str, Any] = {"features_only": True, "out_indices": indices, "pretrained": False}
     if options.output_stride != 32:
         # 32 is what networks have anyway, and many do not know the argument.
         wanted["output_stride"] = options.output_stride
+    if (family_of(options.name) or "").startswith("swin_"):
+        # Windows are masked as each photo's size wants it, not as that of ImageNet.
+        wanted["strict_img_size"] = False
     try:
-        body: nn.Module = timm.create_model(options.name, **wanted)
+        body: Any = timm.create_model(options.name, **wanted)
+        strides = list(body.feature_info.reduction())
+        if strides != [min(2 ** (level + 1), options.output_stride) for level in levels]:
+            raise ValueError(f"levels {', '.join(map(str, levels))} at strides {', '.join(map(str, strides))}")
     except (AssertionError, LookupError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         expected = "a timm model that gives features at this stride"
         raise UserError(
             f"backbone {options.name}, output_stride {options.output_stride}", str(error), expected
         ) from None
-    return body
+    return cast(nn.Module, body)
+
+
+def _create_plain(name: str, levels: Sequence[int]) -> tuple[nn.Module, tuple[int, ...]]:
+    """A plain transformer up to the last block that is wanted, and the index of each level's block."""
+    body: Any = timm.create_model(name, pretrained=False, dynamic_img_size=True)
+    blocks = tuple(math.ceil(len(body.blocks) * level / 4) - 1 for level in levels)
+    body.prune_intermediate_layers(list(blocks), prune_norm=False, prune_head=True)
+    return body, blocks
 
 
 def _initial_weights(options: BackboneOptions) -> dict[str, torch.Tensor] | None:

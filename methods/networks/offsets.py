@@ -4,7 +4,8 @@ Whoever lays maps, masks, colours or another level over features takes a square'
 Networks do not keep to that. A strided convolution sees the pixels around the middle of a cell only where its padding
 is even on both sides, which no 3×3 or 5×5 kernel has on an even grid; trained weights make up for it. Where dilation
 takes the place of a stride they go on making up for what is gone: level 4 of the default backbone lies about a quarter
-of a cell before its place at output stride 16, and in its place at 32. No rule gives that, so it is measured.
+of a cell before its place at output stride 16, and in its place at 32. No rule gives that, so it is measured. Plain
+transformers alone are known beforehand: their cells are the patches that tile the photo.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ def offsets(backbone: Backbone, side: int) -> tuple[float, ...]:
 
     `backbone` is in evaluation mode. What is measured is half the shift between the features of noise pictures and
     those of their mirror images, mirrored back, which lie as far before their place: the slope of the phase of their
-    cross spectrum. Less than LEAST pixels count as 0, and so does more than a cell: there the two are not alike.
+    cross spectrum. Less than LEAST pixels count as 0, and so does more than a cell: there the two are not alike. A
+    plain transformer is not measured: what it adds for a cell's position is not mirrored with a picture.
     """
+    if backbone.patch is not None:
+        return (0.0,) * len(backbone.channels)
     # Where cells lie depends on which grids on the way have odd sides, not on how large they are.
     pictures_BCHW = _pictures(SIDE + side % 32).to(next(backbone.parameters()).device)
     with torch.inference_mode():

@@ -71,7 +71,9 @@ class DeepLab(Segmenter):
             truth_BHW = masks_NHW[rows].long()
             truth_BHW[flips] = truth_BHW[flips].flip(2)
             known = share.even((truth_BHW != UNKNOWN).sum(), items)
-            return {"cross_entropy": mean_cross_entropy(head(*inputs(rows, flips)).float(), truth_BHW, known)}
+            low, high = inputs(rows, flips)
+            logits_BCHW = head(_at_least(low, truth_BHW.shape[1]), high)
+            return {"cross_entropy": mean_cross_entropy(logits_BCHW.float(), truth_BHW, known)}
 
         training = self.options.training
         groups = groups_of(head, bias_factor=training.bias_factor)
@@ -109,9 +111,17 @@ def _logits_BCHW(head: DeepLabHead, ids: Sequence[str], one: Pass, surroundings:
     requests = [FeatureRequest(*one, level) for level in LEVELS]
     bank, device = surroundings.stored, surroundings.device
     low, high = (bank.features_BCHW(ids, [request] * len(ids)).to(device) for request in requests)
+    side = round(surroundings.backbone.size * one.scale)
     with torch.inference_mode():
-        logits_BCHW: torch.Tensor = head(low, high).float()
+        logits_BCHW: torch.Tensor = head(_at_least(low, side // 4), high).float()
     return logits_BCHW.flip(3) if one.flip else logits_BCHW
+
+
+def _at_least(low_BCHW: torch.Tensor, cells: int) -> torch.Tensor:
+    """The shallow level; enlarged to so many cells a side where it has fewer, as a plain transformer's has."""
+    from methods.networks.grids import resized
+
+    return low_BCHW if low_BCHW.shape[2] >= cells else resized(low_BCHW, (cells, cells))
 
 
 def _small_masks(data: PseudoLabelled, side: int) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, PositiveInt, field_validator
 
+from methods.backbone_names import check_backbone
 from methods.base import (
     NAMED_WEIGHTS,
     BackboneOptions,
@@ -85,6 +86,10 @@ class DeepLabLargeFov(Segmenter):
     apply_options = frozenset({"inference"})
     modes = ("fine_tuned",)
     options: DeepLabLargeFovOptions
+
+    def check_backbone(self, backbone: BackboneOptions, where: str) -> None:
+        """Refuse a suite's backbone, or an encoder in its place, that cannot have output stride 8."""
+        check_backbone(self._encoder(backbone), f"{where}.encoder" if self.options.encoder else "backbone")
 
     def weight_files(self) -> tuple[Path, ...]:
         """The encoder's, where it is not the suite's backbone and not random."""

@@ -27,19 +27,21 @@ from settings.errors import UserError, counted
 from settings.file_index import FileIndex, check_inside
 from settings.hashing import content_of
 from settings.images import photo_size, read_photo
+from settings.layouts import label_source, mend_of_layout, mend_of_list, mend_of_no_folder
 from settings.lists import read_classes, read_ids, read_labels
-from settings.masks import check_values, read_mask
+from settings.masks import check_size, check_values, read_mask
 from settings.options import AbsolutePath, Options
 from settings.photo_ids import composed, id_of_path, twins
 from settings.records import LabelSpace, Mask, Photo
 from settings.stems import alike
-from settings.unread import Unread, unread_files, unread_texts
+from settings.unread import Unread, unread_files, unread_folders, unread_texts
 from settings.value_maps import ValueMap, lookup_table, value_map_text
 
 __all__ = ["DEV_SHARE", "Folder", "FolderOptions"]
 
 PHOTOS = (".jpg", ".jpeg", ".png")
 DEV_SHARE = 0.2
+_AS_PNG = "save masks as <id>.png, with class indices as values (`seedbed data import-masks` makes them of JSON)"
 Splits = Mapping[str, tuple[str, ...]]
 
 
@@ -70,11 +72,14 @@ class Folder(Dataset):
         self._root = root
         self._values = options.map
         self.name = _checked_name(options.name, self._root)
-        self.label_space = LabelSpace(read_classes(self._file("classes.txt")))
+        self.label_space = LabelSpace(read_classes(self._list_of_classes()))
         self._labels = read_labels(self._table_of_labels(), self.label_space.names)
         self._photos = FileIndex(self._root, "images", PHOTOS, self._follow)
         self.splits, self.left_out = self._read_splits(options.dev_share)
         self._known = frozenset(chain.from_iterable(self.splits.values()))
+        if not (self._root / "images").exists():
+            mend = mend_of_no_folder(self._root, "images")
+            raise UserError(self._root / "images", "no such folder", "the photos, named by id", mend)
         self._masks = FileIndex(self._root, "masks", (".png",), self._follow)
 
     def photo(self, photo_id: str) -> Photo:
@@ -92,10 +97,7 @@ class Folder(Dataset):
         path = self._masks.path(photo_id)
         mask: Mask = lookup_table(self._values)[read_mask(path)]
         check_values(path, mask, self.label_space.foreground + 1)
-        height, width = photo_size(self._photo_path(photo_id))
-        if mask.shape != (height, width):
-            found, mend = f"{mask.shape[1]}×{mask.shape[0]} pixels", "make the mask at the upright photo's size"
-            raise UserError(path, found, f"the photo's {width}×{height}", mend)
+        check_size(path, mask, photo_size(self._photo_path(photo_id)))
         return mask
 
     def mask_content(self, photo_id: str) -> str:
@@ -122,7 +124,8 @@ class Folder(Dataset):
         listed = self._known.union(*self.left_out.values())
         return (
             *unread_files("images", self._photos, listed, "JPEG and PNG", "convert them"),
-            *unread_files("masks", self._masks, listed, "PNG", "save masks as <id>.png, with class indices as values"),
+            *unread_files("masks", self._masks, listed, "PNG", _AS_PNG),
+            *unread_folders(self._root, listed),
             *unread_texts(self._root, self._labels, listed),
         )
 
@@ -137,14 +140,19 @@ class Folder(Dataset):
             check_inside(path, self._root)
         return path
 
+    def _list_of_classes(self) -> Path:
+        """`classes.txt`; raises UserError that tells what else lies in the folder."""
+        path = self._file("classes.txt")
+        if not path.exists():
+            raise UserError(path, "no such file", "class names, one a line", mend_of_layout(self._root))
+        return path
+
     def _table_of_labels(self) -> Path:
         """`labels.csv`; raises UserError that tells how other forms of labels, or masks, become one."""
         path = self._file("labels.csv")
         if not path.exists():
-            patterns = ("*cls_labels*.npy", "_classes.csv", "*.json", "*_cls.txt")
-            others = sorted(other for pattern in patterns for other in self._root.glob(pattern))
             # Masks are named last: labels from them are more than image-level supervision has.
-            source = next(iter(others), self._root / "masks")
+            source = label_source(self._root) or self._root / "masks"
             expected = "CSV with the columns id,labels, names of classes separated by ';'"
             raise UserError(path, "no such file", expected, f"seedbed data import-labels {source} {path} makes it")
         return path
@@ -171,7 +179,10 @@ class Folder(Dataset):
         names = ("train", "val", *(["dev"] if (self._root / "dev.txt").exists() else []))
         lists: dict[str, tuple[str, ...]] = {}
         for name in names:
-            ids = read_ids(self._file(f"{name}.txt"), self._photos)
+            path = self._file(f"{name}.txt")
+            if not path.exists():
+                raise UserError(path, "no such file", "photo ids, one a line", mend_of_list(self._root, name))
+            ids = read_ids(path, self._photos)
             for other, taken in lists.items():
                 if shared := sorted(set(ids) & set(taken)):
                     found = f"photo '{shared[0]}' of {other}.txt again ({counted(len(shared), 'such photo')})"

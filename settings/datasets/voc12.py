@@ -20,7 +20,7 @@ from settings.errors import UserError, counted, kind_of, unknown_name
 from settings.hashing import content_of
 from settings.images import photo_size, read_photo
 from settings.lists import read_ids
-from settings.masks import check_values, read_mask
+from settings.masks import check_size, check_values, read_mask
 from settings.options import AbsolutePath, Options
 from settings.records import UNKNOWN, LabelSpace, Mask, Photo
 from settings.value_maps import ValueMap, lookup_table, value_map_text
@@ -87,9 +87,7 @@ class Voc12(Dataset):
         found: Mask = lookup_table(self._values)[read_mask(path)]
         check_values(path, found, len(CLASSES) + 1)
         mask: Mask = self._value_of[found]
-        height, width = photo_size(self._photo_path(photo_id))
-        if mask.shape != (height, width):
-            raise UserError(path, f"{mask.shape[1]}×{mask.shape[0]} pixels", f"the photo's {width}×{height}")
+        check_size(path, mask, photo_size(self._photo_path(photo_id)))
         return mask
 
     def mask_content(self, photo_id: str) -> str:
@@ -140,7 +138,9 @@ def _voc_folder(root: Path) -> Path:
     wanted = root / "VOCdevkit" / "VOC2012"
     folder = existing_folder(wanted)
     if folder is None:
-        raise UserError("dataset.root", f"no folder '{wanted}'", "the folder that holds VOCdevkit/VOC2012")
+        above = [each for each in (root.parent, root.parent.parent) if (each / "VOCdevkit" / "VOC2012").is_dir()]
+        mend = f"root={above[0]}" if above else ""
+        raise UserError("dataset.root", f"no folder '{wanted}'", "the folder that holds VOCdevkit/VOC2012", mend)
     return folder
 
 
@@ -149,7 +149,7 @@ def _check_sbd(folder: Path) -> None:
     lists, name = folder / "ImageSets" / "Segmentation", "trainaug.txt"
     if (lists / "train.txt").is_file() and not (lists / name).exists():
         # The same list as other programs call it.
-        others = sorted(path.name for path in lists.glob("*aug*.txt"))
+        others = sorted(str(path.relative_to(lists)) for path in lists.rglob("*aug*.txt"))
         if others:
             expected = f"the list {name}"
             raise UserError(lists / name, f"no such file, but {others[0]}", expected, f"rename {others[0]} to {name}")

@@ -294,6 +294,8 @@ def test_training_losses_are_kept(smoke: Finished) -> None:
 
 def test_fine_tuning_in_mixed_precision_goes_the_same_way_on_a_board_of_its_own(tmp_path: Path) -> None:
     changes = ["training_mode=fine_tuned", "compute.precision=bfloat16", "gallery=0", "recipes.cam+saliency=null"]
+    changes += [f"recipes.{recipe}.localizer.training.epochs=1" for recipe in ("cam", "coattention")]
+    changes += ["references=[all-background]", "segmenter.training.epochs=1"]
     finished = run_and_gather(load_suite("smoke", changes), tmp_path, "serial")
     assert finished.board.holes == 0
     assert {row.training_mode for row in finished.board.rows} == {"fine_tuned", ""}

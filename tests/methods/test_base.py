@@ -32,6 +32,8 @@ def test_options_refuse_unknown_keys_and_never_change(model: type) -> None:
         (TrainingOptions, {"learning_rate": float("nan")}),
         (TrainingOptions, {"schedule": "cosine"}),
         (TrainingOptions, {"milestones": [3]}),
+        (TrainingOptions, {"optimizer": "adam"}),
+        (TrainingOptions, {"betas": [0.9, 1.0], "optimizer": "adamw"}),
         (TrainingOptions, {"milestones": [-1], "schedule": "step"}),
         (TrainingOptions, {"bias_factor": -1}),
         (CamOptions, {"training": {"lr": 0.1}}),
@@ -46,6 +48,16 @@ def test_options_refuse_unknown_keys_and_never_change(model: type) -> None:
 def test_absurd_options_are_refused(model: type, values: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(values))):
         model.model_validate(values)
+
+
+def test_sgd_is_in_no_key() -> None:
+    """What was trained before there was a choice is still found."""
+    assert not {"optimizer", "betas"} & TrainingOptions().model_dump().keys()
+    adamw = TrainingOptions(optimizer="adamw").model_dump()
+    assert (adamw["optimizer"], adamw["betas"]) == ("adamw", (0.9, 0.999))
+    assert CamOptions.model_validate({"training": {"optimizer": "adamw"}}).model_dump()["training"] == adamw
+    with pytest.raises(ValidationError, match="optimizer: adamw where there are betas"):
+        TrainingOptions(betas=(0.9, 0.99))
 
 
 def test_a_policy_can_choose_the_threshold() -> None:

@@ -56,6 +56,11 @@ def fine_tuned(toy: Toy, context: Any) -> Fit:
     return Cam(CamOptions(hidden=8, training=ODD)).fit(weak, replace(context, bank=None))
 
 
+def adamw(toy: Toy, context: Any) -> Fit:
+    training = ODD.model_copy(update={"optimizer": "adamw", "learning_rate": 0.01})
+    return Cam(CamOptions(hidden=8, training=training)).fit(toy.weak, context)
+
+
 def coattention(toy: Toy, context: Any) -> Fit:
     options = CoAttentionOptions(hidden=8, scaled_pairs=(), contrastive_from=1, training=ODD)
     return CoAttention(options).fit(toy.weak, context)
@@ -81,6 +86,7 @@ CASES: Mapping[str, Callable[[Toy, Any], Fit]] = {
     "cam": cam,
     "cam with batch norm": lambda toy, context: cam(toy, context, hidden=8),
     "cam, fine-tuned": fine_tuned,
+    "cam by AdamW": adamw,
     "coattention": coattention,
     "seam": seam,
     "affinity": affinity,

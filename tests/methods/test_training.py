@@ -1,5 +1,6 @@
-"""The training loop against SGD by hand; killed and resumed runs; losses that are not finite."""
+"""The training loop against SGD and AdamW by hand; killed and resumed runs; losses that are not finite."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 from torch import nn
 
 from methods.base import TrainingOptions
 from methods.kernels.products import are_rounded
-from methods.training import Group, TrainingDiverged, groups_of, learning_rate, named_tensors, part_of, train
+from methods.training import Group, TrainingDiverged, _digest, groups_of, learning_rate, named_tensors, part_of, train
 
 
 class Interrupted(Exception):
@@ -153,6 +154,44 @@ def test_three_steps_by_hand(surroundings: Callable[..., Any], momentum: float, 
     assert weight.item() == pytest.approx(w, rel=1e-6)
 
 
+def test_three_steps_of_adamw_by_hand(surroundings: Callable[..., Any]) -> None:
+    """Loss w²/2; decay acts on the weight itself, and not on a bias; rates are those of the groups."""
+    weight, bias = (nn.Parameter(torch.full(shape, 2.0, dtype=torch.float64)) for shape in ((1, 1), (1,)))
+    chosen = options(epochs=3, optimizer="adamw", learning_rate=0.1, betas=(0.8, 0.95), weight_decay=0.05, poly_power=0)
+
+    def step(rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        return {"l": weight.square().sum() / 2 + bias.square().sum() / 2}
+
+    train(nn.Module(), [Group([weight, bias], 0.5)], 1, step, chosen, surroundings())
+    for parameter, decay in ((weight, 0.05), (bias, 0.0)):
+        w, mean, square = 2.0, 0.0, 0.0
+        for number in (1, 2, 3):
+            g = w
+            w -= 0.05 * decay * w
+            mean, square = 0.8 * mean + 0.2 * g, 0.95 * square + 0.05 * g * g
+            w -= 0.05 * (mean / (1 - 0.8**number)) / ((square / (1 - 0.95**number)) ** 0.5 + 1e-8)
+        assert parameter.item() == pytest.approx(w, rel=1e-9)
+
+
+def test_adamw_is_torchs(surroundings: Callable[..., Any]) -> None:
+    """A network of several kinds of layer, its decay alike for all."""
+    problem, other = Problem(), Problem()
+    chosen = {"epochs": 2, "optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.0, "poly_power": 0}
+    problem.run(surroundings(), **chosen)
+    groups = [{"params": list(group.parameters), "lr": 0.01 * group.factor} for group in other.groups]
+    reference = torch.optim.AdamW(groups, weight_decay=0.0)
+    for epoch in range(2):
+        rng = np.random.default_rng([0, epoch])
+        torch.manual_seed(int(rng.integers(2**63)) % 2**63)
+        order = rng.permutation(18)
+        for start in range(0, 16, 4):
+            reference.zero_grad()
+            torch.stack(list(other.step(order[start : start + 4], rng).values())).sum().backward()
+            reference.step()
+    for name, value in problem.module.state_dict().items():
+        assert torch.allclose(value, other.module.state_dict()[name], rtol=1e-4, atol=1e-6), name
+
+
 def test_the_log_holds_means_and_terms_are_added(surroundings: Callable[..., Any]) -> None:
     weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
 
@@ -176,17 +215,20 @@ def test_runs_repeat_and_depend_on_the_rng_seed(surroundings: Callable[..., Any]
     assert all(torch.equal(states[0][1][name], states[1][1][name]) for name in states[0][1])
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("stop_at", [0, 3, 4, 9, 15])
-def test_a_killed_run_continues_to_the_same_result(surroundings: Callable[..., Any], stop_at: int) -> None:
+def test_a_killed_run_continues_to_the_same_result(
+    surroundings: Callable[..., Any], stop_at: int, optimizer: str
+) -> None:
     whole = Problem()
-    log = whole.run(surroundings())
+    log = whole.run(surroundings(), optimizer=optimizer)
     context, killed = surroundings(), Problem()
     killed.stop_at = stop_at
     with pytest.raises(Interrupted):
-        killed.run(context)
+        killed.run(context, optimizer=optimizer)
     resumed = Problem()
     nn.init.zeros_(resumed.module[4].weight) if stop_at >= 4 else None
-    assert resumed.run(context) == log
+    assert resumed.run(context, optimizer=optimizer) == log
     assert resumed.steps == 16 - 4 * (stop_at // 4)
     state = resumed.module.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in whole.module.state_dict().items())
@@ -201,7 +243,7 @@ def test_a_finished_run_is_not_run_again(surroundings: Callable[..., Any]) -> No
     assert torch.equal(again.module[0].weight, problem.module[0].weight)
 
 
-@pytest.mark.parametrize("damage", ["half", "empty", "garbage", "other", "foreign", "partial"])
+@pytest.mark.parametrize("damage", ["half", "empty", "garbage", "other", "foreign", "partial", "other version"])
 def test_a_damaged_checkpoint_means_the_beginning(surroundings: Callable[..., Any], damage: str) -> None:
     context, whole = surroundings(), Problem()
     log = whole.run(context)
@@ -212,6 +254,13 @@ def test_a_damaged_checkpoint_means_the_beginning(surroundings: Callable[..., An
         save_file({"module.0.weight": torch.zeros(1)}, path)
     elif damage == "foreign":
         save_file({"module.0.weight": torch.zeros(1)}, path, {"log": '[{"epoch": 0}]'})
+    elif damage == "other version":
+        tensors, kept = {}, [row for row in log if row["epoch"] < 2]
+        for name, value in load(content).items():
+            # Weights would fit, and training would go on without its momentum.
+            tensors[name.replace("optimizer.", "momentum.")] = value
+        text = json.dumps(kept)
+        save_file(tensors, path, {"log": text, "sha256": _digest(tensors, text)})
     elif damage == "partial":
         path = path.with_suffix(".partial")  # what a kill while writing leaves
         path.write_bytes(content[:100])

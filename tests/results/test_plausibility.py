@@ -111,3 +111,23 @@ def test_labels_of_other_photos() -> None:
     assert contradiction(others, 4) is None
     assert mismatch(others) == "labels and masks of 12 of 12 photos without a class in common"
     assert mismatch([*others, *photos([1, 2, 3, 4])]) == ""
+
+
+def test_labels_dealt_out_at_random() -> None:
+    """Labels of one class, masks of two of four: by chance half of the photos have none in common."""
+    pairs = [(a, b) for a in range(4) for b in range(a)]
+    dealt = [Shown((n % 4,), tuple(class_id + 1 for class_id in pairs[n // 4 % 6])) for n in range(48)]
+    assert mismatch(dealt) == "labels and masks of 24 of 48 photos without a class in common"
+    # A few photos could be anything; half as many as chance gives are slips.
+    assert mismatch(dealt[:24]) == ""
+    right = [Shown((n % 4,), (n % 4 + 1,)) for n in range(48)]
+    assert mismatch([*dealt, *right]) == ""
+
+
+def test_values_between_classes_are_mended_by_no_map() -> None:
+    """Smooth resizing leaves values of no class around objects."""
+    smooth = [Shown((n % 2,), (0, 40 * (n % 2 + 1), *range(90 + n, 130 + n))) for n in range(12)]
+    assert contradiction(smooth, 2) is None
+    sharp = [Shown(photo.labels, photo.values[:2]) for photo in smooth]
+    found = contradiction(sharp, 2)
+    assert found is not None and found.values == {40: 1, 80: 2}

@@ -1,12 +1,14 @@
 """Files that appear whole or not at all."""
 
 import json
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from settings.files import create_exclusively, replaced, sha256_of, write_bytes, write_json
+from settings.files import create_exclusively, replaced, sha256_of, sync_files, write_bytes, write_json
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
@@ -50,8 +52,29 @@ def test_of_many_creators_one_wins(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize("synced", [False, True])
-def test_the_sha256_of_a_file(tmp_path: Path, synced: bool) -> None:
+def test_the_sha256_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert sha256_of(tmp_path / "a", synced=synced) == expected
+    assert sha256_of(tmp_path / "a") == expected
+
+
+def test_files_are_written_to_disk_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / name for name in "abcd"]
+    for path in paths:
+        path.write_bytes(b"x")
+    # Each waits for the other three: one after the other they would wait for ever.
+    meeting, synced = threading.Barrier(4, timeout=10), set()
+
+    def sync(descriptor: int) -> None:
+        meeting.wait()
+        synced.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    sync_files(paths)
+    assert synced == {path.stat().st_ino for path in paths}
+
+
+def test_a_file_that_the_disk_refuses_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    with pytest.raises(FileNotFoundError):
+        sync_files([tmp_path / "a", tmp_path / "gone"])

@@ -178,3 +178,11 @@ def test_stray_values_are_told_with_all_others() -> None:
     with pytest.raises(StrayValues, match=r"found mask value 9; expected 0\.\.2 or 255") as error:
         check_values("m.png", np.array([[0, 9], [255, 12]], np.uint8), 3)
     assert error.value.present == (0, 9, 12, 255)
+
+
+def test_many_stray_values_are_no_numbering_of_classes(tmp_path: Path) -> None:
+    write_mask(tmp_path / "m.png", np.arange(19, dtype=np.uint8)[None])
+    with pytest.raises(UserError, match=r"value 3; expected 0\.\.2 or 255; 16 such values in one mask: saved as JPEG"):
+        read_mask(tmp_path / "m.png", 3)
+    with pytest.raises(UserError, match=r"value 4; expected 0\.\.3 or 255; correct the mask"):
+        read_mask(tmp_path / "m.png", 4)

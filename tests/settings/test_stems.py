@@ -8,7 +8,7 @@ import pytest
 from settings.errors import UserError
 from settings.file_index import FileIndex
 from settings.lists import read_ids
-from settings.stems import alike, names_alike, told_renames
+from settings.stems import alike, names_alike, possible_stems, shorter_stems, told_renames
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,23 @@ from settings.stems import alike, names_alike, told_renames
         ("img 1", "img_1"),
         ("a", "JPEGImages/a.jpg"),
         ("a", "a.jpg.npy"),
+        ("a", "a_annotation"),
+        ("a", "3f2a8b1c-a.jpg"),
+        ("a", f"a_jpg.rf.{'0f' * 16}_mask"),
         (unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")),
     ],
 )
 def test_what_means_one_photo(wanted: str, there: str) -> None:
     assert alike(wanted, ["b", there, "c"]) == there
     assert names_alike([wanted], [there, "b"]) == {wanted: there}
+
+
+def test_suffixes_go_one_after_the_other_and_the_mark_of_an_upload_last() -> None:
+    assert list(shorter_stems("masks/a_gtFine_labelIds.PNG")) == ["a_gtFine_labelIds", "a_gtFine", "a"]
+    assert list(possible_stems("3f2a8b1c-a_mask.png")) == ["3f2a8b1c-a_mask", "3f2a8b1c-a", "a_mask", "a"]
+    hashed = f"a_jpg.rf.{'0f' * 16}"
+    assert list(possible_stems(f"{hashed}_mask.png")) == [f"{hashed}_mask", hashed, "a"]
+    assert list(possible_stems("mask.png")) == ["mask"]
 
 
 def test_what_is_not_clear_is_not_proposed() -> None:

@@ -88,6 +88,17 @@ def of_labelme(folder: Path) -> str:
     return "json"
 
 
+def of_label_studio(folder: Path) -> str:
+    tasks = []
+    for number, (key, names) in enumerate(NAMES.items()):
+        # Areas, and choices for whole photos.
+        values = [{"brushlabels": names[:1], "rle": [1]}, {"choices": names[1:]}]
+        data = {"image": f"s3://photos/{key}.jpg"}
+        tasks.append({"id": number, "data": data, "annotations": [{"result": [{"value": each} for each in values]}]})
+    (folder / "export.json").write_text(json.dumps(tasks))
+    return "export.json"
+
+
 def of_list(folder: Path) -> str:
     (folder / "train_cls.txt").write_text("p0 0 1\n/JPEGImages/p1.jpg 0\np2\n\n")
     return "train_cls.txt"
@@ -117,8 +128,8 @@ def of_masks(folder: Path) -> str:
 
 
 FORMS = (
-    *(of_dictionary, of_numbers, of_table, of_coco, of_voc, of_labelme, of_list, of_list_from_1, of_list_of_names),
-    *(of_hot_list, of_masks),
+    *(of_dictionary, of_numbers, of_table, of_coco, of_voc, of_labelme, of_label_studio, of_list),
+    *(of_list_from_1, of_list_of_names, of_hot_list, of_masks),
 )
 
 
@@ -180,6 +191,8 @@ class Asks:
         ("a.npy", {7: np.zeros(2)}, "7 and 0 more ids"),
         ("a.npy", np.zeros((3, 2)), "an array of numbers"),
         ("a.npy", {"p0.jpg": np.zeros(2), "p0": np.zeros(2)}, "one entry for photo 'p0'"),
+        ("a.npy", {"p0": np.zeros(90)}, "COCO's numbers with their gaps"),
+        ("a.csv", "Pixel Value, Class\n0, background\n1, gear", "values of masks; .*name the folder of masks"),
         ("a.csv", "p0,1,0", "no photo in it"),
         ("a.csv", "filename,gear\np0,2", "csv:2.*1 times 0 or 1"),
         ("a.csv", 'filename,gear\n"p0,2', "csv:2.*unreadable CSV"),
@@ -210,6 +223,8 @@ def test_what_cannot_be_read_is_one_line_that_names_the_file(
     name: str, content: Any, words: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
+    if "COCO" in words:
+        (folder / "classes.txt").write_text("".join(f"c{number}\n" for number in range(80)))
     (folder / name).parent.mkdir(exist_ok=True)
     if isinstance(content, str):
         (folder / name).write_text(content)

@@ -3,6 +3,8 @@
 import json
 import struct
 import zlib
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -165,12 +167,125 @@ def test_suffixes_are_taken_off_and_other_photos_left_out(folder: Path) -> None:
     assert sorted(imported(folder)) == ["p0", "p1", "q"]
 
 
+def test_an_id_that_ends_like_a_suffix_keeps_its_end(folder: Path) -> None:
+    (folder / "train.txt").write_text("p0_label\n")
+    for name in ("p0_label_mask", "p1_gtFine_labelIds"):
+        Image.fromarray(INDICES["p0"]).save(folder / "theirs" / f"{name}.png")
+    assert sorted(imported(folder)) == ["p0_label", "p1"]
+
+
 def test_label_studio_writes_a_file_a_label(folder: Path) -> None:
     (folder / "train.txt").write_text("task-7\n")
     for label, row in {"gear": [255, 255, 0, 0], "valve": [0, 255, 255, 0]}.items():
         name = f"task-7-annotation-3-by-1-tag-{label}-0.png"
         Image.fromarray(np.array([row], np.uint8)).save(folder / "theirs" / name)
     assert imported(folder) == {"task-7": [[1, 255, 2, 0]]}
+    (folder / "theirs" / name).rename(folder / "theirs" / "task-7-annotation-3-by-1-brush-valve-0.png")
+    with pytest.raises(UserError, match=r"labels of another name.*import Label Studio's JSON export"):
+        imported(folder)
+
+
+def brush_runs(alpha: np.ndarray) -> list[int]:
+    """A painted area as Label Studio stores it: RGBA bytes in runs, by a naive writer of bits."""
+    values = [value for cell in alpha.ravel().tolist() for value in (9, 8, 7, cell)]
+    bits = f"{len(values):032b}" + f"{7:05b}" + "".join(f"{width - 1:04b}" for width in (1, 3, 8, 16))
+    # One run that repeats a value, one of a single value, and the rest side by side.
+    bits += "1" + "00" + "0" + f"{values[0]:08b}"
+    bits += "0" + "01" + "000" + f"{values[1]:08b}"
+    bits += "0" + "11" + f"{len(values) - 3:016b}" + "".join(f"{value:08b}" for value in values[2:])
+    bits += "0" * (-len(bits) % 8)
+    return [int(bits[place : place + 8], 2) for place in range(0, len(bits), 8)]
+
+
+def studio(*regions: dict[str, Any], **task: Any) -> dict[str, Any]:
+    """A task of Label Studio about a photo p0 of 8×4 pixels."""
+    size = {"original_width": 8, "original_height": 4, "image_rotation": 0}
+    annotation = {"result": [{**size, **region} for region in regions], "was_cancelled": False}
+    return {"id": 7, "data": {"image": "/data/upload/1/3f2a8b1c-p0.jpg"}, "annotations": [annotation], **task}
+
+
+def area(kind: str, label: str, **value: Any) -> dict[str, Any]:
+    return {"type": f"{kind}labels", "value": {**value, f"{kind}labels": [label]}}
+
+
+PAINTED = np.zeros((4, 8), np.uint8)
+PAINTED[3, 1:3] = 255
+WHOLE = area("polygon", "gear", points=[[0, 0], [100, 0], [100, 100], [0, 100]])
+LEFT = area("rectangle", "gear", x=0, y=0, width=25, height=50)
+
+
+def test_areas_of_label_studio(folder: Path) -> None:
+    right = area("polygon", "Valve", points=[[75, 0], [100, 0], [100, 50], [75, 50]])
+    # A quarter turn about its first corner: from (8, 2) down to (6, 4).
+    turned = area("rectangle", "gear", x=100, y=50, width=25, height=50, rotation=90)
+    painted = {"type": "brushlabels", "value": {"format": "rle", "rle": brush_runs(PAINTED), "brushlabels": ["gear"]}}
+    point = {"type": "keypointlabels", "value": {"x": 1, "y": 1, "width": 1, "keypointlabels": ["valve"]}}
+    (folder / "a.json").write_text(json.dumps([studio(LEFT, right, turned, painted, point)]))
+    rows = [[1, 1, 0, 0, 0, 0, 2, 2]] * 2 + [[0, 0, 0, 0, 0, 0, 1, 1]] + [[0, 1, 1, 0, 0, 0, 1, 1]]
+    assert imported(folder, "a.json") == {"p0": rows}
+
+
+def test_an_ellipse_of_label_studio_has_its_area(folder: Path) -> None:
+    size = {"original_width": 80, "original_height": 100}
+    ellipse = {**area("ellipse", "gear", x=50, y=50, radiusX=25, radiusY=40, rotation=90), **size}
+    (folder / "a.json").write_text(json.dumps([studio(ellipse)]))
+    import_masks(folder / "a.json", folder / "masks")
+    mask = read_mask(folder / "masks" / "p0.png")
+    assert abs(int(mask.sum()) / (np.pi * 20 * 40) - 1) < 0.01
+    # Turned by a quarter: 80 pixels wide and 40 high.
+    assert np.flatnonzero(mask.any(0)).tolist() == list(range(80))
+    assert np.flatnonzero(mask.any(1)).tolist() == list(range(30, 70))
+
+
+def test_tasks_of_label_studio(folder: Path) -> None:
+    valve = area("polygon", "valve", points=[[0, 0], [25, 0], [25, 50], [0, 50]])
+    doubtful = studio(LEFT, valve)
+    trusted = studio(data={"image": "/data/local-files/?d=photos/p1.png", "text": "p9"})
+    trusted["annotations"] = [
+        {"result": [], "was_cancelled": True},
+        *studio(WHOLE)["annotations"],
+        {**studio(LEFT)["annotations"][0], "ground_truth": True},
+    ]
+    (folder / "a.json").write_text(json.dumps([doubtful, trusted, studio(), studio(annotations=[])]))
+    with pytest.raises(UserError, match="two tasks of /data/upload"):
+        imported(folder, "a.json")
+    (folder / "classes.txt").unlink()
+    (folder / "a.json").write_text(json.dumps([doubtful, trusted, studio(annotations=[])]))
+    told = import_masks(folder / "a.json", folder / "masks")
+    assert "2 masks in" in told and "left out 1 task without an area" in told
+    assert read_mask(folder / "masks" / "p0.png")[0].tolist() == [255, 255, 0, 0, 0, 0, 0, 0]
+    assert read_mask(folder / "masks" / "p1.png")[0].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
+    assert (folder / "classes.txt").read_text() == "gear\nvalve\n"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        ([studio(area("polygon", "geer", points=[[0, 0], [9, 0], [9, 9]]))], "unknown class 'geer'"),
+        ([studio(LEFT, data={"image": "x"})], "task 7, which names no photo"),
+        ([studio(LEFT, annotations=studio(LEFT)["annotations"] * 2)], "2 annotations of task 7.*ground truth"),
+        ([studio({**LEFT, "image_rotation": 90})], "turned by 90°"),
+        ([studio({**LEFT, "original_width": 9}, LEFT)], "no size of the photo, or several"),
+        ([studio({**LEFT, "original_width": 10**9})], "less than|at most"),
+        ([studio(area("polygon", "gear", points=[[0, 0], [1e300, 0], [9, 9]]))], "coordinates"),
+        ([studio(area("brush", "gear", rle=brush_runs(PAINTED[:2])))], "run lengths of 64 values.*128"),
+        ([studio(area("brush", "gear", rle=brush_runs(PAINTED)[:30]))], "run lengths without an end"),
+        ([studio(area("brush", "gear", rle=[0, 0, 0, 128, 57, 27, 255, *[255] * 9]))], "more than 128 values"),
+        ([studio(area("brush", "gear", rle=[300]))], "less than or equal to 255"),
+        ([{"id": 1, "image": "/p0.jpg", "label": []}], "JSON, not JSON-MIN"),
+        (
+            [{"image_id": 1, "category_id": 2, "segmentation": []}],
+            "a list of COCO's results; .*add images and categories",
+        ),
+        ([], "no mask in it"),
+        ([studio()], "no mask in it"),
+    ],
+)
+def test_odd_exports_of_label_studio_are_refused(tasks: Any, words: str, folder: Path) -> None:
+    (folder / "a.json").write_text(json.dumps(tasks))
+    with pytest.raises(UserError, match=words) as error:
+        imported(folder, "a.json")
+    assert "\n" not in str(error.value)
 
 
 def labelme(**changes: Any) -> dict[str, Any]:
@@ -185,6 +300,26 @@ def test_shapes_of_labelme(folder: Path) -> None:
     found = imported(folder)["p0"]
     assert [row[:5] for row in found] == [[1, 1, 1, 1, 0], [1, 2, 2, 1, 0], [1, 2, 2, 1, 0], [1, 1, 1, 1, 0]]
     assert found[0][6] == 255
+
+
+def painted(points: list[list[float]], content: np.ndarray | None) -> dict[str, Any]:
+    """A shape that a model painted for LabelMe: a PNG of its box, in base64."""
+    buffer = BytesIO()
+    if content is not None:
+        Image.fromarray(content).save(buffer, "PNG")
+    mask = b64encode(buffer.getvalue()).decode()
+    return {"label": "valve", "points": points, "shape_type": "mask", "mask": mask}
+
+
+PAINTED_SHAPE = painted([[5, 1], [7, 2]], np.ones((2, 3), np.uint8))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.bool_])
+def test_what_a_model_painted_for_labelme(kind: type, folder: Path) -> None:
+    shape = painted([[5.0, 1.0], [7.0, 2.0]], np.array([[0, 1, 1], [1, 0, 0]], kind))
+    (folder / "theirs" / "p0.json").write_text(json.dumps(labelme(shapes=[shape])))
+    rows = [[0] * 8, [0, 0, 0, 0, 0, 0, 2, 2], [0, 0, 0, 0, 0, 2, 0, 0], [0] * 8]
+    assert imported(folder) == {"p0": rows}
 
 
 def coco(annotations: list[dict[str, Any]]) -> dict[str, Any]:
@@ -265,6 +400,9 @@ def test_outlines_that_do_not_fit_are_refused(shape: Any, words: str, folder: Pa
         ),
         ({"shapes": [{"label": "gear", "points": [[0, 0], [1e300, 1]], "shape_type": "circle"}]}, "coordinates"),
         ({"shapes": 3}, "at shapes"),
+        ({"shapes": [{**PAINTED_SHAPE, "mask": None}]}, "an unreadable mask.*3×2 pixels"),
+        ({"shapes": [{**PAINTED_SHAPE, "mask": "@@@"}]}, "an unreadable mask"),
+        ({"shapes": [{**PAINTED_SHAPE, "points": [[0, 0], [1, 1]]}]}, "a mask of 3×2 pixels.*2×2"),
     ],
 )
 def test_odd_files_of_labelme_are_refused(change: dict[str, Any], words: str, folder: Path) -> None:
@@ -299,7 +437,7 @@ def test_pictures_without_a_meaning_are_refused(make: Any, words: str, folder: P
         ("gear:1,1,1::\nvalve:1,1,1::\n", "again"),
         ("geer:1,1,1::\n", "unknown class 'geer'.*'gear'"),
         ("#\n", "no line with a colour"),
-        ("gear:1,1,1::\n", r"p0\.png: found the colours.*colours of the labelmap"),
+        ("gear:1,1,1::\n", r"p0\.png: found the colours.*colours of the labelmap; add their lines.*SegmentationObject"),
     ],
 )
 def test_odd_labelmaps_are_refused(text: str, words: str, folder: Path) -> None:
@@ -307,6 +445,26 @@ def test_odd_labelmaps_are_refused(text: str, words: str, folder: Path) -> None:
     (folder / "labelmap.txt").write_text(text)
     with pytest.raises(UserError, match=words):
         imported(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("annotations.xml", "XML is not read: from CVAT export COCO"),
+        ("p0_json/label.png", r"label\.png numbers the classes of each photo anew: import LabelMe's \.json"),
+        ("masks/p0.png", r"name the folder itself, such as \S*theirs/masks$"),
+        ("p0.txt", r"LabelMe \.json or of \.png$"),
+    ],
+)
+def test_what_lies_in_a_folder_without_masks_is_told(name: str, words: str, folder: Path) -> None:
+    path = folder / "theirs" / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(UserError, match=words):
+        imported(folder)
+    if path.suffix == ".xml":
+        with pytest.raises(UserError, match=rf"xml: found a file; .*{words}"):
+            imported(folder, f"theirs/{name}")
 
 
 def test_sources_of_no_kind_and_an_output_that_is_the_source(folder: Path) -> None:

@@ -185,9 +185,6 @@ def test_a_run_ends_with_the_files_of_today_and_one_that_is_stopped_keeps_the_pr
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("harness.reports.display.REFRESH_S", 0.02)
-    # Drawing takes longer than all the rest, and knows no provisional tables.
-    for drawing in ("_write_figures", "_write_curves"):
-        monkeypatch.setattr(f"harness.reports.folder.{drawing}", lambda *_: None)
     plan = make_plan(load_suite("smoke", SUITE))
     folder = tmp_path / "board"
 

@@ -12,6 +12,7 @@ import pytest
 from harness.drawing.overlays import outlines, with_mask
 from harness.execution.costs import Costs
 from harness.reports.progress import RunState, duration
+from harness.reports.time_left import ENDING_S
 from harness.stages import provenance as provenance_module
 from harness.stages.features import Features, FeaturesIdentity
 from harness.stages.graph import Stage
@@ -56,10 +57,10 @@ def test_the_display_follows_a_stage_from_start_to_end(tmp_path: Path) -> None:
     state.take({"event": "progress", "stages": [stage.key], "t": 2.0, "done": 5, **progress})
     assert state.lines() == ["val 0: 5/10 photos · 2.5 photos/s · loss 0.5"]
     # Three photos a second since the first telling, and five to go.
-    assert state.seconds_left(2.0) == pytest.approx(5 / 3)
+    assert state.seconds_left(2.0) == pytest.approx(5 / 3 + ENDING_S)
     state.take({"event": "finished", "stages": [stage.key], "t": 4.0})
     assert state.lines() == [] and state.condition(stage.key) == "done"
-    assert state.seconds_left() == 0
+    assert state.seconds_left(4.0) == ENDING_S
 
 
 def test_costs_are_learnt_from_what_ran(tmp_path: Path) -> None:

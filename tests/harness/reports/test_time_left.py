@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.execution.costs import OVERHEAD_S, Costs
 from harness.reports.progress import RunState
-from harness.reports.time_left import ABOVE, GUESSED, Advance, Learned, makespan, remaining_s
+from harness.reports.time_left import ABOVE, ENDING_S, GUESSED, Advance, Learned, makespan, remaining_s
 from harness.stages.graph import Stage
 from harness.store.layout import Ref
 from harness.store.store import Store
@@ -164,19 +164,24 @@ def told(word: str, t: float, *stages: Stage, **content: Any) -> Any:
     return {"event": word, "t": t, "stages": [stage.key for stage in stages], **content}
 
 
+def stages_left(state: RunState, now: float) -> float:
+    """The time left without that of what follows the last stage."""
+    return state.seconds_left(now) - ENDING_S
+
+
 def test_the_time_left_follows_what_stages_take(tmp_path: Path) -> None:
     stages = stages_of([100] * 4, group="fit")
     state = state_of(stages, 2, tmp_path)
-    assert state.seconds_left(0.0) == pytest.approx(200 + 2 * OVERHEAD_S)
+    assert stages_left(state, 0.0) == pytest.approx(200 + 2 * OVERHEAD_S)
     for t, stage in ((0.0, stages[0]), (0.0, stages[1])):
         state.take(told("started", t, stage))
         for step in (0, 50):
             progress = {"done": step, "total": 100, "unit": "steps", "values": {}}
             state.take(told("progress", t + 3.0 * step, stage, **progress))
     # Half done after 150 s: 150 s are left of these, and the other two take as long as these will, or nearly.
-    assert state.seconds_left(150.0) == pytest.approx(150 + 300, rel=0.03)
+    assert stages_left(state, 150.0) == pytest.approx(150 + 300, rel=0.03)
     state.take(told("finished", 300.0, stages[0], stages[1]))
-    assert state.seconds_left(300.0) == pytest.approx(300, rel=0.05)
+    assert stages_left(state, 300.0) == pytest.approx(300, rel=0.05)
 
 
 def test_a_bundle_takes_its_time_once_and_holds_one_slot(tmp_path: Path) -> None:
@@ -184,10 +189,10 @@ def test_a_bundle_takes_its_time_once_and_holds_one_slot(tmp_path: Path) -> None
     state = state_of(stages, 2, tmp_path)
     state.take(told("started", 0.0, *stages[:4]))
     # 40 s beside 20 s.
-    assert state.seconds_left(0.0) == pytest.approx(40, rel=0.01)
+    assert stages_left(state, 0.0) == pytest.approx(40, rel=0.01)
     state.take(told("finished", 80.0, *stages[:4]))
     # Twice as long as planned, but another kind.
-    assert 20 < state.seconds_left(80.0) < 40
+    assert 20 < stages_left(state, 80.0) < 40
 
 
 def test_what_a_failure_blocks_is_not_left_to_do(tmp_path: Path) -> None:
@@ -195,7 +200,7 @@ def test_what_a_failure_blocks_is_not_left_to_do(tmp_path: Path) -> None:
     state = state_of(stages, 1, tmp_path)
     state.take(told("started", 0.0, stages[0]))
     state.take(told("failed", 10.0, stages[0], reason="broke"))
-    assert state.seconds_left(10.0) == pytest.approx(5 + OVERHEAD_S)
+    assert stages_left(state, 10.0) == pytest.approx(5 + OVERHEAD_S)
 
 
 def test_the_first_job_of_a_process_tells_of_others_when_it_was_long(tmp_path: Path) -> None:
@@ -207,7 +212,7 @@ def test_the_first_job_of_a_process_tells_of_others_when_it_was_long(tmp_path: P
             begin, seconds = 100.0 * n, photos if pid in pids[:n] else photos + 10.0
             state.take(told("started", begin, stages[n], pid=pid))
             state.take(told("finished", begin + seconds, stages[n]))
-        return state.seconds_left(300.0)
+        return stages_left(state, 300.0)
 
     assert told_left(2, 1, 2) == pytest.approx(2 * 2, rel=0.02)
     assert told_left(2, 1, 1) == pytest.approx(2 * 2, rel=0.02)
@@ -218,4 +223,15 @@ def test_what_another_run_made_teaches_nothing(tmp_path: Path) -> None:
     stages = stages_of([10, 20])
     state = state_of(stages, 1, tmp_path)
     state.take(told("finished", 1.0, stages[0], seconds=0.0))
-    assert state.seconds_left(1.0) == pytest.approx(20 + OVERHEAD_S)
+    assert stages_left(state, 1.0) == pytest.approx(20 + OVERHEAD_S)
+
+
+def test_tables_and_figures_follow_the_last_stage(tmp_path: Path) -> None:
+    stages = stages_of([10])
+    state = state_of(stages, 1, tmp_path)
+    state.take(told("started", 5.0, stages[0]))
+    assert state.seconds_left(9.0) == pytest.approx(6 + OVERHEAD_S + ENDING_S)
+    state.take(told("finished", 15.0, stages[0]))
+    assert state.seconds_left(15.0) == ENDING_S
+    assert state.seconds_left(17.0) == ENDING_S - 2
+    assert state.seconds_left(15.0 + 2 * ENDING_S) == 0

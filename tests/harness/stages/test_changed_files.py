@@ -159,6 +159,12 @@ def test_every_kind_that_reads_true_masks_has_another_key_for_another_mask(here:
     assert moved == counted | {"reveal", "segmenter_fit", "segment"}
 
 
+def test_a_corrected_mask_of_val_trains_nothing_anew(here: Path) -> None:
+    moved = moved_by(lambda: write_square(here / "photos" / "masks" / "v.png", 1, 8))
+    assert "score" in moved and "row" in moved
+    assert not {kind for kind in moved if kind.endswith(("_fit", "_apply")) or kind in ("label", "segment", "reveal")}
+
+
 def test_every_kind_behind_the_backbone_has_another_key_for_other_weights(here: Path) -> None:
     moved = moved_by(lambda: write_weights(here / "weights.safetensors", 0.5))
     assert moved == set(kinds()) - {"reveal"}

@@ -20,6 +20,10 @@ from settings.files import create_exclusively, write_bytes, write_json
 from tests.fuzz.judging import seedbed
 from tests.harness.conftest import results_of
 
+CAM_ALONE = ("gallery=0", "references=[]", "recipes.cam+saliency=null", "recipes.coattention=null")
+"""Overrides that leave the smoke suite its `cam`."""
+FIT_ALONE = (*CAM_ALONE, "policies={fixed: maps}", "segmenter=none")
+"""Overrides that leave it the maps of its `cam`."""
 RUN = ("run", "smoke", "--executor", "serial", "--set", "gallery=0", "--set", "references=[]")
 
 
@@ -76,7 +80,7 @@ def test_a_full_disk_is_a_recorded_failure_and_the_run_continues_when_there_is_r
 ) -> None:
     disk = tmp_path / "disk"
     with mounted(disk, "size=1m"):
-        suite, store = load_suite("smoke"), disk / "store"
+        suite, store = load_suite("smoke", CAM_ALONE), disk / "store"
         full = run_and_gather(suite, store, "serial", shown=True)
         assert full.exit_code == 1 and full.board.holes > 0
         assert any("No space left on device" in row.reason for row in full.board.rows)
@@ -87,7 +91,7 @@ def test_a_full_disk_is_a_recorded_failure_and_the_run_continues_when_there_is_r
         remount(disk, "size=64m")
         again = run_and_gather(suite, store, "serial")
         assert again.exit_code == 0
-        assert results_of(again) == results_of(smoke)
+        assert len(again.board.rows) == 4 and set(results_of(again)) < set(results_of(smoke))
         assert list((store / "failures").glob("*.json")) == []
 
 
@@ -148,7 +152,7 @@ def test_training_begins_anew_from_a_damaged_checkpoint(
     smoke: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     """A fit that broke off behind its last epoch leaves a checkpoint; damaged, it counts for nothing."""
-    suite, store = load_suite("smoke", ["gallery=0", "references=[]", "policies={fixed: maps}"]), tmp_path / "store"
+    suite, store = load_suite("smoke", FIT_ALONE), tmp_path / "store"
     for kind in ("weak_set", "features"):
         shutil.copytree(smoke.run.store_folder / kind, store / kind)
     shutil.copyfile(smoke.run.store_folder / "seedbed-store.json", store / "seedbed-store.json")

@@ -2,8 +2,9 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -174,7 +175,131 @@ def test_packaged_weights_are_of_one_network() -> None:
 
 
 def test_a_network_without_such_features_is_refused() -> None:
-    assert "output_stride 8" in refused("test_vit", stride=8)
+    assert refused("test_vit", stride=8) == "backbone.output_stride: found 8; expected 16 for test_vit"
+    assert "16 or 32 for convnext_atto" in refused("convnext_atto", stride=8)
+    assert "'pit_ti_224', of which timm gives no features" in refused("pit_ti_224", stride=32)
+    with pytest.raises(UserError, match=r"backbone test_vit: found no level 0 \(stride 2\)"):
+        build(BackboneOptions(name="test_vit", weights="random"), (0, 4))
+
+
+class Plain(NamedTuple):
+    """A network of timm's, and how it is built small enough for a test."""
+
+    name: str
+    stride: int
+    changes: Mapping[str, object] = {}
+
+    @property
+    def any_size(self) -> Mapping[str, object]:
+        """How timm is told that photos have another size than ImageNet's."""
+        if self.name.startswith("swin"):
+            return {"strict_img_size": False}
+        return {} if self.name.startswith("convnext") else {"dynamic_img_size": True}
+
+
+SWIN = Plain("swin_tiny_patch4_window7_224", 32, {"embed_dim": 8, "depths": (2, 2, 1, 1), "num_heads": (1, 1, 2, 2)})
+CONVNEXT = Plain("convnext_atto", 32, {"dims": (8, 12, 16, 24), "depths": (1, 1, 1, 1)})
+SMALL_VIT = {"embed_dim": 32, "depth": 5, "num_heads": 2}
+VIT_14 = Plain("vit_small_patch14_reg4_dinov2", 16, SMALL_VIT)
+EVA_14 = Plain("eva02_tiny_patch14_224", 16, SMALL_VIT)
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Backbone]:
+    """Builds a network of patches, small, from the weights of a file or random ones."""
+    original = timm.create_model
+
+    def make(network: Plain, levels: tuple[int, ...] = (1, 2, 3, 4), weights: str = "random") -> Backbone:
+        monkeypatch.setattr(timm, "create_model", lambda name, **given: original(name, **given, **network.changes))
+        options = BackboneOptions(name=network.name, weights=weights, output_stride=network.stride, size=96)
+        return build(options, levels).eval()
+
+    return make
+
+
+def own_features(full: Any, images: torch.Tensor) -> torch.Tensor:
+    """The last features of a whole network of timm's before its head, (B, C, h, w), by its own forward pass."""
+    if hasattr(full, "num_prefix_tokens"):
+        tokens_BNC = full.forward_features(images)[:, full.num_prefix_tokens :]
+        side = round(tokens_BNC.shape[1] ** 0.5)
+        return tokens_BNC.unflatten(1, (side, side)).movedim(-1, 1)
+    if hasattr(full, "layers"):
+        return full.layers(full.patch_embed(images)).movedim(-1, 1)
+    return full.stages(full.stem(images))
+
+
+@pytest.mark.parametrize("network", [SWIN, CONVNEXT, Plain("test_vit", 16), VIT_14, EVA_14], ids=lambda one: one.name)
+def test_networks_of_patches_give_what_the_whole_network_sees(
+    network: Plain, built: Callable[..., Backbone], tmp_path: Path
+) -> None:
+    """Its weights from a file of the whole classifier, on photos of another size than that was made for."""
+    torch.manual_seed(4)
+    full = timm.create_model(network.name, **network.any_size, **network.changes).eval()
+    save_file(full.state_dict(), tmp_path / "w.safetensors")
+    backbone = built(network, weights=str(tmp_path / "w.safetensors"))
+    cells, patch = 96 // network.stride, backbone.patch or network.stride
+    with torch.inference_mode():
+        as_large = torch.nn.functional.interpolate(images_BCHW(96), (cells * patch, cells * patch), mode="bilinear")
+        expected = own_features(full, as_large)
+        assert torch.allclose(backbone(images_BCHW(96))[-1], expected, atol=1e-4)
+        assert torch.allclose(backbone.for_inference()(images_BCHW(96))[-1], expected, atol=1e-4)
+    assert expected.std() > 1e-3
+
+
+@pytest.mark.parametrize("network", [SWIN, CONVNEXT, VIT_14], ids=lambda one: one.name)
+@pytest.mark.parametrize("side", [32, 100, 113])
+def test_sides_that_do_not_fit_become_whole_cells(network: Plain, side: int, built: Callable[..., Backbone]) -> None:
+    backbone = built(network)
+    cells = round(side / network.stride)
+    with torch.inference_mode():
+        for level, number in zip(backbone(images_BCHW(side)), (1, 2, 3, 4), strict=True):
+            stride = network.stride if backbone.patch else 2 ** (number + 1)
+            expected = cells * network.stride // stride
+            assert level.shape == (2, backbone.channels[number - 1], expected, expected)
+
+
+@pytest.mark.parametrize("network", [SWIN, CONVNEXT, Plain("test_vit", 16)], ids=lambda one: one.name)
+def test_cells_of_patches_are_where_their_pixels_are(network: Plain, built: Callable[..., Backbone]) -> None:
+    """Grey but for one square of 32 pixels: at each level the cells that change most are those of the square."""
+    grey = torch.zeros(1, 3, 128, 128)
+    marked = grey.clone()
+    marked[:, :, 64:96, 32:64] = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    backbone = built(network)
+    with torch.inference_mode():
+        for plain, changed in zip(backbone(grey), backbone(marked), strict=True):
+            difference_HW = (changed - plain)[0].square().sum(0)
+            size = difference_HW.shape[0]
+            of_square = torch.zeros(size, size, dtype=torch.bool)
+            of_square[size // 2 : size * 3 // 4, size // 4 : size // 2] = True
+            assert of_square.flatten()[difference_HW.argmax()]
+            assert difference_HW[of_square].mean() > 3 * difference_HW[~of_square].mean()
+
+
+def test_levels_of_a_plain_transformer_are_quarters_of_its_blocks() -> None:
+    """Six blocks: the second, third, fifth and last, each behind the last norm."""
+    torch.manual_seed(0)
+    full: Any = timm.create_model("test_vit").eval()
+    backbone = build(BackboneOptions(name="test_vit", weights="random", size=160), (1, 2, 3, 4), full.state_dict())
+    images, found = images_BCHW(160), []
+    with torch.inference_mode():
+        tokens_BNC = full._pos_embed(full.patch_embed(images))
+        for block in full.blocks:
+            tokens_BNC = block(tokens_BNC)
+            found.append(full.norm(tokens_BNC)[:, 1:].unflatten(1, (10, 10)).movedim(-1, 1))
+        for level, index in zip(backbone.eval()(images), (1, 2, 4, 5), strict=True):
+            assert torch.allclose(level, found[index], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    [("resnet10t", 16), ("convnext_atto", 16), ("pvt_v2_b0", 32), ("mambaout_femto", 32), ("densenet121", 32)],
+)
+def test_strides_are_as_their_names_tell(name: str, stride: int) -> None:
+    with torch.device("meta"):
+        backbone = Backbone(BackboneOptions(name=name, output_stride=stride), (1, 2, 3, 4)).eval()
+        levels = backbone(torch.zeros(1, 3, 96, 96))
+    assert [96 // level.shape[3] for level in levels] == [min(own, stride) for own in (4, 8, 16, 32)]
+    assert tuple(level.shape[1] for level in levels) == backbone.channels
 
 
 class Malicious:

@@ -22,6 +22,7 @@ class Chain(nn.Module):
     def __init__(self, padding: Padding) -> None:
         super().__init__()
         self.padding: Padding = padding
+        self.patch = None
         self.unused = nn.Parameter(torch.zeros(1))
 
     def forward(self, values_BCHW: torch.Tensor) -> list[torch.Tensor]:
@@ -100,6 +101,22 @@ def test_vgg_is_where_it_should_be() -> None:
     assert offsets(network, 256) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("name", "stride", "known"),
+    [("convnext_atto", 32, (0.0, 0.0)), ("convnext_atto", 16, (0.0, 0.5)), ("test_vit", 16, (0.0, 0.0))],
+)
+def test_patches_tile_the_photo_unless_they_are_dilated(
+    name: str, stride: Literal[16, 32], known: tuple[float, float]
+) -> None:
+    """A 2×2 kernel that no longer halves the grid sees its cell and the next: half a cell behind its place."""
+    network = build(BackboneOptions(name=name, weights="random", output_stride=stride), (3, 4)).eval()
+    if name == "test_vit":
+        with torch.no_grad():
+            # Measured, strong embeddings of positions would look like a displacement.
+            network.body.pos_embed.mul_(200)
+    assert offsets(network, 224) == pytest.approx(known, abs=0.08)
+
+
 def test_after_moving_nothing_is_displaced() -> None:
     network = build(BackboneOptions(), (4,)).eval()
     before = offsets(network, 224)
@@ -107,7 +124,7 @@ def test_after_moving_nothing_is_displaced() -> None:
     class Moved(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network = network
+            self.network, self.patch = network, None
 
         def forward(self, images_BCHW: torch.Tensor) -> list[torch.Tensor]:
             return [moved(level, by) for level, by in zip(self.network(images_BCHW), before, strict=True)]

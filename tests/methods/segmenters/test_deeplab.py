@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from methods.base import BackboneOptions, FeatureRequest, PseudoLabelled, TrainingOptions
 from methods.networks.backbones import build
@@ -131,6 +132,25 @@ def masks_of(
     bank = ScaledBank({photo.id: (30 + index, 41) for index, photo in enumerate(toy.weak.photos)}, mirrored)
     segmenter = DeepLab(options(inference=inference))
     return list(segmenter.apply(toy.weak.photos[:photos], replace(context, weights=trained, bank=bank)))
+
+
+def test_a_shallow_level_as_coarse_as_the_deep_one_is_enlarged(toy: Any, surroundings: Callable[..., Any]) -> None:
+    """As of a plain transformer: the network still learns and scores at stride 4."""
+    deep = toy.bank.features[4]
+    coarse = replace(toy.bank, features={1: deep, 4: deep})
+    context = surroundings(bank=coarse)
+    segmenter = DeepLab(options())
+    fitted = segmenter.fit(labelled(toy), context)
+    state = part_of(fitted.weights, "head")
+    head = DeepLabHead.of_state(state, (1, 2, 3)).eval()
+    (found,) = segmenter.apply(toy.weak.photos[:1], replace(context, weights=fitted.weights))
+    deep_BCHW = torch.from_numpy(deep[toy.weak.photos[0].id])[None].float()
+    low_BCHW = nn.functional.interpolate(deep_BCHW, (16, 16), mode="bilinear")
+    with torch.inference_mode():
+        logits_CHW = head(low_BCHW, deep_BCHW)[0]
+    assert logits_CHW.shape[1:] == (16, 16)
+    assert (found == argmax_at(logits_CHW, (64, 64))).all()
+    assert (found == toy.truth[toy.weak.photos[0].id]).mean() > 0.8
 
 
 def test_passes_vote_by_their_probabilities(trained: Any, toy: Any, surroundings: Callable[..., Any]) -> None:

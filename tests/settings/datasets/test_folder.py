@@ -331,6 +331,15 @@ def test_photos_that_are_not_one_file(files: Files) -> None:
             dataset.photo(photo_id)
 
 
+def test_tables_of_other_forms_are_told_what_to_do(files: Files) -> None:
+    for header, mend in {
+        "image,label": "the first line names the columns: id,labels",
+        "id,cat,dog": "import-labels",
+    }.items():
+        files.write("labels.csv", f"{header}\n")
+        refused(files, rf"found the header '{header}'; expected 'id,labels'; .*{mend}")
+
+
 def test_ids_with_an_extension_mean_the_photo(files: Files) -> None:
     files.write("val.txt", "v.jpg\n")
     assert files.open().splits["val"] == ("v",)
@@ -412,9 +421,11 @@ def test_ids_of_two_lists_whose_files_are_one_on_some_systems(files: Files) -> N
 
 def test_masks_that_do_not_fit(files: Files) -> None:
     dataset, path = files.open(), files.root / "masks" / "a.png"
-    write_mask(path, np.zeros((10, 8), np.uint8))
-    with pytest.raises(UserError, match=r"a\.png: found 8×10 pixels; expected the photo's 10×8; make the mask at"):
-        dataset.read_mask("a")
+    for size, mend in {(10, 8): "the mask lies on its side: turn it", (9, 10): "make the mask at"}.items():
+        write_mask(path, np.zeros(size, np.uint8))
+        found = rf"a\.png: found {size[1]}×{size[0]} pixels; expected the photo's 10×8; {mend}"
+        with pytest.raises(UserError, match=found):
+            dataset.read_mask("a")
     write_mask(path, np.full((8, 10), 4, np.uint8))
     with pytest.raises(UserError, match=r"a\.png: found mask value 4; expected 0\.\.3 or 255; correct the mask"):
         dataset.read_mask("a")

@@ -156,7 +156,11 @@ def test_voc_without_what_sbd_adds(voc: Any) -> None:
         UserError, match=r"trainaug\.txt: found no such file, but train_aug\.txt.*; rename train_aug\.txt"
     ):
         voc.open()
-    voc.list_path("train_aug").unlink()
+    (voc.list_path("train").parent / "list").mkdir()
+    voc.list_path("train_aug").rename(voc.list_path("list/train_aug"))
+    with pytest.raises(UserError, match=r"but list/train_aug\.txt.*; rename list/train_aug\.txt to trainaug\.txt"):
+        voc.open()
+    voc.list_path("list/train_aug").unlink()
     with pytest.raises(
         UserError, match=r"trainaug\.txt: found no such file.*from SBD: `seedbed data fetch voc12` adds"
     ):
