@@ -1,4 +1,4 @@
-"""Features for all requests of a shard in one pass, batch norm folded, beside the naive way: a pass a request.
+"""Features for all requests of a shard in one pass over the photos, beside the naive way: a pass a request.
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.feature_sharing
 """
@@ -8,7 +8,7 @@ from time import process_time
 import torch
 
 from methods.base import BackboneOptions, FeatureRequest
-from methods.features import compute
+from methods.features import FrozenBackbone, compute
 from methods.networks.backbones import build
 from settings.datasets.scenes import Scenes, ScenesOptions
 
@@ -23,13 +23,13 @@ def main() -> None:
     scenes = Scenes(ScenesOptions(train=PHOTOS))
     photos = [scenes.photo(photo_id) for photo_id in scenes.splits["train"]]
     options = BackboneOptions(size=224)
-    shared = build(options, (1, 4)).for_inference()
+    shared = FrozenBackbone(build(options, (1, 4)))
     start = process_time()
     compute(shared, photos, REQUESTS)
     together = process_time() - start
     start = process_time()
     for request in REQUESTS:
-        compute(build(options, (request.level,)).eval(), photos, [request])
+        compute(FrozenBackbone(build(options, (request.level,))), photos, [request])
     apart = process_time() - start
     print(f"features of {PHOTOS} photos, {len(REQUESTS)} requests: {PHOTOS / together:.1f} photos/s together, ", end="")
     print(f"{PHOTOS / apart:.1f} photos/s one by one: {apart / together:.1f} times faster")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from methods.base import BackboneOptions, FeatureRequest, Surroundings
-from methods.features import StoredFeatures, compute, write_shard
+from methods.features import FrozenBackbone, StoredFeatures, compute, write_shard
 from methods.localizers.coattention import CoAttention, CoAttentionOptions
 from methods.networks.backbones import Backbone, build
 from methods.networks.pair_classifier import PairClassifier, Structure
@@ -71,7 +71,7 @@ def from_bank(setup: Setup, count: int) -> None:
     localizer = CoAttention(CoAttentionOptions(**PAPER, references=count))
     requests: Sequence[FeatureRequest] = localizer.apply_features()
     with TemporaryDirectory() as folder:
-        computed = compute(setup.backbone, setup.weak.photos, requests)
+        computed = compute(FrozenBackbone(setup.backbone), setup.weak.photos, requests)
         paths = [Path(folder) / f"{index}.safetensors" for index in range(len(requests))]
         for path, request in zip(paths, requests, strict=True):
             write_shard(path, request, computed.shard, computed.features[request])

@@ -16,7 +16,7 @@ import yaml
 
 from harness.suites.suite import load_suite
 from methods.base import PseudoLabelled, Surroundings
-from methods.features import Computed, StoredFeatures, compute, write_shard
+from methods.features import Computed, FrozenBackbone, StoredFeatures, compute, write_shard
 from methods.networks.backbones import build
 from methods.segmenters.deeplab import LEVELS, DeepLab, DeepLabOptions
 from results.metrics.counts import Counts, count
@@ -49,7 +49,7 @@ def main() -> None:
     options = DeepLabOptions.model_validate(
         {**segmenter_options, "training": {**segmenter_options.get("training", {}), **changes}}
     )
-    segmenter, backbone = DeepLab(options), build(suite.backbone, LEVELS).for_inference()
+    segmenter, backbone = DeepLab(options), FrozenBackbone(build(suite.backbone, LEVELS))
     known = scenes.splits["train"] if arguments.split == "dev" else scenes.training_ids
     photos: tuple[Photo, ...] = tuple(map(scenes.photo, known))
     scored = tuple(map(scenes.photo, scenes.splits[arguments.split]))

@@ -197,6 +197,11 @@ class Localizer(FeatureReader):
         """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
         return type(self).fit is not Localizer.fit
 
+    @property
+    def needs_negatives(self) -> bool:
+        """Whether it learns a class from photos that lack it beside those that show it, as every classifier does."""
+        return self.trained
+
     def fit(self, weak: WeakSet, surroundings: Surroundings) -> Fit:
         """Train on photos with image-level labels; a localizer that trains nothing leaves this out.
 

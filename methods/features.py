@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from methods.base import FeatureRequest
+from methods.memory import kept_memory
 from methods.networks.offsets import moved, offsets
 from settings.images import resize
 from settings.records import Photo
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     # Whatever reads stored features imports this module: timm, which takes seconds, is for those who compute them.
     from methods.networks.backbones import Backbone
 
-BATCH = 4
-"""Photos a forward pass: of 2, 4, 8 and 16, measured at 224 pixels on one core, 4 are fastest. With 8 the default
-backbone's widest layer exceeds 32 MB, and the system takes back and clears blocks of that size each time."""
+BATCH = 2
+"""Photos a forward pass: at 320 pixels 1, 2 and 4 are about as fast, and with 4 the default backbone's widest layer
+exceeds 32 MB: the system takes back and clears blocks of that size each time."""
 
 T = TypeVar("T")
 
@@ -47,11 +48,33 @@ class Computed:
     features: Mapping[FeatureRequest, torch.Tensor]
 
 
+class FrozenBackbone:
+    """A backbone as it gives features: for inference, on its device, and with where its cells lie."""
+
+    def __init__(self, backbone: Backbone, device: str = "cpu") -> None:
+        self.network = backbone.for_inference(device)
+        self.device = device
+        self._offsets: dict[int, tuple[float, ...]] = {}
+
+    def side(self, scale: float) -> int:
+        """Of the squares that photos become, in pixels."""
+        return round(self.network.options.size * scale)
+
+    def offsets(self, side: int) -> tuple[float, ...]:
+        """By how many cells each level of such a square lies behind its place, measured when it is first asked."""
+        if side not in self._offsets:
+            self._offsets[side] = offsets(self.network, side)
+        return self._offsets[side]
+
+    def input(self, images: Sequence[NDArray[np.uint8]], side: int) -> torch.Tensor:
+        """Photos (H, W, 3) of any sizes → normalised squares (B, 3, side, side)."""
+        return self.network.to_input(np.stack([resize(image, side, side) for image in images])).to(self.device)
+
+
 def compute(
-    backbone: Backbone,
+    backbone: FrozenBackbone,
     photos: Sequence[Photo],
     requests: Sequence[FeatureRequest],
-    device: str = "cpu",
     progress: Callable[[int], None] = lambda done: None,
     together: int = BATCH,
 ) -> Computed:
@@ -61,40 +84,28 @@ def compute(
     ascending. A level whose cells lie beside their place is moved there, so that whoever reads it need not know.
     """
     levels = sorted({request.level for request in requests})
-    passes = sorted({(request.scale, request.flip) for request in requests})
-    offsets_at = {scale: offsets(backbone, _side(backbone, scale)) for scale in {scale for scale, _ in passes}}
+    flips_at: dict[float, set[bool]] = {}
+    for request in requests:
+        flips_at.setdefault(request.scale, set()).add(request.flip)
     parts: dict[FeatureRequest, list[torch.Tensor]] = {request: [] for request in requests}
     sizes: list[tuple[int, int]] = []
-    for batch in batches(photos, together):
-        images = [photo.image() for photo in batch]
-        sizes += [(image.shape[0], image.shape[1]) for image in images]
-        for scale, flip in passes:
-            found = _forward(backbone, images, scale, flip, device)
-            for level, features, offset in zip(levels, found, offsets_at[scale], strict=True):
-                if (request := FeatureRequest(scale, flip, level)) in parts:
-                    parts[request].append(moved(features, offset).half().cpu().contiguous())
-        progress(len(sizes))
+    with torch.inference_mode(), kept_memory():
+        for batch in batches(photos, together):
+            images = [photo.image() for photo in batch]
+            sizes += [(image.shape[0], image.shape[1]) for image in images]
+            for scale, flips in flips_at.items():
+                side = backbone.side(scale)
+                plain_BCHW = backbone.input(images, side)
+                for flip in sorted(flips):
+                    found = backbone.network(plain_BCHW.flip(3) if flip else plain_BCHW)
+                    for level, features, offset in zip(levels, found, backbone.offsets(side), strict=True):
+                        if (request := FeatureRequest(scale, flip, level)) in parts:
+                            parts[request].append(moved(features, offset).half().cpu().contiguous())
+            progress(len(sizes))
     return Computed(
         Shard(tuple(photo.id for photo in photos), tuple(sizes)),
         {request: torch.cat(tensors) for request, tensors in parts.items()},
     )
-
-
-@torch.inference_mode()
-def _forward(
-    backbone: Backbone, images: Sequence[NDArray[np.uint8]], scale: float, flip: bool, device: str
-) -> list[torch.Tensor]:
-    side = _side(backbone, scale)
-    images_BHWC = np.stack([resize(image, side, side) for image in images])
-    if flip:
-        images_BHWC = images_BHWC[:, :, ::-1]
-    levels: list[torch.Tensor] = backbone(backbone.to_input(images_BHWC).to(device))
-    return levels
-
-
-def _side(backbone: Backbone, scale: float) -> int:
-    """Of the squares that photos become, in pixels."""
-    return round(backbone.options.size * scale)
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

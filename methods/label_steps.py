@@ -87,10 +87,11 @@ def _segmented(
     both: Sequence[Scores], image_HWC_uint8: Image, refiner: LabelRefiner, crf: Crf
 ) -> list[NDArray[np.int64]]:
     """Of each, the index of the highest score, ties to the lowest; background is index 0."""
-    if refiner == "pamr":
+    # Of a photo without classes the background wins, refined or not; and the CRF's package wants two scores.
+    has_classes = len(both[0]) > 1
+    if refiner == "pamr" and has_classes:
         both = _pamr(both, image_HWC_uint8)
-    # The package wants two classes; one alone wins anyway.
-    if refiner == "dense_crf" and len(both[0]) > 1:
+    if refiner == "dense_crf" and has_classes:
         both = [crf(image_HWC_uint8, scores_SHW) for scores_SHW in both]
     return [scores_SHW.argmax(0) for scores_SHW in both]
 

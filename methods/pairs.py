@@ -1,4 +1,7 @@
-"""Which photos are put beside which: partners in training, references at inference. Both share a class."""
+"""Which photos are put beside which: partners in training, references at inference.
+
+Both share a class, but for the partners of photos that show none: these share nothing with anybody.
+"""
 
 from __future__ import annotations
 
@@ -16,26 +19,35 @@ PartnerRule = Literal["any", "with_target", "same_source"]
 
 
 class Partners:
-    """Draws training pairs: one of the anchor's classes, then a photo with that class (possibly the anchor itself)."""
+    """Draws training pairs: one of the anchor's classes, then a photo with that class (possibly the anchor itself).
+
+    An anchor without labels, a negative, is put beside any photo: common maps of both are to show nothing, contrastive
+    ones all that the partner has.
+    """
 
     def __init__(self, weak: WeakSet, rule: PartnerRule = "any") -> None:
         labels_NK = weak.labels_NK() > 0
         sources_N = np.array([photo.source for photo in weak.photos])
         self._classes = [np.flatnonzero(row) for row in labels_NK]
         self._sources = [photo.source for photo in weak.photos]
+        allowed = {source: _allowed(rule, source, sources_N) for source in dict.fromkeys(self._sources)}
+        self._any: Mapping[str, NDArray[np.int64]] = {
+            source: np.flatnonzero(allowed_N) for source, allowed_N in allowed.items()
+        }
         self._members: Mapping[str, list[NDArray[np.int64]]] = {
-            source: [np.flatnonzero(column & _allowed(rule, source, sources_N)) for column in labels_NK.T]
-            for source in dict.fromkeys(self._sources)
+            source: [np.flatnonzero(column & allowed_N) for column in labels_NK.T]
+            for source, allowed_N in allowed.items()
         }
 
     def of(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """One partner row an anchor row; a photo without labels, or without any partner, is its own."""
+        """One partner row an anchor row; a photo without any partner is its own."""
         return np.array([self._partner(row, rng) for row in rows], np.int64)
 
     def _partner(self, row: np.int64, rng: np.random.Generator) -> np.int64:
-        if not len(self._classes[row]):
-            return row
-        members = self._members[self._sources[row]][rng.choice(self._classes[row])]
+        source, classes = self._sources[row], self._classes[row]
+        members = self._any[source]
+        if len(classes):
+            members = self._members[source][rng.choice(classes)]
         if not len(members):
             return row
         drawn: np.int64 = rng.choice(members)

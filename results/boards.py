@@ -23,6 +23,21 @@ class Evaluation(NamedTuple):
     fingerprint: str
 
 
+SUPERVISION = {"I": "image-level labels", "S": "saliency maps", "L": "language"}
+"""What the letters of a board's supervision stand for; others are those of users."""
+MEANINGS = {
+    "frozen": "heads alone are trained, on stored features of the backbone",
+    "fine_tuned": "the backbone is trained too",
+    "bfloat16": "computed with 8 bits of precision",
+    "bfloat16 products": "factors of products are rounded to 8 bits in training",
+    "fixed": "options were declared before the run",
+    "held_out": "each line's threshold was chosen in the run, on the true masks of dev, where it has one",
+    "oracle": "the threshold is the best one on the very masks that are reported: a gap, no result",
+    "voc/1": "mIoU of one confusion over all photos, background among the classes",
+}
+"""What the other words of a board's title say."""
+
+
 @dataclass(frozen=True)
 class Board:
     """Rows that may be compared, and what they have in common."""
@@ -49,6 +64,19 @@ class Board:
         policy = f"policy {self.policy}"
         parts = (self.dataset, self.supervision, self.training_mode, arithmetic, policy, self.protocol)
         return " · ".join(part for part in parts if part)
+
+    @property
+    def title_explained(self) -> str:
+        """What the letters and words of the title stand for."""
+        if self.supervision == CEILING:
+            used = "true masks"
+        else:
+            used = ", ".join(SUPERVISION.get(letter, letter) for letter in self.supervision.split("+") if letter)
+        parts = [f"{self.supervision}: trained on {used}"] if used else []
+        for word in (self.training_mode, self.arithmetic, self.policy, self.protocol):
+            if meaning := MEANINGS.get(word):
+                parts.append(f"{word}: {meaning}")
+        return "; ".join(parts)
 
     @property
     def evaluations(self) -> dict[str, Evaluation]:

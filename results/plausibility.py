@@ -17,6 +17,7 @@ from settings.records import UNKNOWN, LabelSpace
 from settings.value_maps import lookup_table, value_map_text
 
 __all__ = [
+    "ADD_NEGATIVES",
     "FAR_HIGHER",
     "Assignment",
     "Contradiction",
@@ -24,10 +25,12 @@ __all__ = [
     "contradiction",
     "describe_assignment",
     "describe_contradiction",
+    "describe_never_absent",
     "mend_of_contradiction",
     "mend_of_void",
     "mends",
     "mismatch",
+    "never_absent",
     "no_foreground",
     "other_assignment",
     "pooled_pixels",
@@ -35,6 +38,8 @@ __all__ = [
 
 FAR_HIGHER = 0.2
 """By how much another reading must raise the mIoU to be worth a note: chance and confused classes give less."""
+ADD_NEGATIVES = "add photos without it, such as ones that show no class (a row `id,` in labels.csv; voc12: negatives)"
+"""How a class that labels every photo becomes one that can be learned."""
 MANY = 20
 """Photos that chance alone must make differ before it is an explanation."""
 SMOOTHED = 4
@@ -230,6 +235,21 @@ def _disjoint_by_chance(photos: Sequence[Shown]) -> float:
     classes = Counter(frozenset(photo.classes) for photo in photos)
     pairs = sum(n * m for one, n in labels.items() for other, m in classes.items() if one.isdisjoint(other))
     return pairs / len(photos)
+
+
+def never_absent(labels: Sequence[Sequence[int]], classes: int) -> tuple[int, ...]:
+    """The ids of the classes that label every photo: no photo tells a classifier what they are not.
+
+    `labels` are those of the photos to train on, `classes` is K. None where there are no photos.
+    """
+    everywhere = set(range(classes)) if labels else set()
+    return tuple(sorted(everywhere.intersection(*labels)))
+
+
+def describe_never_absent(class_ids: Sequence[int], photos: int, space: LabelSpace) -> str:
+    """What is wrong with classes that `never_absent` found among so many photos, in words."""
+    names = ", ".join(f"'{space.names[class_id]}'" for class_id in class_ids)
+    return f"{names} as label of all {photos} photos to train on: no classifier can learn what it is not"
 
 
 def _displaced(meant: Mapping[int, int], values_NV: NDArray[np.int64], classes: int) -> dict[int, int]:

@@ -30,7 +30,7 @@ __all__ = [
     "write_rows",
 ]
 
-ROW_VERSION = 5
+ROW_VERSION = 6
 """Raised whenever a column is added, dropped or changes its meaning."""
 ADDED: Mapping[int, Mapping[str, Any]] = {
     3: {"train_processes": 1, "batch_norm": ""},
@@ -42,6 +42,13 @@ ADDED: Mapping[int, Mapping[str, Any]] = {
         "miou_covered": None,
         "counts": "",
         "masks_declared": 0,
+    },
+    6: {
+        "localizer_epochs": 0,
+        "refiner_epochs": 0,
+        "cue_epochs": 0,
+        "segmenter_epochs": 0,
+        "photos_of_split": 0,
     },
 }
 """By version: the columns that it added, and what they are in the rows of the versions before, which stay readable."""
@@ -87,6 +94,13 @@ class Row:
     options: str = ""
     """Eight hexadecimal digits that stand for all options of the recipe: its components', the backbone's, and the
     files of other programs that it reads."""
+    localizer_epochs: int = 0
+    """For how many epochs each network behind the row was trained; 0 where there is none, where it is not trained by
+    epochs, and in rows that are older than these columns, as is `photos_of_split`."""
+    refiner_epochs: int = 0
+    """Of all refiners together."""
+    cue_epochs: int = 0
+    segmenter_epochs: int = 0
     rng_seed: int
     stage: ScoredStage
     variant: str = ""
@@ -145,6 +159,9 @@ class Row:
     gpu_seconds: float = 0.0
     peak_memory_bytes: int = 0
     photos: int = 0
+    """How many photos were scored."""
+    photos_of_split: int = 0
+    """How many photos the split has: more than were scored where some have no true mask."""
     arithmetic: str = ""
     """Of the networks behind it: `float32`, `bfloat16` or `bfloat16 products` (on a CPU); empty where there was no
     choice, and in rows that are older than it. Rows of two kinds never meet on a board."""

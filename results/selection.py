@@ -1,6 +1,5 @@
 """Selection policies: who may choose an option, and from which masks. A table never mixes them."""
 
-from abc import abstractmethod
 from typing import ClassVar
 
 from results.metrics.sweep import Sweep
@@ -27,9 +26,24 @@ class Fixed(Policy):
 class Chooser(Policy):
     """By what masks say, in a stage of its own."""
 
-    @abstractmethod
+    split: ClassVar[str | None]
+    """Whose masks the policy sees; None: those that are reported."""
+
     def threshold(self, sweep: Sweep, declared: float) -> float:
-        """The threshold (0..1), from the counts that the policy may see and the one that the recipe declares."""
+        """The threshold (0..1) of the highest mIoU, the lowest among equals, from the counts that the policy sees.
+
+        The one that the recipe declares where nothing was counted.
+        """
+        best = sweep.best()
+        return best.threshold if best.miou == best.miou else declared
+
+
+class HeldOut(Chooser):
+    """By the masks of dev, which are never reported; each row counts them, and what they cost."""
+
+    name = "held_out"
+    ranked = True
+    split = "dev"
 
 
 class Oracle(Chooser):
@@ -37,14 +51,10 @@ class Oracle(Chooser):
 
     name = "oracle"
     ranked = False
-
-    def threshold(self, sweep: Sweep, declared: float) -> float:
-        """The threshold of the highest mIoU, the lowest among equals; the declared one where nothing was counted."""
-        best = sweep.best()
-        return best.threshold if best.miou == best.miou else declared
+    split = None
 
 
-CHOOSERS: dict[str, Chooser] = {policy.name: policy for policy in (Oracle(),)}
+CHOOSERS: dict[str, Chooser] = {policy.name: policy for policy in (HeldOut(), Oracle())}
 POLICIES: dict[str, Policy] = {"fixed": Fixed(), **CHOOSERS}
 
 

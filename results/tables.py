@@ -1,7 +1,7 @@
 """Result tables, as Markdown, as CSV and for the terminal."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from statistics import fmean
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from results.boards import Board, boards
+from results.facts import EPOCHS, Fact, Facts, facts_of
 from results.lines import (
     SEEDS_TO_RANK,
     Cell,
@@ -22,22 +23,35 @@ from results.lines import (
     measures_of,
 )
 from results.rows import rows_of
+from settings.errors import counted
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.console import Group
 
 __all__ = ["Table", "tables"]
 
 
-LABEL_MEASURES = (
-    "pseudo labels (255 = background): mIoU where the pixels that a rule leaves undecided (255) count as background",
-    "covered only: mIoU of the decided pixels alone, which are all that a segmentation network is taught; the same "
-    "number where nothing is left undecided",
-    "coverage: the share of pixels that are decided",
-    "precision: of the pixels that pseudo labels give a class, the share that is right; mean over classes, background "
-    "and with it what is undecided among them",
-)
+MEASURES = {
+    "miou": "pseudo labels (255 = background): mIoU where the pixels that a rule leaves undecided (255) count as "
+    "background",
+    "miou_covered": "covered only: mIoU of the decided pixels alone, which are all that a segmentation network is "
+    "taught; the same number where nothing is left undecided",
+    "coverage": "coverage: the share of pixels that are decided",
+    "precision": "precision: of the pixels that pseudo labels give a class, the share that is right; mean over "
+    "classes, background and with it what is undecided among them",
+}
+"""What is told of pseudo labels, by the field of rows."""
+ALL_DECIDED = "pseudo labels: every pixel is decided (coverage 1), so that this mIoU is that of the decided ones too"
 LABEL_HOURS = "label hours: annotators' work, estimated at 1 s a class and photo, 239.7 s a mask (Bearman et al. 2016)"
+MASKS = (
+    "masks (choose+train): true masks that options were chosen on, in the run or before it, and that were trained on"
+)
+VARIANTS = {"ss": "one scale", "ms": "several scales", "flip": "mirrored too", "crf": "a CRF at the end"}
+"""What the names of ways to run a segmentation network are made of."""
+TEXTS = ("setting", "backbone")
+"""Columns of words; all others but the recipe hold numbers."""
+MAX_NAME = 40
+"""Letters of a recipe's name that are kept on one line, however narrow the terminal."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +64,14 @@ class Table:
     notes: tuple[str, ...] = ()
     records: tuple[dict[str, Any], ...] = ()
     sections: tuple["Table", ...] = ()
+    common: str = ""
+    """What all lines have in common, and no column tells therefore; it stands under the title."""
 
     def to_markdown(self, level: int = 2) -> str:
         """A heading of that level, the table, its notes and its sections."""
         bars = [self.columns, tuple("---" for _ in self.columns), *self.lines]
         body = "\n".join("| " + " | ".join(text.replace("|", r"\|") for text in line) + " |" for line in bars)
-        parts = [f"{'#' * level} {self.title}", body]
+        parts = [f"{'#' * level} {self.title}", *filter(None, [self.common]), body]
         if self.notes:
             parts.append("\n".join(f"- {note}" for note in self.notes))
         return "\n\n".join([*(part.rstrip() for part in parts), *(s.to_markdown(level + 1) for s in self.sections)])
@@ -68,17 +84,25 @@ class Table:
         writer.writerows(self.records)
         return text.getvalue()
 
-    def to_rich(self) -> "RichTable":
-        """For the terminal; the notes are the caption."""
+    def to_rich(self) -> "Group":
+        """For the terminal: the title, the table, and below it the notes, which may be wider than a small table."""
+        from rich.console import Group
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        shown = RichTable(title=Text(self.title), caption=Text("\n".join(self.notes)), caption_justify="left")
-        for position, column in enumerate(self.columns):
-            shown.add_column(Text(column), justify="left" if position < 2 else "right")
+        shown = RichTable()
+        names = [line[0] for line in self.lines]
+        for column in self.columns:
+            if column == "recipe":
+                # In a narrow terminal numbers may be wrapped; of names that are cut off several look alike.
+                width = min(MAX_NAME, max(map(len, [column, *names])))
+                shown.add_column(Text(column), min_width=width, overflow="fold")
+            else:
+                shown.add_column(Text(column), justify="left" if column in TEXTS else "right")
         for line in self.lines:
             shown.add_row(*(Text(text) for text in line))
-        return shown
+        heads = [Text(self.title, style="bold"), *([Text(self.common)] if self.common else [])]
+        return Group(*heads, shown, *(Text(note) for note in self.notes), Text())
 
 
 def tables(frame: pd.DataFrame, provisional: str = "") -> list[Table]:
@@ -105,43 +129,127 @@ class _Notes:
 
 
 def _table(board: Board, provisional: str) -> Table:
-    columns, lines, notes = columns_of(board), lines_of(board), _Notes()
-    measures = tuple(measure for column in columns for measure in measures_of(column))
-    head = (
-        "recipe",
-        "setting",
-        *(measure.title for measure in measures),
-        "rng seeds",
-        "masks (choose+train)",
-        "label hours",
-        "seconds",
-    )
+    lines, notes = lines_of(board), _Notes()
+    joined = _joined(columns_of(board), lines)
+    columns = tuple(column for column in columns_of(board) if column not in joined)
+    measures = tuple(measure for column in columns for measure in _measures(column, lines))
+    facts = facts_of(lines)
+    before = [fact for fact in facts.differing if fact.title in TEXTS]
+    after = [fact for fact in facts.differing if fact.title not in TEXTS]
+    head = ("recipe", *_titles(before), *(measure.title for measure in measures), *_titles(after), "seconds")
     unranked = [_unranked(board, line, provisional) for line in lines]
-    shown = tuple(_shown(line, measures, why, notes) for line, why in zip(lines, unranked, strict=True))
+    titles = {column.title: other.title for column, other in joined.items()}
+    shown = []
+    for line, why in zip(lines, unranked, strict=True):
+        first = (_name(line, why, notes), *(fact.value(line) or "–" for fact in before))
+        cells = [_text(line.cells.get(measure.column), measure.field, titles, notes) for measure in measures]
+        told = [fact.value(line) or "–" for fact in after]
+        shown.append((*first, *cells, *told, f"{line.seconds:.1f}"))
     marks = sorted({f"† not ranked: {why}" for why in unranked if why})
-    scored = [f"{s.replace('_', ' ')} on {e.split} ({e.fingerprint[:12]})" for s, e in _evaluated(board)]
-    about = ["mIoU, mean ± standard deviation over rng seeds; " + ", ".join(scored)]
-    about += _order(lines)
-    if len(measures) > len(columns):
-        about += LABEL_MEASURES
-    about += [*_declared(lines), LABEL_HOURS]
+    about = [board.title_explained, f"mIoU, mean ± standard deviation over rng seeds; {_evaluated(board)}"]
+    about += [*_order(lines), *_joined_told(joined), *_explained(measures), _masks(lines), LABEL_HOURS]
     about += dict.fromkeys(f"setting {line.setting}: {line.extra}" for line in lines if line.extra)
     records = tuple(
         _record(board, line, c, cell, not why)
         for line, why in zip(lines, unranked, strict=True)
-        for c in columns
+        for c in columns_of(board)
         if (cell := line.cells.get(c))
     )
-    below = (_per_class(columns, lines),)
+    below = (_per_class(columns, lines, facts),)
     title = board.title
     if provisional:
         title = f"PROVISIONAL, {provisional} · {title}"
-    return Table(title, head, shown, (*about, *marks, *notes.listed()), records, below)
+    return Table(
+        title, head, tuple(shown), (*filter(None, about), *marks, *notes.listed()), records, below, facts.common
+    )
 
 
-def _evaluated(board: Board) -> list[tuple[str, Any]]:
-    stages = dict.fromkeys(c.stage for c in columns_of(board))
-    return [(stage, board.evaluations[stage]) for stage in stages if stage in board.evaluations]
+def _titles(facts: Iterable[Fact]) -> list[str]:
+    return [fact.title for fact in facts]
+
+
+def _joined(columns: tuple[Column, ...], lines: list[Line]) -> dict[Column, Column]:
+    """Columns of maps that say nothing of their own, each by that of the pseudo labels which were cut out of them.
+
+    Such a column has the very same counts in every line: a threshold that was declared makes both of one measurement.
+    """
+    joined: dict[Column, Column] = {}
+    labels = next((column for column in columns if column.stage == "pseudo_labels"), None)
+    for column in columns:
+        having = [line for line in lines if column in line.cells]
+        if (
+            labels is not None
+            and column.stage in ("maps", "refined")
+            and all(_same(ln, column, labels) for ln in having)
+        ):
+            joined[column] = labels
+    return joined
+
+
+def _same(line: Line, column: Column, other: Column) -> bool:
+    """Whether a line has both cells without a hole, and with the same counts for each rng seed."""
+    if other not in line.cells:
+        return False
+    one, two = line.cells[column], line.cells[other]
+    counts = [row.counts for row in one.rows]
+    return not one.holes and not two.holes and all(counts) and counts == [row.counts for row in two.rows]
+
+
+def _joined_told(joined: dict[Column, Column]) -> list[str]:
+    if not joined:
+        return []
+    names = ", ".join(column.title for column in joined)
+    return [f"{names}: in each line the same counts as its pseudo labels, hence no column of their own"]
+
+
+def _measures(column: Column, lines: list[Line]) -> tuple[Measure, ...]:
+    """The measures of a column without those that no line has, and without those that full coverage makes idle."""
+    cells = [line.cells[column] for line in lines if column in line.cells]
+    measures = [
+        measure
+        for measure in measures_of(column)
+        if measure.field == "miou" or any(c.mean(measure.field) is not None for c in cells)
+    ]
+    coverages = [row.coverage for cell in cells for row in cell.rows if row.status == "ok"]
+    if column.stage != "pseudo_labels" or any(coverage != 1 for coverage in coverages):
+        return tuple(measures)
+    kept = [measure for measure in measures if measure.field not in ("miou_covered", "coverage")]
+    return (kept[0]._replace(title=column.title), *kept[1:])
+
+
+def _explained(measures: Iterable[Measure]) -> list[str]:
+    """A note for each measure and abbreviation of the head that does not go without saying."""
+    fields = [measure.field for measure in measures if measure.column.stage == "pseudo_labels"]
+    told = [MEASURES[field] for field in fields]
+    if fields and "coverage" not in fields:
+        told[0] = ALL_DECIDED
+    names = dict.fromkeys(name for measure in measures for name in measure.column.variant.split("+"))
+    known = [f"{name} {VARIANTS[name]}" for name in names if name in VARIANTS]
+    if known:
+        told.append(f"segmentation: {', '.join(known)}")
+    return told
+
+
+def _evaluated(board: Board) -> str:
+    """On which photos stages were scored, how many of their split they are, and the fingerprint of their masks."""
+    stages: dict[str, list[str]] = {}
+    for stage in dict.fromkeys(column.stage for column in columns_of(board)):
+        if stage in board.evaluations:
+            split, fingerprint = board.evaluations[stage]
+            where = f"{_counted(board, stage)}{split} ({fingerprint[:12]})"
+            stages.setdefault(where, []).append(stage.replace("_", " "))
+    return "; ".join(f"{', '.join(names)} on {where}" for where, names in stages.items())
+
+
+def _counted(board: Board, stage: str) -> str:
+    """`31 photos of `, or `14 of 31 photos of ` where some have no true mask; empty where rows do not tell it."""
+    scored = max(row.photos for row in board.rows if row.stage == stage)
+    of_split = max(row.photos_of_split for row in board.rows if row.stage == stage)
+    if not scored:
+        return ""
+    if scored < of_split:
+        return f"{scored} of {counted(of_split, 'photo')} of "
+    return f"{counted(scored, 'photo')} of "
 
 
 def _order(lines: list[Line]) -> list[str]:
@@ -154,15 +262,13 @@ def _order(lines: list[Line]) -> list[str]:
     ]
 
 
-def _declared(lines: list[Line]) -> list[str]:
-    """Where options were chosen before the run, how many of the masks to choose by are those that this took."""
+def _masks(lines: list[Line]) -> str:
+    """What masks are counted, and how many of them were used before the run."""
     declared = sorted({line.masks_declared for line in lines} - {0})
     if not declared:
-        return []
+        return MASKS
     numbers = " or ".join(map(str, declared))
-    return [
-        f"masks (choose): {numbers} of them were used before the run, to choose the options that its suite declares"
-    ]
+    return f"{MASKS}; {numbers} of the former before it, to choose the options that the suite declares"
 
 
 def _unranked(board: Board, line: Line, provisional: str) -> str:
@@ -175,16 +281,13 @@ def _unranked(board: Board, line: Line, provisional: str) -> str:
     return f"fewer than {SEEDS_TO_RANK} rng seeds" if len(line.rng_seeds) < SEEDS_TO_RANK else ""
 
 
-def _shown(line: Line, measures: tuple[Measure, ...], unranked: str, notes: _Notes) -> tuple[str, ...]:
+def _name(line: Line, unranked: str, notes: _Notes) -> str:
     stale = notes.mark(f"made by other sources than today's: {', '.join(line.stale)}") if line.stale else ""
-    recipe = f"{line.name}{' †' if unranked else ''}{stale}"
-    cells = (_text(line.cells.get(measure.column), measure.field, notes) for measure in measures)
-    masks = f"{line.masks_chosen}+{line.masks_trained}"
-    work = f"{line.label_hours:.1f}"
-    return (recipe, line.setting, *cells, str(len(line.rng_seeds)), masks, work, f"{line.seconds:.1f}")
+    return f"{line.name}{' †' if unranked else ''}{stale}"
 
 
-def _text(cell: Cell | None, field: str, notes: _Notes) -> str:
+def _text(cell: Cell | None, field: str, joined: Mapping[str, str], notes: _Notes) -> str:
+    """A cell as it is shown; `joined` has the title of the column that stands for one that is not shown."""
     if cell is not None and cell.holes:
         return "✗" + notes.mark("; ".join(cell.holes))
     mean = cell.mean(field) if cell else None
@@ -197,8 +300,9 @@ def _text(cell: Cell | None, field: str, notes: _Notes) -> str:
     if cell.undefined:
         text += notes.mark(f"undefined, left out of the mean: {', '.join(cell.undefined)}")
     if cell.same_counts_in:
-        text += notes.mark(f"the same counts as {cell.same_counts_as} of {cell.same_counts_in}")
-    elif cell.same_counts_as:
+        title = joined.get(cell.same_counts_as, cell.same_counts_as)
+        text += notes.mark(f"the same counts as {title} of {cell.same_counts_in}")
+    elif cell.same_counts_as and cell.same_counts_as not in joined:
         text += notes.mark(f"the same counts as {cell.same_counts_as}: one measurement, not two")
     return text
 
@@ -213,6 +317,7 @@ def _record(board: Board, line: Line, column: Column, cell: Cell, is_ranked: boo
         "backbone": line.option_set.backbone,
         "backbone_size": line.option_set.backbone_size,
         "options": line.option_set.options,
+        **{name: getattr(cell.rows[0], name) for name in EPOCHS},
         "policy": board.policy,
         "protocol": board.protocol,
         "recipe": line.option_set.recipe,
@@ -227,6 +332,8 @@ def _record(board: Board, line: Line, column: Column, cell: Cell, is_ranked: boo
         "precision": cell.mean("precision"),
         "same_counts_as": " of ".join(filter(None, [cell.same_counts_as, cell.same_counts_in])),
         "thresholds": " ".join(f"{row.threshold:.3g}" for row in cell.rows if row.threshold is not None),
+        "photos": cell.rows[0].photos,
+        "photos_of_split": cell.rows[0].photos_of_split,
         "rng_seeds": len(line.rng_seeds),
         "ranked": is_ranked,
         "masks_chosen": line.masks_chosen,
@@ -244,7 +351,7 @@ def _record(board: Board, line: Line, column: Column, cell: Cell, is_ranked: boo
     }
 
 
-def _per_class(columns: tuple[Column, ...], lines: list[Line]) -> Table:
+def _per_class(columns: tuple[Column, ...], lines: list[Line], facts: Facts) -> Table:
     complete = [
         (line, c, cell.rows) for line in lines for c in columns if (cell := line.cells.get(c)) and not cell.holes
     ]
@@ -255,11 +362,11 @@ def _per_class(columns: tuple[Column, ...], lines: list[Line]) -> Table:
             name: _class_mean([dict(zip(r.classes, r.per_class, strict=False)).get(name) for r in rows])
             for name in names
         }
-        shown.append(
-            (line.name, line.setting, column.title, *("–" if v is None else f"{v:.3f}" for v in means.values()))
-        )
+        settings = (line.setting,) if facts.has_settings else ()
+        shown.append((line.name, *settings, column.title, *("–" if v is None else f"{v:.3f}" for v in means.values())))
         records.append({"recipe": line.name, "setting": line.setting, **column._asdict(), **means})
-    return Table("IoU by class", ("recipe", "setting", "scored", *names), tuple(shown), (), tuple(records))
+    head = ("recipe", "setting", "scored") if facts.has_settings else ("recipe", "scored")
+    return Table("IoU by class", (*head, *names), tuple(shown), (), tuple(records))
 
 
 def _class_mean(values: list[float | None]) -> float | None:

@@ -32,7 +32,7 @@ class Dataset(ABC):
     label_space: LabelSpace
     splits: Mapping[str, tuple[str, ...]]
     left_out: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-    """By split, the ids that are listed and not used, since no label makes them useful for training; ascending."""
+    """By split, the ids that are listed and not used; ascending."""
 
     @abstractmethod
     def photo(self, photo_id: str) -> Photo:

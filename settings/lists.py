@@ -13,10 +13,12 @@ from settings.errors import UserError, counted, kind_of, unknown_name
 from settings.photo_ids import ALLOWED, id_of_path, is_photo_id, photo_stem, twins, without_extension
 from settings.records import UNKNOWN
 
-__all__ = ["MAX_CLASSES", "implied_value", "read_classes", "read_ids", "read_labels", "table_rows"]
+__all__ = ["MAX_CLASSES", "NO_CLASS", "implied_value", "read_classes", "read_ids", "read_labels", "table_rows"]
 
 MAX_CLASSES = UNKNOWN - 1
 """Mask values 1..254 are classes: 0 is background, 255 unknown."""
+NO_CLASS = "none"
+"""What a cell may say of a photo that shows no class, in any case."""
 HEADER = ["id", "labels"]
 _PICTURE = r"\.(?:jpe?g|png|bmp|tiff?|webp)"
 _PATHS = re.compile(rf"(?P<photo>.+?{_PICTURE})(?:\s+.+{_PICTURE})+|(?P<path>.*[/\\].*{_PICTURE})", re.IGNORECASE)
@@ -83,7 +85,8 @@ def read_classes(path: Path) -> tuple[str, ...]:
 def read_labels(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     """Class ids by photo id, ascending, from a CSV file `id,labels` whose names are separated by `;`.
 
-    Raises UserError for another header, rows of another form, ids given twice and unknown names.
+    An empty cell, or `none` alone where no class is called so, is a photo that shows no class. Raises UserError for
+    another header, rows of another form, ids given twice and unknown names.
     """
     found: dict[str, tuple[int, tuple[int, ...]]] = {}
     for number, row in table_rows(path, HEADER, "photo,cat;dog"):
@@ -100,6 +103,8 @@ def read_labels(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[int, ..
 
 
 def _class_ids(where: str, text: str, classes: tuple[str, ...]) -> tuple[int, ...]:
+    if text.strip().casefold() == NO_CLASS and NO_CLASS not in map(str.casefold, classes):
+        return ()
     names = {name.strip() for name in text.split(";")} - {""}
     for name in sorted(names - set(classes)):
         _refuse_list(where, text, classes)

@@ -46,7 +46,9 @@ class LabelSpace:
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo and its image-level labels (class ids, ascending; none where they are not given).
+    """A photo and its image-level labels (class ids, ascending).
+
+    Where methods train, none means that the photo shows no class; where they are evaluated, that no labels are given.
 
     `content` identifies the pixels (a sha256 in hexadecimal); `load` decodes them, and raises UserError where the file
     has become another since. `place` is where other programs' files about the photo lie in their folder, without suffix

@@ -16,6 +16,7 @@ __all__ = ["revealed_ids"]
 def revealed_ids(dataset: Dataset, count: int | Literal["all"], rng_seed: int) -> tuple[str, ...]:
     """Ids of photos with masks; of dev they are drawn by the rng seed so that the classes come in turn.
 
+    Those that show no class come last: a mask tells nothing of them that their label does not.
     Raises UserError where dev has fewer masks than are asked for.
     """
     if count == "all":
@@ -28,10 +29,14 @@ def revealed_ids(dataset: Dataset, count: int | Literal["all"], rng_seed: int) -
 
 
 def _class_by_class(dataset: Dataset, ids: tuple[str, ...], rng_seed: int) -> dict[str, None]:
-    """The ids in the order of their hashes, one of each class in turn."""
+    """The ids in the order of their hashes, one of each class in turn, then those that show none."""
     by_class: dict[int, list[str]] = defaultdict(list)
+    without: list[str] = []
     for photo_id in sorted(ids, key=lambda photo_id: sha256(f"{rng_seed}/{photo_id}".encode()).digest()):
-        for class_id in dataset.photo(photo_id).labels or (-1,):
+        labels = dataset.photo(photo_id).labels
+        for class_id in labels:
             by_class[class_id].append(photo_id)
+        if not labels:
+            without.append(photo_id)
     turns = zip_longest(*(by_class[class_id] for class_id in sorted(by_class)))
-    return {photo_id: None for photo_id in chain.from_iterable(turns) if photo_id is not None}
+    return {photo_id: None for photo_id in (*chain.from_iterable(turns), *without) if photo_id is not None}

@@ -13,14 +13,13 @@ from pathlib import Path
 
 from settings.aliases import Aliases
 from settings.errors import UserError, counted, unknown_name
-from settings.lists import table_rows
+from settings.lists import NO_CLASS, table_rows
 from settings.records import LabelSpace, Photo
 
 __all__ = ["read_truth"]
 
 COLUMNS = ("file", "query_class", "true_class", "kind")
 KINDS = ("clean", "wrong-class", "off-topic")
-NONE = "none"
 SUFFIXES = ("jpg", "jpeg", "png")
 
 
@@ -75,12 +74,16 @@ def _row(where: str, cells: list[str]) -> _Row:
         raise UserError(where, counted(len(cells), "column"), f"four: {','.join(COLUMNS)}")
     file, query, true, kind = cells
     if not (file and query and true):
-        raise UserError(where, "an empty cell", f"file, query class and true class, '{NONE}' for an off-topic photo")
+        raise UserError(
+            where, "an empty cell", f"file, query class and true class, '{NO_CLASS}' for an off-topic photo"
+        )
     if kind not in KINDS:
         raise unknown_name(where, "kind", kind, KINDS)
-    off_topic = true.casefold() == NONE
+    off_topic = true.casefold() == NO_CLASS
     if off_topic != (kind == "off-topic"):
-        raise UserError(where, f"true class '{true}' beside kind '{kind}'", f"'{NONE}' where off-topic, a class else")
+        raise UserError(
+            where, f"true class '{true}' beside kind '{kind}'", f"'{NO_CLASS}' where off-topic, a class else"
+        )
     names = () if off_topic else tuple(name for each in true.split(";") if (name := each.strip()))
     return _Row(where, file, query, names)
 
@@ -92,7 +95,7 @@ def _class_ids(row: _Row, queries: set[str], space: LabelSpace, aliases: Aliases
         if class_id is not None:
             found.add(class_id)
         elif name.casefold() not in queries and not aliases.knows(name):
-            raise unknown_name(row.where, "class", name, (*space.names, NONE))
+            raise unknown_name(row.where, "class", name, (*space.names, NO_CLASS))
     return tuple(sorted(found))
 
 

@@ -8,18 +8,22 @@ import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
+from harness.drawing.palette import class_colours
 from methods.base import LocalizationMaps
 from methods.upsampling import upsample
 from settings.images import resize
-from settings.masks import PALETTE, resize_mask
+from settings.masks import resize_mask
 from settings.records import UNKNOWN, Image, Mask
 
 __all__ = ["HEAT", "SIDE", "map_of_class", "mask_colours", "outlines", "reduced", "with_maps", "with_mask"]
 
 OPACITY = 0.65
-HEAT = "inferno"
+HEAT = "gray"
+"""Without a hue: the rims of classes have theirs."""
 SIDE = 320
 """Photos are made at most this long before anything is drawn over them, in pixels."""
+RIM_SHARE = 1 / 160
+"""How wide the rims of masks and maps are, as a share of the picture's longer side; one pixel at least."""
 OUTLINE_SIDE = 96
 """Photos are made this small, in pixels of their longer side, before their outlines are drawn."""
 
@@ -34,20 +38,39 @@ def reduced(image_HWC: Image, side: int = SIDE) -> Image:
 
 
 def with_mask(image_HWC: Image, mask_HW: Mask) -> Image:
-    """The photo with the mask's colours over it (the mask takes the photo's size); background stays the photo."""
+    """The photo with the mask's colours over it (the mask takes the photo's size); background stays the photo.
+
+    Each region has a rim in its full colour, and a black one around it: it shows on a photo of any colour.
+    """
     mask_HW = resize_mask(mask_HW, *image_HWC.shape[:2])
-    return _blend(image_HWC, mask_colours()[mask_HW], OPACITY * (mask_HW != 0)[..., None])
+    colours, width = mask_colours(), _rim_width(image_HWC)
+    drawn_HWC = _blend(image_HWC, colours[mask_HW], OPACITY * (mask_HW != 0)[..., None])
+    for value in np.unique(mask_HW):
+        # The colour of the background, which has no other use, is black.
+        drawn_HWC[_rim(mask_HW == value, width)] = colours[value]
+    return drawn_HWC
 
 
 def with_maps(image_HWC: Image, maps: LocalizationMaps) -> Image:
-    """The photo with its strongest map of each place over it as a heat map, from 0 (black) to 1 (light yellow)."""
+    """The photo with its strongest map of each place over it as a heat map, from 0 (black) to 1 (white).
+
+    Around the places where the map of a class has half of its own maximum or more lies a rim in the class's colour.
+    """
     # At the size of the (reduced) picture and not of the photo: that of a large one would be made only to be shrunk.
     height, width = image_HWC.shape[:2]
     maps_CHW = upsample(replace(maps, image_size=(height, width)))
     # A photo without any map is all black.
     strongest_HW = maps_CHW.max(0, initial=0)
     heat_HWC = (colormaps[HEAT](strongest_HW)[..., :3] * 255).astype(np.uint8)
-    return _blend(image_HWC, heat_HWC, np.full((height, width, 1), OPACITY))
+    drawn_HWC = _blend(image_HWC, heat_HWC, np.full((height, width, 1), OPACITY))
+    colours, rim = mask_colours(), _rim_width(image_HWC)
+    for class_id, map_HW in zip(maps.class_ids, maps_CHW, strict=True):
+        if map_HW.max() > 0:
+            high_HW = map_HW >= map_HW.max() / 2
+            drawn_HWC[_rim(~high_HW, rim)] = 0
+            # A map that is high everywhere has its rim along the picture's edge.
+            drawn_HWC[_rim(high_HW, 2 * rim, beyond=False)] = colours[class_id + 1]
+    return drawn_HWC
 
 
 def map_of_class(maps: LocalizationMaps, class_id: int) -> LocalizationMaps | None:
@@ -73,10 +96,26 @@ def outlines(image_HWC: Image) -> Image:
 
 
 def mask_colours() -> NDArray[np.uint8]:
-    """The colours of the 256 mask values, uint8 (256, 3): VOC's, and white where unknown."""
-    colours = np.frombuffer(PALETTE, np.uint8).reshape(256, 3).copy()
+    """The colours of the 256 mask values, uint8 (256, 3): black for the background, white where unknown."""
+    colours = np.zeros((UNKNOWN + 1, 3), np.uint8)
+    colours[1:UNKNOWN] = class_colours(UNKNOWN - 1)
     colours[UNKNOWN] = 255
     return colours
+
+
+def _rim_width(image_HWC: Image) -> int:
+    longer: int = max(image_HWC.shape[:2])
+    return max(1, round(longer * RIM_SHARE))
+
+
+def _rim(region_HW: NDArray[np.bool_], width: int, beyond: bool = True) -> NDArray[np.bool_]:
+    """The pixels of a region that are at most `width` steps from its outside; `beyond`: the region goes on there."""
+    inner_HW = region_HW
+    for _ in range(width):
+        padded = np.pad(inner_HW, 1, constant_values=beyond)
+        across_HW = padded[1:-1, :-2] & padded[1:-1, 2:]
+        inner_HW = inner_HW & across_HW & padded[:-2, 1:-1] & padded[2:, 1:-1]
+    return region_HW & ~inner_HW
 
 
 def _blend(image_HWC: Image, over_HWC: Image, opacity_HW1: NDArray[np.float64]) -> Image:

@@ -70,7 +70,10 @@ class Row(NamedTuple):
 
 
 def maps_column(head: str, find: Callable[[str], LocalizationMaps | None], class_id: int | None = None) -> Column:
-    """A column of localization maps by photo id: the strongest of each place, or the map of one class."""
+    """A column of localization maps by photo id: the strongest of each place, or the map of one class.
+
+    Each class has its rim, and its name in the legend.
+    """
 
     def cell(photo_id: str, image_HWC: Image) -> Cell | None:
         maps = find(photo_id)
@@ -78,7 +81,7 @@ def maps_column(head: str, find: Callable[[str], LocalizationMaps | None], class
             maps = map_of_class(maps, class_id)
         if maps is None:
             return None
-        return Cell(with_maps(image_HWC, maps))
+        return Cell(with_maps(image_HWC, maps), frozenset(class_id + 1 for class_id in maps.class_ids))
 
     return Column(head, cell, is_map=True)
 
@@ -115,6 +118,7 @@ def to_png(
     if any(column.is_map for column in columns):
         for step in HEAT_STEPS:
             handles.append(_patch(colormaps[HEAT](step), f"map {step:g}"))
+        handles.append(_patch("none", "rim of a map: half of its class's highest value"))
     return page.drawn(lines, handles)
 
 

@@ -9,13 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from results.plausibility import (
+    ADD_NEGATIVES,
     Shown,
     contradiction,
     describe_contradiction,
+    describe_never_absent,
     mend_of_contradiction,
     mend_of_void,
     mends,
     mismatch,
+    never_absent,
     no_foreground,
 )
 from settings.dataset import Dataset
@@ -60,6 +63,11 @@ class Facts:
     coloured: tuple[int, ...] = ()
     has_other_background: bool = False
     errors: tuple[str, ...] = ()
+
+    @property
+    def shows_no_class(self) -> bool:
+        """Whether the photo was opened and has no label."""
+        return bool(self.content) and not self.labels
 
     @property
     def known(self) -> tuple[int, ...]:
@@ -180,7 +188,12 @@ def _with_colours(facts: Facts, dataset: Dataset, mask_HW: Mask) -> Facts:
 
 def _split_line(split: str, group: Sequence[Facts]) -> str:
     masks = sum(one.pixels is not None for one in group)
-    parts = [f"{split}: {counted(len(group), 'photo')}", counted(masks, "readable mask")]
+    parts = [f"{split}: {counted(len(group), 'photo')}"]
+    # Of val labels need not be given.
+    negatives = sum(one.shows_no_class for one in group if one.place.split in TRAINED)
+    if negatives:
+        parts.append(f"{negatives} without a class")
+    parts.append(counted(masks, "readable mask"))
     sizes = sorted({one.size for one in group if one.size}, key=lambda size: size[0] * size[1])
     if sizes:
         # One where all photos are of one size.
@@ -210,7 +223,7 @@ def _left_out(dataset: Dataset) -> Iterator[Finding]:
     for split, ids in dataset.left_out.items():
         if ids:
             total = len(ids) + len(dataset.splits[split])
-            yield Finding("photos left out", f"{split}: {_share(ids, total)} without a label, left out")
+            yield Finding("photos left out", f"{split}: {_share(ids, total)} without a class, left out")
 
 
 def _unread(dataset: Dataset) -> Iterator[Finding]:
@@ -223,7 +236,7 @@ def _classes(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
     trained = [one for one in facts if one.place.split in TRAINED]
     scored = [one for one in facts if one.place.split == "val" and one.pixels]
     # The labels of a training photo that cannot be opened are unknown, not absent.
-    are_labels_known = all(one.labels for one in trained if one.errors)
+    are_labels_known = all(one.content for one in trained if one.errors)
     taught = set().union(*(one.labels for one in trained))
     seen = set().union(*(one.shown for one in scored))
     for class_id, name in enumerate(space.names):
@@ -234,13 +247,19 @@ def _classes(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
             yield Finding("classes that nothing teaches", untaught, fails=True)
         if scored and class_id not in seen:
             yield Finding("classes absent from val", f"class '{name}' is in no mask of val: its IoU is 0 or undefined")
+    everywhere = never_absent([one.labels for one in trained], space.foreground)
+    if are_labels_known and everywhere:
+        found = describe_never_absent(everywhere, len(trained), space)
+        is_all = len(everywhere) == space.foreground
+        yield Finding("classes without a negative", f"{found}; {ADD_NEGATIVES}", fails=is_all)
 
 
 def _labels_against_masks(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
     for one in facts:
         # Labels that are not given (a val photo may have none) contradict nothing.
-        if one.pixels and one.labels and set(one.labels) != set(one.shown):
-            labels = ", ".join(space.names[class_id] for class_id in one.labels)
+        are_given = bool(one.labels) or one.place.split in TRAINED
+        if one.pixels and are_given and set(one.labels) != set(one.shown):
+            labels = ", ".join(space.names[class_id] for class_id in one.labels) or "with no class"
             shown = ", ".join(space.names[class_id] for class_id in one.shown) or "nothing"
             where = f"{one.place.split}: photo '{one.place.photo_id}'"
             yield Finding(f"such photos in {one.place.split}", f"{where} is labelled {labels}, its mask shows {shown}")

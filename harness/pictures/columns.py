@@ -15,6 +15,7 @@ from harness.stages.labels import plan_pseudo_labels
 from harness.stages.line import Line
 from harness.stages.localizer import plan_maps
 from harness.stages.refiner import plan_refined
+from harness.stages.scoring import plan_main_choice
 from harness.stages.segmenter import plan_predictions
 from harness.stages.source import Source
 from harness.stages.stored import StoredMasks, maps_of_photos
@@ -143,7 +144,8 @@ def _needs_pseudo_labels(line: Line, subject: Subject) -> Needs:
     shards = subject.shards_in(line.source)
     if line.components.labeler is None or not shards:
         return {}
-    return {"masks": tuple(plan_pseudo_labels(line, shard) for shard in shards)}
+    choice = plan_main_choice(line)
+    return {"masks": tuple(plan_pseudo_labels(line, shard, choice) for shard in shards)}
 
 
 def _draw_pseudo_labels(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
@@ -153,11 +155,11 @@ def _draw_pseudo_labels(line: Line, subject: Subject, inputs: Inputs) -> list[Co
 def _needs_prediction(line: Line, subject: Subject) -> Needs:
     """Predictions of the split that reports segmentation, else those that the gallery asked for."""
     val = line.blueprint.val
-    if line.components.segmenter is None or line.blueprint.suite.policies.get("fixed") != "segmentation":
+    if line.components.segmenter is None or line.last_step != "segmentation":
         return {}
     if subject.split == val.name:
         shards = subject.shards_in(val)
-        return {"masks": plan_predictions(line, val, shards)}
+        return {"masks": plan_predictions(line, val, shards, plan_main_choice(line))}
     # A run segments train and dev for its gallery alone.
     if not subject.ids <= {photo.id for photo in drawn_photos(line)}:
         return {}

@@ -52,11 +52,15 @@ class Sharing:
     """The sum over lines (a recipe under a setting with an rng seed) of what each needs."""
 
     def to_text(self) -> str:
-        """One line that compares the two, for below the table of groups; empty where nothing is shared."""
+        """A sentence that compares the two, for below the table of groups; empty where nothing is shared."""
         if self.alone <= self.together:
             return ""
         share = f"{100 * self.together / self.alone:.0f} %"
-        return f"shared: all lines together {duration(self.together)}, each alone {duration(self.alone)} ({share})"
+        return (
+            "sharing: lines (a recipe under a setting with one rng seed) have stages in common, which run once: "
+            f"in an empty store the rows of all lines cost {duration(self.together)} of core time in one suite, "
+            f"{share} of the {duration(self.alone)} that they would cost if each line were run by itself"
+        )
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,8 @@ class Estimate:
         """One line that says how much of the time is measured; empty where nothing is to do."""
         if not self.to_do:
             return ""
-        return f"core time: {100 * self.measured_share:.0f} % by costs that this store measured, the rest guessed"
+        basis = f"{100 * self.measured_share:.0f} % by costs that this store measured, the rest guessed"
+        return f"core time: of all that is to do, as if one core did it; {basis}"
 
 
 def estimate(suite: Suite, location: Location, address: str | None = None) -> Estimate:

@@ -15,7 +15,7 @@ from harness.stages.plugins import pinned
 from harness.stages.source import Memo, Source, check_every_class_is_taught, once
 from harness.store.layout import Ref
 from harness.suites.data import Data, dataset_of, seen_of
-from harness.suites.suite import Suite
+from harness.suites.suite import LastStage, PolicyName, Suite
 from methods.backbone_names import check_backbone, first_stride, patch_of
 from methods.base import NAMED_WEIGHTS, BackboneOptions
 from methods.initial_weights import weight_files
@@ -49,6 +49,10 @@ REPORTED: Mapping[str, Reported] = {
 """What a suite's `report` stands for."""
 
 
+MAIN: tuple[PolicyName, ...] = ("fixed", "held_out")
+"""Policies whose outcome is shown in pictures, the first that a suite has."""
+
+
 class TrueMasks(TypedDict):
     """The entries of an identity that name true masks: which they are, and why they are read."""
 
@@ -71,6 +75,10 @@ class Blueprint:
         """Where stages find the data set, whatever the setting."""
         self.graph: dict[Ref, Stage] = {}
         self.reported = REPORTED[suite.report]
+        self.policies = _policies(suite, self.dataset)
+        """Those of the suite, by name, with the last stage that is scored under each; see `_policies`."""
+        self.main_policy = next((name for name in MAIN if name in self.policies), MAIN[0])
+        """The one whose pseudo labels and predictions are shown where a line has one of each."""
         for split in ("train", self.reported.maps, self.reported.segmentation):
             # Found at planning: hours of training would end in a table without a row.
             if not self.dataset.splits[split]:
@@ -182,6 +190,23 @@ def _backbone_identity(backbone: BackboneOptions) -> dict[str, object]:
         identity["weights"] = "file"
     identity["weight_files"] = [content_of(path) for path in weight_files(backbone)]
     return identity
+
+
+def _policies(suite: Suite, dataset: Dataset) -> dict[PolicyName, LastStage]:
+    """The suite's policies; where dev has no mask to choose on, thresholds stay as they were declared.
+
+    Raises UserError where dev is reported and was to be chosen on, too: that would be the oracle under another name.
+    """
+    policies = dict(suite.policies)
+    if "held_out" not in policies:
+        return policies
+    if suite.report == "dev":
+        where, mend = suite.place_of("policies.held_out"), "policies={oracle: maps} shows what is best on dev"
+        raise UserError(where, "a choice on dev, which `report: dev` reports", "another split to report", mend)
+    if not any(map(dataset.has_mask, dataset.splits["dev"])):
+        last = policies.pop("held_out")
+        return {"fixed": last, **policies}
+    return policies
 
 
 def _check_declared_on(declared_on: Mapping[str, int], suite: Suite, key: str, dataset: Dataset) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.stages.blueprint import Blueprint
 from harness.stages.graph import Stage
@@ -15,6 +16,10 @@ from methods.backbone_names import check_level, patch_of
 from methods.base import BackboneOptions, FeatureRequest
 from methods.costs import USUAL_SIZE
 from settings.records import Photo, fingerprint
+
+if TYPE_CHECKING:
+    # Planning imports no torch.
+    from methods.features import FrozenBackbone
 
 __all__ = ["MOVED", "Features", "plan_features"]
 
@@ -68,21 +73,13 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
         Stages of one bundle differ in scale, mirroring and level alone: they share decoding and the backbone's passes.
         """
         from methods.features import BATCH, compute, write_shard
-        from methods.networks.backbones import build
-        from methods.training import part_of
 
-        first, device = works[0], works[0].stage.device
+        first = works[0]
         requests = [work.identity.request for work in works]
-        # A fit that tuned the backbone left it among its weights; without one it is the suite's own.
-        fitted = None
-        if "backbone" in first.inputs:
-            fitted = part_of(first.weights("backbone"), "backbone")
-        backbone = build(first.runtime.place.backbone, sorted({request.level for request in requests}), fitted)
-        if fitted is None:
-            first.check_backbone(first.identity.backbone)
+        network = _network(first, tuple(sorted({request.level for request in requests})))
         # Backbones are run as in inference, so each photo counts for itself: half a batch gives the same features.
         batch = max(1, BATCH >> first.process.halvings)
-        computed = compute(backbone.for_inference().to(device), first.photos(), requests, device, first.progress, batch)
+        computed = compute(network, first.photos(), requests, first.progress, batch)
         for work, request in zip(works, requests, strict=True):
             write_shard(work.files(FeatureFiles).features, request, computed.shard, computed.features[request])
 
@@ -98,6 +95,31 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
         request, backbone = stage.identity.request, stage.runtime.place.backbone
         side = round(backbone.size * request.scale) // _stride(request.level, backbone)
         return BYTES_A_VALUE * CHANNELS_OF_LEVEL[request.level] * side * side * stage.photos
+
+
+def _network(work: Work[FeaturesIdentity, PhotosRuntime], levels: tuple[int, ...]) -> FrozenBackbone:
+    """The network that this stage runs photos through; the suite's own is kept for the process's next stages.
+
+    Raises UserError where its weights are not those that the key names.
+    """
+    from methods.features import FrozenBackbone
+    from methods.networks.backbones import build
+    from methods.training import part_of
+
+    options, device = work.runtime.place.backbone, work.stage.device
+    if "backbone" in work.inputs:
+        # A fit that tuned the backbone left it among its weights.
+        return FrozenBackbone(build(options, levels, part_of(work.weights("backbone"), "backbone")), device)
+    content = fingerprint([work.identity.backbone, options.model_dump(), levels, device])
+    network = _kept.get(content) or FrozenBackbone(build(options, levels), device)
+    work.check_backbone(work.identity.backbone)
+    _kept.clear()
+    _kept[content] = network
+    return network
+
+
+_kept: dict[str, FrozenBackbone] = {}
+"""The last network by the content of its weights: building and measuring it takes as long as five photos."""
 
 
 def _stride(level: int, backbone: BackboneOptions) -> int:

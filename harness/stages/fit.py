@@ -63,7 +63,7 @@ class FitRuntime(DataRuntime):
     held_out: bool = False
     """Whether the photos that the classifier is measured on are left out."""
     chosen: bool = False
-    """Whether a policy chose the options that its inputs were made with."""
+    """Whether another policy than the suite's main one chose the options that its inputs were made with."""
 
 
 class FitKind(StageKind[FitIdentity, FitRuntime]):

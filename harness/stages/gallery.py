@@ -1,4 +1,7 @@
-"""Galleries as stages: sheets of photo, maps, pseudo label, prediction and truth that a run draws of each recipe."""
+"""Galleries as stages: sheets of photo, maps, pseudo label, prediction and truth that a run draws of each recipe.
+
+Photos of train and of val are drawn; without true masks too, then without a column of truth.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from harness.stages.labels import plan_pseudo_labels
 from harness.stages.line import Line
 from harness.stages.localizer import plan_maps
 from harness.stages.refiner import plan_final_maps
-from harness.stages.scoring import plan_scores, reported_shards
+from harness.stages.scoring import plan_main_choice, plan_scores, reported_shards
 from harness.stages.segmenter import plan_predictions
-from harness.stages.source import once, photo_ids, spread
+from harness.stages.source import Source, once, photo_ids, spread
 from harness.stages.stored import StoredMasks, maps_of_photos
 from harness.stages.work import Work
 from harness.store.layout import CountFiles, GalleryFiles, MapFiles, MaskFiles, Ref
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gallery", "GalleryRuntime", "drawn_photos", "drawn_predictions", "plan_sheets"]
 
-VERSION = 5
+VERSION = 6
 """Raised when the drawing changes: it is part of a picture's key."""
 
 
@@ -51,7 +54,7 @@ class GalleryRuntime(PhotosRuntime):
 
 
 class Gallery(StageKind[GalleryIdentity, GalleryRuntime]):
-    """Photo | maps | pseudo label | prediction | truth, one line a photo, as PNGs.
+    """Photo | maps | pseudo label | prediction | truth, one line a photo, as PNGs; what there is none of has no column.
 
     Where scores are among the inputs, the photos are the best, the median and the worst by them, else all of the stage.
     """
@@ -72,7 +75,9 @@ class Gallery(StageKind[GalleryIdentity, GalleryRuntime]):
         rows = _rows(work)
         gate = work.gate("show")
         columns = _columns(work, {row.photo.id for row in rows})
-        columns.append(masks_column("truth", partial(gate.mask, work.runtime.split)))
+        # Photos that scores have picked have masks, and identities that name some.
+        if work.identity.masks is not None or "scores" in work.inputs:
+            columns.append(masks_column("truth", partial(gate.mask, work.runtime.split)))
         files, space, title = work.files(GalleryFiles), work.dataset.label_space, work.runtime.title
         if work.dataset.photos_are_ours:
             files.gallery.write_bytes(to_png(rows, columns, space, title))
@@ -109,39 +114,53 @@ def _rows(work: Work[GalleryIdentity, GalleryRuntime]) -> list[Row]:
     assert work.identity.count is not None
     table = joined([read_table(files.counts) for files in work.read("scores", CountFiles)])
     scores = miou_by_image(table, work.dataset.label_space.foreground + 1)
+    # The scores count more photos than the stage may draw: those that show no class have nothing to look at.
+    scores = {image: score for image, score in scores.items() if image in photos}
     picks = best_median_worst(scores, work.identity.count)
     return [Row(photos[pick.image], f"{pick.place}: mIoU {pick.miou:.3f}") for pick in picks]
 
 
 def plan_sheets(line: Line) -> list[Ref]:
-    """The sheets that a run draws of a line: photos spread evenly, and those picked by the score of pseudo labels."""
-    photos = drawn_photos(line)
+    """The sheets that a run draws of a line: photos spread over train, those picked by score, and some of val."""
+    photos, reported = drawn_photos(line), line.blueprint.reported
     if not photos:
         return []
-    sheets = [_plan_spread(line, photos)]
-    if line.last_step in ("pseudo_labels", "segmentation"):
-        sheets.append(_plan_by_score(line))
+    inputs = _drawn(line, line.source.shards_of(photo_ids(photos)))
+    sheets = [_plan_spread(line, line.source, photos, reported.maps, "", inputs)]
+    reported_ids = frozenset(_reported_ids(line))
+    scored = [photo for photo in line.source.photos if photo.id in reported_ids and photo.labels]
+    if scored and line.last_step in ("pseudo_labels", "segmentation"):
+        sheets.append(_plan_by_score(line, scored))
+    val = line.blueprint.val
+    ids = spread(photo_ids(val.photos), line.blueprint.suite.gallery)
+    predictions = _predictions(line, val, val.shards_of(ids))
+    # Where dev is reported, both are its photos.
+    if predictions and val.name != reported.maps:
+        drawn = [photo for photo in val.photos if photo.id in ids]
+        sheets.append(_plan_spread(line, val, drawn, val.name, f"-{val.name}", {"masks": predictions}))
     return sheets
 
 
 @once
 def drawn_photos(line: Line) -> tuple[Photo, ...]:
-    """Photos spread over those whose maps are reported, the same ones for every recipe.
+    """Photos spread over those whose maps are reported, the same ones for every recipe; without masks over the split.
 
-    None where there are no maps or nothing true to hold them against, and for all rng seeds but the first.
+    None where there are no maps, and for all rng seeds but the first.
     """
     suite, components = line.blueprint.suite, line.components
     has_maps = components.localizer is not None and components.labeler is not None
     is_first = line.rng_seed == suite.seeds_of(line.recipe, line.source.name)[0]
     if not (has_maps and is_first):
         return ()
-    chosen = frozenset(spread(_reported_ids(line), suite.gallery))
+    members = frozenset(line.blueprint.dataset.splits[line.blueprint.reported.maps])
+    of_split = [photo.id for photo in line.source.photos if photo.id in members]
+    chosen = frozenset(spread(_reported_ids(line) or of_split, suite.gallery))
     return tuple(photo for photo in line.source.photos if photo.id in chosen)
 
 
 def drawn_predictions(line: Line) -> tuple[Ref, ...]:
     """The segmentation of the shards that hold the drawn photos; none where nothing is segmented."""
-    return _predictions(line, line.source.shards_of(photo_ids(drawn_photos(line))))
+    return _predictions(line, line.source, line.source.shards_of(photo_ids(drawn_photos(line))))
 
 
 def _reported_ids(line: Line) -> list[str]:
@@ -151,48 +170,51 @@ def _reported_ids(line: Line) -> list[str]:
     return found
 
 
-def _plan_spread(line: Line, photos: Sequence[Photo]) -> Ref:
-    ids = photo_ids(photos)
-    identity = GalleryIdentity(
-        photos=ids,
-        dataset=line.blueprint.dataset.identity(),
-        masks=line.blueprint.mask_contents(ids),
-        version=VERSION,
-    )
-    inputs = _drawn(line, line.source.shards_of(ids))
-    return _plan_gallery(line, identity, inputs, photos, "", "photos spread over")
+def _plan_spread(
+    line: Line, source: Source, photos: Sequence[Photo], split: str, suffix: str, inputs: Mapping[str, tuple[Ref, ...]]
+) -> Ref:
+    """A sheet of photos that are named, which lie in a source and a split; with their true masks where all have one."""
+    ids, dataset = photo_ids(photos), line.blueprint.dataset
+    masks = None
+    if all(map(dataset.has_mask, ids)):
+        masks = line.blueprint.mask_contents(ids)
+    identity = GalleryIdentity(photos=ids, dataset=dataset.identity(), masks=masks, version=VERSION)
+    return _plan_gallery(line, source, identity, inputs, photos, split, suffix, "photos spread over")
 
 
-def _plan_by_score(line: Line) -> Ref:
+def _plan_by_score(line: Line, photos: Sequence[Photo]) -> Ref:
     """The sheet of best, median and worst photos; which these are is known when the pseudo labels are scored."""
-    ids = frozenset(_reported_ids(line))
-    photos = [photo for photo in line.source.photos if photo.id in ids]
     # Neither photos nor masks are in the key: the scores among the inputs decide the ones and hang on the others.
     identity = GalleryIdentity(count=min(line.blueprint.suite.gallery, len(photos)), version=VERSION)
     shards = [shard for shard, _ in reported_shards(line)]
-    inputs = {**_drawn(line, shards), "scores": plan_scores(line, "fixed")}
-    return _plan_gallery(line, identity, inputs, photos, "-by-score", "best, median and worst pseudo labels of")
+    inputs = {**_drawn(line, shards), "scores": plan_scores(line, line.blueprint.main_policy)}
+    what, split = "best, median and worst pseudo labels of", line.blueprint.reported.maps
+    return _plan_gallery(line, line.source, identity, inputs, photos, split, "-by-score", what)
 
 
 def _plan_gallery(
     line: Line,
+    source: Source,
     identity: GalleryIdentity,
     inputs: Mapping[str, tuple[Ref, ...]],
     photos: Sequence[Photo],
+    split: str,
     suffix: str,
     what: str,
 ) -> Ref:
-    source, split = line.source, line.blueprint.reported.maps
-    drawn = len(photos)
+    setting, drawn = line.source.name, len(photos)
+    mask_contents = None
+    if all(map(line.blueprint.dataset.has_mask, photo_ids(photos))):
+        mask_contents = line.blueprint.short_masks(photo_ids(photos))
     if identity.count is not None:
         drawn = identity.count
     runtime = GalleryRuntime(
         place=source.place,
         ids=photo_ids(photos),
         photo_contents=source.short_contents(photos),
-        mask_contents=line.blueprint.short_masks(photo_ids(photos)),
-        name=f"{line.recipe}-{source.name}{suffix}",
-        title=f"{line.recipe} · {source.name} · {what} {split}",
+        mask_contents=mask_contents,
+        name=f"{line.recipe}-{setting}{suffix}",
+        title=f"{line.recipe} · {setting} · {what} {split}",
         split=split,
     )
     return line.blueprint.add(
@@ -200,7 +222,7 @@ def _plan_gallery(
         identity,
         runtime,
         inputs=inputs,
-        label=f"{line.recipe} · {source.name} · gallery{suffix.replace('-', ' ')}",
+        label=f"{line.recipe} · {setting} · gallery{suffix.replace('-', ' ')}",
         group="pictures",
         photos=drawn,
     )
@@ -211,16 +233,17 @@ def _drawn(line: Line, shards: Sequence[int]) -> dict[str, tuple[Ref, ...]]:
     inputs = {"maps": tuple(plan_maps(line, shard) for shard in shards)}
     if line.components.refiners:
         inputs["refined"] = tuple(plan_final_maps(line, shard) for shard in shards)
-    inputs["pseudo_labels"] = tuple(plan_pseudo_labels(line, shard) for shard in shards)
-    if predictions := _predictions(line, shards):
+    choice = plan_main_choice(line)
+    inputs["pseudo_labels"] = tuple(plan_pseudo_labels(line, shard, choice) for shard in shards)
+    if predictions := _predictions(line, line.source, shards):
         inputs["masks"] = predictions
     return inputs
 
 
-def _predictions(line: Line, shards: Sequence[int]) -> tuple[Ref, ...]:
+def _predictions(line: Line, source: Source, shards: Sequence[int]) -> tuple[Ref, ...]:
     """The segmentation of whole shards, since the photos that are picked by score are not known yet."""
     segmenter = line.components.segmenter
     # A sheet trains nothing that no row asks for.
     if segmenter is None or segmenter.knows_scored_photos_alone or line.last_step != "segmentation":
         return ()
-    return plan_predictions(line, line.source, shards)
+    return plan_predictions(line, source, shards, plan_main_choice(line))

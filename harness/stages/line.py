@@ -33,8 +33,8 @@ class Line:
 
     @property
     def last_step(self) -> str | None:
-        """How far the declared options are followed: maps, pseudo labels or segmentation; None: not at all."""
-        return self.blueprint.suite.policies.get("fixed")
+        """How far the main policy is followed: maps, pseudo labels or segmentation; None: not at all."""
+        return self.blueprint.policies.get(self.blueprint.main_policy)
 
     def group(self, step: str) -> str:
         """The name under which a display and `plan` sum up this recipe's stages of a step."""

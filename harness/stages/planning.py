@@ -18,7 +18,8 @@ from harness.stages.rows import plan_rows, plan_unscored
 from harness.store.layout import Ref
 from harness.suites.recipes import RecipeComponents, Skipped, possible_recipes
 from harness.suites.suite import Compute, Suite
-from settings.errors import unknown_name
+from results.plausibility import ADD_NEGATIVES, describe_never_absent, never_absent
+from settings.errors import UserError, unknown_name
 
 __all__ = ["Plan", "make_plan"]
 
@@ -54,6 +55,8 @@ def make_plan(suite: Suite) -> Plan:
     unscored: dict[str, tuple[Ref, ...]] = {}
     # Several lines may ask for one stage: each is wanted once.
     diagnostics: dict[Ref, None] = {}
+    # Likewise of a setting, whatever recipes stand under it.
+    unlearnable: dict[str, None] = {}
     # What kinds of stage ask for by their own `targets`.
     others: dict[Ref, None] = {}
     skipped = Skipped()
@@ -63,6 +66,7 @@ def make_plan(suite: Suite) -> Plan:
             # One setting's trouble: under the others the recipe has its rows.
             skipped.add(line.recipe, reason, line.source.name)
             continue
+        unlearnable |= dict.fromkeys(_unlearnable(line))
         rows += plan_rows(line)
         for what, refs in plan_unscored(line).items():
             unscored[f"{what}-{line.recipe}-{line.source.name}-{line.rng_seed}"] = refs
@@ -70,7 +74,13 @@ def make_plan(suite: Suite) -> Plan:
         diagnostics |= dict.fromkeys(plan_diagnostics(line))
         for kind in kinds().values():
             others |= dict.fromkeys(kind.targets(line))
-    notes = (*blueprint.notes(), *_training_notes(suite.compute), *skipped.notes())
+    notes = (
+        *blueprint.notes(),
+        *unlearnable,
+        *_threshold_notes(blueprint, recipes),
+        *_training_notes(suite.compute),
+        *skipped.notes(),
+    )
     targets = [*rows, *pictures, *diagnostics]
     for refs in unscored.values():
         targets += refs
@@ -96,6 +106,22 @@ def _check_resources(suite: Suite) -> None:
             raise unknown_name(suite.place_of("resources"), "kind of stage", name, known)
 
 
+def _threshold_notes(blueprint: Blueprint, recipes: Mapping[str, RecipeComponents]) -> list[str]:
+    """A line for a suite whose thresholds were to be chosen on dev, where dev has no mask to choose them on."""
+    suite = blueprint.suite
+    if "held_out" not in suite.policies or "held_out" in blueprint.policies:
+        return []
+    thresholds = []
+    for name, components in recipes.items():
+        # References declare one for any data.
+        if name in suite.recipes and components.labeler and components.labeler.declared_threshold is not None:
+            thresholds.append(f"{name} {components.labeler.declared_threshold:g}")
+    if not thresholds:
+        return []
+    dev = f"{blueprint.dataset.name}/dev"
+    return [f"WARNING: {dev} has no true mask, so these thresholds stay, chosen on other data: {', '.join(thresholds)}"]
+
+
 def _training_notes(compute: Compute) -> tuple[str, ...]:
     """What of the way in which networks are trained shows in scores or in hours, and is not the usual one.
 
@@ -110,6 +136,25 @@ def _training_notes(compute: Compute) -> tuple[str, ...]:
     if resolve_device(compute.device) == "cpu" and not has_compiled_loops():
         notes.append("numba is not installed: trainings take up to five times as long (pip install numba)")
     return tuple(notes)
+
+
+def _unlearnable(line: Line) -> tuple[str, ...]:
+    """The note of classes that a line's localizer cannot learn under its setting, since they label every photo.
+
+    Raises UserError where no other class is left.
+    """
+    localizer, offer = line.components.localizer, line.source.offer
+    if localizer is None or offer is None or not localizer.needs_negatives:
+        return ()
+    weak = offer.weak
+    everywhere = never_absent([photo.labels for photo in weak.photos], weak.label_space.foreground)
+    if not everywhere:
+        return ()
+    found = describe_never_absent(everywhere, len(weak.photos), weak.label_space)
+    if len(everywhere) == weak.label_space.foreground:
+        where = f"{line.blueprint.dataset.name}, setting {line.source.name}"
+        raise UserError(where, found, "photos with and without a class", ADD_NEGATIVES)
+    return (f"setting {line.source.name}: {found}; {ADD_NEGATIVES}",)
 
 
 def _with_masks_revealed(

@@ -20,6 +20,7 @@ from harness.stages.scoring import (
     SweepKind,
     declared_threshold,
     plan_choice,
+    plan_main_choice,
     plan_scores,
     plan_segmentation_scores,
     plan_sweeps,
@@ -31,6 +32,7 @@ from harness.stages.source import once
 from harness.stages.weak_set import plan_weak_set, setting_fields
 from harness.stages.work import Work
 from harness.store.layout import ChoiceFiles, CountFiles, Ref, RowFiles, WeakSetFiles
+from methods.base import Component, TrainingOptions
 from methods.segmenting import variant_of
 from results.evaluation import evaluation_fingerprint
 from results.metrics.counts import Counts
@@ -76,6 +78,12 @@ class RowPlace:
     backbone_size: int | None = None
     options: str | None = None
     """What stands for all options of the recipe: see `results.rows.Row`."""
+    localizer_epochs: int | None = None
+    """Of each network behind the row; None where it has none that is trained by epochs."""
+    refiner_epochs: int | None = None
+    cue_epochs: int | None = None
+    segmenter_epochs: int | None = None
+    photos_of_split: int | None = None
 
     def fields(self) -> dict[str, Any]:
         """The place as entries of `results.rows.Row`, with the version of the protocol."""
@@ -210,7 +218,7 @@ def plan_rows(line: Line) -> list[Ref]:
     rows, threshold = [], declared_threshold(line)
     # Masks may be absent for maps and for segmentation alone: each kind of row looks for its own.
     has_reported = bool(reported_shards(line))
-    for policy, last in line.blueprint.suite.policies.items():
+    for policy, last in line.blueprint.policies.items():
         # Beside a rule without a threshold the best threshold would be another recipe's figure.
         if policy == "oracle" and threshold is None:
             continue
@@ -232,10 +240,11 @@ def plan_unscored(line: Line) -> dict[str, tuple[Ref, ...]]:
     """What a data set without true masks is run for instead of rows: its pseudo labels, its predictions."""
     wanted: dict[str, tuple[Ref, ...]] = {}
     if line.components.labeler and not reported_shards(line):
-        wanted["pseudo_labels"] = tuple(plan_pseudo_labels(line, shard) for shard in line.source.every_shard)
+        choice = plan_main_choice(line)
+        wanted["pseudo_labels"] = tuple(plan_pseudo_labels(line, shard, choice) for shard in line.source.every_shard)
     if line.components.segmenter and not segmented_shards(line):
         val = line.blueprint.val
-        wanted["predictions"] = plan_predictions(line, val, val.every_shard)
+        wanted["predictions"] = plan_predictions(line, val, val.every_shard, plan_main_choice(line))
     return wanted
 
 
@@ -283,6 +292,28 @@ def _options(line: Line) -> str:
     return fingerprint([components.options(), files, backbone])[:8]
 
 
+def _epochs(line: Line, stage: ScoredStage) -> dict[str, int]:
+    """For how many epochs the networks behind a row are trained, by the names of `RowPlace`; without those of none."""
+    components = line.components
+    groups: dict[str, Sequence[Component | None]] = {
+        "localizer_epochs": [components.localizer],
+        "refiner_epochs": components.refiners,
+        "cue_epochs": [components.cue],
+    }
+    if stage == "segmentation":
+        groups["segmenter_epochs"] = [components.segmenter]
+    sums = {name: sum(map(_epochs_of, group)) for name, group in groups.items()}
+    return {name: epochs for name, epochs in sums.items() if epochs}
+
+
+def _epochs_of(component: Component | None) -> int:
+    """The epochs that its training options name; 0 where it has no such options, or its fit does not read them."""
+    if component is None or "training" in component.apply_options:
+        return 0
+    training = getattr(component.options, "training", None)
+    return training.epochs if isinstance(training, TrainingOptions) else 0
+
+
 def _plan_row(
     line: Line,
     stage: ScoredStage,
@@ -319,6 +350,8 @@ def _plan_row(
         backbone=backbone,
         backbone_size=backbone_size,
         options=_options(line),
+        photos_of_split=len(blueprint.dataset.splits[split]),
+        **_epochs(line, stage),
     )
     inputs = {"counts": counts, "weak_set": (plan_weak_set(blueprint, source),)}
     if choice is not None:

@@ -45,6 +45,7 @@ __all__ = [
     "SweepKind",
     "declared_threshold",
     "plan_choice",
+    "plan_main_choice",
     "plan_scores",
     "plan_segmentation_scores",
     "plan_sweeps",
@@ -218,11 +219,16 @@ Shards = list[tuple[int, tuple[str, ...]]]
 """Numbers of shards, each with the ids of its photos that are scored."""
 
 
-@once
 def reported_shards(line: Line) -> Shards:
     """The shards of the setting that hold photos whose maps are reported."""
+    return _masked_shards(line, line.blueprint.reported.maps)
+
+
+@once
+def _masked_shards(line: Line, split: str) -> Shards:
+    """The shards of the setting that hold photos of a split with a true mask."""
     dataset = line.blueprint.dataset
-    scored = frozenset(filter(dataset.has_mask, dataset.splits[line.blueprint.reported.maps]))
+    scored = frozenset(filter(dataset.has_mask, dataset.splits[split]))
     found = []
     for shard, photos in enumerate(line.source.shards):
         if ids := tuple(photo.id for photo in photos if photo.id in scored):
@@ -241,14 +247,18 @@ def segmented_shards(line: Line) -> Shards:
     return found
 
 
-@once
 def plan_sweeps(line: Line) -> tuple[Ref, ...]:
     """The counts of the final maps at every threshold, one artefact a reported shard."""
-    split, found = line.blueprint.reported.maps, []
-    for shard, ids in reported_shards(line):
+    return _plan_sweeps(line, line.blueprint.reported.maps, line.blueprint.reported.purpose)
+
+
+@once
+def _plan_sweeps(line: Line, split: str, purpose: Purpose) -> tuple[Ref, ...]:
+    found = []
+    for shard, ids in _masked_shards(line, split):
         ref = line.blueprint.add(
             SweepKind(),
-            SweepIdentity(**_counted_against(line, ids), steps=SWEEP_STEPS),
+            SweepIdentity(**line.blueprint.true_masks(ids, purpose), steps=SWEEP_STEPS),
             _counted_runtime(line, split, ids),
             inputs={"maps": (plan_final_maps(line, shard),)},
             label=line.label(f"sweep of {ids[0]}…"),
@@ -274,8 +284,9 @@ def plan_segmentation_scores(line: Line, policy: str, variant: Segmenter) -> tup
     """The counts of the predictions of one variant under a policy, one artefact a shard of val."""
     choice, val, split = plan_choice(line, policy), line.blueprint.val, line.blueprint.reported.segmentation
     step, found = step_name("score", variant_of(variant)), []
+    is_main = policy == line.blueprint.main_policy
     for shard, ids in segmented_shards(line):
-        masks = plan_segmentation(line, val, val.shards[shard], [shard], choice, variant)
+        masks = plan_segmentation(line, val, val.shards[shard], [shard], choice, variant, is_main)
         found.append(_plan_score(line, masks, split, ids, "error", step))
     return tuple(found)
 
@@ -293,14 +304,22 @@ def _plan_score(line: Line, masks: Ref, split: str, ids: tuple[str, ...], void: 
 
 
 def plan_choice(line: Line, policy: str) -> Ref | None:
-    """The stage that chooses the threshold; None for the policy that takes the declared one."""
-    if policy == "fixed":
+    """The stage that chooses the threshold; None where the declared one is taken, and for a rule without any."""
+    if policy == "fixed" or declared_threshold(line) is None:
         return None
     return _plan_select(line, policy)
 
 
+def plan_main_choice(line: Line) -> Ref | None:
+    """The stage that chooses the threshold of what is shown in pictures, and of masks that nothing scores."""
+    return plan_choice(line, line.blueprint.main_policy)
+
+
 @once
 def _plan_select(line: Line, policy: str) -> Ref:
+    split, sweeps = line.blueprint.reported.maps, plan_sweeps(line)
+    if chosen_on := chooser(policy).split:
+        split, sweeps = chosen_on, _plan_sweeps(line, chosen_on, "choose")
     identity = SelectIdentity(
         policy=policy,
         declared=declared_threshold(line),
@@ -311,8 +330,8 @@ def _plan_select(line: Line, policy: str) -> Ref:
     return line.blueprint.add(
         Select(),
         identity,
-        SelectRuntime(split=line.blueprint.reported.maps),
-        inputs={"sweeps": plan_sweeps(line)},
+        SelectRuntime(split=split),
+        inputs={"sweeps": sweeps},
         label=line.label(f"choice by {policy}"),
         group=line.group("scores"),
     )

@@ -109,8 +109,12 @@ def plan_segmentation(
     shards: Iterable[int],
     choice: Ref | None = None,
     variant: Segmenter | None = None,
+    is_main: bool = True,
 ) -> Ref:
-    """Segmenting photos that lie in some shards of a source, in the first of the suite's variants or another."""
+    """Segmenting photos that lie in some shards of a source, in the first of the suite's variants or another.
+
+    `choice` is the stage that chooses the threshold of the pseudo labels; `is_main`: for the suite's main policy.
+    """
     # A variant changes how the network is run, never how it was trained: all of them share one fit.
     blueprint, segmenter = line.blueprint, variant or line.components.segmenter
     assert segmenter is not None
@@ -118,7 +122,7 @@ def plan_segmentation(
     inputs: dict[str, tuple[Ref, ...]] = {}
     fitted = None
     if segmenter.trained:
-        fit = _plan_fit(line, choice)
+        fit = _plan_fit(line, choice, is_main)
         inputs, fitted = {"weights": (fit,)}, fitted_backbone(line, fit)
     if requests := segmenter.apply_features():
         inputs["features"] = plan_features(blueprint, source, requests, shards, fitted)
@@ -146,13 +150,16 @@ def plan_segmentation(
     )
 
 
-def plan_predictions(line: Line, source: Source, shards: Iterable[int]) -> tuple[Ref, ...]:
-    """The segmentation of whole shards of a source, in the first of the suite's variants, one artefact a shard."""
-    return tuple(plan_segmentation(line, source, source.shards[shard], [shard]) for shard in shards)
+def plan_predictions(line: Line, source: Source, shards: Iterable[int], choice: Ref | None) -> tuple[Ref, ...]:
+    """The segmentation of whole shards of a source, in the first of the suite's variants, one artefact a shard.
+
+    `choice` is the stage by which the main policy chooses the threshold of the pseudo labels.
+    """
+    return tuple(plan_segmentation(line, source, source.shards[shard], [shard], choice) for shard in shards)
 
 
 @once
-def _plan_fit(line: Line, choice: Ref | None) -> Ref:
+def _plan_fit(line: Line, choice: Ref | None, is_main: bool) -> Ref:
     """The stage that trains the segmentation network on the pseudo labels of the whole setting, or on true masks."""
     segmenter, shards = line.components.segmenter, line.source.taught
     assert segmenter is not None
@@ -170,7 +177,7 @@ def _plan_fit(line: Line, choice: Ref | None) -> Ref:
         inputs,
         "segmenter fit",
         extra_in_stage_2=line.source.trusts_extra,
-        chosen=choice is not None,
+        chosen=choice is not None and not is_main,
         target_alone=True,
     )
 

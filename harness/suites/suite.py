@@ -21,10 +21,11 @@ from settings.errors import UserError, unknown_name
 from settings.options import Options
 from settings.records import fingerprint
 
-__all__ = ["Compute", "Diagnostic", "Recipe", "Suite", "load_suite", "ready_suites"]
+__all__ = ["Compute", "Diagnostic", "LastStage", "PolicyName", "Recipe", "Suite", "load_suite", "ready_suites"]
 
 SUITES = Path(__file__).parent.parent.parent / "settings" / "suites"
 LastStage = Literal["maps", "pseudo_labels", "segmentation"]
+PolicyName = Literal["fixed", "held_out", "oracle"]
 Diagnostic = Literal["classifier", "maps", "cue"]
 
 
@@ -126,8 +127,11 @@ class Suite(Options):
     training_mode: TrainingMode = "frozen"
     backbone: BackboneOptions = BackboneOptions()
     # The oracle stops at maps by default: it is a gap to be shown, and further on it trains a network of its own.
-    policies: dict[Literal["fixed", "oracle"], LastStage] = Field(
-        {"fixed": "segmentation", "oracle": "maps"}, description="policy → the last stage that is scored under it"
+    policies: dict[PolicyName, LastStage] = Field(
+        {"fixed": "segmentation", "oracle": "maps"},
+        min_length=1,
+        description="who sets thresholds (fixed: the recipe; held_out: dev's masks; oracle: the reported masks) → the "
+        "last stage that is scored under it; null takes one of an included suite away",
     )
     declared_on: DeclaredOn = Field(
         default_factory=dict,
@@ -262,10 +266,11 @@ def _find(name_or_path: str | Path) -> Path:
 
 
 def _take_away(content: dict[str, object]) -> None:
-    """`null` takes a recipe or setting of an included suite away, and what is said of it elsewhere."""
+    """`null` takes a recipe, setting or policy of an included suite away, and what is said of it elsewhere."""
     # Nothing is checked yet: what has another form stays as it is, for the model to refuse.
     gone_recipes = _without_nulls(content, "recipes")
     gone_settings = _without_nulls(content, "settings")
+    _without_nulls(content, "policies")
     for key in ("rng_seeds_of", "recipes_of"):
         by_setting = content.get(key)
         if isinstance(by_setting, Mapping):

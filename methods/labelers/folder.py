@@ -13,7 +13,10 @@ from settings.records import UNKNOWN, Mask, Photo
 
 
 class Folder(Labeler):
-    """Reads the mask of each photo, which shows the photo's own labels alone, as the protocol has it."""
+    """Reads the mask of each photo, which shows the photo's own labels alone, as the protocol has it.
+
+    A photo without labels needs no mask: it is all background.
+    """
 
     options_model = OutsideOptions
     place_options = frozenset({"root"})
@@ -26,11 +29,15 @@ class Folder(Labeler):
         return self.options.supervision
 
     def files(self, photo: Photo) -> tuple[Path, ...]:
-        """The mask's file; raises UserError where there is none."""
+        """The mask's file, none for a photo without labels; raises UserError where it is missing."""
+        if not photo.labels:
+            return ()
         return (mask_file(self.options.root, photo),)
 
     def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
         """The mask; raises UserError for another size than the photo's, and for classes that its labels exclude."""
+        if not photo.labels:
+            return np.zeros(photo.image().shape[:2], np.uint8)
         (path,) = self.files(photo)
         mask_HW = read_mask_of(photo, path)
         allowed = (0, *(label + 1 for label in photo.labels), UNKNOWN)

@@ -42,9 +42,11 @@ class SaliencyLabeler(Labeler):
         return True
 
     def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
-        """uint8 (H, W) with unknown pixels; a photo without labels is background where nothing is salient."""
+        """uint8 (H, W) with unknown pixels; a photo without labels is all background, whatever is salient in it."""
         assert maps is not None
         assert cue_HW is not None
+        if not maps.class_ids:
+            return np.zeros(maps.image_size, np.uint8)
         maps_KHW = (np.clip(upsample(maps), 0, 1) * 255).astype(np.uint8)
         return saliency_rule(maps_KHW, maps.class_ids, cue_HW, self.options)
 

@@ -3,7 +3,8 @@
     <root>/<photo id>.npz                 keys: 0-based class ids, (C,) · maps: (C, h, w), floats in [0, 1] or 8-bit
     <root>/<photo id>/<class name>.png    8-bit grey, 255 for 1; all of one size
 
-They are taken as they are; those of classes that the photo's labels exclude are dropped.
+They are taken as they are; those of classes that the photo's labels exclude are dropped, so that a photo without
+labels needs none.
 """
 
 from __future__ import annotations
@@ -43,7 +44,12 @@ class Folder(Localizer):
         return self.options.supervision
 
     def files(self, photo: Photo) -> tuple[Path, ...]:
-        """The photo's `.npz`, else all PNGs of its folder; raises UserError where there are neither, or both."""
+        """The photo's `.npz`, else all PNGs of its folder; raises UserError where there are neither, or both.
+
+        None for a photo without labels.
+        """
+        if not photo.labels:
+            return ()
         npz, folder = place_of(self.options.root, photo, ".npz"), place_of(self.options.root, photo)
         pngs = sorted(folder.glob("*.png")) if folder.is_dir() else []
         if npz.is_file() == bool(pngs):
@@ -64,11 +70,18 @@ class Folder(Localizer):
     def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
         """The maps of each photo's labels; raises UserError for a label without a map and for odd files."""
         for photo in photos:
-            files = self.files(photo)
-            read = _maps_of_npz if files[0].suffix == ".npz" else _maps_of_pngs
-            maps_CHW = read(files, photo.labels, surroundings.label_space)
+            maps_CHW = _maps(self.files(photo), photo.labels, surroundings.label_space)
             height, width = photo.image().shape[:2]
             yield LocalizationMaps(photo.id, photo.labels, maps_CHW, (height, width), self.options.upsampling)
+
+
+def _maps(files: tuple[Path, ...], labels: tuple[int, ...], space: LabelSpace) -> NDArray[np.float32]:
+    """The maps of the labels, (C, h, w) float32 in [0, 1]."""
+    if not labels:
+        return np.zeros((0, 1, 1), np.float32)
+    if files[0].suffix == ".npz":
+        return _maps_of_npz(files, labels, space)
+    return _maps_of_pngs(files, labels, space)
 
 
 def _maps_of_npz(files: tuple[Path, ...], labels: tuple[int, ...], space: LabelSpace) -> NDArray[np.float32]:
@@ -116,8 +129,7 @@ def _maps_of_pngs(files: tuple[Path, ...], labels: tuple[int, ...], space: Label
         if maps[-1].shape != maps[0].shape:
             found = f"{maps[-1].shape[1]}×{maps[-1].shape[0]} pixels"
             raise UserError(path, found, f"{maps[0].shape[1]}×{maps[0].shape[0]}, as the photo's other maps")
-    stacked_CHW = np.stack(maps) if maps else np.zeros((0, 1, 1), np.uint8)
-    return stacked_CHW.astype(np.float32) / np.float32(255)
+    return np.stack(maps).astype(np.float32) / np.float32(255)
 
 
 def _no_map(path: Path, label: int, space: LabelSpace, found: str) -> UserError:

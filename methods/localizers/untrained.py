@@ -18,6 +18,11 @@ class Untrained(Localizer):
     fit_cost, apply_cost = Cost(0.0), Cam.apply_cost
     features = (PLAIN,)
 
+    @property
+    def needs_negatives(self) -> bool:
+        """False: it learns nothing."""
+        return False
+
     def apply_features(self) -> tuple[FeatureRequest, ...]:
         """The passes of `cam` with these options."""
         return Cam(self.options).apply_features()

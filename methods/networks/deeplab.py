@@ -2,7 +2,8 @@
 
 Layers, first values and names of tensors are those of segmentation-models-pytorch 0.5, with which networks of older
 stores were made. On a CPU the layers run channels_last, and the two levels are not joined: the depthwise convolution of
-joined channels is that of each part, and the product behind it is a sum of two.
+joined channels is that of each part, and the product behind it is a sum of two; that of the deep level, enlarged,
+is made on its own grid.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from torch import nn
 
 from methods.kernels.depthwise import depthwise
 from methods.kernels.norm_relu import norm_relu
+from methods.networks.enlarged import add_of_enlarged, pays
 from methods.networks.grids import resized
-from methods.networks.pointwise import Pointwise, sum_of_mixed
+from methods.networks.pointwise import Pointwise, mixed, sum_of_mixed
 
 __all__ = ["DeepLabHead"]
 
@@ -67,13 +69,21 @@ class _Separable(nn.Sequential):
         super().__init__(each, Pointwise(channels, width, bias=False))
         self.dilation = dilation
 
-    def forward(self, *parts_BCHW: torch.Tensor) -> torch.Tensor:
-        """Of the parts' channels, joined in this order."""
-        widths = [part.shape[1] for part in parts_BCHW]
+    def forward(self, values_BCHW: torch.Tensor) -> torch.Tensor:
         each_C133, across_OC11 = self.parameters()
-        each, across = torch.split(each_C133, widths), torch.split(across_OC11, widths, 1)
-        convolved = [depthwise(part, weight, self.dilation) for part, weight in zip(parts_BCHW, each, strict=True)]
-        return sum_of_mixed(convolved, across)
+        return mixed(depthwise(values_BCHW, each_C133, self.dilation), across_OC11)
+
+    def of_levels(self, small_BCHW: torch.Tensor, large_BCHW: torch.Tensor) -> torch.Tensor:
+        """Of the small level, enlarged to the large one's grid, and the large one, their channels joined."""
+        grid, widths = large_BCHW.shape[2:], [small_BCHW.shape[1], large_BCHW.shape[1]]
+        each_C133, across_OC11 = self.parameters()
+        each_small, each_large = torch.split(each_C133, widths)
+        across_small, across_large = torch.split(across_OC11, widths, 1)
+        large_BCHW = depthwise(large_BCHW, each_large, self.dilation)
+        if pays(small_BCHW, grid):
+            return add_of_enlarged(mixed(large_BCHW, across_large), small_BCHW, each_small, across_small)
+        small_BCHW = depthwise(resized(small_BCHW, grid, align_corners=True), each_small, self.dilation)
+        return sum_of_mixed([small_BCHW, large_BCHW], [across_small, across_large])
 
 
 class _SeparableNormed(nn.Sequential):
@@ -82,8 +92,8 @@ class _SeparableNormed(nn.Sequential):
     def __init__(self, channels: int, width: int, dilation: int = 1) -> None:
         super().__init__(_Separable(channels, width, dilation), nn.BatchNorm2d(width), nn.ReLU())
 
-    def forward(self, *parts_BCHW: torch.Tensor) -> torch.Tensor:
-        return norm_relu(self[0](*parts_BCHW), self[1])
+    def forward(self, values_BCHW: torch.Tensor) -> torch.Tensor:
+        return norm_relu(self[0](values_BCHW), self[1])
 
 
 class _Pooled(nn.Sequential):
@@ -132,6 +142,6 @@ class _Decoder(nn.Module):
     def forward(self, low_BCHW: torch.Tensor, high_BCHW: torch.Tensor) -> torch.Tensor:
         pyramid, separable, norm, _ = self.aspp
         coarse_BCHW = norm_relu(separable(pyramid(high_BCHW)), norm)
-        enlarged_BCHW = resized(coarse_BCHW, low_BCHW.shape[2:], align_corners=True)
-        fused_BCHW: torch.Tensor = self.block2(enlarged_BCHW, self.block1(low_BCHW))
-        return fused_BCHW
+        separable, norm, _ = self.block2
+        assert isinstance(separable, _Separable)
+        return norm_relu(separable.of_levels(coarse_BCHW, self.block1(low_BCHW)), norm)

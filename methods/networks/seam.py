@@ -138,18 +138,20 @@ def seam_losses(large: Branch, small: Branch, labels_BK: torch.Tensor) -> dict[s
     return {
         "classification": (scores[0] + scores[1]) / 2,
         "equivariance": (raws[0] - raws[1]).abs().mean(),
-        "consistency": consistency(refined[0], raws[1]) + consistency(refined[1], raws[0]),
+        "consistency": consistency(refined[0], raws[1], labels_BK) + consistency(refined[1], raws[0], labels_BK),
         "min_pooling": (lows[0] + lows[1]) / 2,
     }
 
 
-def consistency(refined_BCHW: torch.Tensor, other_BKHW: torch.Tensor) -> torch.Tensor:
+def consistency(refined_BCHW: torch.Tensor, other_BKHW: torch.Tensor, labels_BK: torch.Tensor) -> torch.Tensor:
     """ECR of one branch: mean of the largest fifth of |refined maps − the other branch's maps with background|.
 
-    Sizes are taken photo by photo, over all its maps; no gradient reaches the other branch.
+    Sizes are taken photo by photo, over all its maps; no gradient reaches the other branch. A photo without labels
+    counts 0, as in the other terms: it has a background map alone, and stretching one that is even makes 0 of 1.
     """
     differences_BN = (refined_BCHW - with_background(other_BKHW.detach())).abs().flatten(1)
-    return differences_BN.topk(max(1, int(HARDEST * differences_BN.shape[1]))).values.mean()
+    hardest_BN = differences_BN.topk(max(1, int(HARDEST * differences_BN.shape[1]))).values
+    return (hardest_BN * labels_BK.amax(1, keepdim=True)).mean()
 
 
 def min_pooling(refined_BKHW: torch.Tensor) -> torch.Tensor:

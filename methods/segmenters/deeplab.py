@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LEVELS = (1, 4)
 """timm's feature levels that the decoder reads: stride 4 and the output stride."""
+BATCH = 4
+"""Photos a forward pass of the trained head."""
 
 
 class DeepLabOptions(SegmenterOptions):
@@ -84,7 +86,7 @@ class DeepLab(Segmenter):
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Mask]:
         """Scores of every pass at photo size, averaged as probabilities where there are several; argmax."""
-        from methods.features import BATCH, batches
+        from methods.features import batches
         from methods.networks.deeplab import DeepLabHead
         from methods.training import part_of
 

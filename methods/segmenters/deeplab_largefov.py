@@ -150,7 +150,7 @@ class DeepLabLargeFov(Segmenter):
         weights, device = surroundings.weights, surroundings.device
         head = LargeFovHead.of_state(part_of(weights, "head")).to(device).eval()
         encoder = self._encoder(surroundings.backbone)
-        network = build(encoder, (4,), part_of(weights, "backbone")).for_inference().to(device)
+        network = build(encoder, (4,), part_of(weights, "backbone")).for_inference(device)
         inference = self.options.inference
         for photo in photos:
             image = photo.image()

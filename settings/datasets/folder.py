@@ -2,12 +2,12 @@
 
     classes.txt               one name a line; background is implied
     train.txt val.txt         photo ids, one a line; dev.txt too, else a fixed share of train becomes dev
-    labels.csv                id,labels with names separated by ';'
+    labels.csv                id,labels with names separated by ';'; an empty cell, or 'none', for a photo of no class
     images/<id>.jpg           or .jpeg, .png
     masks/<id>.png            palette or 8-bit grey: 0 background, 1 the first class, 255 void; others by `map`
 
 Photos in subfolders have these in their ids: `city_a/img 01` is images/city_a/img 01.jpg with masks/city_a/img 01.png.
-Train and dev need labels: a photo whose list of labels is empty is left out there, and stays in val.
+Each photo of train and dev needs a row. One that shows no class is trained on as a negative of all of them.
 """
 
 import re
@@ -60,7 +60,7 @@ class FolderOptions(Options):
 
 
 class Folder(Dataset):
-    """A folder of photos; those of train may lack masks. Photos of train and dev without a label are left out."""
+    """A folder of photos; those of train may lack masks, and photos may show no class."""
 
     options_model = FolderOptions
 
@@ -75,7 +75,7 @@ class Folder(Dataset):
         self.label_space = LabelSpace(read_classes(self._list_of_classes()))
         self._labels = read_labels(self._table_of_labels(), self.label_space.names)
         self._photos = FileIndex(self._root, "images", PHOTOS, self._follow)
-        self.splits, self.left_out = self._read_splits(options.dev_share)
+        self.splits = self._read_splits(options.dev_share)
         self._known = frozenset(chain.from_iterable(self.splits.values()))
         if not (self._root / "images").exists():
             mend = mend_of_no_folder(self._root, "images")
@@ -121,12 +121,11 @@ class Folder(Dataset):
 
     def unread(self) -> tuple[Unread, ...]:
         """What lies in the folder and no run reads; no file is opened."""
-        listed = self._known.union(*self.left_out.values())
         return (
-            *unread_files("images", self._photos, listed, "JPEG and PNG", "convert them"),
-            *unread_files("masks", self._masks, listed, "PNG", _AS_PNG),
-            *unread_folders(self._root, listed),
-            *unread_texts(self._root, self._labels, listed),
+            *unread_files("images", self._photos, self._known, "JPEG and PNG", "convert them"),
+            *unread_files("masks", self._masks, self._known, "PNG", _AS_PNG),
+            *unread_folders(self._root, self._known),
+            *unread_texts(self._root, self._labels, self._known),
         )
 
     def _photo_path(self, photo_id: str) -> Path:
@@ -157,22 +156,21 @@ class Folder(Dataset):
             raise UserError(path, "no such file", expected, f"seedbed data import-labels {source} {path} makes it")
         return path
 
-    def _read_splits(self, dev_share: float | None) -> tuple[Splits, Splits]:
-        """The splits, and what was left out of them for want of labels."""
+    def _read_splits(self, dev_share: float | None) -> Splits:
         lists = self._read_lists()
         self._labels = _under_listed_ids(self._labels, frozenset(chain.from_iterable(lists.values())))
         if "dev" in lists and dev_share is not None:
             raise UserError("dataset.dev_share", "a share although there is dev.txt", "one of the two")
-        trained = {split: self._labelled(split, ids) for split, ids in lists.items() if split != "val"}
-        left_out = {split: tuple(sorted(set(lists[split]) - set(ids))) for split, ids in trained.items()}
-        divided = (
-            trained if "dev" in lists else _divided(trained["train"], DEV_SHARE if dev_share is None else dev_share)
-        )
-        splits = {split: tuple(sorted(ids)) for split, ids in {**divided, "val": lists["val"]}.items()}
-        for split, expected in {"train": "one with labels, besides those of dev", "val": "one"}.items():
+        trained = {split: ids for split, ids in lists.items() if split != "val"}
+        for split, ids in trained.items():
+            self._check_rows(split, ids)
+        if "dev" not in lists:
+            trained = _divided(lists["train"], DEV_SHARE if dev_share is None else dev_share)
+        splits = {split: tuple(sorted(ids)) for split, ids in {**trained, "val": lists["val"]}.items()}
+        for split, expected in {"train": "one, besides those of dev", "val": "one"}.items():
             if not splits[split]:
                 raise UserError(self._root / f"{split}.txt", "no photo to use", f"at least {expected}")
-        return splits, left_out
+        return splits
 
     def _read_lists(self) -> Splits:
         """The ids of train and val, and of dev where it is listed; no photo is in two lists."""
@@ -193,8 +191,8 @@ class Folder(Dataset):
             raise UserError(self._root, found, "ids that differ in more than case", "rename one photo")
         return lists
 
-    def _labelled(self, split: str, ids: Iterable[str]) -> tuple[str, ...]:
-        """The photos with at least one label; raises UserError where labels.csv does not mention one."""
+    def _check_rows(self, split: str, ids: Iterable[str]) -> None:
+        """Raise UserError where labels.csv does not mention a photo: whether it shows a class is not known then."""
         if unmentioned := sorted(set(ids) - set(self._labels)):
             such = counted(len(unmentioned), "such photo")
             found = f"no row for photo '{unmentioned[0]}' of {split}.txt ({such})"
@@ -202,7 +200,6 @@ class Folder(Dataset):
             if meant := alike(unmentioned[0], set(self._labels) - set(ids)):
                 mend = f"is it the row '{meant}'? Then write the ids of the lists"
             raise UserError(self._root / "labels.csv", found, "a row for each photo of train and dev", mend)
-        return tuple(photo_id for photo_id in ids if self._labels[photo_id])
 
 
 def _under_listed_ids(labels: Mapping[str, tuple[int, ...]], listed: frozenset[str]) -> dict[str, tuple[int, ...]]:
@@ -219,7 +216,7 @@ def _under_listed_ids(labels: Mapping[str, tuple[int, ...]], listed: frozenset[s
     return read
 
 
-def _divided(ids: Iterable[str], share: float) -> Splits:
+def _divided(ids: Iterable[str], share: float) -> dict[str, tuple[str, ...]]:
     """Train and dev; a photo's place depends on its id alone, so that further photos move none."""
     parts: dict[str, list[str]] = {"train": [], "dev": []}
     for photo_id in ids:

@@ -48,11 +48,12 @@ class Voc12Options(Options):
     )
     subset: str = Field("", max_length=64, pattern=r"^[\w.-]*$", description="what rows call a subset of VOC 2012")
     classes: tuple[str, ...] = Field((), description="only these; other classes' pixels become 255")
+    negatives: bool = Field(False, description="keep photos that show none of the classes; else they are left out")
     map: ValueMap = Field({}, description="what values of masks stand for in VOC's: 0:255,1:0 and so on; others stay")
 
 
 class Voc12(Dataset):
-    """VOC 2012; photos whose labels are all outside `classes` are left out."""
+    """VOC 2012; photos whose labels are all outside `classes` are left out, unless `negatives` keeps them."""
 
     options_model = Voc12Options
     download = "voc12"
@@ -68,7 +69,7 @@ class Voc12(Dataset):
         _check_disjoint(self._folder, lists)
         dev = sorted(set(lists.pop("trainaug")) - set(lists["train"]))
         listed = {**lists, "dev": dev}
-        found = {name: self._labelled(ids) for name, ids in listed.items()}
+        found = {name: self._used(ids, options.negatives) for name, ids in listed.items()}
         self.splits = {name: tuple(labels_of) for name, labels_of in found.items()}
         self.left_out = {name: tuple(sorted(set(ids) - set(found[name]))) for name, ids in listed.items()}
         self._labels = {photo_id: labels for labels_of in found.values() for photo_id, labels in labels_of.items()}
@@ -116,9 +117,10 @@ class Voc12(Dataset):
         coarse = photo_id in self.splits["dev"]
         return self._folder / ("SegmentationClassAug" if coarse else "SegmentationClass") / f"{photo_id}.png"
 
-    def _labelled(self, ids: Iterable[str]) -> dict[str, tuple[int, ...]]:
-        """The labels of those photos that have any, in id order."""
-        return {photo_id: labels for photo_id in sorted(ids) if (labels := self._read_labels(photo_id))}
+    def _used(self, ids: Iterable[str], negatives: bool) -> dict[str, tuple[int, ...]]:
+        """The labels of those photos that have any, in id order; with `negatives`, of all."""
+        labels_of = {photo_id: self._read_labels(photo_id) for photo_id in sorted(ids)}
+        return {photo_id: labels for photo_id, labels in labels_of.items() if labels or negatives}
 
     def _read_labels(self, photo_id: str) -> tuple[int, ...]:
         path = self._folder / "Annotations" / f"{photo_id}.xml"

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.nn.functional import grid_sample
 
 from methods.base import BackboneOptions, FeatureRequest
-from methods.features import BATCH, StoredFeatures, batches, compute, write_shard
+from methods.features import BATCH, FrozenBackbone, StoredFeatures, batches, compute, write_shard
 from methods.networks.backbones import Backbone, build
 from methods.networks.offsets import offsets
 from settings.records import Photo
@@ -20,10 +20,18 @@ REQUESTS = (FeatureRequest(1.5, True, 4), FeatureRequest(), FeatureRequest(flip=
 SIZES = [(64, 64), (50, 70), (33, 20), (64, 64), (90, 41)] * 2
 
 
+OPTIONS = BackboneOptions(name="test_efficientnet", weights="random", size=64)
+
+
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    options = BackboneOptions(name="test_efficientnet", weights="random", size=64)
-    return build(options, (1, 4)).for_inference()
+def plain() -> Backbone:
+    """The network as timm makes it, layer by layer."""
+    return build(OPTIONS, (1, 4)).eval()
+
+
+@pytest.fixture(scope="module")
+def backbone(plain: Backbone) -> FrozenBackbone:
+    return FrozenBackbone(plain)
 
 
 @pytest.fixture
@@ -55,7 +63,9 @@ def sampled(features_1CHW: torch.Tensor, shift: float) -> torch.Tensor:
     return grid_sample(features_1CHW, places_1HW2, align_corners=False, padding_mode="border")
 
 
-def test_stored_features_equal_one_photo_at_a_time(backbone: Backbone, photos: list[Photo], tmp_path: Path) -> None:
+def test_stored_features_equal_one_photo_at_a_time(
+    backbone: FrozenBackbone, plain: Backbone, photos: list[Photo], tmp_path: Path
+) -> None:
     paths = []
     for part, some in enumerate((photos[:7], photos[7:])):
         computed = compute(backbone, some, REQUESTS)
@@ -70,15 +80,15 @@ def test_stored_features_equal_one_photo_at_a_time(backbone: Backbone, photos: l
         stored = bank.features_BCHW([photo.id for photo in mixed], [request] * 4)
         assert stored.dtype == torch.float32
         for features_CHW, photo in zip(stored, mixed, strict=True):
-            expected = naive_CHW(backbone, photo, request)
+            expected = naive_CHW(plain, photo, request)
             assert torch.allclose(features_CHW, expected, rtol=2e-3, atol=2e-3 * float(expected.abs().max()))
-    plain, flipped = bank.features_BCHW(["p1", "p1"], [FeatureRequest(), FeatureRequest(flip=True)])
-    assert torch.equal(plain, bank.features_BCHW(["p1"], [FeatureRequest()])[0])
+    unflipped, flipped = bank.features_BCHW(["p1", "p1"], [FeatureRequest(), FeatureRequest(flip=True)])
+    assert torch.equal(unflipped, bank.features_BCHW(["p1"], [FeatureRequest()])[0])
     assert torch.equal(flipped, bank.features_BCHW(["p1"], [FeatureRequest(flip=True)])[0])
 
 
 def test_a_displaced_level_is_stored_at_its_place(
-    backbone: Backbone, photos: list[Photo], monkeypatch: pytest.MonkeyPatch
+    plain: Backbone, photos: list[Photo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each scale by its own offset; a level without one bit by bit as the network gives it."""
     asked: list[int] = []
@@ -89,18 +99,18 @@ def test_a_displaced_level_is_stored_at_its_place(
 
     monkeypatch.setattr("methods.features.offsets", known)
     requests = (FeatureRequest(level=1), FeatureRequest(), FeatureRequest(1.5))
-    found = compute(backbone, photos[:1], requests).features
+    found = compute(FrozenBackbone(plain), photos[:1], requests).features
     assert sorted(asked) == [64, 96]
     monkeypatch.setattr("methods.features.offsets", lambda _, side: (0.0, 0.0))
-    plain = compute(backbone, photos[:1], requests).features
-    assert torch.equal(found[requests[0]], plain[requests[0]])
+    unmoved = compute(FrozenBackbone(plain), photos[:1], requests).features
+    assert torch.equal(found[requests[0]], unmoved[requests[0]])
     for request, offset in zip(requests[1:], (0.25, -0.5), strict=True):
-        before, after = plain[request].float(), found[request].float()
+        before, after = unmoved[request].float(), found[request].float()
         assert torch.allclose(after, sampled(before, -offset), atol=2e-3 * float(before.abs().max()))
         assert not torch.allclose(after, before, atol=1e-2 * float(before.abs().max()))
 
 
-def test_flipped_features_are_those_of_the_mirrored_photo(backbone: Backbone, photos: list[Photo]) -> None:
+def test_flipped_features_are_those_of_the_mirrored_photo(backbone: FrozenBackbone, photos: list[Photo]) -> None:
     mirrored = [replace(p, load=lambda p=p: np.ascontiguousarray(p.image()[:, ::-1])) for p in photos]
     for level in (1, 4):
         one, other = FeatureRequest(flip=True, level=level), FeatureRequest(level=level)
@@ -112,7 +122,7 @@ def test_flipped_features_are_those_of_the_mirrored_photo(backbone: Backbone, ph
         assert not torch.allclose(flipped, unflipped, atol=0.1 * float(plain.abs().max()))
 
 
-def test_photos_are_decoded_once_whatever_is_asked(backbone: Backbone, photos: list[Photo]) -> None:
+def test_photos_are_decoded_once_whatever_is_asked(backbone: FrozenBackbone, photos: list[Photo]) -> None:
     loads: list[str] = []
     done: list[int] = []
 
@@ -127,7 +137,7 @@ def test_photos_are_decoded_once_whatever_is_asked(backbone: Backbone, photos: l
     assert {f.shape[0] for f in computed.features.values()} == {len(photos)}
 
 
-def test_what_was_not_declared_is_a_key_error(backbone: Backbone, photos: list[Photo], tmp_path: Path) -> None:
+def test_what_was_not_declared_is_a_key_error(backbone: FrozenBackbone, photos: list[Photo], tmp_path: Path) -> None:
     request = FeatureRequest(level=1)
     computed = compute(backbone, photos[:1], (request, FeatureRequest()))
     write_shard(tmp_path / "s.safetensors", request, computed.shard, computed.features[request])

@@ -10,9 +10,9 @@ import torch
 
 from methods import inputs
 from methods.base import BackboneOptions, FeatureRequest
-from methods.features import compute
+from methods.features import FrozenBackbone, compute
 from methods.inputs import FrozenInputs, Squares, TrainedInputs, training_inputs
-from methods.networks.backbones import build
+from methods.networks.backbones import Backbone, build
 from methods.networks.offsets import moved, offsets
 from settings.images import resize
 from settings.records import Photo
@@ -118,8 +118,10 @@ def test_a_trained_backbone_sees_photos_at_a_scale_as_the_features_stage_does(
     trained.module.eval()
     with torch.inference_mode():
         (features,) = trained(ROWS, FLIPS, scale)
+    assert isinstance(trained.module, Backbone)
+    frozen = FrozenBackbone(trained.module)
     for flip, row in ((False, 0), (True, 2)):
-        computed = compute(trained.module, [photos[row]], [FeatureRequest(scale, flip)])
+        computed = compute(frozen, [photos[row]], [FeatureRequest(scale, flip)])
         expected = computed.features[FeatureRequest(scale, flip)][0].float()
         found = features[1] if row == 0 else features[0]
         assert found.shape == expected.shape

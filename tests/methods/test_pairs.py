@@ -1,4 +1,4 @@
-"""Partners and references share a class; references do not depend on sharding."""
+"""Partners and references share a class but for photos without one; references do not depend on sharding."""
 
 from collections import Counter
 
@@ -22,7 +22,16 @@ def test_partners_are_drawn_by_class_then_by_photo() -> None:
     assert set(drawn) == {0, 1, 2}
     assert abs(drawn[1] / 4000 - 1 / 2) < 0.03
     assert abs(drawn[0] / 4000 - 1 / 4) < 0.03
-    assert partners.of(np.array([3, 4]), rng).tolist() == [3, 4]
+    assert partners.of(np.array([3, 3]), rng).tolist() == [3, 3]
+
+
+def test_a_photo_without_labels_is_put_beside_any() -> None:
+    drawn = Counter(int(other) for other in Partners(WEAK).of(np.full(5000, 4), np.random.default_rng(0)))
+    assert set(drawn) == set(range(5))
+    assert all(abs(count / 5000 - 1 / 5) < 0.03 for count in drawn.values())
+    photos = (photo("a", 0), photo("b"), photo("c", 0, source="web"))
+    assert drawn_from(WeakSet(photos, LabelSpace(("x",))), "same_source", 1) == {"a", "b"}
+    assert drawn_from(WeakSet(photos, LabelSpace(("x",))), "any", 1) == {"a", "b", "c"}
 
 
 def drawn_from(weak: WeakSet, rule: PartnerRule, row: int) -> set[str]:

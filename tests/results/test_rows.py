@@ -27,16 +27,17 @@ def test_rows_survive_the_file(tmp_path: Path, row: Callable[..., Row]) -> None:
     assert read_table(tmp_path / "rows.parquet").schema.equals(SCHEMA)
 
 
-def test_the_columns_of_version_5() -> None:
+def test_the_columns_of_version_6() -> None:
     assert COLUMNS == (
         "dataset", "split", "recipe", "setting", "training_mode", "backbone", "backbone_size", "options",
+        "localizer_epochs", "refiner_epochs", "cue_epochs", "segmenter_epochs",
         "rng_seed", "stage", "variant", "policy", "miou", "miou_covered", "per_class", "classes", "undefined",
         "threshold", "coverage", "precision", "recall", "counts",
         "protocol", "protocol_version", "evaluation_fingerprint", "training_fingerprint",
         "supervision", "labels_read", "label_hours", "extra_photos", "extra_dropped", "extra_filtered",
         "extra_in_stage_2", "filter", "noise_rate", "without_extra", "masks_scored", "masks_chosen", "masks_declared",
         "masks_trained",
-        "seconds", "gpu_seconds", "peak_memory_bytes", "photos", "arithmetic", "train_processes",
+        "seconds", "gpu_seconds", "peak_memory_bytes", "photos", "photos_of_split", "arithmetic", "train_processes",
         "batch_norm",
         "status", "reason", "stale", "provenance", "row_version",
     )  # fmt: skip
@@ -103,19 +104,22 @@ def test_another_version_is_named(tmp_path: Path, row: Callable[..., Row]) -> No
         place = table.column_names.index("row_version")
         return table.set_column(place, "row_version", pa.array([7, 7])).drop_columns(["filter"])
 
-    with pytest.raises(UserError, match=r"rows.parquet: found row version 7; expected row version 5"):
+    with pytest.raises(UserError, match=r"rows.parquet: found row version 7; expected row version 6"):
         read_rows(rewritten(tmp_path / "rows.parquet", row, later))
 
 
-ADDED_BY_5 = ["backbone", "backbone_size", "options", "miou_covered", "counts", "masks_declared"]
+ADDED_SINCE_4 = [
+    *("backbone", "backbone_size", "options", "miou_covered", "counts", "masks_declared"),
+    *("localizer_epochs", "refiner_epochs", "cue_epochs", "segmenter_epochs", "photos_of_split"),
+]
 
 
 @pytest.mark.parametrize(
     ("version", "added"),
     [
-        (2, ["train_processes", "batch_norm", "arithmetic", *ADDED_BY_5]),
-        (3, ["arithmetic", *ADDED_BY_5]),
-        (4, ADDED_BY_5),
+        (2, ["train_processes", "batch_norm", "arithmetic", *ADDED_SINCE_4]),
+        (3, ["arithmetic", *ADDED_SINCE_4]),
+        (4, ADDED_SINCE_4),
     ],
 )
 def test_rows_of_earlier_versions_are_read(

@@ -6,6 +6,7 @@ import pytest
 
 from settings.datasets.scenes import Scenes, ScenesOptions
 from settings.errors import UserError
+from settings.records import Photo
 from settings.revealing import revealed_ids
 
 SET = Scenes(ScenesOptions(classes=4, size=48, train=20, dev=40, val=5))
@@ -31,6 +32,17 @@ def test_classes_come_in_turn() -> None:
     for rng_seed in range(5):
         shown = Counter(label for i in revealed_ids(SET, 8, rng_seed) for label in SET.photo(i).labels)
         assert min(shown[label] for label in range(4)) >= 2
+
+
+def test_photos_without_a_class_come_last() -> None:
+    class Sparse(Scenes):
+        def photo(self, photo_id: str) -> Photo:
+            photo = super().photo(photo_id)
+            return photo.without_labels() if photo_id < "dev_00020" else photo
+
+    sparse = Sparse(SET.options)
+    assert min(revealed_ids(sparse, 20, 0)) == "dev_00020"
+    assert set(revealed_ids(sparse, 40, 0)) == set(SET.splits["dev"])
 
 
 def test_more_than_dev_has_is_refused() -> None:

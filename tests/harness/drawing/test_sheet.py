@@ -114,3 +114,13 @@ def test_a_mask_tells_its_values_and_a_missing_mask_or_map_is_an_empty_cell() ->
     assert maps_column("", maps.get).draw("two", image) is None
     assert maps_column("", maps.get, class_id=0).draw("one", image) is None
     assert maps_column("", maps.get, class_id=1).draw("one", image) is not None
+
+
+def test_maps_tell_the_legend_their_classes() -> None:
+    maps = {"one": LocalizationMaps("one", (0, 2), np.ones((2, 2, 2), np.float32), (20, 30))}
+    image = np.zeros((20, 30, 3), np.uint8)
+    cell, alone = (maps_column("", maps.get, class_id).draw("one", image) for class_id in (None, 2))
+    assert cell is not None and alone is not None
+    assert (cell.values, alone.values) == ({1, 3}, {3})
+    pixels = pixels_of(to_png([Row(photo("one", 200))], [maps_column("", maps.get)], SPACE, ""))
+    assert all((pixels == mask_colours()[value]).all(2).any() for value in (1, 3))

@@ -11,6 +11,7 @@ from PIL import Image
 from harness.commands import progress
 from harness.commands.data import data_app
 from harness.commands.progress import watched
+from harness.drawing.overlays import mask_colours
 from harness.inspection.check import Finding, describe, find, gather_facts, to_lines
 from harness.suites.data import open_dataset
 from settings.datasets.scenes import Scenes, ScenesOptions
@@ -18,8 +19,8 @@ from settings.errors import UserError
 from settings.masks import PALETTE, read_mask, write_mask
 from settings.unread import Unread
 
-LABELS = {"t1": "cat", "t2": "dog", "t3": "cat;dog", "d1": "cat", "v1": "", "v2": "dog", "blank": ""}
-LISTS = {"train": ("t1", "t2", "t3", "blank"), "dev": ("d1",), "val": ("v1", "v2")}
+LABELS = {"t1": "cat", "t2": "dog", "t3": "cat;dog", "d1": "cat", "v1": "", "v2": "dog"}
+LISTS = {"train": ("t1", "t2", "t3"), "dev": ("d1",), "val": ("v1", "v2")}
 MASKS = {"t1": (1,), "t2": (2,), "t3": (1, 2), "d1": (1,), "v1": (1,), "v2": (2,)}
 
 
@@ -31,7 +32,7 @@ class Files:
         for folder in ("images", "masks"):
             (root / folder).mkdir(parents=True)
         (root / "classes.txt").write_text("cat\ndog\n")
-        (root / "labels.csv").write_text("id,labels\n" + "".join(f"{i},{names}\n" for i, names in LABELS.items()))
+        self.write_labels(**LABELS)
         for split, ids in LISTS.items():
             (root / f"{split}.txt").write_text("\n".join(ids))
         for i, photo_id in enumerate(MASKS):
@@ -49,6 +50,17 @@ class Files:
         for i, value in enumerate(values):
             mask_HW[:, 6 * i : 6 * i + 6] = value
         write_mask(self.mask(photo_id), mask_HW)
+
+    def write_labels(self, **names: str) -> None:
+        rows = [f"{photo_id},{text}\n" for photo_id, text in names.items()]
+        (self.root / "labels.csv").write_text("id,labels\n" + "".join(rows))
+
+    def add_negative(self, *values: int) -> None:
+        """A photo of train whose row says that it shows no class, with a mask of these values."""
+        for name, line in (("train.txt", "\nblank"), ("labels.csv", "blank,\n")):
+            (self.root / name).write_text((self.root / name).read_text() + line)
+        Image.new("RGB", (30, 20), (0, 200, 0)).save(self.photo("blank"))
+        self.write_mask("blank", *values)
 
     def findings(self) -> list[Finding]:
         dataset = open_dataset(str(self.root))
@@ -84,10 +96,39 @@ def test_counts_and_class_balance(files: Files) -> None:
     ]
 
 
-def test_a_sound_folder_has_only_its_left_out_photo(files: Files) -> None:
-    assert files.findings() == [
-        Finding("photos left out", "train: 1 of 4 photos (blank) without a label, left out", False)
-    ]
+def test_a_sound_folder_has_no_findings(files: Files) -> None:
+    assert files.findings() == []
+
+
+def test_photos_that_show_no_class_are_counted_and_are_no_finding(files: Files) -> None:
+    files.add_negative()
+    dataset = open_dataset(str(files.root))
+    lines = describe(dataset, gather_facts(dataset))
+    assert lines[1] == "train: 4 photos · 1 without a class · 4 readable masks · 30×20"
+    assert lines[3] == "val: 2 photos · 2 readable masks · 30×20", "of val labels need not be given"
+    assert files.findings() == []
+    files.write_mask("blank", 2)
+    assert texts(files, fails=False) == ["train: photo 'blank' is labelled with no class, its mask shows dog"]
+
+
+def test_a_class_that_labels_every_photo_cannot_be_learned(files: Files) -> None:
+    files.write_labels(t1="cat", t2="cat;dog", t3="cat;dog", d1="cat")
+    (text,) = [text for text in texts(files, fails=False) if "no classifier" in text]
+    assert text.startswith("'cat' as label of all 4 photos to train on: no classifier can learn what it is not; add ")
+    assert texts(files, fails=True) == []
+    files.add_negative()
+    assert not [text for text in texts(files, fails=False) if "no classifier" in text]
+
+
+def test_an_only_class_that_labels_every_photo_fails(files: Files) -> None:
+    (files.root / "classes.txt").write_text("cat\n")
+    files.write_labels(t1="cat", t2="cat", t3="cat", d1="cat")
+    for photo_id in MASKS:
+        files.write_mask(photo_id, 1)
+    (text,) = texts(files, fails=True)
+    assert text.startswith("'cat' as label of all 4 photos to train on: no classifier can learn what it is not; add ")
+    files.add_negative()
+    assert files.findings() == []
 
 
 def test_any_data_set_may_tell_of_photos_left_out_and_of_what_nothing_reads() -> None:
@@ -100,7 +141,7 @@ def test_any_data_set_may_tell_of_photos_left_out_and_of_what_nothing_reads() ->
     dataset = Meadows(ScenesOptions(classes=2, size=32, train=8, dev=2, val=4))
     found = [finding.text for finding in find(dataset, gather_facts(dataset))]
     assert found[:2] == [
-        "dev: 2 of 4 photos (x, y) without a label, left out",
+        "dev: 2 of 4 photos (x, y) without a class, left out",
         "nothing reads 1 file in herbs/ ('thyme.txt'); move it",
     ]
 
@@ -121,7 +162,7 @@ def test_labels_against_masks(files: Files) -> None:
     files.write_mask("t1", 2)
     files.write_mask("d1")
     files.write_mask("v1", 1, 2)
-    assert texts(files, fails=False)[1:] == [
+    assert texts(files, fails=False) == [
         "train: photo 't1' is labelled cat, its mask shows dog",
         "dev: photo 'd1' is labelled cat, its mask shows nothing",
     ]
@@ -203,7 +244,7 @@ def test_val_without_a_known_pixel_fails(files: Files) -> None:
 def test_classes_that_nothing_teaches_or_scores(files: Files) -> None:
     (files.root / "classes.txt").write_text("cat\ndog\nemu\n")
     assert texts(files, fails=True) == ["class 'emu' is no label of any photo of train and dev"]
-    assert texts(files, fails=False)[1:] == ["class 'emu' is in no mask of val: its IoU is 0 or undefined"]
+    assert texts(files, fails=False) == ["class 'emu' is in no mask of val: its IoU is 0 or undefined"]
 
 
 def test_a_background_among_the_classes_is_two_errors(files: Files) -> None:
@@ -267,7 +308,7 @@ def test_show_draws_masks_over_photos(files: Files, tmp_path: Path, capsys: pyte
     assert run("show", files.root, "--output", output) == 0
     assert str(output) in capsys.readouterr().out
     pixels = np.asarray(Image.open(output).convert("RGB")).reshape(-1, 3).astype(int)
-    colour = np.frombuffer(PALETTE, np.uint8).reshape(256, 3)[1].astype(int)
+    colour = mask_colours()[1].astype(int)
     # 65 % of cat's colour over t1's black photo: all those pixels are of the sheet's mask, none of its legend.
     assert (abs(pixels - 0.65 * colour).max(1) < 3).sum() > 500
     assert (abs(pixels - 200).max(1) < 2).sum() > 500, "the missing photo is a grey cell"
@@ -352,8 +393,7 @@ def test_values_beyond_the_classes_are_compared_too(files: Files) -> None:
 
 def test_masks_of_0_and_255(files: Files) -> None:
     (files.root / "classes.txt").write_text("cat\n")
-    rows = "".join(f"{photo_id},cat\n" for photo_id in MASKS)
-    (files.root / "labels.csv").write_text(f"id,labels\n{rows}blank,\n")
+    files.write_labels(**{**dict.fromkeys(MASKS, "cat"), "d1": ""})
     for photo_id in MASKS:
         files.write_mask(photo_id, 255)
     mend = 'masks of 0/255 must become 0/1, by the data set\'s option map: "255:1"'
@@ -366,15 +406,13 @@ def test_palettes_in_another_order(files: Files, classes: int) -> None:
     """Another order in each file: no map mends it, colours do. Of one class, labels cannot tell it from background."""
     if classes == 1:
         (files.root / "classes.txt").write_text("cat\n")
-        (files.root / "labels.csv").write_text("id,labels\n" + "".join(f"{photo_id},cat\n" for photo_id in LABELS))
+        files.write_labels(**dict.fromkeys(LABELS, "cat"))
     for photo_id, values in MASKS.items():
         colours = [min(values[0], classes), 0, *values[1:classes]]
         files.write_mask(photo_id, *(min(value, classes) for value in values[:classes]))
         picture = Image.fromarray(np.vectorize(colours.index)(read_mask(files.mask(photo_id))).astype(np.uint8))
         picture.putpalette(b"".join(PALETTE[3 * value : 3 * value + 3] for value in colours))
         picture.save(files.mask(photo_id))
-    if classes == 1:
-        (files.root / "train.txt").write_text("t1\nt2\nt3\n")
     assert texts(files, fails=True)[0] == (
         "palettes in another order: 6 masks are right by VOC's colours and wrong by their values; "
         "`seedbed data import-masks` makes class indices of colours"

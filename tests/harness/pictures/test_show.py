@@ -59,10 +59,16 @@ def mask_of(smoke: Finished, kind: str, label: str, photo_id: str) -> np.ndarray
 
 
 def painted(image_HWC: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
-    """35 % photo and 65 % colour, pixel by pixel."""
+    """35 % photo and 65 % colour, pixel by pixel; the full colour beside another value, black for the background."""
     result = image_HWC.copy()
-    for place, value in np.ndenumerate(mask_HW):
-        if value:
+    height, width = mask_HW.shape
+    for (row, column), value in np.ndenumerate(mask_HW):
+        place = (row, column)
+        around = [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
+        near = [mask_HW[y, x] for y, x in around if 0 <= y < height and 0 <= x < width]
+        if any(other != value for other in near):
+            result[place] = mask_colours()[value]
+        elif value:
             result[place] = np.floor(0.35 * image_HWC[place] + 0.65 * mask_colours()[value].astype(float))
     return result
 
@@ -131,7 +137,7 @@ def test_truth_that_no_shown_photo_has_is_no_column_unless_it_is_named(
 ) -> None:
     monkeypatch.setattr(Scenes, "has_mask", lambda self, photo_id: False)
     shown(smoke, tmp_path, recipes=("cam",))
-    assert drawn["heads"] == ["cam\nlocalization maps", "cam\npseudo label"]
+    assert drawn["heads"] == ["cam\nlocalization maps", "cam\npseudo label", "cam\nprediction"]
     shown(smoke, tmp_path, recipes=("cam",), columns=("maps", "truth"))
     assert drawn["heads"] == ["cam\nlocalization maps", "truth"] and drawn["cells"][FOUR[0], "truth"] is None
 

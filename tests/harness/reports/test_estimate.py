@@ -50,7 +50,8 @@ def test_plan_tells_what_was_measured_and_what_is_guessed(smoke: Finished) -> No
     assert 0 < found.measured_share < 1 and found.measured_share == pytest.approx(measured / found.seconds)
     assert found.to_json()["measured_share"] == round(found.measured_share, 3)
     lines = found.to_text().splitlines()
-    assert f"core time: {100 * found.measured_share:.0f} % by costs that this store measured, the rest guessed" in lines
+    basis = f"{100 * found.measured_share:.0f} % by costs that this store measured, the rest guessed"
+    assert f"core time: of all that is to do, as if one core did it; {basis}" in lines
     assert [line.split()[-2] for line in lines if line.startswith("cam · localizer fit")] == ["measured"]
     assert [line.split()[-2] for line in lines if line.startswith("cam2 · maps")] == ["guessed"]
 
@@ -63,7 +64,11 @@ def test_a_finished_suite_rests_on_nothing(smoke: Finished) -> None:
 def test_plan_tells(tmp_path: Path) -> None:
     found = estimate(load_suite("smoke", OVERRIDES), tmp_path / "store")
     assert found.to_json()["together_seconds"] == round(found.sharing.together, 1)
-    assert Sharing(90, 200).to_text() == "shared: all lines together 1 min 30 s, each alone 3 min 20 s (45 %)"
+    assert Sharing(90, 200).to_text() == (
+        "sharing: lines (a recipe under a setting with one rng seed) have stages in common, which run once: in an "
+        "empty store the rows of all lines cost 1 min 30 s of core time in one suite, 45 % of the 3 min 20 s that they "
+        "would cost if each line were run by itself"
+    )
     assert Sharing(90, 90).to_text() == ""
     assert found.sharing.to_text() in found.to_text()
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.drawing import sheet
+from harness.drawing.sheet import Column, Row
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.stages.gallery import spread
 from harness.stages.graph import Stage
@@ -15,6 +17,7 @@ from harness.store.store import Store
 from harness.suites.data import dataset_of
 from harness.suites.suite import load_suite
 from settings.datasets.scenes import Scenes
+from settings.records import LabelSpace
 
 
 def galleries(*overrides: str) -> list[Stage]:
@@ -46,9 +49,9 @@ def test_the_sheet_by_score_shows_the_best_the_median_and_the_worst(smoke: Finis
     assert set(entry["ids"]) == {ranked[0], ranked[1], ranked[11], ranked[23]}
 
 
-def test_a_run_leaves_both_sheets_of_each_recipe_in_its_folder(smoke: Finished) -> None:
+def test_a_run_leaves_the_sheets_of_each_recipe_in_its_folder(smoke: Finished) -> None:
     names = {path.name for path in smoke.folder.glob("gallery-*.png")}
-    assert {"gallery-cam-clean.png", "gallery-cam-clean-by-score.png"} <= names
+    assert {"gallery-cam-clean.png", "gallery-cam-clean-by-score.png", "gallery-cam-clean-val.png"} <= names
     assert not list(smoke.folder.glob("photos-*.png"))
 
 
@@ -59,11 +62,13 @@ def test_photos_are_spread_evenly() -> None:
 
 
 def test_all_recipes_and_settings_are_drawn_on_the_same_photos() -> None:
-    spread_out, by_score = galleries("gallery=4")
+    spread_out, by_score, of_val = galleries("gallery=4")
     assert list(spread_out.runtime.ids) == ["train_00000", "train_00006", "train_00012", "train_00018"]
     assert len(by_score.runtime.ids) == 24 and by_score.photos == 4
     assert "scores" in by_score.inputs
     assert by_score.inputs["masks"] == spread_out.inputs["masks"]  # one segmentation serves both
+    assert list(of_val.runtime.ids) == ["val_00000", "val_00004", "val_00008", "val_00012"]
+    assert of_val.runtime.split == "val" and of_val.runtime.title == "cam · clean · photos spread over val"
 
 
 PREDICTED = {"maps", "pseudo_labels", "masks"}
@@ -74,7 +79,7 @@ PREDICTED = {"maps", "pseudo_labels", "masks"}
     [
         (
             ["policies={fixed: segmentation}"],
-            [{"maps", "pseudo_labels", "masks"}, {"maps", "pseudo_labels", "masks", "scores"}],
+            [{"maps", "pseudo_labels", "masks"}, {"maps", "pseudo_labels", "masks", "scores"}, {"masks"}],
         ),
         (["policies={fixed: pseudo_labels}"], [{"maps", "pseudo_labels"}, {"maps", "pseudo_labels", "scores"}]),
         (["policies={fixed: maps}"], [{"maps", "pseudo_labels"}]),
@@ -86,7 +91,7 @@ def test_nothing_is_trained_for_the_sake_of_a_picture(overrides: list[str], colu
 
 
 def test_pictures_are_of_the_first_rng_seed_and_of_the_split_that_is_reported() -> None:
-    assert len(galleries("rng_seeds=[3, 4]")) == 2
+    assert len(galleries("rng_seeds=[3, 4]")) == 3
     drawn = galleries("report=dev")
     assert [stage.runtime.split for stage in drawn] == ["dev", "dev"]
     assert all(photo_id.startswith("dev_") for stage in drawn for photo_id in stage.runtime.ids)
@@ -107,3 +112,29 @@ def test_others_photos_are_drawn_as_outlines_and_for_the_users_eyes(
     assert again.board.holes == 0
     assert ours.read_bytes() == (smoke.folder / "gallery-cam-clean-by-score.png").read_bytes()
     assert outlines.read_bytes() != ours.read_bytes()
+
+
+def test_photos_without_masks_are_drawn_without_a_column_of_truth(
+    smoke: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network is that of the store with masks; what is drawn is counted where the sheets are made."""
+    store = tmp_path / "store"
+    shutil.copytree(smoke.run.store_folder, store)
+    monkeypatch.setattr(Scenes, "has_mask", lambda self, photo_id: False)
+    heads: dict[str, list[str]] = {}
+
+    def to_png(rows: list[Row], columns: list[Column], space: LabelSpace, title: str) -> bytes:
+        heads[title] = [str(len(rows)), *(column.head for column in columns)]
+        return b"png"
+
+    monkeypatch.setattr(sheet, "to_png", to_png)
+    suite = load_suite("smoke", ["gallery=3", "diagnostics=[]"])
+    alone = suite.model_copy(update={"recipes": {"cam": suite.recipes["cam"]}, "references": ()})
+    finished = run_and_gather(alone, store, "serial", folder=tmp_path / "board")
+    assert finished.exit_code == 0 and not finished.board.rows
+    assert heads == {
+        "cam · clean · photos spread over train": ["3", "localization maps", "pseudo label", "prediction"],
+        "cam · clean · photos spread over val": ["3", "prediction"],
+    }
+    names = {path.name for path in (tmp_path / "board").glob("gallery-*.png")}
+    assert names == {"gallery-cam-clean.png", "gallery-cam-clean-val.png"}

@@ -95,7 +95,8 @@ def test_pictures_show_the_first_variant() -> None:
     plan = plan_of("segment=[{flip: true}, {}]", "gallery=2")
     drawn = {ref for stage in plan.graph.values() if stage.kind.name == "gallery" for ref in stage.inputs["masks"]}
     shown = [plan.graph[ref].identity.component.options for ref in drawn]
-    assert [options["inference"]["flip"] for options in shown] == [True]
+    # Of train and of val.
+    assert [options["inference"]["flip"] for options in shown] == [True, True]
 
 
 def test_a_segmenters_own_options_are_what_variants_change() -> None:

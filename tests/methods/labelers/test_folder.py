@@ -38,6 +38,12 @@ def test_a_missing_mask_is_named_before_the_run(tmp_path: Path) -> None:
         folder(tmp_path).files(photo())
 
 
+def test_a_photo_without_labels_needs_no_mask(tmp_path: Path) -> None:
+    negative = photo("none", ())
+    assert folder(tmp_path).files(negative) == ()
+    assert folder(tmp_path).label(negative, None).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
 @pytest.mark.parametrize(
     ("mask", "words"),
     [

@@ -66,8 +66,10 @@ def test_the_labeler_quantises_the_upsampled_maps() -> None:
     assert mask_HW.tolist() == [[3, 3, UNKNOWN, UNKNOWN]] * 2 + [[UNKNOWN, UNKNOWN, 3, 3]] * 2
 
 
-def test_a_photo_without_labels_is_unknown() -> None:
-    """Fewer than 1 % of its pixels can have a class."""
-    photo = Photo("p", (), "c", lambda: np.zeros((4, 4, 3), np.uint8))
-    maps = LocalizationMaps("p", (), np.zeros((0, 2, 2), np.float32), (4, 4))
-    assert (SaliencyLabeler(MCIS).label(photo, maps, np.zeros((4, 4), np.uint8)) == UNKNOWN).all()
+@pytest.mark.parametrize("salient", [0, 255])
+def test_a_photo_without_labels_is_all_background(salient: int) -> None:
+    """Its label says what the rule, which finds less than 1 % of a class, would leave unknown."""
+    photo = Photo("p", (), "c", lambda: np.zeros((3, 4, 3), np.uint8))
+    maps = LocalizationMaps("p", (), np.zeros((0, 2, 2), np.float32), (3, 4))
+    mask_HW = SaliencyLabeler(MCIS).label(photo, maps, np.full((3, 4), salient, np.uint8))
+    assert mask_HW.dtype == np.uint8 and mask_HW.tolist() == [[0] * 4] * 3

@@ -147,6 +147,17 @@ def test_loss_terms_by_hand() -> None:
     assert [term.item() for term in loss] == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_negative_teaches_that_nothing_is_shared_and_all_of_its_partner_is_contrastive() -> None:
+    there, absent = (lambda score: math.log1p(math.exp(-score))), (lambda score: math.log1p(math.exp(score)))
+    maps = constant_maps(1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    loss = pair_loss(maps, torch.zeros(2, 2), torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+    basic = (4 * absent(1) + 3 * there(2) + absent(2)) / 8
+    common = (4 * absent(3) + 4 * absent(4)) / 8
+    contrastive_n = (3 * there(6) + absent(6)) / 4
+    expected = [basic, common, 0.0, contrastive_n, basic + common + contrastive_n]
+    assert [term.item() for term in loss] == pytest.approx(expected, rel=1e-6)
+
+
 def test_contrastive_terms_off() -> None:
     maps = constant_maps(1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
     labels_m, labels_n = torch.tensor([[1.0, 1.0], [1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 1.0]])

@@ -264,11 +264,29 @@ def test_losses_by_loops() -> None:
 def test_only_the_largest_fifth_and_the_lowest_quarter_count() -> None:
     """Ten entries: two count. The target is 1 in the background. Eight positions: the two lowest count, −1 as 0."""
     refined = torch.tensor([[1.0, 1, 1, 0.5, 1, 0.2, 0, 0, 0, 0]]).reshape(1, 2, 1, 5)
-    assert float(consistency(refined, torch.zeros(1, 1, 1, 5))) == pytest.approx((0.5 + 0.2) / 2)
+    assert float(consistency(refined, torch.zeros(1, 1, 1, 5), torch.ones(1, 1))) == pytest.approx((0.5 + 0.2) / 2)
     first, second = [9.0, 8, 7, 6, 5, 0.5, 0.25, 0.125], [0.0, 9, 9, 9, 9, 9, 0, 0]
     maps = torch.tensor([[first, second]]).reshape(1, 2, 2, 4)
     assert float(min_pooling(maps)) == pytest.approx((0.125 + 0.25) / 2)
     assert float(min_pooling(torch.tensor([[[[-1.0, 2, 3, 4, 5, 6, 7, 1]]]]))) == pytest.approx((0 + 1) / 2)
+
+
+def test_a_photo_without_labels_is_classified_and_nothing_else() -> None:
+    """Its row is −log(1 − p); beside it the other terms are those of the labelled photo, over two photos."""
+    generator = torch.Generator().manual_seed(6)
+    large, small = (
+        Branch(torch.randn(2, 3, *grid, generator=generator), torch.rand(2, 4, *grid, generator=generator))
+        for grid in ((8, 6), (4, 3))
+    )
+    labels_BK = torch.tensor([[0.0, 0, 0], [0, 1, 1]])
+    found = seam_losses(large, small, labels_BK)
+    one = seam_losses(*(Branch(*(maps[1:] for maps in branch)) for branch in (large, small)), labels_BK[1:])
+    for name in ("equivariance", "consistency", "min_pooling"):
+        assert float(found[name]) == pytest.approx(float(one[name]) / 2, rel=1e-5), name
+    scores_BK = [branch.raw_BKHW[0].double().mean((1, 2)) for branch in (large, small)]
+    negative = np.mean([np.log1p(np.exp(scores_K.numpy())).mean() for scores_K in scores_BK])
+    expected = (negative + float(one["classification"])) / 2
+    assert float(found["classification"]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_maps_that_agree_cost_nothing() -> None:

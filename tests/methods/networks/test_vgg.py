@@ -12,7 +12,7 @@ from torch.nn import functional
 from torchvision.models import vgg
 
 from methods.base import BackboneOptions, FeatureRequest
-from methods.features import compute
+from methods.features import FrozenBackbone, compute
 from methods.networks import backbones
 from methods.networks.backbones import build
 from methods.networks.coattention import CoAttentionHead
@@ -109,7 +109,7 @@ def test_random_weights_do_not_fade_over_the_layers() -> None:
 def test_stored_features_at_the_papers_scales(photo: Callable[..., Photo]) -> None:
     """0.75 and 2 times the side: grids of 3/4 and twice the cells."""
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
-    body = build(PAPER.model_copy(update={"size": 32}), (4,)).for_inference()
+    body = FrozenBackbone(build(PAPER.model_copy(update={"size": 32}), (4,)))
     requests = [FeatureRequest(scale) for scale in (0.75, 1.0, 2.0)]
     computed = compute(body, [photo("p", (), image)], requests)
     assert [tuple(computed.features[request].shape) for request in requests] == [
@@ -117,7 +117,7 @@ def test_stored_features_at_the_papers_scales(photo: Callable[..., Photo]) -> No
         (1, 512, 4, 4),
         (1, 512, 8, 8),
     ]
-    square = body.to_input(np.zeros((1, 8, 8, 3), np.uint8))
+    square = body.network.to_input(np.zeros((1, 8, 8, 3), np.uint8))
     assert square[0, :, 0, 0].tolist() == pytest.approx([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
 
 

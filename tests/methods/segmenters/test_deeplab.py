@@ -63,6 +63,22 @@ def test_argmax_at_photo_size() -> None:
     assert mask.tolist() == [[0, 0, 0, 0, 0, 1, 1, 1]] * 3, "lines cross at two thirds of the way"
 
 
+@pytest.mark.parametrize("small", [(5, 3), (10, 6), (20, 12)])
+def test_levels_are_fused_as_if_they_were_joined(small: tuple[int, int]) -> None:
+    """On the small grid where it has less than a ninth of the positions, and on the large one."""
+    torch.manual_seed(0)
+    separable = DeepLabHead(6, 40, 3, 16, (1, 2, 3)).decoder.block2[0]
+    deep, shallow = torch.randn(2, 16, *small), torch.randn(2, 48, 20, 12)
+    enlarged = torch.nn.functional.interpolate(deep, (20, 12), mode="bilinear", align_corners=True)
+    expected = torch.nn.Sequential.forward(separable, torch.cat([enlarged, shallow], 1))
+    found = separable.of_levels(deep, shallow)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    slope = torch.randn(found.shape)
+    gradients = (torch.autograd.grad(one, list(separable.parameters()), slope) for one in (found, expected))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5 * float(other.abs().max()), rtol=1e-4)
+
+
 def test_pseudo_labels_without_a_known_pixel_are_an_error(toy: Any, surroundings: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="no pixel of the 48 pseudo labels is usable: all are 255"):
         DeepLab(options()).fit(labelled(toy, 1.0), surroundings(bank=toy.bank))

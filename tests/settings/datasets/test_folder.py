@@ -74,17 +74,19 @@ def refused(files: Files, message: str, **options: object) -> None:
 def test_splits_labels_and_masks(files: Files) -> None:
     dataset = files.open()
     assert DATASETS.load("folder") is Folder and not Folder.photos_are_ours
-    assert dataset.splits == {"train": ("a", "b"), "dev": ("c",), "val": ("v", "w")}
-    assert dataset.left_out == {"train": ("none",), "dev": ()}
+    assert dataset.splits == {"train": ("a", "b", "none"), "dev": ("c",), "val": ("v", "w")}
+    assert not dataset.left_out
     assert dataset.label_space.names == ("cat", "dog", "my car")
-    assert [dataset.photo(i).labels for i in ("a", "b", "c", "v", "w")] == [(0, 1), (2,), (0,), (), ()]
-    for photo_id in ("a", "b", "c", "v", "w"):
+    assert [dataset.photo(i).labels for i in IDS] == [(0, 1), (2,), (0,), (), (), ()]
+    for photo_id in IDS:
         photo, path = dataset.photo(photo_id), files.root / "masks" / f"{photo_id}.png"
         assert photo.image().shape == (*files.mask(photo_id).shape, 3)
         assert photo.content == sha256((files.root / "images" / f"{photo_id}.jpg").read_bytes()).hexdigest()
         assert np.array_equal(dataset.read_mask(photo_id), files.mask(photo_id))
         assert dataset.mask_content(photo_id) == sha256(path.read_bytes()).hexdigest()
-    assert [photo.id for photo in Clean(Options()).offer(Target.of(dataset)).weak.photos] == ["a", "b", "c"]
+    weak = Clean(Options()).offer(Target.of(dataset)).weak
+    assert [photo.id for photo in weak.photos] == ["a", "b", "c", "none"]
+    assert weak.labels_NK().tolist() == [[1, 1, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0]]
 
 
 def test_identity_names_no_path_and_data_sets_travel(files: Files) -> None:
@@ -127,6 +129,7 @@ def test_a_listed_dev_and_a_share_exclude_each_other(files: Files) -> None:
         ("labels.csv", b"\xef\xbb\xbfid,labels\r\na,dog;cat\r\nb,my car\r\nc,cat\r\nnone,\r\n"),
         ("labels.csv", b'"id","labels"\n"a"," cat ; dog;"\n\nb,"my car"\n c ,cat\nnone,""\n,\n'),
         ("labels.csv", b"ID, Labels\ra,cat;dog;cat\rb,my car\rc,cat\rnone,;\r"),
+        ("labels.csv", b"id,labels\na,cat;dog\nb,my car\nc,cat\nnone, None\n"),
         ("classes.txt", b"\xef\xbb\xbfcat\r\n\r\n dog \r\nmy car"),
         ("train.txt", b"\xef\xbb\xbfb\r\na\r\nnone\r\n\r\n"),
     ],
@@ -136,7 +139,7 @@ def test_readable_oddities_are_read_rightly(files: Files, name: str, content: by
     files.write(name, content)
     dataset = files.open()
     assert dataset.splits == usual.splits and dataset.label_space == usual.label_space
-    assert [dataset.photo(i).labels for i in dataset.training_ids] == [(0, 1), (2,), (0,)]
+    assert [dataset.photo(i).labels for i in dataset.training_ids] == [(0, 1), (2,), (0,), ()]
 
 
 def test_rows_and_lists_may_name_photos_by_their_files(files: Files) -> None:
@@ -145,13 +148,21 @@ def test_rows_and_lists_may_name_photos_by_their_files(files: Files) -> None:
     files.write("train.txt", "/images/b.jpg /masks/b.png\n/images/a.jpg /masks/a.png \nnone\n")
     dataset = files.open()
     assert dataset.splits == usual.splits
-    assert [dataset.photo(i).labels for i in dataset.training_ids] == [(0, 1), (2,), (0,)]
+    assert [dataset.photo(i).labels for i in dataset.training_ids] == [(0, 1), (2,), (0,), ()]
     assert not [one for one in dataset.unread() if "labels.csv" in str(one)]
 
 
 def test_a_row_of_almost_the_id_is_proposed(files: Files) -> None:
     files.write("labels.csv", "id,labels\nA,cat\nb,dog\nc,cat\nnone,\n")
     refused(files, r"labels\.csv: found no row for photo 'a' of train\.txt .*is it the row 'A'\?")
+
+
+def test_a_class_may_be_called_none(files: Files) -> None:
+    files.write("classes.txt", "cat\ndog\nnone\nmy car\n")
+    files.write("labels.csv", "id,labels\na,cat\nb,none\nc,my car\nnone,\n")
+    assert [files.open().photo(i).labels for i in ("a", "b", "c", "none")] == [(0,), (2,), (3,), ()]
+    files.write("classes.txt", "cat\ndog\nNone\nmy car\n")
+    refused(files, r"labels\.csv:3: found unknown class 'none'.*did you mean 'None'")
 
 
 def test_extensions_of_any_case(files: Files) -> None:
@@ -247,11 +258,8 @@ def test_photos_may_lack_masks(files: Files) -> None:
             "id,labels\na,cat\n",
             r"labels\.csv: found no row for photo 'b' of train\.txt \(2 such photos\)",
         ),
-        (
-            "labels.csv",
-            "id,labels\na,\nb,\nc,cat\nnone,\n",
-            r"train\.txt: found no photo to use; expected at least one",
-        ),
+        ("labels.csv", "id,labels\na,none;cat\n", r"labels\.csv:2: found unknown class 'none'"),
+        ("train.txt", "", r"train\.txt: found no photo to use; expected at least one"),
         ("train.txt", "a\n../../etc/passwd\n", r"train\.txt:2: found id '\.\./\.\./etc/passwd'"),
         ("train.txt", "/etc/passwd\n", r"train\.txt:1: found id '/etc/passwd'"),
         ("train.txt", "a\0b\n", r"train\.txt:1: found id 'a\\x00b'"),
@@ -364,12 +372,11 @@ def test_photos_in_subfolders_with_blanks_in_their_names(files: Files) -> None:
     moved_into_subfolders(files)
     dataset = files.open()
     assert dict(dataset.splits) == {
-        "train": ("city 0/a x", "city 1/b x"),
+        "train": ("city 0/a x", "city 1/b x", "city 1/none x"),
         "dev": ("city 0/c x",),
         "val": ("city 0/v x", "city 1/w x"),
     }
-    assert dataset.left_out["train"] == ("city 1/none x",)
-    assert [dataset.photo(photo_id).labels for photo_id in dataset.training_ids] == [(1,), (0,), (2,)]
+    assert [dataset.photo(photo_id).labels for photo_id in dataset.training_ids] == [(1,), (0,), (2,), ()]
     for photo_id in (*dataset.training_ids, *dataset.splits["val"]):
         old = photo_id.split("/")[1].removesuffix(" x")
         assert np.array_equal(dataset.read_mask(photo_id), files.mask(old))

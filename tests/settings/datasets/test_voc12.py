@@ -70,6 +70,14 @@ def test_fewer_classes(voc: Any) -> None:
         assert dataset.read_mask(photo_id).tolist() == expected
 
 
+def test_photos_of_other_classes_alone_may_stay_as_negatives(voc: Any) -> None:
+    dataset = Voc12(Voc12Options(root=voc.root, subset="tiny", classes=("person", "cat"), negatives=True))
+    assert dataset.splits == voc.open().splits and not any(dataset.left_out.values())
+    assert [dataset.photo(photo_id).labels for photo_id in ("2007_a", "2007_b", "2009_d")] == [(1,), (), ()]
+    assert set(np.unique(dataset.read_mask("2007_b"))) <= {0, 255}
+    assert dataset.identity() == voc.open("person", "cat").identity(), "ids and labels tell them apart in keys"
+
+
 def test_a_map_of_mask_values(voc: Any) -> None:
     dataset = Voc12(Voc12Options(root=voc.root, subset="tiny", map={255: 0}))
     assert np.array_equal(
