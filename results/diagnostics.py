@@ -7,9 +7,10 @@ from itertools import groupby
 from pathlib import Path
 from statistics import fmean, stdev
 
-from results.tables import Table
+from results.shown import Table
+from settings.errors import UserError
 
-__all__ = ["Measured", "table", "write_csv"]
+__all__ = ["Measured", "read_csv", "table", "write_csv"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,21 @@ def write_csv(path: Path, records: Sequence[Measured]) -> None:
         writer = csv.DictWriter(file, [field.name for field in fields(Measured)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(record) for record in records)
+
+
+def read_csv(path: Path) -> list[Measured]:
+    """The records of a file that `write_csv` wrote; raises UserError for any other."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [_read(record) for record in csv.DictReader(file)]
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise UserError(path, "no diagnostics", "the file that a run wrote", "run the suite again") from None
+
+
+def _read(record: dict[str, str]) -> Measured:
+    value = float(record["value"]) if record["value"] else None
+    known = {name: record[name] for name in ("recipe", "setting", "training_mode", "diagnostic", "measure", "reason")}
+    return Measured(**known, rng_seed=int(record["rng_seed"]), value=value)
 
 
 def table(records: Sequence[Measured]) -> Table:

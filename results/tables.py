@@ -1,15 +1,14 @@
-"""Result tables, as Markdown, as CSV and for the terminal."""
+"""Result tables: a line for each recipe and setting of a board, ordered, ranked and explained."""
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from io import StringIO
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from results.boards import Board, boards
+from results.comparisons import CountsOf, verdicts
 from results.facts import EPOCHS, Fact, Facts, facts_of
 from results.lines import (
     SEEDS_TO_RANK,
@@ -22,11 +21,18 @@ from results.lines import (
     lines_of,
     measures_of,
 )
-from results.rows import rows_of
+from results.rows import Row, rows_of
+from results.shown import TEXTS, Table
+from results.verdict_tables import (
+    HEAD,
+    is_tied_with_the_best,
+    rank_of,
+    record_of,
+    sections,
+    shown_of,
+    verdicts_explained,
+)
 from settings.errors import counted
-
-if TYPE_CHECKING:
-    from rich.console import Group
 
 __all__ = ["Table", "tables"]
 
@@ -48,69 +54,19 @@ MASKS = (
 )
 VARIANTS = {"ss": "one scale", "ms": "several scales", "flip": "mirrored too", "crf": "a CRF at the end"}
 """What the names of ways to run a segmentation network are made of."""
-TEXTS = ("setting", "backbone")
-"""Columns of words; all others but the recipe hold numbers."""
-MAX_NAME = 40
-"""Letters of a recipe's name that are kept on one line, however narrow the terminal."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as it is shown; `records` are the same results as unrounded numbers, `sections` stand below it."""
-
-    title: str
-    columns: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
-    records: tuple[dict[str, Any], ...] = ()
-    sections: tuple["Table", ...] = ()
-    common: str = ""
-    """What all lines have in common, and no column tells therefore; it stands under the title."""
-
-    def to_markdown(self, level: int = 2) -> str:
-        """A heading of that level, the table, its notes and its sections."""
-        bars = [self.columns, tuple("---" for _ in self.columns), *self.lines]
-        body = "\n".join("| " + " | ".join(text.replace("|", r"\|") for text in line) + " |" for line in bars)
-        parts = [f"{'#' * level} {self.title}", *filter(None, [self.common]), body]
-        if self.notes:
-            parts.append("\n".join(f"- {note}" for note in self.notes))
-        return "\n\n".join([*(part.rstrip() for part in parts), *(s.to_markdown(level + 1) for s in self.sections)])
-
-    def to_csv(self) -> str:
-        """One record per line and scored stage, numbers unrounded, empty where there is none."""
-        text = StringIO()
-        writer = csv.DictWriter(text, list(self.records[0]) if self.records else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.records)
-        return text.getvalue()
-
-    def to_rich(self) -> "Group":
-        """For the terminal: the title, the table, and below it the notes, which may be wider than a small table."""
-        from rich.console import Group
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
-        shown = RichTable()
-        names = [line[0] for line in self.lines]
-        for column in self.columns:
-            if column == "recipe":
-                # In a narrow terminal numbers may be wrapped; of names that are cut off several look alike.
-                width = min(MAX_NAME, max(map(len, [column, *names])))
-                shown.add_column(Text(column), min_width=width, overflow="fold")
-            else:
-                shown.add_column(Text(column), justify="left" if column in TEXTS else "right")
-        for line in self.lines:
-            shown.add_row(*(Text(text) for text in line))
-        heads = [Text(self.title, style="bold"), *([Text(self.common)] if self.common else [])]
-        return Group(*heads, shown, *(Text(note) for note in self.notes), Text())
+def _no_counts(row: Row) -> None:
+    """Nothing is known of what the row was scored from."""
 
 
-def tables(frame: pd.DataFrame, provisional: str = "") -> list[Table]:
+def tables(frame: pd.DataFrame, provisional: str = "", counts: CountsOf = _no_counts) -> list[Table]:
     """One table per board, those of ranked policies first, from rows as `results.load` gives them.
 
     `provisional` says how complete the rows of a run are that goes on: it stands in the title, and nothing is ranked.
+    `counts` gives what a row was scored from: then lines of ranked policies have intervals, ranks and comparisons.
     """
-    return [_table(board, provisional) for board in boards(rows_of(frame))]
+    return [_table(board, provisional, counts) for board in boards(rows_of(frame))]
 
 
 @dataclass
@@ -128,44 +84,62 @@ class _Notes:
         return (f"[{number}] {text}" for number, text in enumerate(self.texts, 1))
 
 
-def _table(board: Board, provisional: str) -> Table:
+def _table(board: Board, provisional: str, counts: CountsOf) -> Table:
     lines, notes = lines_of(board), _Notes()
+    leading = leading_column(lines)
     joined = _joined(columns_of(board), lines)
+    leading = joined.get(leading, leading)
     columns = tuple(column for column in columns_of(board) if column not in joined)
     measures = tuple(measure for column in columns for measure in _measures(column, lines))
     facts = facts_of(lines)
-    before = [fact for fact in facts.differing if fact.title in TEXTS]
-    after = [fact for fact in facts.differing if fact.title not in TEXTS]
-    head = ("recipe", *_titles(before), *(measure.title for measure in measures), *_titles(after), "seconds")
     unranked = [_unranked(board, line, provisional) for line in lines]
+    found = None
+    if board.ranked and not provisional:
+        found = verdicts(lines, leading, counts, [not why for why in unranked])
     titles = {column.title: other.title for column, other in joined.items()}
-    shown = []
+    names, texts = [], []
     for line, why in zip(lines, unranked, strict=True):
-        first = (_name(line, why, notes), *(fact.value(line) or "–" for fact in before))
-        cells = [_text(line.cells.get(measure.column), measure.field, titles, notes) for measure in measures]
-        told = [fact.value(line) or "–" for fact in after]
-        shown.append((*first, *cells, *told, f"{line.seconds:.1f}"))
+        names.append(_name(line, why, notes))
+        texts.append([_text(line.cells.get(measure.column), measure.field, titles, notes) for measure in measures])
+    told: list[tuple[str, list[str]]] = []
+    if found and found.standings:
+        told.append(("rank", [rank_of(found, n) for n in range(len(lines))]))
+    told.append(("recipe", names))
+    told += [_fact(fact, lines) for fact in facts.differing if fact.title in TEXTS]
+    for place, measure in enumerate(measures):
+        told.append((measure.title, [cells[place] for cells in texts]))
+        if found and measure.column == leading and measure.field == "miou":
+            beside = zip(*(shown_of(found, n) for n in range(len(lines))), strict=True)
+            told += [(title, list(cells)) for title, cells in zip(HEAD, beside, strict=True)]
+    told += [_fact(fact, lines) for fact in facts.differing if fact.title not in TEXTS]
+    told.append(("seconds", [f"{line.seconds:.1f}" for line in lines]))
     marks = sorted({f"† not ranked: {why}" for why in unranked if why})
     about = [board.title_explained, f"mIoU, mean ± standard deviation over rng seeds; {_evaluated(board)}"]
-    about += [*_order(lines), *_joined_told(joined), *_explained(measures), _masks(lines), LABEL_HOURS]
+    about += [*_order(lines), *_joined_told(joined), *_explained(measures)]
+    about += verdicts_explained(found, lines) if found else []
+    about += [_masks(lines), LABEL_HOURS]
     about += dict.fromkeys(f"setting {line.setting}: {line.extra}" for line in lines if line.extra)
     records = tuple(
-        _record(board, line, c, cell, not why)
-        for line, why in zip(lines, unranked, strict=True)
+        {**_record(board, line, c, cell, not why), **record_of(found if c == leading else None, n, lines)}
+        for n, (line, why) in enumerate(zip(lines, unranked, strict=True))
         for c in columns_of(board)
         if (cell := line.cells.get(c))
     )
-    below = (_per_class(columns, lines, facts),)
+    below = (*(sections(found, lines) if found else ()), _per_class(columns, lines, facts))
     title = board.title
     if provisional:
         title = f"PROVISIONAL, {provisional} · {title}"
+    head = tuple(name for name, _ in told)
+    shown = tuple(zip(*(cells for _, cells in told), strict=True))
+    best = frozenset(n for n in range(len(lines)) if found and is_tied_with_the_best(found, n))
     return Table(
-        title, head, tuple(shown), (*filter(None, about), *marks, *notes.listed()), records, below, facts.common
-    )
+        title, head, shown, (*filter(None, about), *marks, *notes.listed()), records, below, facts.common,
+        bold=(leading.title, best) if best else None,
+    )  # fmt: skip
 
 
-def _titles(facts: Iterable[Fact]) -> list[str]:
-    return [fact.title for fact in facts]
+def _fact(fact: Fact, lines: list[Line]) -> tuple[str, list[str]]:
+    return fact.title, [fact.value(line) or "–" for line in lines]
 
 
 def _joined(columns: tuple[Column, ...], lines: list[Line]) -> dict[Column, Column]:

@@ -38,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _verb in (run.plan, run.run, run.status, run.logs, run.stage, components, score):
+for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components, score):
     app.command()(_verb)
 
 

@@ -1,4 +1,4 @@
-"""The verbs of running: `seedbed plan`, `run`, `status`, `logs` and `stage`."""
+"""The verbs of running: `seedbed plan`, `run`, `report`, `status`, `logs` and `stage`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from harness.execution import ExecutorName, Packages
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from results.tables import Table
+    from results.shown import Table
 
-__all__ = ["logs", "plan", "run", "stage", "status"]
+__all__ = ["logs", "plan", "report", "run", "stage", "status"]
 
 
 def plan(
@@ -78,6 +78,19 @@ def run(
     for line in outcome.user_errors():
         typer.echo(f"seedbed: {line}", err=True)
     raise typer.Exit(outcome.exit_code)
+
+
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="leaderboards' folders, as runs leave them")],
+) -> None:
+    """Make a leaderboard's tables anew from the rows and counts in its folder; nothing is run.
+
+    Every stored count is held against its row: a folder that was changed by hand is refused.
+    """
+    from harness.reports.reprint import reprint
+
+    for folder in folders:
+        _print_tables(reprint(folder))
 
 
 def status(

@@ -20,6 +20,7 @@ from results.diagnostics import table, write_csv
 from results.per_image import read_table, stacked, write_table
 from results.rows import frame, write_rows
 from results.selection import is_ranked
+from results.shown import Table
 from settings.files import write_json
 from settings.records import fingerprint
 
@@ -35,6 +36,7 @@ class LeaderboardFiles(StageFiles):
     """The tables of a run that goes on, or was killed; it goes when the others are written."""
     table_markdown = Named("table.md")
     table_csv = Named("table.csv")
+    table_latex = Named("table.tex")
     table_png = Named("table.png")
     table_svg = Named("table.svg")
     noise_png = Named("noise.png")
@@ -124,16 +126,21 @@ def _write_tables(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None
     # A table stands alone in the end: what the command line changed of the suite is told at its head.
     changes = [f"- `--set {override}`\n" for override in suite.overrides]
     changes += [f"- {note}\n" for note in notes]
-    shown = [each.to_markdown() for each in board.tables]
+    head = f"# {suite.name}\n\n{suite.description}\n\n{''.join(changes)}"
     if board.diagnostics:
-        shown.append(table(board.diagnostics).to_markdown())
         write_csv(files.diagnostics, board.diagnostics)
-    head = f"# {suite.name}\n\n{suite.description}\n\n{''.join(changes)}\n"
-    files.table_markdown.write_text(head + "\n\n".join(shown) + "\n", encoding="utf-8")
+    write_tables(files, board.tables, head, [table(board.diagnostics)] if board.diagnostics else [])
+
+
+def write_tables(files: LeaderboardFiles, tables: Sequence[Table], head: str, below: Sequence[Table] = ()) -> None:
+    """The tables of boards as Markdown, under `head` and with others `below`, as CSV and as LaTeX."""
+    shown = [each.to_markdown() for each in (*tables, *below)]
+    files.table_markdown.write_text(f"{head}\n" + "\n\n".join(shown) + "\n", encoding="utf-8")
     # One CSV of all tables, which have the same columns: the first brings the line that names them.
-    first, *others = [each.to_csv() for each in board.tables] or [""]
+    first, *others = [each.to_csv() for each in tables] or [""]
     rest = [text.split("\n", 1)[1] for text in others]
     files.table_csv.write_text(first + "".join(rest), encoding="utf-8")
+    files.table_latex.write_text("\n\n".join(each.to_latex() for each in tables) + "\n", encoding="utf-8")
 
 
 def _write_counts(run: Run, store: Store, files: LeaderboardFiles) -> None:

@@ -12,11 +12,14 @@ from harness.stages.diagnostics import DiagnosticRuntime, read_measures
 from harness.stages.graph import Stage
 from harness.stages.provenance import stale_sources
 from harness.stages.rows import RowIdentity
-from harness.store.layout import MeasureFiles, Ref, RowFiles
+from harness.store.layout import CountFiles, MeasureFiles, Ref, RowFiles
 from harness.store.store import Lost, Store
+from results.counted import ImageSums, image_sums
 from results.diagnostics import Measured
+from results.per_image import read_table
 from results.rows import Row, frame, read_rows
-from results.tables import Table, tables
+from results.shown import Table
+from results.tables import tables
 
 __all__ = ["Leaderboard", "gather", "hole", "read_row", "reason_of"]
 
@@ -46,7 +49,9 @@ def gather(run: Run) -> Leaderboard:
     for ref in run.plan.diagnostics:
         diagnostics += _measured(store, run, ref)
     notes = (*run.plan.notes, *doubts(store, run))
-    return Leaderboard(rows, tuple(tables(frame(rows))), tuple(diagnostics), notes)
+    refs = {row.identity: ref for row, ref in zip(rows, run.plan.rows, strict=True)}
+    shown = tables(frame(rows), counts=lambda row: _sums(store, refs[row.identity], row))
+    return Leaderboard(rows, tuple(shown), tuple(diagnostics), notes)
 
 
 def reason_of(run: Run, stage: Stage) -> str:
@@ -71,6 +76,15 @@ def _row(store: Store, run: Run, ref: Ref) -> Row:
         return read_row(store, ref)
     except Lost:
         return hole(stage, reason_of(run, stage))
+
+
+def _sums(store: Store, ref: Ref, row: Row) -> ImageSums | None:
+    """What a row was scored from, image by image; None where it is lost."""
+    try:
+        counts = read_table(CountFiles(store.open(ref).folder).counts)
+    except Lost:
+        return None
+    return image_sums(counts, len(row.classes), row.threshold)
 
 
 def read_row(store: Store, ref: Ref) -> Row:

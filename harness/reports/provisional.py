@@ -14,7 +14,8 @@ from harness.store.layout import Ref
 from harness.store.store import Lost, Store
 from results.rows import Row, frame
 from results.selection import is_ranked
-from results.tables import Table, tables
+from results.shown import Table
+from results.tables import tables
 
 __all__ = ["Provisional", "Standing"]
 

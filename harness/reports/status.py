@@ -26,7 +26,7 @@ from harness.store.layout import FAILURES, SINGLE_RUN, FitFiles, Ref, key_of_doc
 from harness.store.lease import lives
 from harness.store.record import Record
 from harness.store.store import Lost, Store
-from results.tables import Table
+from results.shown import Table
 from settings.errors import UserError
 
 __all__ = ["StageRun", "log_of", "run_one", "status_of", "watch"]

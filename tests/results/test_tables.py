@@ -7,7 +7,8 @@ from io import StringIO
 from rich.console import Console
 
 from results.rows import Row, frame
-from results.tables import Table, tables
+from results.shown import Table
+from results.tables import tables
 
 
 def a_table(row: Callable[..., Row]) -> Table:

@@ -1,0 +1,143 @@
+"""What a board allows to be said: an interval of every line, the planned comparisons, places, and the resolution."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from results.counted import ImageSums, joined_sums
+from results.lines import Column, Line
+from results.rows import Row
+from results.statistics import (
+    Difference,
+    Interval,
+    PixelSums,
+    Sample,
+    Standing,
+    corrected,
+    difference,
+    interval,
+    ranking,
+    samples,
+)
+
+__all__ = ["Comparison", "CountsOf", "Verdicts", "verdicts"]
+
+YARDSTICK, PLAIN = "cam", "clean"
+"""The recipe that others are held against, and the setting that others are."""
+CountsOf: TypeAlias = Callable[[Row], ImageSums | None]
+"""What a row was scored from, image by image; None where that is not kept."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A line held against another, as it was planned before anything was run; both by their place among the lines."""
+
+    line: int
+    other: int
+    difference: Difference
+    """Over the rng seeds that both have; p and verdict hold for all planned comparisons of the board (Holm)."""
+    is_yardstick: bool
+    """Whether the other is what every recipe of its setting is held against."""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """About one scored stage of a board's lines, by their place; a line without counts is nowhere."""
+
+    column: Column
+    intervals: Mapping[int, Interval]
+    standings: Mapping[int, Standing]
+    """Of the lines that may be ranked."""
+    comparisons: tuple[Comparison, ...]
+    separated: float
+    """The share of pairs of ranked lines that can be told apart; nan with fewer than two."""
+    floor: float
+    """The median over pairs of ranked lines of the smallest detectable difference; nan with fewer than two."""
+    rng_seeds: int
+    """Over which lines are ranked: those that all ranked lines have; 0 where none is ranked."""
+    images: int
+
+
+class _Counted(NamedTuple):
+    """A line with its mIoU, resampled."""
+
+    seeds: tuple[int, ...]
+    sample: Sample
+
+    def over(self, seeds: Sequence[int]) -> Sample:
+        return self.sample.of([self.seeds.index(seed) for seed in seeds])
+
+
+def verdicts(lines: Sequence[Line], column: Column, counts: CountsOf, ranked: Sequence[bool]) -> Verdicts | None:
+    """What the counts of a board's lines allow to be said of a scored stage; None where no two images were counted.
+
+    `ranked` says of each line whether it may have a place.
+    """
+    sums = {n: found for n, line in enumerate(lines) if (found := _pixel_sums(line, column, counts)) is not None}
+    if not sums or next(iter(sums.values())).images < 2:
+        return None
+    drawn = samples(list(sums.values()))
+    counted = {
+        n: _Counted(tuple(row.rng_seed for row in lines[n].cells[column].rows), sample)
+        for n, sample in zip(sums, drawn, strict=True)
+    }
+    placed = [n for n in counted if ranked[n]]
+    common = sorted(set.intersection(*(set(counted[n].seeds) for n in placed))) if placed else []
+    places = ranking([counted[n].over(common) for n in placed]) if common else None
+    return Verdicts(
+        column,
+        {n: interval(each.sample) for n, each in counted.items()},
+        dict(zip(placed, places.standings, strict=True)) if places else {},
+        _comparisons(lines, counted),
+        places.separated if places else float("nan"),
+        places.floor if places else float("nan"),
+        len(common),
+        drawn[0].images,
+    )
+
+
+def _pixel_sums(line: Line, column: Column, counts: CountsOf) -> PixelSums | None:
+    """Of all rng seeds of a line; None where it has a hole at this stage, or no counts."""
+    cell = line.cells.get(column)
+    if cell is None or cell.holes:
+        return None
+    found = [sums for row in cell.rows if (sums := counts(row)) is not None]
+    return joined_sums(found) if len(found) == len(cell.rows) else None
+
+
+def _comparisons(lines: Sequence[Line], counted: Mapping[int, _Counted]) -> tuple[Comparison, ...]:
+    pairs, apart = [], []
+    for (one, other), is_yardstick in _planned(lines, list(counted)).items():
+        common = sorted({*counted[one].seeds} & {*counted[other].seeds})
+        if common:
+            pairs.append((one, other, is_yardstick))
+            apart.append(difference(counted[one].over(common), counted[other].over(common)))
+    return tuple(
+        Comparison(one, other, found, is_yardstick)
+        for (one, other, is_yardstick), found in zip(pairs, corrected(apart), strict=True)
+    )
+
+
+def _planned(lines: Sequence[Line], among: Sequence[int]) -> dict[tuple[int, int], bool]:
+    """Every recipe against `cam` of its setting, every setting against `clean` of its recipe, and every recipe `a+b`
+    against `a`, which is what it was before it was refined; of each, whether it is the first kind. Ceilings are in none
+    of them."""
+    by_name = {(lines[n].name, lines[n].setting): n for n in among}
+    pairs: dict[tuple[int, int], bool] = {}
+    for n in among:
+        name, setting = lines[n].name, lines[n].setting
+        if lines[n].is_ceiling:
+            continue
+        yardsticks = ((each, setting) for each in _yardsticks(name) if (each, setting) in by_name)
+        others = (next(yardsticks, None), (name, PLAIN), (name.rpartition("+")[0], setting))
+        for other in others:
+            if other in by_name and by_name[other] != n:
+                pairs.setdefault((n, by_name[other]), other == others[0])
+    return pairs
+
+
+def _yardsticks(name: str) -> list[str]:
+    """What a recipe may be held against, best first: `cam`, or on a board without it `cam` with the recipe's further
+    parts, as `cam+saliency` for `coattention+saliency` and for `coattention+saliency+coverage`."""
+    _, *parts = name.split("+")
+    return [YARDSTICK, *("+".join([YARDSTICK, *parts[:n]]) for n in range(len(parts), 0, -1))]

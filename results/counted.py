@@ -1,0 +1,143 @@
+"""What rows were scored from, image by image: pixels of each class that are right, predicted and true."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from results.parquet import read_table
+from results.per_image import SWEEP_AXES
+from results.rows import Row
+from results.statistics import PixelSums, Whole
+from settings.errors import UserError
+from settings.records import UNKNOWN
+
+__all__ = ["ImageSums", "image_sums", "joined_sums", "sums_of_folder"]
+
+STEPS = 100
+"""Thresholds of a sweep."""
+SAME = 1e-6
+"""mIoU of the same counts, added in another order."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSums:
+    """Of one row, each (images, K + 1), the images by ascending id."""
+
+    images: tuple[str, ...]
+    hits_NC: Whole
+    predicted_NC: Whole
+    truth_NC: Whole
+
+    def over(self, images: Sequence[str]) -> "ImageSums":
+        """Over other images, ascending, among which are its own: the rest have no counted pixel."""
+        if tuple(images) == self.images:
+            return self
+        where = np.searchsorted(np.array(images), np.array(self.images))
+        sums = []
+        for own in (self.hits_NC, self.predicted_NC, self.truth_NC):
+            wider = np.zeros((len(images), own.shape[1]), np.int64)
+            wider[where] = own
+            sums.append(wider)
+        return ImageSums(tuple(images), *sums)
+
+
+def image_sums(table: pa.Table, classes: int, threshold: float | None = None) -> ImageSums:
+    """From a table of confusions or labels (255 is background), or of sweeps, read at the row's `threshold`.
+
+    `classes` includes the background. Raises ValueError for values that are no class.
+    """
+    ids, image = _images(table)
+    truth, pixels = (table.column(name).to_numpy().astype(np.int64) for name in ("truth", "pixels"))
+    predicted = _predicted(table, threshold)
+    if truth.size and max(truth.max(), predicted.max()) >= classes:
+        raise ValueError(f"classes must be below {classes}, found {max(truth.max(), predicted.max())}")
+
+    def summed(values: Whole, where: slice | Whole) -> Whole:
+        cells = image[where] * classes + values[where]
+        found = np.bincount(cells, pixels[where], len(ids) * classes)
+        return found.astype(np.int64).reshape(len(ids), classes)
+
+    everywhere = slice(None)
+    hits = summed(truth, np.flatnonzero(truth == predicted))
+    return ImageSums(tuple(ids.tolist()), hits, summed(predicted, everywhere), summed(truth, everywhere))
+
+
+def _images(table: pa.Table) -> tuple[NDArray[np.str_], Whole]:
+    """The ids of the images, ascending, and the place among them of each record's."""
+    images = table.column("image").combine_chunks().dictionary_encode()
+    used, record = np.unique(images.indices.to_numpy(), return_inverse=True)
+    ids = np.array([str(image) for image in images.dictionary.to_pylist()])[used]
+    order = np.argsort(ids)
+    place = np.empty(len(ids), np.int64)
+    place[order] = np.arange(len(ids))
+    return ids[order], place[record]
+
+
+def _predicted(table: pa.Table, threshold: float | None) -> Whole:
+    if set(SWEEP_AXES) <= set(table.column_names):
+        step = 0 if threshold is None else round(threshold * STEPS)
+        exceeded = table.column("exceeded").to_numpy()
+        return np.where(exceeded > step, table.column("winner").to_numpy(), 0).astype(np.int64)
+    predicted = table.column("prediction").to_numpy().astype(np.int64)
+    return np.where(predicted == UNKNOWN, 0, predicted)
+
+
+def sums_of_folder(rows: Sequence[Row], score_counts: Path, sweep_counts: Path) -> dict[int, ImageSums]:
+    """By position, of the rows of a leaderboard's folder, from the counts per image that lie beside them.
+
+    Rows that were counted together, or whose masks are the same, have one entry in the tables. A row without counts
+    (a hole, or one of a folder that is older than they are) has none here either.
+    """
+    found: dict[int, ImageSums] = {}
+    for path in filter(Path.exists, (score_counts, sweep_counts)):
+        table = read_table(path)
+        positions = table.column("row").to_numpy()
+        for position in np.unique(positions).tolist():
+            part = table.filter(pa.array(positions == position))
+            for other in _counted_with(rows, position, is_sweep="exceeded" in part.column_names):
+                found[other] = _checked(path, part, rows[other])
+    return found
+
+
+def _counted_with(rows: Sequence[Row], position: int, is_sweep: bool) -> list[int]:
+    """The rows that one part of a table stands for, by position."""
+    if not 0 <= position < len(rows):
+        return []
+    first = rows[position]
+    if is_sweep:
+        return [n for n, row in enumerate(rows) if _counting(row) == _counting(first) and row.miou is not None]
+    return [n for n, row in enumerate(rows) if _measured(row) == _measured(first)]
+
+
+def _counting(row: Row) -> tuple[object, ...]:
+    """What one sweep serves: every policy."""
+    return (*row.option_set, row.dataset, row.split, row.setting, row.rng_seed, row.stage, row.variant)
+
+
+def _measured(row: Row) -> tuple[object, ...]:
+    """Rows that agree in this are one measurement; those that are older than `counts` tell it by their values."""
+    return (row.evaluation_fingerprint, row.counts or tuple(row.per_class))
+
+
+def _checked(path: Path, table: pa.Table, row: Row) -> ImageSums:
+    """The sums of a row; UserError where they do not give the row's mIoU."""
+    sums = image_sums(table, len(row.classes), row.threshold)
+    (miou,) = joined_sums([sums]).miou()
+    if row.miou is None or abs(miou - row.miou) > SAME:
+        found = f"counts with mIoU {miou:.6f} for {row.recipe}, {row.setting}, rng seed {row.rng_seed}, {row.stage}"
+        raise UserError(path, found, f"those of its row, {row.miou}", "run the suite again")
+    return sums
+
+
+def joined_sums(rows: Sequence[ImageSums]) -> PixelSums:
+    """Of the rng seeds of one line; ValueError where they were scored on other true masks than each other."""
+    images = sorted({image for row in rows for image in row.images})
+    wide = [row.over(images) for row in rows]
+    if any(not np.array_equal(row.truth_NC, wide[0].truth_NC) for row in wide):
+        raise ValueError("the rng seeds were scored on other true masks than each other")
+    hits, predicted = (np.stack([getattr(row, name) for row in wide]) for name in ("hits_NC", "predicted_NC"))
+    return PixelSums(hits, predicted, wide[0].truth_NC)

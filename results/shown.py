@@ -1,0 +1,102 @@
+"""A table as it is shown: as Markdown, LaTeX and CSV, and for the terminal."""
+
+import csv
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+__all__ = ["TEXTS", "Table"]
+
+TEXTS = ("setting", "backbone", "against", "verdict")
+"""Columns of words; all others but the recipe hold numbers."""
+MAX_NAME = 40
+"""Letters of a recipe's name that are kept on one line, however narrow the terminal."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is shown; `records` are the same results as unrounded numbers, `sections` stand below it."""
+
+    title: str
+    columns: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    records: tuple[dict[str, Any], ...] = ()
+    sections: tuple["Table", ...] = ()
+    common: str = ""
+    """What all lines have in common, and no column tells therefore; it stands under the title."""
+    bold: tuple[str, frozenset[int]] | None = None
+    """For LaTeX: the column whose best values stand in bold, and the lines that have them."""
+
+    def to_markdown(self, level: int = 2) -> str:
+        """A heading of that level, the table, its notes and its sections."""
+        bars = [self.columns, tuple("---" for _ in self.columns), *self.lines]
+        body = "\n".join("| " + " | ".join(text.replace("|", r"\|") for text in line) + " |" for line in bars)
+        parts = [f"{'#' * level} {self.title}", *filter(None, [self.common]), body]
+        if self.notes:
+            parts.append("\n".join(f"- {note}" for note in self.notes))
+        return "\n\n".join([*(part.rstrip() for part in parts), *(s.to_markdown(level + 1) for s in self.sections)])
+
+    def to_latex(self, without: tuple[str, ...] = ()) -> str:
+        """A `table` for the package booktabs, without its sections; the best of a column and what is tied with it bold.
+
+        `without` names columns that are left out. The caption is the title, what all lines have in common, and what is
+        bold; the notes are comments above it.
+        """
+        places = [place for place, name in enumerate(self.columns) if name not in without]
+        column, best = self.bold or ("", frozenset())
+        rows = [[_latex(self.columns[place]) for place in places]]
+        for n, line in enumerate(self.lines):
+            cells = [(self.columns[place], _latex(line[place])) for place in places]
+            rows.append([rf"\textbf{{{text}}}" if n in best and name == column else text for name, text in cells])
+        head, *body = [" & ".join(row) + r" \\" for row in rows]
+        kinds = "".join("l" if self.columns[place] in ("recipe", *TEXTS) else "r" for place in places)
+        bold = f"Bold: the highest {column}, and what is not separated from it" if best else ""
+        caption = ". ".join(_latex(text) for text in (self.title, self.common, bold) if text)
+        comments = [f"% {' '.join(note.split())}" for note in self.notes]
+        begin = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", head, r"\midrule"]
+        end = [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}.}}", r"\end{table}"]
+        return "\n".join([*comments, *begin, *body, *end])
+
+    def to_csv(self) -> str:
+        """One record per line and scored stage, numbers unrounded, empty where there is none."""
+        text = StringIO()
+        writer = csv.DictWriter(text, list(self.records[0]) if self.records else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.records)
+        return text.getvalue()
+
+    def to_rich(self) -> "Group":
+        """For the terminal: the title, the table, and below it the notes, which may be wider than a small table."""
+        from rich.console import Group
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        shown = RichTable()
+        for place, column in enumerate(self.columns):
+            if column == "recipe":
+                names = [line[place] for line in self.lines]
+                # In a narrow terminal numbers may be wrapped; of names that are cut off several look alike.
+                width = min(MAX_NAME, max(map(len, [column, *names])))
+                shown.add_column(Text(column), min_width=width, overflow="fold")
+            else:
+                shown.add_column(Text(column), justify="left" if column in TEXTS else "right")
+        for line in self.lines:
+            shown.add_row(*(Text(text) for text in line))
+        heads = [Text(self.title, style="bold"), *([Text(self.common)] if self.common else [])]
+        return Group(*heads, shown, *(Text(note) for note in self.notes), Text())
+
+
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "±": r"$\pm$", "–": "--", "†": r"$\dagger$", "✗": r"$\times$", "°": r"$^\circ$", "Δ": r"$\Delta$", "·": r"$\cdot$",
+}  # fmt: skip
+"""What stands in LaTeX for a letter that means something else there, or that its fonts do not have."""
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(letter, letter) for letter in text)

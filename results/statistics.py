@@ -1,0 +1,339 @@
+"""Which differences of mIoU the counts of a few rng seeds and some hundred images can tell apart.
+
+A difference varies for two reasons: other rng seeds train other networks, and other images show other things. What
+images do is resampled: images are drawn with replacement, the same for all that is compared, their confusions added,
+and mIoU taken of the sum (it is no mean over images). What rng seeds do is their sample variance: three values cannot
+be resampled, a percentile bootstrap over them calls a third of all equal pairs different. The two variances V are
+added, and a t distribution stands for the sum. Its degrees of freedom follow from whose variance it is,
+
+    1 / df = share_seeds / (seeds - 1) + share_images / (images - 1),    share = V of its kind / V of both,
+
+exact where one kind alone varies. Between them the usual rule (Satterthwaite 1946: squared shares) finds too many
+differences with few rng seeds, this one neither too many nor too few: `python -m benchmarks.verdicts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
+
+from results.metrics.miou import Floats, iou, mean_of_defined
+
+__all__ = [
+    "Difference",
+    "Interval",
+    "PixelSums",
+    "Ranking",
+    "Sample",
+    "Standing",
+    "Verdict",
+    "corrected",
+    "difference",
+    "freedom",
+    "holm",
+    "interval",
+    "paired_difference",
+    "pixel_sums",
+    "ranking",
+    "samples",
+]
+
+Verdict: TypeAlias = Literal["better", "worse", "not separated"]
+Whole: TypeAlias = NDArray[np.int64]
+LEVEL = 0.05
+"""Of tests; intervals hold 1 - LEVEL."""
+POWER = 0.80
+"""With which the smallest detectable difference is found."""
+RESAMPLES = 10_000
+CHUNK = 500
+"""Resamples at a time: their weights stay within tens of MB for 10,000 images."""
+
+
+@dataclass(frozen=True)
+class PixelSums:
+    """What mIoU needs of the confusions of one line: pixels by image and class, for every rng seed."""
+
+    hits_SNC: Whole
+    predicted_SNC: Whole
+    truth_NC: Whole
+    """Of the images, whoever predicted: lines that are compared have the same."""
+
+    @property
+    def seeds(self) -> int:
+        """How many rng seeds."""
+        return len(self.hits_SNC)
+
+    @property
+    def images(self) -> int:
+        """How many images."""
+        return len(self.truth_NC)
+
+    def miou(self) -> Floats:
+        """By rng seed, over the whole set; nan where no class is defined."""
+        hits_SC, predicted_SC = self.hits_SNC.sum(axis=1), self.predicted_SNC.sum(axis=1)
+        return mean_of_defined(iou(hits_SC, self.truth_NC.sum(axis=0), predicted_SC))
+
+
+class Sample(NamedTuple):
+    """mIoU of one line by rng seed: as it is, and as it would be with other images."""
+
+    by_seed: Floats
+    """(seeds,)."""
+    resampled_SB: Floats
+    """(seeds, resamples); draw b of every sample that was made together is of the same images."""
+    images: int
+
+    def of(self, seeds: Sequence[int]) -> Sample:
+        """With these of its rng seeds alone, by their places."""
+        return Sample(self.by_seed[list(seeds)], self.resampled_SB[list(seeds)], self.images)
+
+
+class Interval(NamedTuple):
+    """A value with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """mIoU of one line less that of another, as mean over rng seeds."""
+
+    mean: float
+    low: float
+    high: float
+    """Of the 95 % interval."""
+    p: float
+    """That a difference at least as large comes of two lines that are equal (two-sided)."""
+    verdict: Verdict
+    smallest_detectable: float
+    """The true difference that so many rng seeds and images would find with a power of 80 %."""
+    seeds: int
+    images: int
+
+    @property
+    def seeds_tested(self) -> bool:
+        """Whether rng seeds could vary: a single one tells of other images alone, never of another training."""
+        return self.seeds > 1
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What can be said of a line's place among others."""
+
+    first: int
+    last: int
+    """The places (1 is the best) that are not excluded."""
+    best: float
+    """The probability that it is the best (0..1)."""
+
+    @property
+    def rank(self) -> int:
+        """Shared by all that the same number of lines is better than."""
+        return self.first
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Lines held against each other, all pairs, Holm-corrected."""
+
+    standings: tuple[Standing, ...]
+    separated: float
+    """The share of pairs that can be told apart; nan for a single line."""
+    floor: float
+    """The resolution: the median over pairs of the smallest detectable difference; nan for a single line."""
+
+
+def paired_difference(
+    counts_a_SNKK: Whole, counts_b_SNKK: Whole, *, resamples: int = RESAMPLES, rng_seed: int = 0
+) -> Difference:
+    """mIoU of `a` less that of `b`, tested over rng seeds and images.
+
+    Both are int64 confusions [truth, prediction] of shape (seeds, images, K + 1, K + 1): seed by seed and image by
+    image the same on both sides. Raises ValueError for other shapes and types, negative counts, confusions of other
+    true masks than the other side's, and fewer than two images.
+    """
+    a, b = pixel_sums(counts_a_SNKK), pixel_sums(counts_b_SNKK)
+    return difference(*samples([a, b], resamples=resamples, rng_seed=rng_seed))
+
+
+def pixel_sums(counts_SNKK: Whole) -> PixelSums:
+    """The sums of int64 confusions (seeds, images, K + 1, K + 1); ValueError for what is no such thing."""
+    shape = counts_SNKK.shape
+    if len(shape) != 4 or shape[2] != shape[3] or 0 in shape or counts_SNKK.dtype != np.int64:
+        expected = "int64 confusions (seeds, images, K + 1, K + 1)"
+        raise ValueError(f"{expected} expected, found {counts_SNKK.dtype} {shape}")
+    if counts_SNKK.min() < 0:
+        raise ValueError(f"counts are not negative, found {counts_SNKK.min()}")
+    truth_SNC = counts_SNKK.sum(axis=3)
+    if (truth_SNC != truth_SNC[0]).any():
+        raise ValueError("the rng seeds were scored on other true masks than each other")
+    return PixelSums(np.diagonal(counts_SNKK, axis1=2, axis2=3), counts_SNKK.sum(axis=2), truth_SNC[0])
+
+
+def samples(lines: Sequence[PixelSums], *, resamples: int = RESAMPLES, rng_seed: int = 0) -> list[Sample]:
+    """Resample the images of lines that were scored on the same masks, the same draws for all of them.
+
+    A class that a draw leaves without a true pixel is left out of that draw's mean, unless no image shows it: then
+    it counts as in the whole set. Raises ValueError for lines of other true masks than the first's, for fewer than
+    two images or resamples, and where no class is defined.
+    """
+    first = lines[0]
+    if any(not np.array_equal(line.truth_NC, first.truth_NC) for line in lines):
+        raise ValueError("lines that are compared must be scored on the same images and true masks")
+    if first.images < 2 or resamples < 2:
+        raise ValueError(f"two images and resamples at least, found {first.images} and {resamples}")
+    by_seed = [line.miou() for line in lines]
+    if np.isnan(np.concatenate(by_seed)).any():
+        raise ValueError("no class is defined: there is no mIoU to compare")
+    resampled_RB = np.concatenate(list(_resampled(lines, resamples, rng_seed)), axis=1)
+    ends = np.cumsum([line.seeds for line in lines])
+    drawn = np.split(resampled_RB, ends[:-1])
+    return [Sample(own, resampled_SB, first.images) for own, resampled_SB in zip(by_seed, drawn, strict=True)]
+
+
+def _resampled(lines: Sequence[PixelSums], resamples: int, rng_seed: int) -> Iterator[Floats]:
+    """mIoU by row (the rng seeds of one line after another) and draw, in chunks of draws."""
+    truth_NC = lines[0].truth_NC
+    images, classes = truth_NC.shape
+    hits_RNC = np.concatenate([line.hits_SNC for line in lines])
+    unions_RNC = np.concatenate([line.predicted_SNC for line in lines]) + truth_NC - hits_RNC
+    # All draws of all sums are one product: (draws, images) × (images, sums).
+    sums = np.concatenate([hits_RNC, unions_RNC, truth_NC[None]]).transpose(1, 0, 2).reshape(images, -1).astype(float)
+    is_shown_C = truth_NC.any(axis=0)
+    rng = np.random.default_rng(rng_seed)
+    for start in range(0, resamples, CHUNK):
+        drawn = (_draws(rng, min(CHUNK, resamples - start), images) @ sums).reshape(-1, 2 * len(hits_RNC) + 1, classes)
+        hits_BRC, unions_BRC, truth_BC = drawn[:, : len(hits_RNC)], drawn[:, len(hits_RNC) : -1], drawn[:, -1]
+        counted_BRC = (unions_BRC > 0) & ((truth_BC > 0) | ~is_shown_C)[:, None]
+        # Where nothing is counted the mean is 0 of 0: such a draw says nothing, and takes the part of no line.
+        iou_BRC = np.divide(hits_BRC, unions_BRC, out=np.zeros_like(hits_BRC), where=counted_BRC)
+        yield (iou_BRC.sum(axis=2) / np.maximum(counted_BRC.sum(axis=2), 1)).T
+
+
+def _draws(rng: np.random.Generator, number: int, images: int) -> Floats:
+    """How often each draw holds each image, (number, images): so many images with replacement."""
+    drawn = rng.integers(images, size=(number, images)) + images * np.arange(number)[:, None]
+    return np.bincount(drawn.ravel(), minlength=number * images).reshape(number, images).astype(float)
+
+
+def difference(a: Sample, b: Sample) -> Difference:
+    """`a` less `b`, from samples that were made together; ValueError where one has more rng seeds or resamples."""
+    if a.resampled_SB.shape != b.resampled_SB.shape:
+        found = f"{a.resampled_SB.shape} and {b.resampled_SB.shape}"
+        raise ValueError(f"as many rng seeds and resamples on both sides, found {found}")
+    apart = Sample(a.by_seed - b.by_seed, a.resampled_SB - b.resampled_SB, a.images)
+    spread = _spread(apart)
+    mean = float(apart.by_seed.mean())
+    margin, p = spread.margin(LEVEL), spread.p(mean)
+    detectable = margin + spread.quantile(POWER)
+    low, high = max(mean - margin, -1.0), min(mean + margin, 1.0)
+    return Difference(mean, low, high, p, _verdict(mean, p), detectable, len(apart.by_seed), apart.images)
+
+
+def interval(sample: Sample) -> Interval:
+    """The mean over rng seeds of a line's mIoU, and its 95 % interval within 0..1."""
+    mean, margin = float(sample.by_seed.mean()), _spread(sample).margin(LEVEL)
+    return Interval(mean, max(mean - margin, 0.0), min(mean + margin, 1.0))
+
+
+class _Spread(NamedTuple):
+    """The distribution around a mean: t, with its scale and degrees of freedom."""
+
+    error: float
+    freedom: float
+
+    def quantile(self, share: float) -> float:
+        return float(self.error * stdtrit(self.freedom, share))
+
+    def margin(self, level: float) -> float:
+        return self.quantile(1 - level / 2)
+
+    def p(self, mean: float) -> float:
+        if self.error == 0:
+            return float(mean == 0)
+        return float(2 * stdtr(self.freedom, -abs(mean) / self.error))
+
+
+def _spread(sample: Sample) -> _Spread:
+    seeds, images = len(sample.by_seed), sample.images
+    # A draw with replacement varies less than images do, by (images - 1) / images.
+    of_images = float(sample.resampled_SB.mean(axis=0).var(ddof=1)) * images / (images - 1)
+    of_seeds = float(sample.by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    df = freedom(np.array(of_seeds), seeds, np.array(of_images), images)
+    return _Spread((of_seeds + of_images) ** 0.5, float(df))
+
+
+def freedom(of_seeds: Floats, seeds: int, of_images: Floats, images: int) -> Floats:
+    """Degrees of freedom for the sum of two variances, elementwise, as the module says."""
+    whole = np.maximum(of_seeds + of_images, np.finfo(float).tiny)
+    inverse: Floats = of_seeds / whole / max(seeds - 1, 1) + of_images / whole / (images - 1)
+    return 1 / np.maximum(inverse, np.finfo(float).tiny)
+
+
+def _verdict(mean: float, p: float) -> Verdict:
+    if p >= LEVEL:
+        return "not separated"
+    return "better" if mean > 0 else "worse"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p values of comparisons that were planned together, corrected for their number (Holm 1979)."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for done, place in enumerate(sorted(range(len(p_values)), key=lambda n: p_values[n])):
+        largest = max(largest, min(1.0, (len(p_values) - done) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
+def corrected(differences: Sequence[Difference]) -> list[Difference]:
+    """The same differences with p values and verdicts that hold for all of them together (Holm)."""
+    pairs = zip(differences, holm([each.p for each in differences]), strict=True)
+    return [replace(each, p=p, verdict=_verdict(each.mean, p)) for each, p in pairs]
+
+
+def ranking(lines: Sequence[Sample], *, rng_seed: int = 0) -> Ranking:
+    """The places of lines whose samples were made together, with as many rng seeds each."""
+    pairs = list(combinations(range(len(lines)), 2))
+    found = corrected([difference(lines[i], lines[j]) for i, j in pairs])
+    above, below = [0] * len(lines), [0] * len(lines)
+    for (i, j), each in zip(pairs, found, strict=True):
+        if each.verdict != "not separated":
+            winner, loser = (i, j) if each.verdict == "better" else (j, i)
+            above[loser] += 1
+            below[winner] += 1
+    best = _best(lines, rng_seed)
+    standings = (
+        Standing(1 + better, len(lines) - worse, chance)
+        for better, worse, chance in zip(above, below, best, strict=True)
+    )
+    told_apart = [each.verdict != "not separated" for each in found]
+    detectable = [each.smallest_detectable for each in found]
+    separated, floor = (float("nan"), float("nan"))
+    if pairs:
+        separated, floor = float(np.mean(told_apart)), float(np.median(detectable))
+    return Ranking(tuple(standings), separated, floor)
+
+
+def _best(lines: Sequence[Sample], rng_seed: int) -> list[float]:
+    """How often each line is the highest, where images are resampled and rng seeds drawn from a t distribution."""
+    means = np.array([line.by_seed.mean() for line in lines])
+    resampled_LB = np.array([line.resampled_SB.mean(axis=0) for line in lines])
+    drawn_LB = resampled_LB + (means - resampled_LB.mean(axis=1))[:, None]
+    by_seed_LS = np.array([line.by_seed for line in lines])
+    seeds, draws = by_seed_LS.shape[1], drawn_LB.shape[1]
+    if seeds > 1:
+        rng = np.random.default_rng(rng_seed)
+        weights_SB = rng.standard_normal((seeds, draws)) / np.sqrt(rng.chisquare(seeds - 1, draws) * seeds)
+        drawn_LB += (by_seed_LS - means[:, None]) @ weights_SB
+    # Lines that are equal in a draw share it.
+    is_best_LB = drawn_LB == drawn_LB.max(axis=0)
+    shares: list[float] = (is_best_LB / is_best_LB.sum(axis=0)).mean(axis=1).tolist()
+    return shares
