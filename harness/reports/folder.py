@@ -190,11 +190,12 @@ def _copy_galleries(run: Run, store: Store, folder: Path) -> None:
 def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
     """Copy masks that no row scores into a folder of their own."""
     # Where nothing can be scored, they are what the run was for: nobody should have to look for them by keys.
-    folder.mkdir(exist_ok=True)
     for ref in refs:
         if store.has(ref):
             artefact = store.open(ref)
             for name in artefact.record.files:
+                # Masks of photos in subfolders lie in subfolders.
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(artefact.path(name), folder / name)
 
 
