@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.metrics.counts import count_labels
-from results.metrics.miou import Floats, MeanIoU, iou, mean_of_defined
+from results.metrics.miou import Floats, MeanIoU, iou, mean_of_defined, nullable
 from results.protocols import LEGACY, RULES, VOC, Rules
 from settings.records import UNKNOWN, Mask
 
@@ -86,6 +86,11 @@ class ProtocolScore:
     miou: float
     because: Mapping[str, float]
     """Each rule in which it differs from `voc/1`, in words, and what that rule alone changes of `voc/1`'s mIoU."""
+
+    def to_json(self) -> dict[str, object]:
+        """For `--json`: null stands for an undefined value."""
+        because = {words: nullable(change) for words, change in self.because.items()}
+        return {"miou": nullable(self.miou), "because": because}
 
 
 class Spread:

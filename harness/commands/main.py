@@ -8,20 +8,29 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, cast
+from typing import Annotated, NoReturn, cast
 
 import typer
 
 from harness.commands import run
 from harness.commands.components import components
 from harness.commands.data import data_app
-from harness.commands.options import DEFAULT_STORE, AddressOption, JsonOption, SetOption, StoreOption, SuiteArgument
+from harness.commands.options import (
+    DEFAULT_STORE,
+    AddressOption,
+    JsonOption,
+    SetOption,
+    StoreOption,
+    SuiteArgument,
+    split_names,
+)
 from harness.commands.progress import Patience
+from harness.commands.score import score
 from harness.commands.store import store_app
 from settings.errors import UserError
 from settings.progress import listener
 
-__all__ = ["app", "doctor", "main", "score", "show"]
+__all__ = ["app", "doctor", "main", "show"]
 
 # Nothing that the user wrote: exit code 1, as for a stage that failed.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -37,7 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components):
+for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components, score):
     app.command()(_verb)
 
 
@@ -80,69 +89,10 @@ def show(
     from harness.pictures.request import Request
     from harness.pictures.show import show
 
-    request = Request(_names(photos), count, split, _names(recipes), setting, rng_seed, _names(columns), map_class)
-    typer.echo(f"wrote {show(suite, set_ or [], store, request, output, outlines)}")
-
-
-@app.command()
-def score(
-    predictions: Annotated[Path, typer.Argument(help="a folder of masks, <id>.png")],
-    truth: Annotated[Path, typer.Option(help="a folder of true masks, <id>.png")],
-    classes: Annotated[
-        int | None, typer.Option(help="K + 1, background included (VOC: 21); may be left out beside --names")
-    ] = None,
-    names: Annotated[
-        Path | None, typer.Option(help="a file of the K class names, one a line, for the fingerprint of rows")
-    ] = None,
-    protocol: Annotated[
-        str, typer.Option(help="voc/1, or what public programs do: irn, seam, mmseg, per_image, torchmetrics")
-    ] = "voc/1",
-    all_protocols: Annotated[
-        bool, typer.Option("--all-protocols", help="what each protocol makes of these masks, and by which rule")
-    ] = False,
-    metrics: Annotated[
-        str, typer.Option(help="beside the mIoU, by name, separated by commas: see `seedbed components`")
-    ] = "",
-    void: Annotated[
-        Literal["error", "background", "covered-only"], typer.Option(help="what 255 in a prediction is")
-    ] = "error",
-    allow_missing: Annotated[bool, typer.Option(help="score a missing prediction as all background")] = False,
-    ids: Annotated[
-        Path | None, typer.Option(help="a list of the photos to score, such as val.txt; default: all true masks")
-    ] = None,
-    map_: Annotated[
-        str | None, typer.Option("--map", help="what values of true masks stand for: 0:255,1:0; others stay")
-    ] = None,
-    map_predictions: Annotated[str | None, typer.Option(help="what values of predictions stand for")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Score a folder of masks made by anybody.
-
-    What cannot be meant is refused: true masks without any class, such as 0/255 ones.
-    """
-    from results.scoring import score_folder
-    from settings.value_maps import parse_value_map
-
-    true_values = parse_value_map(map_, "--map")
-    predicted_values = parse_value_map(map_predictions, "--map-predictions")
-    result = score_folder(
-        predictions,
-        truth,
-        classes,
-        protocol,
-        void,
-        allow_missing,
-        names,
-        ids,
-        true_values,
-        predicted_values,
-        _names(metrics),
-        all_protocols,
+    request = Request(
+        split_names(photos), count, split, split_names(recipes), setting, rng_seed, split_names(columns), map_class
     )
-    if as_json:
-        typer.echo(json.dumps(result.to_json()))
-    else:
-        typer.echo(result.to_text())
+    typer.echo(f"wrote {show(suite, set_ or [], store, request, output, outlines)}")
 
 
 @app.command()
@@ -209,12 +159,6 @@ def main() -> NoReturn:
 def _end(line: str, code: int) -> NoReturn:
     typer.echo(f"seedbed: {line}", err=True)
     sys.exit(code)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """The names in a text that separates them by commas; blanks around them, and empty ones, are dropped."""
-    stripped = (name.strip() for name in text.split(","))
-    return tuple(filter(None, stripped))
 
 
 if __name__ == "__main__":

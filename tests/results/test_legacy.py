@@ -10,7 +10,7 @@ from results.legacy import RulesTally, Spread, joint_pixels
 from results.metrics.counts import count
 from results.metrics.miou import mean_iou
 from results.protocols import LEGACY, PROTOCOLS, Rules, protocol
-from results.scoring import score_folder
+from results.scoring import Beside, score_folder
 from settings.errors import UserError
 from settings.masks import write_mask
 from settings.records import UNKNOWN
@@ -152,25 +152,27 @@ def test_a_folder_by_a_legacy_protocol(folders: tuple[Path, Path]) -> None:
 
 def test_a_folder_by_all_protocols(folders: tuple[Path, Path]) -> None:
     with pytest.raises(UserError, match=r"mask value 255; .*--void background"):
-        score_folder(*folders, CLASSES, all_protocols=True)
-    score = score_folder(*folders, CLASSES, void="background", all_protocols=True)
+        score_folder(*folders, CLASSES, beside=Beside(all_protocols=True))
+    score = score_folder(*folders, CLASSES, void="background", beside=Beside(all_protocols=True))
     told = json.loads(json.dumps(score.to_json()))["protocols"]
     assert told["voc/1"] == {"miou": pytest.approx(score.miou, abs=1e-15), "because": {}}
     assert told["seam"]["miou"] == pytest.approx(seam(photos()), abs=1e-11)
     values = [each(photos()) for each in NAIVE.values()]
     assert f"from {min(values):.4f} to {max(values):.4f}" in score.to_text()
-    covered = score_folder(*folders, CLASSES, void="covered-only", all_protocols=True)
+    covered = score_folder(*folders, CLASSES, void="covered-only", beside=Beside(all_protocols=True))
     assert "255 in predictions is background" in covered.to_text().split("irn")[1].split("mmseg")[0]
 
 
 def test_metrics_of_a_folder(folders: tuple[Path, Path]) -> None:
-    score = score_folder(*folders, CLASSES, void="background", metrics=("image_iou", "class_iou", "boundary_iou"))
+    score = score_folder(
+        *folders, CLASSES, void="background", beside=Beside(("image_iou", "class_iou", "boundary_iou"))
+    )
     filled = [(np.where(p == UNKNOWN, 0, p), t) for p, t in photos()]
     assert score.measures["mIoU of single photos"] == pytest.approx(per_image(filled), abs=1e-14)
     worst = min(value for value in score.result.per_class if value == value)
     assert score.measures["IoU of the worst class"] == pytest.approx(worst, abs=1e-15)
     assert "boundary IoU" in score.to_text() and score.to_json()["measures"] == dict(score.measures)
     with pytest.raises(UserError, match=r"--metrics: found unknown metric 'boundary'.*did you mean 'boundary_iou'"):
-        score_folder(*folders, CLASSES, metrics=("boundary",))
+        score_folder(*folders, CLASSES, beside=Beside(("boundary",)))
     with pytest.raises(UserError, match="--metrics: found 'pxap', which reads maps; expected metrics of masks"):
-        score_folder(*folders, CLASSES, metrics=("pxap",))
+        score_folder(*folders, CLASSES, beside=Beside(("pxap",)))
