@@ -133,7 +133,7 @@ def _write_tables(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None
 
 
 def write_tables(files: LeaderboardFiles, tables: Sequence[Table], head: str, below: Sequence[Table] = ()) -> None:
-    """The tables of boards as Markdown, under `head` and with others `below`, as CSV and as LaTeX (without the seconds)."""
+    """The tables of boards as Markdown, under `head` and with others `below`, as CSV, and without seconds as LaTeX."""
     shown = [each.to_markdown() for each in (*tables, *below)]
     files.table_markdown.write_text(f"{head}\n" + "\n\n".join(shown) + "\n", encoding="utf-8")
     # One CSV of all tables, which have the same columns: the first brings the line that names them.
