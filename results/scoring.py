@@ -8,11 +8,13 @@ from typing import Any, get_args
 
 import numpy as np
 
+from results.counted import ImageSums, class_sums, sums_of_images
 from results.evaluation import evaluation_fingerprint
 from results.mask_folders import MaskFolders, Pooled, Void, doubts, mask_names, refuse_implausible, scored_images
 from results.metrics.counts import Counts
 from results.metrics.miou import MeanIoU, mean_iou, nullable
 from results.protocols import protocol as protocol_named
+from results.statistics import Whole
 from settings.config import existing_folder
 from settings.errors import UserError, printable
 from settings.lists import read_classes, read_ids
@@ -42,6 +44,10 @@ class FolderScore:
     void: Void
     fingerprint: str
     """The evaluation fingerprint over the scored ids, their true masks and the class names (numbers without names)."""
+    classes: tuple[str, ...]
+    """K + 1 names by mask value, background first; numbers where no names were given."""
+    images: ImageSums
+    """What each photo adds to the counts."""
     named: bool
     """Whether class names were given: then rows scored on the same masks have this fingerprint."""
     doubts: tuple[str, ...] = ()
@@ -124,10 +130,11 @@ def score_folder(
     if not allow_missing:
         _check_all_are_there(predictions, predicted, truths, ids is not None)
     folders = MaskFolders(predictions, truth, classes, void, allow_missing, truth_map, prediction_map)
-    pooled, digests = Pooled.nothing(classes), dict[str, str]()
+    pooled, digests, sums = Pooled.nothing(classes), dict[str, str](), dict[str, Whole]()
     for image in scored_images(folders, truths):
         pooled += image.pooled
         digests[image.id] = image.truth_digest
+        sums[image.id] = class_sums(image.pooled.counts)
     refuse_implausible(folders, pooled.true_pixels)
     missing, extra = sorted(set(truths) - set(predicted)), sorted(set(predicted) - set(truths))
     return FolderScore(
@@ -139,6 +146,8 @@ def score_folder(
         rules.name,
         void,
         evaluation_fingerprint(class_names, digests),
+        class_names,
+        sums_of_images(sums, pooled.counts),
         named=names is not None,
         doubts=tuple(doubts(folders, pooled)),
     )

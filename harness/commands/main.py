@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NoReturn, cast
 import typer
 
 from harness.commands import run
+from harness.commands.compare import compare
 from harness.commands.components import components
 from harness.commands.data import data_app
 from harness.commands.options import DEFAULT_STORE, AddressOption, JsonOption, SetOption, StoreOption, SuiteArgument
@@ -37,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components):
+for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components, compare):
     app.command()(_verb)
 
 
