@@ -109,8 +109,8 @@ def sums_of_folder(
     """By position, of the rows of a leaderboard's folder, from the counts per image that lie beside them.
 
     `wanted` are the positions of the rows that are asked for; None: all. Rows that were counted together, or whose
-    masks are the same, have one entry in the tables. A row without counts (a hole, or one of a folder that is older than they
-    are) has none here either.
+    masks are the same, have one entry in the tables. A row without counts (a hole, or one of a folder that is older
+    than they are) has none here either.
     """
     found: dict[int, ImageSums] = {}
     for path in filter(Path.exists, (score_counts, sweep_counts)):

@@ -14,11 +14,12 @@ PART_HEAD = ("A", "B", "A − B", "95 % interval", "p (Holm)", "verdict", "photo
 
 
 def pair_tables(pair: Pair, scored: str, notes: Sequence[str] = ()) -> list[Table]:
-    """The verdict, then classes, sizes of objects, errors, and the photos that changed most.
+    """The verdict, then classes, sizes of objects, errors, and the photos that changed most, where any did.
 
     `scored` says what was scored; `notes` are told below the verdict, after those that the numbers want.
     """
-    return [_verdict(pair, scored, notes), _by_class(pair), _by_size(pair), _errors(pair), _changed(pair)]
+    tables = [_verdict(pair, scored, notes), _by_class(pair), _by_size(pair), _errors(pair)]
+    return [*tables, _changed(pair)] if pair.changed else tables
 
 
 def pair_record(pair: Pair) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """Scoring a folder of mask PNGs against the folder of their truths."""
 
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -21,7 +24,10 @@ from settings.lists import read_classes, read_ids
 from settings.records import UNKNOWN, LabelSpace
 from settings.stems import alike, names_alike, told_renames
 
-__all__ = ["FolderScore", "score_folder"]
+__all__ = ["FolderScore", "score_folder", "score_two"]
+
+MANY = 400
+"""True masks from which on a second process pays: it takes a second to start."""
 
 FEW = 0.1
 """Up to this share of missing predictions, scoring them as background may be meant: a program failed on some photos."""
@@ -151,6 +157,30 @@ def score_folder(
         named=names is not None,
         doubts=tuple(doubts(folders, pooled)),
     )
+
+
+def score_two(
+    a: Path,
+    b: Path,
+    truth: Path,
+    classes: int | None = None,
+    void: Void = "error",
+    names: Path | None = None,
+    ids: Path | None = None,
+) -> tuple[FolderScore, FolderScore]:
+    """The scores of two folders against the same true masks, as `score_folder` gives them; large ones in two processes.
+
+    Raises UserError as `score_folder` does, for whichever folder does not fit.
+    """
+    score = partial(score_folder, truth=truth, classes=classes, void=void, names=names, ids=ids)
+    is_large = truth.is_dir() and sum(1 for _ in truth.iterdir()) >= MANY
+    if not is_large:
+        return score(a), score(b)
+    # Not forked: who calls may have threads.
+    with ProcessPoolExecutor(1, get_context("spawn")) as processes:
+        other = processes.submit(score, a)
+        own = score(b)
+        return other.result(), own
 
 
 def _listed(names: list[str], truth: Path, ids: Path) -> list[str]:

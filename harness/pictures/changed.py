@@ -12,6 +12,7 @@ import numpy as np
 from harness.drawing.sheet import Column, masks_column, to_png
 from harness.drawing.sheet import Row as SheetRow
 from harness.pictures.columns import KINDS
+from harness.pictures.compare import PHOTOS_SHEET, SHEET
 from harness.pictures.request import Request, Selection, select
 from harness.pictures.show import Shelf, truth_column
 from harness.reports.sides import MaskOptions, Sides
@@ -61,15 +62,15 @@ class MaskDrawing:
         columns = [masks_column(head, _masks_of(folder)) for head, folder in heads]
         title = f"{sides.a.name} and {sides.b.name}: the photos that changed most"
         png = to_png(rows, columns, LabelSpace(sides.a.classes[1:]), title)
-        return "sheet.png" if self.photos is None else "photos-sheet.png", png
+        return SHEET if self.photos is None else PHOTOS_SHEET, png
 
     def _image(self, name: str) -> Image:
         """The photo; a grey one of the mask's size where none is given."""
         if self.photos is not None:
-            found = sorted(path for path in self.photos.glob(f"{name}.*") if path.stem == name)
-            if not found:
+            by_id = {path.stem: path for path in sorted(self.photos.iterdir())}
+            if name not in by_id:
                 raise UserError(self.photos, f"no photo '{name}'", "a photo for each mask, named by its id")
-            return read_photo(found[0])
+            return read_photo(by_id[name])
         size = _masks_of(self.masks.truth)(name).shape
         blank: Image = np.full((*size, 3), GREY, np.uint8)
         return blank
@@ -105,7 +106,7 @@ class SuiteDrawing:
             rows = [SheetRow(photo, notes[photo.id]) for photo in chosen[0].subject.photos]
             title = f"{sides.a.name} and {sides.b.name}: the photos that changed most, {sides.scored}"
             png = to_png(rows, columns, dataset.label_space, title)
-        return "sheet.png" if dataset.photos_are_ours else "photos-sheet.png", png
+        return SHEET if dataset.photos_are_ours else PHOTOS_SHEET, png
 
 
 def _request(row: Row, changes: Sequence[Change]) -> Request:

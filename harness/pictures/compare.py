@@ -14,7 +14,10 @@ from results.shown import Table
 from settings.errors import UserError
 from settings.files import write_bytes
 
-__all__ = ["Comparison", "Drawing", "compare"]
+__all__ = ["PHOTOS_SHEET", "SHEET", "Comparison", "Drawing", "compare"]
+
+SHEET, PHOTOS_SHEET = "sheet.png", "photos-sheet.png"
+"""The file of a sheet; the second where its photos are not ours: the repository ignores such names."""
 
 Drawing = Callable[[Sides, Sequence[Change]], tuple[str, bytes]]
 """Draws the sheet of some photos: the name of its file and the PNG; raises UserError where there is nothing to draw."""
@@ -53,6 +56,9 @@ def compare(sides: Sides, output: Path | None = None, drawing: Drawing | None = 
     try:
         for ending, text in texts.items():
             write_bytes(output / f"comparison.{ending}", f"{text}\n".encode())
+        for name in (SHEET, PHOTOS_SHEET):
+            # One of another pair would be taken for this one's.
+            (output / name).unlink(missing_ok=True)
         sheet = "no sheet: no photo changed"
         if drawing is None:
             sheet = "no sheet: masks are drawn of the recipes of a --suite, and of folders"

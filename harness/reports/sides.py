@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 from harness.reports.folder import LeaderboardFiles
@@ -26,7 +22,7 @@ from results.mask_folders import Void
 from results.pair import Side
 from results.per_image import read_table
 from results.rows import IDENTITY, STAGES, Row, read_rows
-from results.scoring import FolderScore, score_folder
+from results.scoring import score_two
 from results.selection import is_ranked
 from settings.errors import UserError, counted, unknown_name
 
@@ -43,8 +39,6 @@ __all__ = [
 
 KEY = re.compile("[0-9a-f]{8,64}")
 """How the beginning of a row's key is told from a recipe."""
-MANY = 400
-"""True masks from which on a process for each folder pays: it takes a second to start."""
 TOLD = ("policy", "supervision", "masks_chosen", "masks_trained", "training_mode", "arithmetic", "backbone")
 """The fields of rows that make a comparison unequal: where the sides differ in one, a note says so."""
 
@@ -312,27 +306,13 @@ class MaskOptions:
 
 
 def sides_of_masks(options: MaskOptions) -> Sides:
-    """Score two folders of masks against the same true masks; raises UserError as `results.scoring.score_folder`."""
+    """Score two folders of masks against the same true masks; raises UserError as `seedbed score` does."""
 
     a, b = options.a, options.b
-    scores = _scores(options)
+    scores = score_two(a, b, options.truth, options.classes, void=options.void, names=options.names, ids=options.ids)
     names = [a.name, b.name] if a.name != b.name else [str(a), str(b)]
     sides = [
         Side(name, score.classes, score.fingerprint, (score.images,)) for name, score in zip(names, scores, strict=True)
     ]
     notes = [f"{name}: {note}" for name, score in zip(names, scores, strict=True) for note in score.notes()]
     return Sides(sides[0], sides[1], f"masks of {options.truth}", tuple(notes))
-
-
-def _scores(options: MaskOptions) -> list[FolderScore]:
-    """The scores of both folders, each in a process of its own where they are large."""
-    score = partial(_score, options)
-    folders = (options.a, options.b)
-    if len(list(islice(options.truth.glob("*"), MANY))) < MANY:
-        return list(map(score, folders))
-    with ProcessPoolExecutor(2, get_context("spawn")) as processes:
-        return list(processes.map(score, folders))
-
-
-def _score(options: MaskOptions, folder: Path) -> FolderScore:
-    return score_folder(folder, options.truth, options.classes, void=options.void, names=options.names, ids=options.ids)
