@@ -88,6 +88,8 @@ def compare(
         "--set": set_,
     }
     drawing: Drawing | None = None
+    if photos is not None and output is None:
+        raise UserError("--photos", "no --output", "--output FOLDER beside it, for the sheet")
     if truth is not None:
         _refuse(of_rows, "--truth beside it", "names of rows, or folders of masks with --truth")
         masks = MaskOptions(Path(a), Path(b), truth, classes, names, ids, void)

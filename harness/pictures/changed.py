@@ -23,6 +23,7 @@ from harness.suites.suite import load_suite
 from methods.segmenting import variant_of
 from results.pair import Change
 from results.rows import Row
+from settings.config import existing_folder
 from settings.errors import UserError
 from settings.images import read_photo
 from settings.masks import read_mask
@@ -47,6 +48,10 @@ class MaskDrawing:
 
     masks: MaskOptions
     photos: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.photos is not None and existing_folder(self.photos) is None:
+            raise UserError("--photos", f"no folder '{self.photos}'", "a folder of photos, named as the masks")
 
     def __call__(self, sides: Sides, changes: Sequence[Change]) -> tuple[str, bytes]:
         """The sheet; photos that are given are not ours, and the name of the file says so."""

@@ -27,14 +27,8 @@ from results.selection import is_ranked
 from settings.errors import UserError, counted, unknown_name
 
 __all__ = [
-    "LeaderboardPlace",
-    "MaskOptions",
-    "Place",
-    "Sides",
-    "StorePlace",
-    "Wanted",
-    "sides_of_masks",
-    "sides_of_rows",
+    *("LeaderboardPlace", "MaskOptions", "Place", "Sides", "StorePlace", "Wanted"),
+    *("place_at", "sides_of_masks", "sides_of_rows"),
 ]
 
 KEY = re.compile("[0-9a-f]{8,64}")
@@ -143,8 +137,8 @@ class Sides:
 def sides_of_rows(a: str, b: str, place_a: Place, place_b: Place, wanted: Wanted) -> Sides:
     """Find the rows that `a` and `b` name, each `RECIPE`, `RECIPE@SETTING`, or the beginning of a row's key.
 
-    Raises UserError for names that nobody has, for rows that differ in more than the rng seed, for holes, and where no
-    rng seed or stage is common to both sides.
+    Raises UserError for names that nobody has, for rows that differ in more than the rng seed, for holes, and where
+    no stage, or none of several rng seeds, is common to both sides.
     """
     found_a, found_b = _positions(a, place_a, wanted), _positions(b, place_b, wanted)
     if not (_is_key(a, place_a) and _is_key(b, place_b)):

@@ -47,10 +47,7 @@ def test_output_gets_the_texts_and_a_sheet(command, folders: Path) -> None:
 
 def test_recipes_of_a_kept_leaderboard_are_compared_in_both_directions(command) -> None:
     names = ("cam+saliency", "common+saliency")
-    one, other = (
-        json.loads(command(*pair, "--leaderboard", KEPT, "--json").out)
-        for pair in (names, names[::-1])
-    )
+    one, other = (json.loads(command(*pair, "--leaderboard", KEPT, "--json").out) for pair in (names, names[::-1]))
     assert one["mean"] == pytest.approx(-other["mean"])
     assert one["p"] == pytest.approx(other["p"])
     assert one["rng_seeds"] == other["rng_seeds"] > 1
@@ -64,6 +61,7 @@ def test_recipes_of_a_kept_leaderboard_are_compared_in_both_directions(command) 
         (["a", "b", "--truth", "t", "--classes", "3", "--suite", "smoke"], "--suite: found --truth beside it"),
         (["a", "b", "--truth", "t"], "--classes"),
         (["a", "b", "--truth", "t", "--classes", "3"], "t: found no folder"),
+        (["a", "b", "--truth", "t", "--classes", "3", "--photos", "p"], "--photos: found no --output"),
         (["a", "b", "--json", "--latex"], "--latex: found --json beside it"),
         (["a", "b", "--leaderboard", "nowhere"], "no rows.parquet"),
         (["a", "b", "--leaderboard", str(KEPT), "--suite", "smoke"], "--suite: found --leaderboard beside it"),

@@ -92,6 +92,8 @@ def test_masks_are_drawn_beside_the_true_ones_over_photos_where_there_are_some(
         # Background is the photo itself: each mask shows where it ends.
         for cell, rows in zip(drawn["cells"][0], (6, 2, 4), strict=True):
             assert (cell.image[rows + 1 :] == grey).all() and (cell.image[:rows] != grey).any()
+    with pytest.raises(UserError, match="--photos"):
+        MaskDrawing(masks, tmp_path / "nowhere")
     with pytest.raises(UserError, match="no photo 'other'"):
         MaskDrawing(masks, tmp_path / "photos")(sides, [Change("other", 0.25, 0.5)])
 
