@@ -22,7 +22,7 @@ from results.mask_folders import Void
 from results.pair import Side
 from results.per_image import read_table
 from results.rows import IDENTITY, STAGES, Row, read_rows
-from results.scoring import score_two
+from results.scoring import FolderScore, score_two
 from results.selection import is_ranked
 from settings.errors import UserError, counted, unknown_name
 
@@ -306,7 +306,13 @@ def sides_of_masks(options: MaskOptions) -> Sides:
     scores = score_two(a, b, options.truth, options.classes, void=options.void, names=options.names, ids=options.ids)
     names = [a.name, b.name] if a.name != b.name else [str(a), str(b)]
     sides = [
-        Side(name, score.classes, score.fingerprint, (score.images,)) for name, score in zip(names, scores, strict=True)
+        Side(name, _class_names(score), score.fingerprint, (score.images,))
+        for name, score in zip(names, scores, strict=True)
     ]
     notes = [f"{name}: {note}" for name, score in zip(names, scores, strict=True) for note in score.notes()]
     return Sides(sides[0], sides[1], f"masks of {options.truth}", tuple(notes))
+
+
+def _class_names(score: FolderScore) -> tuple[str, ...]:
+    """The K + 1 names, numbers where none were given."""
+    return score.class_names or tuple(map(str, range(score.counts.classes)))
