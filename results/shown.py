@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TEXTS", "Table"]
 
-TEXTS = ("setting", "backbone", "against", "verdict")
+TEXTS = ("setting", "backbone", "against", "verdict", "compared", "class", "size", "side", "mostly with", "photo")
 """Columns of words; all others but the recipe hold numbers."""
 MAX_NAME = 40
 """Letters of a recipe's name that are kept on one line, however narrow the terminal."""
@@ -93,7 +93,8 @@ class Table:
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "±": r"$\pm$", "–": "--", "†": r"$\dagger$", "✗": r"$\times$", "°": r"$^\circ$", "Δ": r"$\Delta$", "·": r"$\cdot$",
+    "±": r"$\pm$", "–": "--", "†": r"$\dagger$", "✗": r"$\times$", "−": "$-$",
+    "°": r"$^\circ$", "Δ": r"$\Delta$", "·": r"$\cdot$",
 }  # fmt: skip
 """What stands in LaTeX for a letter that means something else there, or that its fonts do not have."""
 

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from harness.commands import run
+from harness.commands.compare import compare
 from harness.commands.components import components
 from harness.commands.data import data_app
 from harness.commands.options import (
@@ -46,7 +47,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components, score):
+for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components, score, compare):
     app.command()(_verb)
 
 

@@ -24,7 +24,7 @@ from results.shown import Table
 from settings.files import write_json
 from settings.records import fingerprint
 
-__all__ = ["LeaderboardFiles", "shows", "unscored", "write_leaderboard"]
+__all__ = ["LeaderboardFiles", "shows", "unscored", "write_leaderboard", "write_tables"]
 
 
 class LeaderboardFiles(StageFiles):
