@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 from harness.execution.running import Run
 from harness.reports.gathering import Leaderboard
 from harness.stages.fit import FitIdentity, FitRuntime
-from harness.stages.gallery import GalleryRuntime
+from harness.stages.gallery import GalleryRuntime, sheet_name
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan
 from harness.store.layout import PARTIAL_FOLDER, CountFiles, FitFiles, Named, Ref, StageFiles
@@ -183,7 +183,7 @@ def _copy_galleries(run: Run, store: Store, folder: Path) -> None:
             artefact = store.open(ref)
             # Recipes share the names of their sheets, and artefacts do not know for which of them they were made.
             for name in artefact.record.files:
-                shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{runtime.name}.png")
+                shutil.copyfile(artefact.path(name), folder / sheet_name(name, runtime))
 
 
 def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
