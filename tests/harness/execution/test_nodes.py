@@ -69,7 +69,7 @@ def test_what_opens_a_store_reaches_every_node_and_no_log(cluster: Any, monkeypa
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     connect(cluster.address)
     try:
-        replies = ask(all_nodes(), os.getenv, lambda node: ("AWS_SECRET_ACCESS_KEY",), TIMEOUT_S)
+        replies = ask(all_nodes(), os.getenv, lambda node: ("AWS_SECRET_ACCESS_KEY",), 5 * TIMEOUT_S)
     finally:
         disconnect()
     assert [reply.value for reply in replies.values()] == [secret] * 3
