@@ -16,6 +16,7 @@ from harness.commands import run
 from harness.commands.components import components
 from harness.commands.data import data_app
 from harness.commands.options import DEFAULT_STORE, AddressOption, JsonOption, SetOption, StoreOption, SuiteArgument
+from harness.commands.output import prepare_output
 from harness.commands.progress import Patience
 from harness.commands.store import store_app
 from settings.errors import UserError
@@ -160,6 +161,7 @@ app.add_typer(store_app, name="store")
 
 def main() -> NoReturn:
     """Run the command; a user's error is one line, exit code 2; a failed stage is exit code 1."""
+    prepare_output()
     listener.set(Patience("planning"))
     try:
         # In its own mode, click would print usage errors in three lines, and end by itself with its own exit codes.

@@ -13,7 +13,10 @@ from harness.store.store import Store
 from settings.errors import UserError
 
 
-@pytest.mark.parametrize("location", ["s3://bucket/x", "memory://x", "file:///tmp/x", "gs://b", "simplecache::s3://b", "zip://a::file::s3://b"])
+@pytest.mark.parametrize(
+    "location",
+    ["s3://bucket/x", "memory://x", "file:///tmp/x", "gs://b", "simplecache::s3://b", "zip://a::file::s3://b"],
+)
 def test_a_url_stays_as_it_is(location: str) -> None:
     assert is_url(location)
     assert absolute(location) == location
@@ -56,7 +59,9 @@ def test_the_folder_in_front_does_not_depend_on_credentials(monkeypatch: pytest.
     assert first != mirror_folder("sftp://me:old@host/x")
 
 
-@pytest.mark.parametrize("url", ["nonsense://x", "s3://", "s3://key:secret@bucket/x", "simplecache::s3://key:secret@b/x"])
+@pytest.mark.parametrize(
+    "url", ["nonsense://x", "s3://", "s3://key:secret@bucket/x", "simplecache::s3://key:secret@b/x"]
+)
 def test_a_wrong_url_is_the_users_error(url: str) -> None:
     with pytest.raises(UserError) as told:
         file_system(url)
