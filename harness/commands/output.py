@@ -14,8 +14,16 @@ PLAIN = {
     **dict.fromkeys("·–—─━═╌", "-"),
     **dict.fromkeys("│┃║", "|"),
     **dict.fromkeys("┌┐└┘├┤┬┴┼┏┓┗┛┠┨┣┫┳┻╋┡┩╇╈╔╗╚╝", "+"),
-    **{"±": "+-", "×": "x", "✗": "x", "†": "+", "°": "*", "Δ": "d", "→": "->", "≤": "<=", "≥": ">=", "•": "*"},
-    **{"‘": "'", "’": "'", "“": '"', "”": '"'},
+    **dict.fromkeys("×✗", "x"),
+    **dict.fromkeys("°•", "*"),
+    **dict.fromkeys("‘’", "'"),
+    **dict.fromkeys("“”", '"'),
+    "±": "+-",
+    "†": "+",
+    "Δ": "d",
+    "→": "->",
+    "≤": "<=",
+    "≥": ">=",
 }
 """What stands for letters of ours where an encoding lacks them."""
 HANDLER = "seedbed.plain"

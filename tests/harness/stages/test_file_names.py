@@ -15,7 +15,8 @@ from settings.records import Photo
 
 LINES = (
     "settings={x: {name: clean}, b-x: {name: shuffled}}",
-    "recipes={cam: {localizer: cam, labeler: threshold}, cam-b: {localizer: {name: cam, hidden: 8}, labeler: threshold}}",
+    "recipes={cam: {localizer: cam, labeler: threshold}, "
+    "cam-b: {localizer: {name: cam, hidden: 8}, labeler: threshold}}",
 )
 
 
