@@ -1,22 +1,14 @@
 """What rows were scored from, image by image: pixels of each class that are right, predicted and true."""
 
-<<<<<<< HEAD
-from collections.abc import Sequence
-=======
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
->>>>>>> compare
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-<<<<<<< HEAD
-from results.metrics.image_sums import ImageSums
-=======
 from results.metrics.counts import Counts
->>>>>>> compare
+from results.metrics.image_sums import ImageSums
 from results.parquet import read_table
 from results.per_image import SWEEP_AXES
 from results.rows import Row
@@ -32,35 +24,6 @@ SAME = 1e-6
 """mIoU of the same counts, added in another order."""
 
 
-<<<<<<< HEAD
-=======
-@dataclass(frozen=True, eq=False)
-class ImageSums:
-    """Of one row, each (images, K + 1), the images by ascending id; and the confusion of all of them together."""
-
-    images: tuple[str, ...]
-    hits_NC: Whole
-    predicted_NC: Whole
-    truth_NC: Whole
-    confusion_KK: Whole
-    """(K + 1, K + 1), [truth, prediction]."""
-
-    def over(self, images: Sequence[str]) -> "ImageSums":
-        """Over other images, ascending, among which are its own: the rest have no counted pixel."""
-        if tuple(images) == self.images:
-            return self
-        where = np.searchsorted(np.array(images), np.array(self.images))
-
-        def wider(own_NC: Whole) -> Whole:
-            wide_NC = np.zeros((len(images), own_NC.shape[1]), np.int64)
-            wide_NC[where] = own_NC
-            return wide_NC
-
-        hits, predicted, truth = map(wider, (self.hits_NC, self.predicted_NC, self.truth_NC))
-        return ImageSums(tuple(images), hits, predicted, truth, self.confusion_KK)
-
-
->>>>>>> compare
 def image_sums(table: pa.Table, classes: int, threshold: float | None = None) -> ImageSums:
     """From a table of confusions or labels (255 is background), or of sweeps, read at the row's `threshold`.
 

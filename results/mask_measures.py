@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from results.counted import class_sums, sums_of_images
 from results.metric import Metric
-from results.metrics.counts import count, fill_void
-from results.metrics.image_sums import ImageSums
+from results.metrics.counts import Counts, count, fill_void
+from results.statistics import Whole
 from settings.components import ComponentSpec, build_component
 from settings.discovery import METRICS
 from settings.errors import UserError
@@ -29,8 +28,8 @@ class MaskMeasures:
                 raise UserError("--metrics", f"'{name}', which reads maps", "metrics of masks", "suites measure it")
             self._metrics.append(metric)
         self._tallies: list[list[Any]] = [[] for _ in names]
-        self._ids: list[str] = []
-        self._sums: list[np.ndarray[Any, Any]] = []
+        self._sums: dict[str, Whole] = {}
+        self._total = Counts.zero(classes)
 
     def add(self, photo_id: str, prediction_HW: Mask, truth_HW: Mask) -> None:
         """Add one photo; both masks are uint8 (H, W)."""
@@ -38,9 +37,9 @@ class MaskMeasures:
             return
         prediction, truth = fill_void(prediction_HW, truth_HW, "background")
         if any(metric.reads == "counts" for metric in self._metrics):
-            confusion = count(prediction, truth, self._classes).confusion
-            self._ids.append(photo_id)
-            self._sums.append(np.stack([np.diagonal(confusion), confusion.sum(axis=0), confusion.sum(axis=1)]))
+            counts = count(prediction, truth, self._classes)
+            self._sums[photo_id] = class_sums(counts)
+            self._total += counts
         for metric, tallies in zip(self._metrics, self._tallies, strict=True):
             if metric.tally is not None:
                 tallies.append(metric.tally(prediction, truth, self._classes))
@@ -50,10 +49,7 @@ class MaskMeasures:
         found: dict[str, float] = {}
         for metric, tallies in zip(self._metrics, self._tallies, strict=True):
             if metric.reads == "counts":
-                order = np.argsort(self._ids)
-                hits, predicted, truth = np.stack(self._sums, axis=1)[:, order]
-                ids = tuple(self._ids[place] for place in order)
-                found |= metric.measures(ImageSums(ids, hits, predicted, truth))
+                found |= metric.measures(sums_of_images(self._sums, self._total))
             else:
                 found |= metric.measures(sum(tallies[1:], tallies[0]))
         return found

@@ -1,15 +1,10 @@
 """Scoring a folder of mask PNGs against the true masks of a data set's split, or against those of a folder."""
 
-<<<<<<< HEAD
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-=======
-from collections.abc import Collection, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
->>>>>>> compare
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
@@ -34,12 +29,8 @@ from results.mask_folders import (
 from results.mask_measures import MaskMeasures
 from results.metrics.counts import Counts
 from results.metrics.miou import MeanIoU, mean_iou, nullable
-<<<<<<< HEAD
 from results.protocols import LEGACY, VOC, Rules, rules_of
-=======
-from results.protocols import protocol as protocol_named
 from results.statistics import Whole
->>>>>>> compare
 from settings.config import existing_folder
 from settings.dataset import Dataset
 from settings.errors import UserError, counted, printable, unknown_name
@@ -48,14 +39,10 @@ from settings.photo_ids import file_of
 from settings.records import UNKNOWN, LabelSpace
 from settings.stems import alike, names_alike, told_renames
 
-<<<<<<< HEAD
-__all__ = ["Beside", "FolderScore", "score_folder", "score_split"]
-=======
-__all__ = ["FolderScore", "score_folder", "score_split", "score_two"]
+__all__ = ["Beside", "FolderScore", "score_folder", "score_split", "score_two"]
 
 MANY = 400
 """True masks from which on a second process pays: it takes a second to start."""
->>>>>>> compare
 
 FEW = 0.1
 """Up to this share of missing predictions, scoring them as background may be meant: a program failed on some photos."""
@@ -98,15 +85,12 @@ class FolderScore:
     """The evaluation fingerprint over the scored ids, their true masks and the class names (numbers without names)."""
     class_names: tuple[str, ...] | None
     """The K + 1 names by mask value, with which rows scored on the same masks have this fingerprint; None: numbers."""
-<<<<<<< HEAD
+    images: ImageSums
+    """What each photo adds to the counts."""
     measures: Mapping[str, float] = field(default_factory=dict)
     """What the metrics that were asked for measured, by name; nan where undefined."""
     protocols: tuple[ProtocolScore, ...] = ()
     """What every protocol makes of the same masks, where that was asked for."""
-=======
-    images: ImageSums
-    """What each photo adds to the counts."""
->>>>>>> compare
     doubts: tuple[str, ...] = ()
     """What speaks against the number: another reading of the predicted values that scores far higher, say."""
 
@@ -248,27 +232,19 @@ def _scored(
     protocol: str,
     beside: Beside,
 ) -> FolderScore:
-<<<<<<< HEAD
     rules, base, classes = rules_of(protocol), _BASES[predictions.void], len(class_names)
-    pooled, digests = Pooled.nothing(classes), dict[str, str]()
+    pooled, digests, sums = Pooled.nothing(classes), dict[str, str](), dict[str, Whole]()
     measures = MaskMeasures(beside.metrics, classes)
     by_rules, spread = RulesTally(rules or base, classes), Spread(classes, base)
     for image in scored_images(predictions, truth, sorted(ids)):
         pooled += image.pooled
         digests[image.id] = image.truth_digest
+        sums[image.id] = class_sums(image.pooled.counts)
         measures.add(image.id, image.predicted, image.true_mask)
         if rules is not None or beside.all_protocols:
             joint = joint_pixels(image.predicted, image.true_mask, classes)
             by_rules.add(joint)
             spread.add(joint)
-=======
-    rules = protocol_named(protocol)
-    pooled, digests, sums = Pooled.nothing(len(class_names)), dict[str, str](), dict[str, Whole]()
-    for image in scored_images(predictions, truth, sorted(ids)):
-        pooled += image.pooled
-        digests[image.id] = image.truth_digest
-        sums[image.id] = class_sums(image.pooled.counts)
->>>>>>> compare
     refuse_implausible(truth, pooled.true_pixels)
     wanted = frozenset(ids)
     return FolderScore(
@@ -281,12 +257,9 @@ def _scored(
         predictions.void if rules is None else rules.predicted_void,
         evaluation_fingerprint(class_names, digests),
         class_names,
-<<<<<<< HEAD
+        sums_of_images(sums, pooled.counts),
         measures=measures.measures(),
         protocols=tuple(spread.scores()) if beside.all_protocols else (),
-=======
-        sums_of_images(sums, pooled.counts),
->>>>>>> compare
         doubts=tuple(doubts(predictions, pooled)),
     )
 

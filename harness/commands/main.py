@@ -25,6 +25,7 @@ from harness.commands.options import (
     SuiteArgument,
     split_names,
 )
+from harness.commands.output import prepare_output
 from harness.commands.progress import Patience
 from harness.commands.score import score
 from harness.commands.store import store_app
@@ -130,6 +131,7 @@ app.add_typer(store_app, name="store")
 
 def main() -> NoReturn:
     """Run the command; a user's error is one line, exit code 2; a failed stage is exit code 1."""
+    prepare_output()
     listener.set(Patience("planning"))
     try:
         # In its own mode, click would print usage errors in three lines, and end by itself with its own exit codes.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.stages.blueprint import Blueprint
 from harness.stages.cue import impossible
+from harness.stages.file_names import FileNames
 from harness.stages.gallery import plan_sheets
 from harness.stages.graph import Graph
 from harness.stages.kind import kinds
@@ -50,6 +51,7 @@ class Plan:
 def make_plan(suite: Suite) -> Plan:
     """Resolve names, check options and data, and lay out every stage; raises UserError for what a run would refuse."""
     _check_resources(suite)
+    names = FileNames(suite)
     blueprint = Blueprint(suite)
     rows: list[Ref] = []
     pictures: list[Ref] = []
@@ -70,8 +72,12 @@ def make_plan(suite: Suite) -> Plan:
         unlearnable |= dict.fromkeys(_unlearnable(line))
         rows += plan_rows(line)
         for what, refs in plan_unscored(line).items():
-            unscored[f"{what}-{line.recipe}-{line.source.name}-{line.rng_seed}"] = refs
-        pictures += plan_sheets(line)
+            name = f"{what}-{line.recipe}-{line.source.name}-{line.rng_seed}"
+            names.add(name, line.recipe, line.label(what))
+            unscored[name] = refs
+        for ref in plan_sheets(line):
+            names.add_sheets(line.recipe, blueprint.graph[ref])
+            pictures.append(ref)
         diagnostics |= dict.fromkeys(plan_diagnostics(line))
         for kind in kinds().values():
             others |= dict.fromkeys(kind.targets(line))

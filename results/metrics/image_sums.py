@@ -13,12 +13,14 @@ __all__ = ["ImageSums"]
 
 @dataclass(frozen=True, eq=False)
 class ImageSums:
-    """Pixels of each photo and class, each int64 (photos, K + 1); the photos by ascending id."""
+    """Pixels of each photo and class, int64 (photos, K + 1), the photos by ascending id; and the confusion of all."""
 
     images: tuple[str, ...]
     hits_NC: NDArray[np.int64]
     predicted_NC: NDArray[np.int64]
     truth_NC: NDArray[np.int64]
+    confusion_KK: NDArray[np.int64]
+    """Of all photos together, (K + 1, K + 1), [truth, prediction]."""
 
     def over(self, images: Sequence[str]) -> "ImageSums":
         """Over other images, ascending, among which are its own: the rest have no counted pixel."""
@@ -30,7 +32,7 @@ class ImageSums:
             wider = np.zeros((len(images), own.shape[1]), np.int64)
             wider[where] = own
             sums.append(wider)
-        return ImageSums(tuple(images), *sums)
+        return ImageSums(tuple(images), *sums, self.confusion_KK)
 
     def iou_NC(self) -> Floats:
         """IoU of each class in each photo; nan where the photo has the class in neither truth nor prediction."""

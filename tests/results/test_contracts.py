@@ -167,7 +167,8 @@ def measured(name: str, seeds: range) -> dict[str, float]:
         return metric.measures(sum(tally(threshold_sweep.__name__, each) for each in pictures))
     each_NTP = np.stack([tally(count.__name__, each).confusion for each in pictures])
     diagonal_NC = each_NTP.diagonal(axis1=1, axis2=2)
-    sums = ImageSums(tuple(map(str, seeds)), diagonal_NC, each_NTP.sum(axis=1), each_NTP.sum(axis=2))
+    names, whole = tuple(map(str, seeds)), each_NTP.sum(axis=0)
+    sums = ImageSums(names, diagonal_NC, each_NTP.sum(axis=1), each_NTP.sum(axis=2), whole)
     return metric.measures(sums)
 
 

@@ -30,7 +30,7 @@ def photos() -> list[tuple[np.ndarray, np.ndarray]]:
 def sums(pairs: list[tuple[np.ndarray, np.ndarray]]) -> ImageSums:
     each = np.stack([count(*pair, CLASSES).confusion for pair in pairs])
     names = tuple(f"photo_{n:02}" for n in range(len(pairs)))
-    return ImageSums(names, each.diagonal(axis1=1, axis2=2), each.sum(axis=1), each.sum(axis=2))
+    return ImageSums(names, each.diagonal(axis1=1, axis2=2), each.sum(axis=1), each.sum(axis=2), each.sum(axis=0))
 
 
 def iou(pairs: list[tuple[np.ndarray, np.ndarray]], c: int) -> float:
