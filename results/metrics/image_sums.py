@@ -27,12 +27,14 @@ class ImageSums:
         if tuple(images) == self.images:
             return self
         where = np.searchsorted(np.array(images), np.array(self.images))
-        sums = []
-        for own in (self.hits_NC, self.predicted_NC, self.truth_NC):
-            wider = np.zeros((len(images), own.shape[1]), np.int64)
-            wider[where] = own
-            sums.append(wider)
-        return ImageSums(tuple(images), *sums, self.confusion_KK)
+
+        def wider(own_NC: NDArray[np.int64]) -> NDArray[np.int64]:
+            wide_NC = np.zeros((len(images), own_NC.shape[1]), np.int64)
+            wide_NC[where] = own_NC
+            return wide_NC
+
+        hits, predicted, truth = map(wider, (self.hits_NC, self.predicted_NC, self.truth_NC))
+        return ImageSums(tuple(images), hits, predicted, truth, self.confusion_KK)
 
     def iou_NC(self) -> Floats:
         """IoU of each class in each photo; nan where the photo has the class in neither truth nor prediction."""
