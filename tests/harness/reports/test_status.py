@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.drawing.overlays import outlines, with_mask
+from harness.drawing.overlays import mask_colours, outlines, with_mask
 from harness.execution.costs import Costs
 from harness.reports.progress import RunState, duration
 from harness.reports.time_left import ENDING_S
