@@ -1,5 +1,6 @@
 """The lines of a board: one per recipe, options and setting, with a cell per scored stage, taken over rng seeds."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
@@ -196,7 +197,10 @@ def _importance(lines: Iterable[Line]) -> list[Column]:
     lines = list(lines)
     # A control has every stage, whatever was left out of the recipes that a table is about.
     contenders = [line for line in lines if not line.is_floor and not line.is_ceiling] or lines
-    having = {column: sum(column in line.cells for line in contenders) for line in lines for column in line.cells}
+    having = {column: 0 for line in lines for column in line.cells}
+    for line in contenders:
+        for column in line.cells:
+            having[column] += 1
     # Of a stage's variants first the one that most lines have: a line without it has nothing to be compared by.
     last_first = sorted(having, key=lambda c: (-STAGES.index(c.stage), -having[c], pipeline_order(c)))
     common = [column for column in last_first if 2 * having[column] > len(contenders)]
@@ -239,26 +243,29 @@ def names_of(option_sets: Iterable[OptionSet]) -> dict[OptionSet, str]:
         by_recipe.setdefault(each.recipe, set()).add(each)
     names = {}
     for recipe, of_one_recipe in by_recipe.items():
-        for each in of_one_recipe:
-            differences = _differences(each, of_one_recipe)
-            names[each] = f"{recipe} ({differences})" if differences else recipe
+        names |= _names_of_one_recipe(recipe, of_one_recipe)
     return names
 
 
-def _differences(one: OptionSet, of_one_recipe: set[OptionSet]) -> str:
-    if len(of_one_recipe) == 1:
-        return ""
-    if not one.options:
-        return "options not recorded"
-    parts = []
-    if len({each.backbone for each in of_one_recipe}) > 1:
-        parts.append(one.backbone or "no backbone")
-    if len({each.backbone_size for each in of_one_recipe}) > 1 and one.backbone_size:
-        parts.append(f"{one.backbone_size} px")
-    on_one_backbone = [each for each in of_one_recipe if each[:3] == one[:3]]
-    if len(on_one_backbone) > 1:
-        parts.append(f"options {one.options}")
-    return ", ".join(parts)
+def _names_of_one_recipe(recipe: str, option_sets: set[OptionSet]) -> dict[OptionSet, str]:
+    if len(option_sets) == 1:
+        return dict.fromkeys(option_sets, recipe)
+    has_backbones = len({each.backbone for each in option_sets}) > 1
+    has_sizes = len({each.backbone_size for each in option_sets}) > 1
+    on_one_backbone = Counter(each[:3] for each in option_sets)
+    names = {}
+    for each in option_sets:
+        differences = []
+        if has_backbones:
+            differences.append(each.backbone or "no backbone")
+        if has_sizes and each.backbone_size:
+            differences.append(f"{each.backbone_size} px")
+        if on_one_backbone[each[:3]] > 1:
+            differences.append(f"options {each.options}")
+        if not each.options:
+            differences = ["options not recorded"]
+        names[each] = f"{recipe} ({', '.join(differences)})" if differences else recipe
+    return names
 
 
 def _told_apart(lines: list[Line]) -> list[Line]:

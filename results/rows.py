@@ -246,18 +246,19 @@ def frame(rows: Iterable[Row]) -> "pd.DataFrame":
     # Every worker imports this module, and none that trains makes a data frame: pandas takes half a second to import.
     import pandas as pd
 
-    records = [asdict(row) for row in rows]
-    columns = {f.name: pd.Series([r[f.name] for r in records], dtype=_KINDS[f.type][1]) for f in fields(Row)}
+    rows = list(rows)
+    columns = {f.name: pd.Series([getattr(row, f.name) for row in rows], dtype=_KINDS[f.type][1]) for f in fields(Row)}
     return pd.DataFrame(columns)
 
 
 def rows_of(table: "pd.DataFrame") -> list[Row]:
     """The rows of a DataFrame that `frame` made, whatever was filtered or added; KeyError for a missing column."""
-    return [Row(**_without_nan(record)) for record in table[list(COLUMNS)].to_dict("records")]
+    values = [_without_nan(table[name].tolist()) for name in COLUMNS]
+    return [Row(**dict(zip(COLUMNS, of_row, strict=True))) for of_row in zip(*values, strict=True)]
 
 
-def _without_nan(record: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(name): None if isinstance(v, float) and math.isnan(v) else v for name, v in record.items()}
+def _without_nan(values: list[Any]) -> list[Any]:
+    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
 
 
 def _brought_up(table: pa.Table) -> pa.Table:
