@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -76,6 +76,7 @@ class Cell:
     """The title of a cell with the very same counts, before it in the line or further up; empty for most."""
     same_counts_in: str = ""
     """The line of that cell; empty where it is the same line, and the two are one measurement."""
+    _stds: dict[str, float | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def mean(self, field: str = "miou") -> float | None:
         """Of a field of rows (0..1); None for an incomplete cell, and where a row does not tell it."""
@@ -84,8 +85,11 @@ class Cell:
 
     def std(self, field: str = "miou") -> float | None:
         """The sample standard deviation over rng seeds; None for fewer than two, and where there is no mean."""
-        values = self._values(field)
-        return stdev(values) if len(values) > 1 else None
+        # Exact, hence dear, and asked for by the table and by its records.
+        if field not in self._stds:
+            values = self._values(field)
+            self._stds[field] = stdev(values) if len(values) > 1 else None
+        return self._stds[field]
 
     @property
     def undefined(self) -> tuple[str, ...]:
@@ -241,7 +245,7 @@ def names_of(option_sets: Iterable[OptionSet]) -> dict[OptionSet, str]:
     by_recipe: dict[str, set[OptionSet]] = {}
     for each in option_sets:
         by_recipe.setdefault(each.recipe, set()).add(each)
-    names = {}
+    names: dict[OptionSet, str] = {}
     for recipe, of_one_recipe in by_recipe.items():
         names |= _names_of_one_recipe(recipe, of_one_recipe)
     return names

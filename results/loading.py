@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from results.rows import IDENTITY, Row, frame, read_rows
+from results.rows import IDENTITY, Row, frame, shared_rows
 from settings.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ def load(store: str | Path) -> pd.DataFrame:
     artefacts, which are set aside as in a run.
     """
     latest: dict[tuple[object, ...], Row] = {}
+    name = _rows_file()
     for artefact in sorted(_published(store), key=_when):
-        for row in read_rows(artefact.path(_rows_file())):
+        for row in shared_rows().read(artefact.path(name), artefact.record.files.get(name, "")):
             latest[row.identity] = row
     return frame(sorted(latest.values(), key=_order))
 
@@ -48,8 +49,7 @@ def _published(location: str | Path) -> list[Artefact]:
             store.create()  # makes nothing that is there, and refuses the layout of another version or of a folder
         elif not refs:
             raise UserError(store.name, "no store", "a folder or URL that a suite was run on")
-        store.records(refs)  # behind a URL all at once
-        return [store.open(ref) for ref in refs]
+        return store.open_all(refs)
     except Lost as error:
         raise UserError(store.name, str(error), "whole artefacts", "run the suite again") from None
     except OSError as error:

@@ -3,14 +3,19 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import pyarrow as pa
 
 from results.parquet import read_table, write_table
+from settings.caching import CachedTable
 from settings.errors import UserError
+from settings.hashing import cache_folder
+from settings.records import fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +32,7 @@ __all__ = [
     "frame",
     "read_rows",
     "rows_of",
+    "shared_rows",
     "write_rows",
 ]
 
@@ -191,7 +197,8 @@ class Row:
             raise ValueError("a failed row has a reason and no miou")
         if self.per_class and len(self.per_class) != len(self.classes):
             raise ValueError(f"{len(self.per_class)} per-class values for {len(self.classes)} classes")
-        json.loads(self.provenance)
+        if self.provenance != "{}":
+            json.loads(self.provenance)
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -221,6 +228,7 @@ SCHEMA = pa.schema(
     [pa.field(f.name, _KINDS[f.type][0], nullable=f.type == float | None) for f in fields(Row)],
 )
 """The parquet schema of rows."""
+_COLUMNS_DIGEST = fingerprint([ROW_VERSION, *map(str, SCHEMA)])[:16]
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -229,6 +237,31 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     if len({row.identity for row in rows}) < len(rows):
         raise ValueError(f"two rows have the same {', '.join(IDENTITY)}")
     write_table(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA))
+
+
+class RowCache:
+    """Rows of files by these files' sha256, since a parquet file of one row takes milliseconds to read."""
+
+    def __init__(self, database: Path) -> None:
+        self._table = CachedTable(database, "rows (key TEXT PRIMARY KEY, rows TEXT)")
+
+    def read(self, path: Path, sha256: str) -> list[Row]:
+        """The rows of a file with that content, kept or read now; raises UserError as `read_rows` does."""
+        # Rows of another version, or of other columns, are other rows.
+        key = f"{_COLUMNS_DIGEST}:{sha256}"
+        for (text,) in self._table.execute("SELECT rows FROM rows WHERE key = ?", (key,)):
+            with suppress(ValueError, TypeError, RecursionError):
+                return [Row(**record) for record in json.loads(text)]
+        rows = read_rows(path)
+        text = json.dumps([vars(row) for row in rows])
+        self._table.execute("INSERT OR REPLACE INTO rows VALUES (?, ?)", (key, text))
+        return rows
+
+
+@cache
+def shared_rows() -> RowCache:
+    """This process's cache, in `cache_folder()`."""
+    return RowCache(cache_folder() / "rows.sqlite")
 
 
 def read_rows(path: Path) -> list[Row]:
