@@ -146,6 +146,7 @@ def estimate(suite: Suite, location: Location, address: str | None = None) -> Es
     store = Store.at(absolute(location))
     plan = make_plan(suite)
     try:
+        store.exists()  # asks a server, and raises where none answers
         missing, costs = missing_of(plan, store), Costs(store)
     except OSError as error:
         raise store.unusable(error) from None
