@@ -170,7 +170,7 @@ class EventReader:
                     event = _event_in(line)
                     if event is not None:
                         yield event
-        except FileNotFoundError:
+        except OSError:  # not there yet, or gone with its disk
             return
 
     def last(self) -> Told | None:
@@ -179,7 +179,7 @@ class EventReader:
             with self._path.open("rb") as file:
                 file.seek(max(file.seek(0, os.SEEK_END) - TAIL_BYTES, 0))
                 lines = file.read(TAIL_BYTES).splitlines(keepends=True)
-        except FileNotFoundError:
+        except OSError:
             return None
         events = (_event_in(line) for line in reversed(lines) if line.endswith(b"\n"))
         return next((event for event in events if event is not None), None)
@@ -188,7 +188,7 @@ class EventReader:
         """For how many seconds nothing was written; infinite where there is no log."""
         try:
             return time.time() - self._path.stat().st_mtime
-        except FileNotFoundError:
+        except OSError:
             return float("inf")
 
 
