@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from settings.errors import UserError
 
 MAX_BYTES = 2**30
-"""Larger arrays are refused before they are read: they are not the maps of one photo."""
+"""Larger files are refused before they are read."""
+MAX_VALUES = 2**25
+"""Larger arrays are refused before they are read: they are not the maps of one photo (80 classes at 640 × 480 have
+2**24.5 values), and a compressed file of a few kilobytes may declare any number of them."""
 NUMBERS = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
 OBJECTS = "O"
 DAMAGED = (BadZipFile, OSError, EOFError, ValueError, RuntimeError, KeyError, OverflowError, struct.error, zlib.error)
@@ -80,8 +83,8 @@ def _read(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
         header = read_header(stream)
         if header.type == OBJECTS:
             raise ValueError(f"{member.filename} holds pickled objects; try: seedbed data import-maps")
-        if header.bytes > MAX_BYTES:
-            raise ValueError(f"{member.filename} declares {header.shape}, more than {MAX_BYTES} bytes")
+        if prod(header.shape) > MAX_VALUES:
+            raise ValueError(f"{member.filename} declares {header.shape}, more than {MAX_VALUES} values")
         content = stream.read(header.bytes)
         if len(content) != header.bytes or stream.read(1):
             raise ValueError(f"{member.filename} declares {header.shape}, and holds another number of bytes")

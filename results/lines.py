@@ -1,7 +1,8 @@
 """The lines of a board: one per recipe, options and setting, with a cell per scored stage, taken over rng seeds."""
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -75,6 +76,7 @@ class Cell:
     """The title of a cell with the very same counts, before it in the line or further up; empty for most."""
     same_counts_in: str = ""
     """The line of that cell; empty where it is the same line, and the two are one measurement."""
+    _stds: dict[str, float | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def mean(self, field: str = "miou") -> float | None:
         """Of a field of rows (0..1); None for an incomplete cell, and where a row does not tell it."""
@@ -83,8 +85,11 @@ class Cell:
 
     def std(self, field: str = "miou") -> float | None:
         """The sample standard deviation over rng seeds; None for fewer than two, and where there is no mean."""
-        values = self._values(field)
-        return stdev(values) if len(values) > 1 else None
+        # Exact, hence dear, and asked for by the table and by its records.
+        if field not in self._stds:
+            values = self._values(field)
+            self._stds[field] = stdev(values) if len(values) > 1 else None
+        return self._stds[field]
 
     @property
     def undefined(self) -> tuple[str, ...]:
@@ -196,7 +201,10 @@ def _importance(lines: Iterable[Line]) -> list[Column]:
     lines = list(lines)
     # A control has every stage, whatever was left out of the recipes that a table is about.
     contenders = [line for line in lines if not line.is_floor and not line.is_ceiling] or lines
-    having = {column: sum(column in line.cells for line in contenders) for line in lines for column in line.cells}
+    having = {column: 0 for line in lines for column in line.cells}
+    for line in contenders:
+        for column in line.cells:
+            having[column] += 1
     # Of a stage's variants first the one that most lines have: a line without it has nothing to be compared by.
     last_first = sorted(having, key=lambda c: (-STAGES.index(c.stage), -having[c], pipeline_order(c)))
     common = [column for column in last_first if 2 * having[column] > len(contenders)]
@@ -237,28 +245,31 @@ def names_of(option_sets: Iterable[OptionSet]) -> dict[OptionSet, str]:
     by_recipe: dict[str, set[OptionSet]] = {}
     for each in option_sets:
         by_recipe.setdefault(each.recipe, set()).add(each)
-    names = {}
+    names: dict[OptionSet, str] = {}
     for recipe, of_one_recipe in by_recipe.items():
-        for each in of_one_recipe:
-            differences = _differences(each, of_one_recipe)
-            names[each] = f"{recipe} ({differences})" if differences else recipe
+        names |= _names_of_one_recipe(recipe, of_one_recipe)
     return names
 
 
-def _differences(one: OptionSet, of_one_recipe: set[OptionSet]) -> str:
-    if len(of_one_recipe) == 1:
-        return ""
-    if not one.options:
-        return "options not recorded"
-    parts = []
-    if len({each.backbone for each in of_one_recipe}) > 1:
-        parts.append(one.backbone or "no backbone")
-    if len({each.backbone_size for each in of_one_recipe}) > 1 and one.backbone_size:
-        parts.append(f"{one.backbone_size} px")
-    on_one_backbone = [each for each in of_one_recipe if each[:3] == one[:3]]
-    if len(on_one_backbone) > 1:
-        parts.append(f"options {one.options}")
-    return ", ".join(parts)
+def _names_of_one_recipe(recipe: str, option_sets: set[OptionSet]) -> dict[OptionSet, str]:
+    if len(option_sets) == 1:
+        return dict.fromkeys(option_sets, recipe)
+    has_backbones = len({each.backbone for each in option_sets}) > 1
+    has_sizes = len({each.backbone_size for each in option_sets}) > 1
+    on_one_backbone = Counter(each[:3] for each in option_sets)
+    names = {}
+    for each in option_sets:
+        differences = []
+        if has_backbones:
+            differences.append(each.backbone or "no backbone")
+        if has_sizes and each.backbone_size:
+            differences.append(f"{each.backbone_size} px")
+        if on_one_backbone[each[:3]] > 1:
+            differences.append(f"options {each.options}")
+        if not each.options:
+            differences = ["options not recorded"]
+        names[each] = f"{recipe} ({', '.join(differences)})" if differences else recipe
+    return names
 
 
 def _told_apart(lines: list[Line]) -> list[Line]:

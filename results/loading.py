@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from results.rows import IDENTITY, Row, frame, read_rows
+from results.rows import IDENTITY, Row, frame, shared_rows
 from settings.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ def load(store: str | Path) -> pd.DataFrame:
 def latest_rows(store: str | Path) -> list[tuple[Row, Artefact]]:
     """The rows that `load` reads, in its order, each with the artefact that it lies in."""
     latest: dict[tuple[object, ...], tuple[Row, Artefact]] = {}
+    name = _rows_file()
     for artefact in sorted(_published(store), key=_when):
-        for row in read_rows(artefact.path(_rows_file())):
+        for row in shared_rows().read(artefact.path(name), artefact.record.files.get(name, "")):
             latest[row.identity] = (row, artefact)
     return sorted(latest.values(), key=lambda found: _order(found[0]))
 
@@ -53,8 +54,7 @@ def _published(location: str | Path) -> list[Artefact]:
             store.create()  # makes nothing that is there, and refuses the layout of another version or of a folder
         elif not refs:
             raise UserError(store.name, "no store", "a folder or URL that a suite was run on")
-        store.records(refs)  # behind a URL all at once
-        return [store.open(ref) for ref in refs]
+        return store.open_all(refs)
     except Lost as error:
         raise UserError(store.name, str(error), "whole artefacts", "run the suite again") from None
     except OSError as error:

@@ -3,14 +3,19 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import pyarrow as pa
 
 from results.parquet import read_table, write_table
+from settings.caching import CachedTable
 from settings.errors import UserError
+from settings.hashing import cache_folder
+from settings.records import fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +32,7 @@ __all__ = [
     "frame",
     "read_rows",
     "rows_of",
+    "shared_rows",
     "write_rows",
 ]
 
@@ -191,7 +197,8 @@ class Row:
             raise ValueError("a failed row has a reason and no miou")
         if self.per_class and len(self.per_class) != len(self.classes):
             raise ValueError(f"{len(self.per_class)} per-class values for {len(self.classes)} classes")
-        json.loads(self.provenance)
+        if self.provenance != "{}":
+            json.loads(self.provenance)
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -221,6 +228,7 @@ SCHEMA = pa.schema(
     [pa.field(f.name, _KINDS[f.type][0], nullable=f.type == float | None) for f in fields(Row)],
 )
 """The parquet schema of rows."""
+_COLUMNS_DIGEST = fingerprint([ROW_VERSION, *map(str, SCHEMA)])[:16]
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -229,6 +237,31 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     if len({row.identity for row in rows}) < len(rows):
         raise ValueError(f"two rows have the same {', '.join(IDENTITY)}")
     write_table(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA))
+
+
+class RowCache:
+    """Rows of files by these files' sha256, since a parquet file of one row takes milliseconds to read."""
+
+    def __init__(self, database: Path) -> None:
+        self._table = CachedTable(database, "rows (key TEXT PRIMARY KEY, rows TEXT)")
+
+    def read(self, path: Path, sha256: str) -> list[Row]:
+        """The rows of a file with that content, kept or read now; raises UserError as `read_rows` does."""
+        # Rows of another version, or of other columns, are other rows.
+        key = f"{_COLUMNS_DIGEST}:{sha256}"
+        for (text,) in self._table.execute("SELECT rows FROM rows WHERE key = ?", (key,)):
+            with suppress(ValueError, TypeError, RecursionError):
+                return [Row(**record) for record in json.loads(text)]
+        rows = read_rows(path)
+        text = json.dumps([vars(row) for row in rows])
+        self._table.execute("INSERT OR REPLACE INTO rows VALUES (?, ?)", (key, text))
+        return rows
+
+
+@cache
+def shared_rows() -> RowCache:
+    """This process's cache, in `cache_folder()`."""
+    return RowCache(cache_folder() / "rows.sqlite")
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -246,18 +279,19 @@ def frame(rows: Iterable[Row]) -> "pd.DataFrame":
     # Every worker imports this module, and none that trains makes a data frame: pandas takes half a second to import.
     import pandas as pd
 
-    records = [asdict(row) for row in rows]
-    columns = {f.name: pd.Series([r[f.name] for r in records], dtype=_KINDS[f.type][1]) for f in fields(Row)}
+    rows = list(rows)
+    columns = {f.name: pd.Series([getattr(row, f.name) for row in rows], dtype=_KINDS[f.type][1]) for f in fields(Row)}
     return pd.DataFrame(columns)
 
 
 def rows_of(table: "pd.DataFrame") -> list[Row]:
     """The rows of a DataFrame that `frame` made, whatever was filtered or added; KeyError for a missing column."""
-    return [Row(**_without_nan(record)) for record in table[list(COLUMNS)].to_dict("records")]
+    values = [_without_nan(table[name].tolist()) for name in COLUMNS]
+    return [Row(**dict(zip(COLUMNS, of_row, strict=True))) for of_row in zip(*values, strict=True)]
 
 
-def _without_nan(record: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(name): None if isinstance(v, float) and math.isnan(v) else v for name, v in record.items()}
+def _without_nan(values: list[Any]) -> list[Any]:
+    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
 
 
 def _brought_up(table: pa.Table) -> pa.Table:

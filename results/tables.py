@@ -76,23 +76,22 @@ def tables(frame: pd.DataFrame, provisional: str = "", counts: CountsOf = _no_co
 class _Notes:
     """Footnotes in order of their first mention."""
 
-    texts: list[str] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
 
     def mark(self, text: str) -> str:
-        if text not in self.texts:
-            self.texts.append(text)
-        return f" [{self.texts.index(text) + 1}]"
+        return f" [{self.numbers.setdefault(text, len(self.numbers) + 1)}]"
 
     def listed(self) -> Iterator[str]:
-        return (f"[{number}] {text}" for number, text in enumerate(self.texts, 1))
+        return (f"[{number}] {text}" for text, number in self.numbers.items())
 
 
 def _table(board: Board, provisional: str, counts: CountsOf, gaps: OracleGaps) -> Table:
     lines, notes = lines_of(board), _Notes()
     leading = leading_column(lines)
-    joined = _joined(columns_of(board), lines)
+    every_column = columns_of(board)
+    joined = _joined(every_column, lines)
     leading = joined.get(leading, leading)
-    columns = tuple(column for column in columns_of(board) if column not in joined)
+    columns = tuple(column for column in every_column if column not in joined)
     measures = tuple(measure for column in columns for measure in _measures(column, lines))
     facts = facts_of(lines)
     unranked = [_unranked(board, line, provisional) for line in lines]
@@ -133,7 +132,7 @@ def _table(board: Board, provisional: str, counts: CountsOf, gaps: OracleGaps) -
             **record_of(found if c == leading else None, n, lines),
         }
         for n, (line, why) in enumerate(zip(lines, unranked, strict=True))
-        for c in columns_of(board)
+        for c in every_column
         if (cell := line.cells.get(c))
     )
     below = (*(sections(found, lines) if found else ()), _per_class(columns, lines, facts))

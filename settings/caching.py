@@ -1,20 +1,45 @@
-"""Small tables on disk that only save time: where they cannot be written, they are kept for this process alone."""
+"""Small tables on disk that only save time: where they cannot be used, they are kept for this process alone."""
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-__all__ = ["opened_table"]
+__all__ = ["CachedTable"]
+
+PATIENCE_S = 1.0
+"""For so long a table that another process has locked is waited for, once: to compute anew costs less than to wait."""
 
 
-def opened_table(database: Path, table: str) -> sqlite3.Connection:
-    """A connection to a database with the table `name (columns)`, safe for several processes; in memory, if need be."""
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(database, timeout=30, isolation_level=None)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=OFF")
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {table}")
-    except (OSError, sqlite3.Error):
-        connection = sqlite3.connect(":memory:", isolation_level=None)
-        connection.execute(f"CREATE TABLE {table}")
-    return connection
+class CachedTable:
+    """One table of a database on disk, safe for several processes.
+
+    Where it is damaged, has other columns, stays locked for a second, or its disk refuses, this process keeps a table
+    of its own in memory from then on, and no trouble is told.
+    """
+
+    def __init__(self, database: Path, table: str) -> None:
+        """`table` is `name (columns)`, as SQL has it."""
+        self._table = table
+        try:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(database, timeout=PATIENCE_S, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=OFF")
+            self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+        except (OSError, sqlite3.Error):
+            self._keep_in_memory()
+
+    def execute(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
+        """The rows that a statement gives; none where the table fails."""
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except (sqlite3.ProgrammingError, UnicodeEncodeError):
+            pass  # another thread's connection, and a name of bytes that are no text: nothing is wrong with the table
+        except sqlite3.Error:
+            self._keep_in_memory()
+        return []
+
+    def _keep_in_memory(self) -> None:
+        self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        self._connection.execute(f"CREATE TABLE {self._table}")

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and the sha256 of a file: for every package, so that nobody writes his own."""
 
+import errno
 import hashlib
 import json
 import os
@@ -7,10 +8,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 from uuid import uuid4
 
-__all__ = ["create_exclusively", "replaced", "sha256_of", "sync_files", "write_bytes", "write_json"]
+__all__ = ["create_exclusively", "read_plain", "replaced", "sha256_of", "sync_files", "write_bytes", "write_json"]
 
+MAX_DOCUMENT = 1 << 28
+"""So many bytes has no record, and no description of a stage."""
 SYNCS = 8
 """How many files a disk is asked at once to write for good: it does so for all of them in one go."""
 
@@ -73,7 +77,24 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def read_plain(path: Path, most: int = MAX_DOCUMENT) -> bytes:
+    """The content of a plain file of at most so many bytes.
+
+    Raises OSError for a longer one, and for a link, a pipe or a device: what they lead to may be anybody's, and of any
+    length.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        stat = os.fstat(file.fileno())
+        if not S_ISREG(stat.st_mode):
+            raise OSError(errno.EINVAL, "no plain file", str(path))
+        if stat.st_size > most:
+            raise OSError(errno.EFBIG, f"{stat.st_size} bytes, more than {most}", str(path))
+        return file.read()
+
+
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's content in hexadecimal."""
+    """The sha256 of a file's content in hexadecimal; raises OSError for a pipe, which would be waited for for ever."""
+    if not S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "no plain file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

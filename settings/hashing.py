@@ -2,13 +2,11 @@
 
 import errno
 import os
-import sqlite3
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from stat import S_ISREG
 
-from settings.caching import opened_table
+from settings.caching import CachedTable
 from settings.errors import UserError, kind_of
 from settings.files import sha256_of
 
@@ -26,7 +24,7 @@ class HashCache:
     """sha256 of files; a hash is computed again only when the file's size, time or inode changed."""
 
     def __init__(self, database: Path) -> None:
-        self._connection = opened_table(database, TABLE)
+        self._table = CachedTable(database, TABLE)
 
     def sha256(self, path: Path) -> str:
         """The file's sha256 in hexadecimal; raises OSError where it cannot be read."""
@@ -43,17 +41,11 @@ class HashCache:
         self._keep(*_identity(path), digest)
 
     def _known(self, name: str, stat: str) -> str | None:
-        # A damaged database, or a name that cannot be encoded, costs time, never the run.
-        with suppress(sqlite3.Error, UnicodeEncodeError):
-            query = "SELECT sha256 FROM hashes WHERE path = ? AND stat = ?"
-            row = self._connection.execute(query, (name, stat)).fetchone()
-            return str(row[0]) if row else None
-        return None
+        found = self._table.execute("SELECT sha256 FROM hashes WHERE path = ? AND stat = ?", (name, stat))
+        return str(found[0][0]) if found else None
 
     def _keep(self, name: str, stat: str, digest: str) -> None:
-        # On a full or busy disk nothing is lost: the hash is computed again next time.
-        with suppress(sqlite3.Error, UnicodeEncodeError):
-            self._connection.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (name, stat, digest))
+        self._table.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (name, stat, digest))
 
 
 def _identity(path: Path) -> tuple[str, str]:

@@ -5,7 +5,6 @@ photo that others are held against has those of its crops by 5 %: a hash of the 
 comparison with the same crop does. Hashes are cached by the photo's content, so that planning computes each once.
 """
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from settings.caching import opened_table
+from settings.caching import CachedTable
 from settings.hashing import cache_folder
 from settings.records import Image, Photo
 
@@ -102,15 +101,14 @@ class LookCache:
 
     def __init__(self, database: Path) -> None:
         columns = "key TEXT PRIMARY KEY, height INTEGER, width INTEGER, words BLOB"
-        self._connection = opened_table(database, f"looks ({columns})")
+        self._table = CachedTable(database, f"looks ({columns})")
 
     def known(self, photo: Photo, side: Side) -> Look | None:
         """What was kept; None where nothing was, or what was kept is damaged."""
-        with suppress(sqlite3.Error, ValueError, TypeError):
-            query = "SELECT height, width, words FROM looks WHERE key = ?"
-            if row := self._connection.execute(query, (_key(photo, side),)).fetchone():
-                words_VW = np.frombuffer(row[2], np.uint64).reshape(VARIANTS[side], WORDS)
-                return Look(int(row[0]), int(row[1]), words_VW)
+        query = "SELECT height, width, words FROM looks WHERE key = ?"
+        for height, width, words in self._table.execute(query, (_key(photo, side),)):
+            with suppress(ValueError, TypeError):
+                return Look(int(height), int(width), np.frombuffer(words, np.uint64).reshape(VARIANTS[side], WORDS))
         return None
 
     def of(self, photo: Photo, side: Side) -> Look:
@@ -118,9 +116,8 @@ class LookCache:
         if look := self.known(photo, side):
             return look
         look = look_of(photo.image(), side)
-        with suppress(sqlite3.Error):  # on a full or busy disk it is computed again next time
-            row = (_key(photo, side), look.height, look.width, look.words_VW.tobytes())
-            self._connection.execute("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?)", row)
+        row = (_key(photo, side), look.height, look.width, look.words_VW.tobytes())
+        self._table.execute("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?)", row)
         return look
 
 

@@ -163,11 +163,17 @@ def _remove(store: Store, wastes: list[Waste], dry_run: bool) -> None:
     from harness.store.care.waste import remove
 
     freed: dict[str, list[int]] = {}
+    refused: list[OSError] = []
     passed_over = 0
     for waste in wastes:
         # Measured before it goes.
         size = waste.bytes
-        if dry_run or remove(store, waste):
+        try:
+            is_gone = dry_run or remove(store, waste)
+        except OSError as error:
+            refused.append(error)
+            continue
+        if is_gone:
             freed.setdefault(waste.what, []).append(size)
         else:
             passed_over += 1
@@ -181,6 +187,10 @@ def _remove(store: Store, wastes: list[Waste], dry_run: bool) -> None:
     if passed_over:
         held = f"; {passed_over} were taken by a running stage and stay"
     typer.echo(f"{total} {verb}{held}")
+    if refused:
+        reason = refused[0].strerror or str(refused[0])
+        typer.echo(f"{len(refused)} could not be removed, such as {refused[0].filename}: {reason}", err=True)
+        raise typer.Exit(1)
 
 
 def _opened(location: str) -> Store:

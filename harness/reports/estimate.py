@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.execution.costs import Costs
 from harness.execution.running import missing_of
 from harness.reports.progress import duration
-from harness.stages.graph import Stage, missing_stages
+from harness.stages.graph import Graph, Stage
 from harness.stages.numerics import may_have_gpu
 from harness.stages.planning import Plan, make_plan
 from harness.stages.rows import RowIdentity
@@ -146,6 +146,7 @@ def estimate(suite: Suite, location: Location, address: str | None = None) -> Es
     store = Store.at(absolute(location))
     plan = make_plan(suite)
     try:
+        store.exists()  # asks a server, and raises where none answers
         missing, costs = missing_of(plan, store), Costs(store)
     except OSError as error:
         raise store.unusable(error) from None
@@ -182,14 +183,25 @@ def sharing(plan: Plan, store: Store) -> Sharing:
         assert isinstance(identity, RowIdentity)
         line = (identity.row.recipe, identity.row.setting, identity.row.rng_seed)
         lines.setdefault(line, []).append(ref)
-    seconds = _seconds(plan, store)
-    # As against an empty store: what sharing saves is the same before a run and after it.
-    nothing = dict.fromkeys(plan.graph, False)
+    users = _users(plan.graph, lines.values())
+    together = alone = 0.0
+    for ref, seconds in _seconds(plan, store).items():
+        together += seconds * (users[ref] > 0)
+        alone += seconds * users[ref]
+    return Sharing(together, alone)
 
-    def cost(targets: Iterable[Ref]) -> float:
-        return sum(seconds[ref] for ref in missing_stages(plan.graph, targets, nothing))
 
-    return Sharing(cost(plan.rows), sum(map(cost, lines.values())))
+def _users(graph: Graph, lines: Iterable[Iterable[Ref]]) -> dict[Ref, int]:
+    """How many of these lines need each stage of a graph; a line is given by its rows."""
+    # The bits of one whole number say which lines: so each stage is looked at once, and not once a line.
+    lines_of = dict.fromkeys(graph, 0)
+    for number, rows in enumerate(lines):
+        for ref in rows:
+            lines_of[ref] |= 1 << number
+    for stage in reversed(list(graph.values())):
+        for need in stage.needs():
+            lines_of[need] |= lines_of[stage.ref]
+    return {ref: bits.bit_count() for ref, bits in lines_of.items()}
 
 
 def _seconds(plan: Plan, store: Store) -> dict[Ref, float]:

@@ -92,7 +92,7 @@ def unscored(plan: Plan, nothing: str) -> str:
 def _shown_by(state: Path) -> object:
     try:
         return json.loads(state.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -17,7 +17,7 @@ from harness.store.store import Lost, Store
 from results.counted import ImageSums, image_sums
 from results.diagnostics import Measured
 from results.per_image import read_table
-from results.rows import Row, frame, read_rows
+from results.rows import Row, frame, shared_rows
 from results.shown import Table
 from results.tables import tables
 
@@ -89,8 +89,9 @@ def _sums(store: Store, ref: Ref, row: Row) -> ImageSums | None:
 
 def read_row(store: Store, ref: Ref) -> Row:
     """A row as its stage wrote it, with what of its sources differs from today's; raises Lost where there is none."""
-    files = RowFiles(store.open(ref).folder)
-    (row,) = read_rows(files.rows)
+    artefact = store.open(ref)
+    files = RowFiles(artefact.folder)
+    (row,) = shared_rows().read(files.rows, artefact.record.files[RowFiles.rows.name])
     made_by = json.loads(files.sources.read_text(encoding="utf-8"))
     # Found now and not when the row was made: the sources change while the artefact stays.
     return replace(row, stale=stale_sources(made_by))

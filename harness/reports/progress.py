@@ -308,8 +308,8 @@ def _job_of(stage: Stage) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time for people, in its two largest units: 8 s, 3 min 05 s, 2 h 10 min."""
-    whole = round(seconds)
+    """A time for people, in its two largest units: 8 s, 3 min 05 s, 2 h 10 min; 0 s where a clock was set back."""
+    whole = max(round(seconds), 0)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

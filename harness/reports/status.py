@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from io import StringIO
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
@@ -17,7 +18,6 @@ from harness.execution.job import Job
 from harness.execution.worker import run_job, run_openly
 from harness.reports.progress import Condition, RunState, duration
 from harness.reports.provisional import Provisional
-from harness.stages.graph import Stage
 from harness.stages.rounds import round_of_stages, rounds_of
 from harness.stages.rows import RowIdentity
 from harness.store.backends.urls import Location, absolute
@@ -45,61 +45,109 @@ def status_of(location: Location, width: int = TABLE_WIDTH) -> str:
 
     `width` is how many letters a line of these has.
     """
-    return "\n".join(_status(location, width)[0])
+    store = Store.at(location)
+    return "\n".join(_Follower(store, _newest_log(store), width).look()[0])
 
 
 def watch(
     location: Location, show: Callable[[str], None], interval_s: float = WATCH_S, width: int = TABLE_WIDTH
 ) -> None:
-    """Show the status again and again, until the run has ended or its driver has died."""
+    """Show the status again and again, until the run has ended or its driver has died.
+
+    Each time only what was told since is read; where another run has begun, that one is told from then on.
+    """
+    store = Store.at(location)
+    follower = _Follower(store, _newest_log(store), width)
     while True:
-        lines, goes_on = _status(location, width)
+        lines, goes_on = follower.look()
         show("\n".join(lines))
         if not goes_on:
             return
         time.sleep(interval_s)
+        newest = _newest_log(store)
+        if newest != follower.log:
+            follower = _Follower(store, newest, width)
 
 
-def _status(location: Location, width: int) -> tuple[list[str], bool]:
-    """What `status_of` tells, line by line, and whether the run goes on; raises UserError where there was none."""
-    store = Store.at(location)
+def _newest_log(store: Store) -> Path:
+    """The log of the newest run; raises UserError where there was none."""
     # A stage that was run alone since is no run of a suite.
     logs = [log for log in store.logs() if run_of(log) != SINGLE_RUN]
     if not logs:
         raise UserError(store.name, "no run", "a store that a suite was run on", "see --store")
-    log = logs[-1]
-    events = list(store.reader(log).new())
-    first = next((event for event in events if event["event"] == Event.RUN_STARTED), None)
-    if first is None or not {"suite", "executor", "groups"} <= first.keys():
-        raise UserError(log, "no beginning of a run", "an event log")
-    ending, goes_on = _ending(events)
-    groups: Mapping[str, str] = first["groups"]
-    # A finished run without failures is told without the stages themselves, of which there may be thousands.
-    known: dict[str, Stage] = {}
-    is_over = events[-1]["event"] == Event.RUN_FINISHED and not events[-1].get("stopped")
-    if not is_over or any(event["event"] == Ending.FAILED for event in events):
-        known = described(store)
-    graph = {stage.ref: stage for stage in known.values()}
-    shown = [Ref(*ref) for ref in first.get("shown", ())]
-    rows = [ref for ref in shown if ref in graph and isinstance(graph[ref].identity, RowIdentity)]
-    rounds = round_of_stages(graph, rounds_of(graph[ref] for ref in rows))
-    state = RunState({key: known[key] for key in groups if key in known}, Costs(store), rounds)
-    for event in events:
-        state.take(event)
-    lines = [f"{first['suite']} · {first['executor']} · {ending}"]
-    if goes_on:
-        lines += _going_on(state)
-    if not is_over:
-        lines += _provisional(Provisional(graph, rows, groups.keys(), state, store), width)
-    lines += _by_group(groups, state)
-    for key, reason in state.reasons.items():
-        # When a damaged artefact was made again, what had failed before was begun again too.
-        if state.condition(key) == "failed":
-            label = "a stage"
-            if key in known:
-                label = known[key].label
-            lines.append(f"  failed: {label} ({key[:12]}): {reason}")
-    return lines, goes_on
+    return logs[-1]
+
+
+class _Follower:
+    """Tells of one run again and again, by what its log told since the last look."""
+
+    def __init__(self, store: Store, log: Path, width: int) -> None:
+        """Raises UserError for a log that tells of no run."""
+        self.log = log
+        self._store, self._width = store, width
+        self._reader = store.reader(log)
+        self._events = self._reader.new()
+        first = next((event for event in self._events if event["event"] == Event.RUN_STARTED), None)
+        if first is None or not {"suite", "executor", "groups"} <= first.keys():
+            raise UserError(log, "no beginning of a run", "an event log")
+        self._first = self._last = first
+        self._groups: Mapping[str, str] = first["groups"]
+        # A finished run without failures is told without the stages themselves, of which there may be thousands.
+        newest = self._reader.last() or first
+        self._known = described(store) if not _is_over(newest) or newest.get("failures") else {}
+        graph = {stage.ref: stage for stage in self._known.values()}
+        shown = [Ref(*ref) for ref in first.get("shown", ())]
+        rows = [ref for ref in shown if ref in graph and isinstance(graph[ref].identity, RowIdentity)]
+        rounds = round_of_stages(graph, rounds_of(graph[ref] for ref in rows))
+        stages = {key: self._known[key] for key in self._groups if key in self._known}
+        self._state = RunState(stages, Costs(store), rounds)
+        self._state.take(first)
+        self._provisional = Provisional(graph, rows, self._groups.keys(), self._state, store)
+        self._tables: list[str] = []
+
+    def look(self) -> tuple[list[str], bool]:
+        """What `status_of` tells, line by line, and whether the run goes on."""
+        for event in self._events:
+            self._state.take(event)
+            self._last = event
+        self._events = self._reader.new()
+        ending, goes_on = _ending(self._first, self._last)
+        lines = [f"{self._first['suite']} · {self._first['executor']} · {ending}"]
+        if goes_on:
+            lines += _going_on(self._state)
+        if not _is_over(self._last):
+            lines += self._next_tables()
+        lines += _by_group(self._groups, self._state)
+        for key, reason in self._state.reasons.items():
+            # When a damaged artefact was made again, what had failed before was begun again too.
+            if self._state.condition(key) == "failed":
+                label = "a stage"
+                if key in self._known:
+                    label = self._known[key].label
+                lines.append(f"  failed: {label} ({key[:12]}): {reason}")
+        return lines, goes_on
+
+    def _next_tables(self) -> list[str]:
+        """The provisional tables, line by line; before there are any, how far the first is."""
+        # Whatever a store holds, or refuses: the rest of the status can be told.
+        try:
+            standing = self._provisional.advance()
+        except (OSError, UserError):
+            return []
+        if standing is not None:
+            self._tables = []
+            for table in standing.shown_tables():
+                self._tables += _as_text(table, self._width)
+        lines = list(self._tables)
+        if self._provisional.next_name:
+            settled, all_rows = self._provisional.next_counts()
+            lines.append(f"  next table ({self._provisional.next_name}): {settled} of {all_rows} rows")
+        return lines
+
+
+def _is_over(last: Told) -> bool:
+    """Whether a run came to its end, as its last event tells."""
+    return last["event"] == Event.RUN_FINISHED and not last.get("stopped")
 
 
 def _by_group(groups: Mapping[str, str], state: RunState) -> list[str]:
@@ -112,23 +160,6 @@ def _by_group(groups: Mapping[str, str], state: RunState) -> list[str]:
         counts = {condition: state.count(condition, keys) for condition in CONDITIONS}
         told = [f"{count} {condition}" for condition, count in counts.items() if count]
         lines.append(f"  {group}: {', '.join(told)}")
-    return lines
-
-
-def _provisional(found: Provisional, width: int) -> list[str]:
-    """The provisional tables of a run that is not over, line by line; before there are any, how far the first is."""
-    # Whatever a store holds, or refuses: the rest of the status can be told.
-    try:
-        standing = found.advance()
-    except (OSError, UserError):
-        return []
-    lines: list[str] = []
-    if standing is not None:
-        for table in standing.shown_tables():
-            lines += _as_text(table, width)
-    if found.next_name:
-        settled, all_rows = found.next_counts()
-        lines.append(f"  next table ({found.next_name}): {settled} of {all_rows} rows")
     return lines
 
 
@@ -149,15 +180,14 @@ def _going_on(state: RunState) -> list[str]:
     return [f"  {line}" for line in (pace.to_text(), *state.lines())]
 
 
-def _ending(events: Sequence[Told]) -> tuple[str, bool]:
-    """How the run ended, or that it goes on, in words; and whether it goes on."""
-    last = events[-1]
+def _ending(first: Told, last: Told) -> tuple[str, bool]:
+    """How a run ended, or that it goes on, in words, by its first and its last event; and whether it goes on."""
     ago = duration(time.time() - last["t"])
     if last["event"] == Event.RUN_FINISHED and last.get("stopped"):
         return f"stopped {ago} ago; run it again to continue", False
     if last["event"] == Event.RUN_FINISHED:
         return f"finished {ago} ago, {last.get('failures')} failed, {last.get('blocked')} blocked", False
-    if lives(events[0].get("driver", {})) is False:
+    if lives(first.get("driver", {})) is False:
         return f"killed, last event {ago} ago; run it again to continue", False
     if time.time() - last["t"] < SILENT_S:
         return f"running, last event {ago} ago", True

@@ -26,6 +26,8 @@ __all__ = [
 
 VERSION = 1
 THROTTLE_S = 0.5
+TAIL_BYTES = 1 << 20
+"""So much of a log's end is looked at for its newest event."""
 # A run of which nothing was heard for so many seconds, and whose driver nobody can see, may have been killed.
 SILENT_S = 60
 
@@ -158,20 +160,29 @@ class EventReader:
     def new(self) -> Iterator[Told]:
         """Events in the order they were written; other lines are passed over."""
         try:
+            # Line by line: the log of a long run may be larger than memory.
             with self._path.open("rb") as file:
                 file.seek(self._offset)
-                content = file.read()
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        return
+                    self._offset += len(line)
+                    event = _event_in(line)
+                    if event is not None:
+                        yield event
         except OSError:  # not there yet, or gone with its disk
             return
-        whole = content[: content.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        for line in whole.splitlines():
-            try:
-                event = json.loads(line)
-            except (ValueError, RecursionError):  # the latter for thousands of brackets in a damaged log
-                continue
-            if _is_event(event):
-                yield event
+
+    def last(self) -> Told | None:
+        """The newest event, read from the log's end; None where there is none, or a line is longer than a megabyte."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(max(file.seek(0, os.SEEK_END) - TAIL_BYTES, 0))
+                lines = file.read(TAIL_BYTES).splitlines(keepends=True)
+        except OSError:
+            return None
+        events = (_event_in(line) for line in reversed(lines) if line.endswith(b"\n"))
+        return next((event for event in events if event is not None), None)
 
     def silence_s(self) -> float:
         """For how many seconds nothing was written; infinite where there is no log."""
@@ -192,6 +203,15 @@ def append(path: Path, line: str) -> None:
             os.close(descriptor)
     except OSError:
         pass  # a full disk must not end a stage that could still be finished elsewhere
+
+
+def _event_in(line: bytes) -> Told | None:
+    """The event that a line tells; None for any other line."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):  # the latter for thousands of brackets in a damaged log
+        return None
+    return event if _is_event(event) else None
 
 
 def _is_event(event: object) -> TypeGuard[Told]:

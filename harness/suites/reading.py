@@ -18,6 +18,8 @@ __all__ = ["expand_variables", "merged", "override", "read_with_includes"]
 
 # A suite is a page of text; what is larger is another file, given by mistake.
 MAX_BYTES = 1 << 20
+MAX_DEPTH = 50
+"""Of lists and mappings in each other: what Python walks through by calling itself ends at some hundreds."""
 UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError)
 """What PyYAML raises: its own errors, and those of Python for values that its tags do not fit."""
 
@@ -85,6 +87,8 @@ def override(content: dict[str, object], assignment: str) -> None:
     where = f"--set {path}"
     value = _parsed(text, where, "a YAML value")
     *parents, last = path.split(".")
+    if len(parents) >= MAX_DEPTH:
+        raise UserError("--set", f"a key of {len(parents) + 1} parts", f"at most {MAX_DEPTH}")
     recipes = content.get("recipes")
     # A mistyped recipe would be a new one without parts, refused for what it lacks and not for its name.
     if parents[:1] == ["recipes"] and len(parents) > 1 and isinstance(recipes, dict) and parents[1] not in recipes:
@@ -146,16 +150,18 @@ def _parsed(text: str, where: object, expected: str) -> object:
     return content
 
 
-def _refuse_odd(value: object, where: object) -> None:
-    """Raise UserError for what YAML knows and suites do not: dates, bytes, sets, numbers without end."""
+def _refuse_odd(value: object, where: object, depth: int = 0) -> None:
+    """Raise UserError for what YAML knows and suites do not: dates, bytes, sets, numbers and nesting without end."""
+    if depth > MAX_DEPTH:
+        raise UserError(where, "lists and mappings in each other without end", f"at most {MAX_DEPTH} deep")
     if isinstance(value, dict):
         for key, child in value.items():
             if not isinstance(key, str):
                 raise UserError(where, f"the key {key!r}"[:80], "a name", "put it in quotes")
-            _refuse_odd(child, where)
+            _refuse_odd(child, where, depth + 1)
     elif isinstance(value, list):
         for child in value:
-            _refuse_odd(child, where)
+            _refuse_odd(child, where, depth + 1)
     elif isinstance(value, int) and value.bit_length() > 63:
         # Sizes and rng seeds end in arrays of 64 bits.
         raise UserError(where, f"a number of {value.bit_length()} bits", "at most 63")

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from methods import npz
 from methods.npz import HEADER, read_npz
 from settings.errors import UserError
 
@@ -136,3 +137,13 @@ def test_damage_at_any_place_is_refused_or_harmless(data: st.DataObject) -> None
 
 
 EXPECTED = {"keys": [1, 2], "maps": np.ones((2, 3, 3))}
+
+
+def test_a_small_file_that_declares_much_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "zeros.npz"
+    np.savez_compressed(path, maps=np.zeros((3, 4), np.uint8))
+    monkeypatch.setattr(npz, "MAX_VALUES", 11)
+    with pytest.raises(UserError, match=r"declares \(3, 4\), more than 11 values"):
+        npz.read_npz(path, ("maps",))
+    monkeypatch.setattr(npz, "MAX_VALUES", 12)
+    assert npz.read_npz(path, ("maps",))["maps"].shape == (3, 4)

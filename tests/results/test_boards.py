@@ -1,10 +1,11 @@
 """What may stand in one table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from results.boards import boards
+from results import boards as boards_module
+from results.boards import Evaluation, boards
 from results.rows import Row
 
 
@@ -87,3 +88,19 @@ def test_ceilings_stand_on_every_board_of_their_mode_and_have_none_of_their_own(
     assert recipes == [["cam", "zero"], ["cam", "full", "zero"], ["cam", "full", "zero"]]
     (alone,) = boards([ceiling, floor])
     assert {r.recipe for r in alone.rows} == {"full", "zero"}
+
+
+def test_each_row_is_looked_at_a_few_times_however_many_there_are(
+    row: Callable[..., Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = []
+
+    def counting(rows: Iterable[Row]) -> dict[str, Evaluation]:
+        rows = list(rows)
+        looked_at.append(len(rows))
+        return evaluations(rows)
+
+    evaluations = boards_module._evaluations
+    monkeypatch.setattr(boards_module, "_evaluations", counting)
+    (board,) = boards([row(recipe=f"r{n}", options=f"{n:08x}") for n in range(50)])
+    assert len(board.rows) == 50 and sum(looked_at) <= 3 * 50

@@ -12,7 +12,8 @@ import pytest
 import results
 from harness.store.layout import Ref, RowFiles
 from harness.store.store import Store
-from results.rows import Row, write_rows
+from results import rows as rows_module
+from results.rows import Row, shared_rows, write_rows
 from settings.errors import UserError
 
 COUNT = count()
@@ -137,3 +138,19 @@ assert not {{"torch", "ray", "fsspec"}} & set(sys.modules)
 def test_other_names_are_unknown() -> None:
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
         results.lod  # noqa: B018
+
+
+def test_rows_are_read_from_their_files_once(
+    location: str, row: Callable[..., Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows_module.shared_rows.cache_clear()
+    for key in "ab":
+        publish(location, key, [row(recipe=key)])
+    first = results.load(location)
+    with monkeypatch.context() as patch:
+        patch.setattr(rows_module, "read_rows", lambda path: pytest.fail(f"{path} was read again"))
+        assert results.load(location).equals(first)
+    cache = shared_rows()
+    cache._table.execute("UPDATE rows SET rows = 'damaged'")
+    assert results.load(location).equals(first)
+    rows_module.shared_rows.cache_clear()

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from results import parquet
 from results.metrics.counts import Counts, LabelCounts, count, count_labels
 from results.metrics.sweep import Sweep, threshold_sweep
 from results.per_image import (
@@ -138,3 +139,15 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
         file.write_bytes(damaged)
         with pytest.raises(UserError, match=r"confusion.parquet: found an unreadable table"):
             read_table(file)
+
+
+def test_a_small_file_that_declares_many_values_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "SURE_VALUES", 100_000)
+    path = tmp_path / "zeros.parquet"
+    parquet.write_table(path, pa.table({"zeros": np.zeros(100_000, np.int64)}))
+    assert path.stat().st_size < 5000 and len(read_table(path)) == 100_000
+    parquet.write_table(path, pa.table({"zeros": np.zeros(300_000, np.int64)}))
+    with pytest.raises(UserError, match="300000 values in"):
+        read_table(path)

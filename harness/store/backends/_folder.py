@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import time
@@ -9,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from tempfile import TemporaryFile
+from uuid import uuid4
 
 from harness.store.backends.backend import Entry, Part, Slot, attempts_that_count, format_in
 from harness.store.events import EventLog, EventReader
@@ -31,7 +34,7 @@ from harness.store.layout import (
 from harness.store.lease import FileLease
 from harness.store.record import Record
 from settings.errors import UserError
-from settings.files import create_exclusively, write_bytes, write_json
+from settings.files import create_exclusively, read_plain, sync_files, write_bytes, write_json
 
 KEY = re.compile(r"[0-9a-f]{64}")
 # A writer replaces its partial file within moments; one that is older than this was left by a kill.
@@ -52,6 +55,8 @@ class FolderBackend:
             self.root.mkdir(parents=True, exist_ok=True)
             if marker.exists():
                 self._check_format(marker)
+            # A machine that lost its power may leave the marker empty; whose it is, its name says.
+            if marker.exists() and marker.stat().st_size:
                 return
             # Another process may be writing the marker: the name of its partial file begins with a dot.
             foreign = [entry for entry in self.root.iterdir() if not entry.name.startswith(".")]
@@ -59,6 +64,7 @@ class FolderBackend:
             if foreign and not marker.exists():
                 raise UserError(self.root, "a folder with other files", "a Seedbed store or an empty folder")
             write_json(marker, {"format": FORMAT})
+            sync_files([marker])
         except OSError as error:
             raise self.unusable(error) from None
 
@@ -78,6 +84,20 @@ class FolderBackend:
                 probe.write(b"probe")
         except OSError as error:
             raise self.unusable(error) from None
+        self._check_links()
+
+    def _check_links(self) -> None:
+        """Raise UserError on a file system without hard links, by which artefacts are published."""
+        probe = self.root / f".probe.{uuid4().hex[:8]}"
+        try:
+            create_exclusively(probe, b"probe")
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+                raise self.unusable(error) from None
+            found = f"a file system without hard links ({error.strerror})"
+            raise UserError(self.root, found, "one that has them", "give --store a folder on another one") from None
+        finally:
+            probe.unlink(missing_ok=True)
 
     def unusable(self, error: OSError) -> UserError:
         found = f"a folder that cannot be used ({error.strerror or error})"
@@ -102,10 +122,10 @@ class FolderBackend:
         found: dict[Ref, bytes] = {}
         for ref in refs:
             try:
-                found[ref] = (self.root / FolderPlaces(ref).record).read_bytes()
+                found[ref] = read_plain(self.root / FolderPlaces(ref).record)
             except FileNotFoundError:
                 continue
-            except OSError:  # a disk that fails: the artefact is as good as damaged
+            except OSError:  # a disk that fails, a link, a pipe: the artefact is as good as damaged
                 found[ref] = b""
         return found
 
@@ -117,7 +137,8 @@ class FolderBackend:
         self._move_aside(ref)
 
     def remove(self, ref: Ref) -> None:
-        shutil.rmtree(self._move_aside(ref), ignore_errors=True)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._move_aside(ref))
 
     def lease(self, ref: Ref) -> FileLease:
         return FileLease(self.root / FolderPlaces(ref).lease)
@@ -138,7 +159,7 @@ class FolderBackend:
                 shutil.rmtree(path, ignore_errors=True)
 
     def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+        return read_plain(self.root / name)
 
     def read_folder(self, folder: str) -> dict[str, bytes]:
         """The content of all documents in a folder, by name within it; empty for one that cannot be read."""
@@ -146,7 +167,7 @@ class FolderBackend:
         for path in entries_in(self.root / folder):
             if path.is_file() and not path.name.startswith("."):
                 try:
-                    found[path.name] = path.read_bytes()
+                    found[path.name] = read_plain(path)
                 except OSError:
                     found[path.name] = b""
         return found
@@ -157,7 +178,7 @@ class FolderBackend:
             path = self.root / name
             # Each run describes all its stages anew, and nearly always there is nothing new to say.
             with suppress(OSError):
-                if path.read_bytes() == content:
+                if read_plain(path) == content:
                     continue
             write_bytes(path, content)
 
@@ -177,7 +198,8 @@ class FolderBackend:
         path = self.root / name
         # Of a link the link goes, and what it leads to stays: that may be anybody's.
         if name.endswith("/") and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                shutil.rmtree(path)
         elif path.is_symlink() or path.exists():
             # A read-only disk refuses to remove even what is not there.
             path.unlink(missing_ok=True)
@@ -192,7 +214,10 @@ class FolderBackend:
         logs: list[tuple[float, Path]] = []
         for path in (self.root / EVENTS).glob(f"*{LOG_SUFFIX}"):
             with suppress(FileNotFoundError):
-                logs.append((path.stat().st_mtime, path))
+                stat = path.lstat()
+                # Neither a link, which leads out of the store, nor a pipe, which is waited for.
+                if S_ISREG(stat.st_mode):
+                    logs.append((stat.st_mtime, path))
         return [path for _, path in sorted(logs)]
 
     def slots(self) -> list[Slot]:
@@ -234,13 +259,22 @@ class FolderBackend:
         # With the time: an artefact may be damaged again after it was made again.
         target = self.root / DAMAGED / f"{ref.kind}-{ref.key}-{time.time_ns()}"
         target.parent.mkdir(exist_ok=True)
+        source = self.root / FolderPlaces(ref).folder
         with suppress(FileNotFoundError):  # another process may have set it aside already
-            (self.root / FolderPlaces(ref).folder).rename(target)
+            try:
+                source.rename(target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                # A kind's folder may be a link to another disk.
+                shutil.copytree(source, target, symlinks=True)
+                shutil.rmtree(source)
         return target
 
     def _check_format(self, marker: Path) -> None:
-        found = format_in(marker.read_bytes())
-        if found != FORMAT:
+        content = read_plain(marker)
+        found = format_in(content)
+        if content and found != FORMAT:
             raise UserError(marker, f"store format {found}", f"format {FORMAT}", "use another --store")
 
 

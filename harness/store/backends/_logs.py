@@ -89,15 +89,15 @@ class MergedReader(EventReader):
 
     def new(self) -> Iterator[Told]:
         """Events in the order of their times, as far as they came together; a run begins and ends with its own."""
-        now = time.monotonic()
-        if self._pulled is None or now - self._pulled >= PULL_S:
-            self._pulled = now
-            with suppress(OSError):
-                self._pull()
         events: list[Told] = []
-        for path in sorted(self._folder.glob(f"*{LOG_SUFFIX}")):
-            events += self._readers.setdefault(path, EventReader(path)).new()
+        for reader in self._newest():
+            events += reader.new()
         return iter(sorted(events, key=_order))
+
+    def last(self) -> Told | None:
+        """The newest event of all processes."""
+        found = [event for reader in self._newest() if (event := reader.last()) is not None]
+        return max(found, key=_order, default=None)
 
     def silence_s(self) -> float:
         """For how many seconds no process has sent anything; infinite where there is no log."""
@@ -107,6 +107,16 @@ class MergedReader(EventReader):
                 # Where the remote tells no times nobody can say that a run is silent.
                 silences.append(self._remote.age(f"{self._name}/{name}") or 0.0)
         return min(silences)
+
+    def _newest(self) -> list[EventReader]:
+        """A reader for each file of the run, once what is new at the remote was fetched."""
+        now = time.monotonic()
+        if self._pulled is None or now - self._pulled >= PULL_S:
+            self._pulled = now
+            with suppress(OSError):
+                self._pull()
+        paths = sorted(self._folder.glob(f"*{LOG_SUFFIX}"))
+        return [self._readers.setdefault(path, EventReader(path)) for path in paths]
 
     def _pull(self) -> None:
         """Fetch the files that are longer there than here."""

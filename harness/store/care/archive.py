@@ -13,6 +13,7 @@ import re
 import tarfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, Literal
 
@@ -80,6 +81,9 @@ def export(store: Store, refs: Iterable[Ref], path: Path, progress: Progress = l
     artefacts = [_whole(store, ref) for ref in refs]
     if not artefacts:
         raise UserError(store.name, "no artefact to export", "a store that a suite was run on", "see seedbed store du")
+    # What a killed export of this archive has left; nobody else's name begins so.
+    for left in path.parent.glob(f".{escape(path.name)}.????????"):
+        left.unlink(missing_ok=True)
     # pyarrow's stubs lack its None, for no compression, here and below.
     with replaced(path) as partial, pa.output_stream(str(partial), compression=codec) as stream:  # type: ignore[arg-type]
         _write(stream, artefacts, progress)

@@ -1,5 +1,7 @@
 """Estimates; what lines share, counted line by line in a plan of their own."""
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,9 @@ import pytest
 from harness.execution.costs import Costs
 from harness.reports.estimate import Sharing, estimate, sharing
 from harness.reports.leaderboard import Finished
-from harness.stages.graph import missing_stages
+from harness.stages.graph import Stage, missing_stages
 from harness.stages.planning import make_plan
+from harness.store.layout import Ref
 from harness.store.store import Store
 from harness.suites.suite import load_suite
 from settings.errors import UserError
@@ -80,3 +83,16 @@ def test_a_plan_refuses_a_gpu_that_is_not_here(tmp_path: Path, monkeypatch: pyte
         estimate(suite, tmp_path / "store")
     # A cluster's nodes are asked when they are there.
     assert estimate(suite, tmp_path / "store", "auto").to_do > 0
+
+
+def test_what_lines_share_is_found_by_one_look_at_each_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, looked_at = make_plan(load_suite("smoke", OVERRIDES)), Counter[Stage]()
+    needs = Stage.needs
+
+    def counting(stage: Stage) -> Iterator[Ref]:
+        looked_at[stage] += 1
+        return needs(stage)
+
+    monkeypatch.setattr(Stage, "needs", counting)
+    sharing(plan, Store(tmp_path / "store"))
+    assert set(looked_at.values()) == {1}

@@ -11,9 +11,10 @@ import pytest
 from harness.execution.costs import Costs
 from harness.execution.descriptions import describe
 from harness.reports import status
-from harness.reports.progress import Pace, RunState
+from harness.reports.progress import Pace, RunState, duration
 from harness.stages.graph import Stage
-from harness.store.events import Ending, Event, EventLog
+from harness.store import events
+from harness.store.events import Ending, Event, EventLog, Told
 from harness.store.layout import SINGLE_RUN, Ref
 from harness.store.lease import this_process
 from harness.store.store import Store
@@ -153,3 +154,35 @@ def test_the_words_in_logs_stay_those_of_old_logs() -> None:
     assert [ending.value for ending in Ending] == words.split()
     told = "run_started connected started progress stopping run_finished"
     assert [name.value for name in Event] == told.split()
+
+
+def test_watching_reads_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, looks, parsed = started(tmp_path), list[str](), list[bytes]()
+    for _ in range(50):
+        log.write("progress", stages=[FIT.key], done=1, total=9, unit="epochs", values={})
+
+    def show(text: str) -> None:
+        looks.append(text)
+        if len(looks) == 5:
+            log.write("run_finished", failures=0, blocked=0, stopped=False)
+
+    def counting(line: bytes) -> Told | None:
+        parsed.append(line)
+        return event_in(line)
+
+    event_in = events._event_in
+    monkeypatch.setattr(events, "_event_in", counting)
+    status.watch(tmp_path, show, interval_s=0)
+    assert len(looks) == 6 and "1/9 epochs" in looks[0]
+    # Each line once, and once more the last one of the first look.
+    assert len(parsed) == len(log.path.read_text().splitlines()) + 1
+
+
+def test_no_time_is_negative_where_a_clock_was_set_back() -> None:
+    assert duration(-3590) == "0 s"
+
+
+def test_a_pipe_among_the_logs_is_not_waited_for(tmp_path: Path) -> None:
+    started(tmp_path)
+    os.mkfifo(tmp_path / "events" / "two.jsonl")
+    assert status.status_of(tmp_path).startswith("mine · ray · running")

@@ -1,5 +1,6 @@
 """Disks that are full or may not be written, and artefacts that rot on them: told, left whole, made again."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,11 +13,11 @@ import pytest
 
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.store.layout import Ref
-from harness.store.store import Store
+from harness.store.store import Damaged, Store
 from harness.suites.suite import load_suite
 from methods.localizers.cam import Cam
 from settings.errors import UserError
-from settings.files import create_exclusively, write_bytes, write_json
+from settings.files import MAX_DOCUMENT, create_exclusively, read_plain, write_bytes, write_json
 from tests.fuzz.judging import seedbed
 from tests.harness.conftest import results_of
 
@@ -179,7 +180,76 @@ def test_training_begins_anew_from_a_damaged_checkpoint(
 
 def test_a_store_whose_marker_is_damaged_is_refused(tmp_path: Path) -> None:
     Store(tmp_path).create()
-    for content in (b"", b"[]", b"\xff", b"[" * 100_000):
+    for content in (b"[]", b"\xff", b"[" * 100_000):
         (tmp_path / "seedbed-store.json").write_bytes(content)
         with pytest.raises(UserError, match="store format that nobody can read"):
             Store(tmp_path).create()
+
+
+def test_an_empty_marker_is_written_again(tmp_path: Path) -> None:
+    """As a machine leaves it that lost its power."""
+    marker = tmp_path / "seedbed-store.json"
+    Store(tmp_path).create()
+    content = marker.read_bytes()
+    (tmp_path / "row").mkdir()
+    marker.write_bytes(b"")
+    Store(tmp_path).create()
+    assert marker.read_bytes() == content
+
+
+def test_a_disk_without_hard_links_is_told_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*paths: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    store = Store(tmp_path).create()
+    store.check_writable()
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(UserError, match="a file system without hard links"):
+        store.check_writable()
+    assert [path.name for path in tmp_path.iterdir()] == ["seedbed-store.json"]
+
+
+def published(store: Store) -> tuple[Ref, Path]:
+    """An artefact of one file, and that file."""
+    attempt = store.attempt(Ref("row", "a" * 64))
+    attempt.path("f").write_bytes(b"content")
+    store.publish(attempt)
+    return attempt.ref, attempt.path("f")
+
+
+def test_a_kind_on_another_disk_is_set_aside_by_copying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    store = Store(tmp_path).create()
+    ref, file = published(store)
+    file.write_bytes(b"damaged")
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(Damaged, match="set aside"):
+        store.open(ref)
+    assert not (tmp_path / "row" / ref.key).exists()
+    assert [path.read_bytes() for path in (tmp_path / "damaged").rglob("f")] == [b"damaged"]
+
+
+@pytest.mark.parametrize("name", ["f", "done.json"])
+@pytest.mark.parametrize("what", ["a link", "a pipe"])
+def test_links_and_pipes_among_the_files_are_damage(tmp_path: Path, name: str, what: str) -> None:
+    store = Store(tmp_path / "store").create()
+    ref, file = published(store)
+    path = {"f": file, "done.json": file.parent.parent / "done.json"}[name]
+    same = tmp_path / "same"
+    same.write_bytes(path.read_bytes())
+    path.unlink()
+    if what == "a link":
+        path.symlink_to(same)
+    else:
+        os.mkfifo(path)
+    with pytest.raises(Damaged):
+        store.verify(ref)
+
+
+def test_a_document_longer_than_any_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "document").open("wb") as file:
+        file.truncate(MAX_DOCUMENT + 1)
+    with pytest.raises(OSError, match="more than"):
+        read_plain(tmp_path / "document")

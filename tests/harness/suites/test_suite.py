@@ -182,7 +182,10 @@ def test_a_typo_in_a_recipe_name_is_answered_with_the_nearest(suite_file: Path) 
         load_suite(suite_file, ["recipes.cma.labeler.threshold=0.2"])
 
 
-@pytest.mark.parametrize("override", ["novalue", "=3", "dataset.size.deep=3", "a={"])
+DEEP = (f"backbone={'[' * 90}{']' * 90}", f"{'.'.join('a' * 900)}=1")
+
+
+@pytest.mark.parametrize("override", ["novalue", "=3", "dataset.size.deep=3", "a={", *DEEP])
 def test_an_override_of_another_form_is_refused(suite_file: Path, override: str) -> None:
     with pytest.raises(UserError):
         load_suite(suite_file, [override])

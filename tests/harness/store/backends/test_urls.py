@@ -1,15 +1,19 @@
 """Locations: what is a URL, what of it may be shown, and how a wrong one is told."""
 
 import builtins
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
+from harness.reports.estimate import estimate
 from harness.store.backends._remote import Remote, RemoteError
 from harness.store.backends.urls import absolute, file_system, is_url, mirror_folder, scrubbed, shown
 from harness.store.layout import Ref
 from harness.store.store import Store
+from harness.suites.suite import load_suite
 from settings.errors import UserError
 
 
@@ -108,3 +112,15 @@ def test_who_does_not_answer_is_one_error(bucket: str, monkeypatch: pytest.Monke
 def test_a_bucket_that_is_not_there_is_the_users_error(bucket: str) -> None:
     with pytest.raises(UserError, match=r"s3://nobodys/x: found a store that cannot be used \(.*bucket"):
         Store.at("s3://nobodys/x").create()
+
+
+def test_an_estimate_for_a_server_that_does_not_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As fsspec's http behaves: what is not answered is not there, unless it is read."""
+
+    def refuse(system: MemoryFileSystem, path: str, **options: object) -> bytes:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", refuse)
+    monkeypatch.setattr(MemoryFileSystem, "find", lambda *given, **options: {})
+    with pytest.raises(UserError, match="a store that cannot be used"):
+        estimate(load_suite("smoke"), "memory://silent/store")

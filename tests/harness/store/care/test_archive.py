@@ -398,3 +398,10 @@ def test_the_verbs(source: Store, target: Store, tmp_path: Path, capsys: pytest.
     with pytest.raises(UserError, match="no such file"):
         run("import", tmp_path / "absent.tar", "--store", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_what_a_killed_export_left_goes_with_the_next(source: Store, tmp_path: Path) -> None:
+    left = tmp_path / ".archive.tar.0123abcd"
+    left.write_bytes(b"half")
+    export(source, published(source), tmp_path / "archive.tar")
+    assert not left.exists()

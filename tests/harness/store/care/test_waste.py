@@ -1,5 +1,6 @@
 """What can go from a store, in a folder and behind URLs, and its removal, which leaves living holders alone."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from harness.commands.store import store_app
 from harness.reports.leaderboard import Finished
@@ -333,3 +335,15 @@ def test_waste_knows_its_size(store: Store) -> None:
     (slot,) = store.backend.slots()
     assert waste.bytes == sum(entry.bytes for entry in slot.entries) > 50
     assert Waste("files", [Entry("other", "a", partial(int, 2)), Entry("other", "b", partial(int, 3))]).bytes == 5
+
+
+def test_what_cannot_be_removed_is_told_and_not_called_freed(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    ref = publish(folder, "row", "a")
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    found = CliRunner().invoke(store_app, ["rm", ref.kind, "--store", str(folder.root)])
+    assert found.exit_code == 1
+    assert "1 could not be removed" in found.output and "Permission denied" in found.output
+    assert "0 B freed" in found.output
