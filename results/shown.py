@@ -30,6 +30,8 @@ class Table:
     """What all lines have in common, and no column tells therefore; it stands under the title."""
     bold: tuple[str, frozenset[int]] | None = None
     """For LaTeX: the column whose best values stand in bold, and the lines that have them."""
+    apart: frozenset[tuple[int, int]] = frozenset()
+    """The pairs of lines that a test can tell apart, the upper line first."""
 
     def to_markdown(self, level: int = 2) -> str:
         """A heading of that level, the table, its notes and its sections."""

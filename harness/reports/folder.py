@@ -9,12 +9,14 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from harness.execution.running import Run
+from harness.reports.files import LeaderboardFiles
 from harness.reports.gathering import Leaderboard
+from harness.reports.page import shown_of, write_page
 from harness.stages.fit import FitIdentity, FitRuntime
 from harness.stages.gallery import GalleryRuntime
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan
-from harness.store.layout import PARTIAL_FOLDER, CountFiles, FitFiles, Named, Ref, StageFiles
+from harness.store.layout import PARTIAL_FOLDER, CountFiles, FitFiles, Ref
 from harness.store.store import Lost, Store
 from results.diagnostics import table, write_csv
 from results.per_image import read_table, stacked, write_table
@@ -24,35 +26,11 @@ from results.shown import Table
 from settings.files import write_json
 from settings.records import fingerprint
 
-__all__ = ["LeaderboardFiles", "shows", "unscored", "write_leaderboard"]
-
-
-class LeaderboardFiles(StageFiles):
-    """The files in a leaderboard's folder; sheets of galleries and folders of masks have the names of their lines."""
-
-    state = Named("state.json")
-    """What the folder shows: where nothing else is to be shown, nothing is written again."""
-    provisional = Named("provisional.md")
-    """The tables of a run that goes on, or was killed; it goes when the others are written."""
-    table_markdown = Named("table.md")
-    table_csv = Named("table.csv")
-    table_latex = Named("table.tex")
-    table_png = Named("table.png")
-    table_svg = Named("table.svg")
-    noise_png = Named("noise.png")
-    noise_svg = Named("noise.svg")
-    rows = Named("rows.parquet")
-    score_counts = Named("counts.parquet")
-    """Counts of each photo by masks; a record's `row` is the position in the rows."""
-    sweep_counts = Named("sweeps.parquet")
-    """Counts of each photo by localization maps, for every threshold."""
-    diagnostics = Named("diagnostics.csv")
-    training_csv = Named("training.csv")
-    training_png = Named("training.png")
+__all__ = ["shows", "unscored", "write_leaderboard", "write_tables"]
 
 
 def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
-    """Write the tables, rows, counts, figures and galleries.
+    """Write the tables, rows, counts, figures and galleries, and the page that holds them all.
 
     Where localizers were trained, also their training curves; where they were measured, the diagnostics. Nothing is
     written again when the folder already shows these rows.
@@ -60,13 +38,13 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
     files = LeaderboardFiles(folder)
     shown = [repr(record) for record in (*board.rows, *board.diagnostics)]
     wanted = {"rows": fingerprint(shown), "targets": [ref.key for ref in run.plan.targets]}
-    if _shown_by(files.state) == wanted:
+    if _shown_by(files.state) == wanted and files.page.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     # Made beside and moved when all is there: on a full disk the old leaderboard stays whole.
     partial = Path(mkdtemp(prefix=PARTIAL_FOLDER, dir=folder))
     try:
-        _fill(run, board, LeaderboardFiles(partial))
+        _fill(run, board, LeaderboardFiles(partial), folder)
         # Without its state a folder that is half moved is written again.
         files.state.unlink(missing_ok=True)
         _move_all(partial, folder)
@@ -96,7 +74,8 @@ def _shown_by(state: Path) -> object:
         return None
 
 
-def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
+def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles, folder: Path) -> None:
+    """Write into the folder of `files` what will lie in `folder`."""
     store = Store.at(run.location)
     write_rows(files.rows, board.rows)
     _write_tables(run, board, files)
@@ -106,6 +85,8 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     _write_curves(run, store, files)
     for name, refs in run.plan.unscored.items():
         _copy_masks(store, refs, files.folder / name)
+    # Last: it holds what was written before it. Others' photos are left to those who ask for them.
+    write_page(files.page, [shown_of(files, board.rows, board.tables, folder, outlines=True)], outlines=True)
 
 
 def _move_all(source: Path, target: Path) -> None:
