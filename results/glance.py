@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
 import seaborn as sns
@@ -19,16 +20,17 @@ from results.selection import is_ranked
 from results.shown import Table
 from settings.errors import UserError
 
-__all__ = ["draw_glance", "leading_records", "plot_glance"]
+__all__ = ["draw_glance", "leading_records", "name_among", "plot_glance", "setting_colours"]
 
-FLOOR = "all-background"
+FLOOR, PLAIN = "all-background", "clean"
 WIDTH = 8.4
 """Inches: at 100 dots each this is as wide as a README shows."""
 LINE = 0.26
 """Inches a line: text of 9 points on lines that can be followed."""
 HEAD = 1.0
 """Inches above and below a panel's lines: its title, the names of bands, and its axis."""
-Records = Sequence[Mapping[str, Any]]
+Records: TypeAlias = Sequence[Mapping[str, Any]]
+Colour: TypeAlias = tuple[float, float, float]
 
 
 def plot_glance(tables: Sequence[Table], path_png: Path, path_svg: Path) -> None:
@@ -48,11 +50,16 @@ def draw_glance(tables: Sequence[Table]) -> Figure:
     boards = [board for table in tables if (board := _board(table)).lines or board.bands]
     if not boards:
         raise UserError("plot", "no score of a ranked policy", "at least one finished row")
-    settings = list(dict.fromkeys(str(record["setting"]) for board in boards for record in board.lines))
-    colours = dict(zip(settings, sns.color_palette("colorblind", len(settings)), strict=True))
+    colours = setting_colours(str(record["setting"]) for board in boards for record in board.lines)
     # seaborn's styles are matplotlib's global state: changed inside the block only.
     with sns.axes_style("white"), sns.plotting_context("paper"):
         return _draw(boards, colours)
+
+
+def setting_colours(settings: Iterable[str]) -> dict[str, Colour]:
+    """A colour for each setting, the same in every figure: `clean` has the first, the others follow by name."""
+    names = sorted(set(settings), key=lambda name: (name != PLAIN, name))
+    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
 def leading_records(records: Records) -> tuple[Column, Records] | None:
@@ -88,7 +95,7 @@ def _board(table: Table) -> _Board:
     return _Board(table.title, column.title, lines, bands)
 
 
-def _draw(boards: Sequence[_Board], colours: Mapping[str, tuple[float, float, float]]) -> Figure:
+def _draw(boards: Sequence[_Board], colours: Mapping[str, Colour]) -> Figure:
     heights = [HEAD + LINE * max(len(board.lines), 1) for board in boards]
     figure = Figure(figsize=(WIDTH, sum(heights) + 0.4), layout="constrained")
     panels = figure.subplots(len(boards), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -97,7 +104,7 @@ def _draw(boards: Sequence[_Board], colours: Mapping[str, tuple[float, float, fl
         _draw_lines(axes, board, colours)
         _join_ties(axes, board)
         axes.set(xlim=(0, 1), xlabel=f"mIoU of {board.stage} (0..1), mean and 95 % interval")
-        axes.set_title(board.title, loc="left", fontweight="bold", pad=16, parse_math=False)
+        axes.set_title(board.title, loc="left", fontweight="bold", pad=20, parse_math=False)
         axes.tick_params(left=False)
         sns.despine(ax=axes, left=True)
     handles = [Line2D([], [], color=c, marker="o", label=name) for name, c in colours.items()]
@@ -106,7 +113,7 @@ def _draw(boards: Sequence[_Board], colours: Mapping[str, tuple[float, float, fl
     return figure
 
 
-def _draw_lines(axes: Axes, board: _Board, colours: Mapping[str, tuple[float, float, float]]) -> None:
+def _draw_lines(axes: Axes, board: _Board, colours: Mapping[str, Colour]) -> None:
     for place, record in enumerate(board.lines):
         colour, miou = colours[str(record["setting"])], record["miou"]
         if record["interval_low"] is not None:
@@ -114,13 +121,13 @@ def _draw_lines(axes: Axes, board: _Board, colours: Mapping[str, tuple[float, fl
         # A hollow point is not ranked: it has too few rng seeds.
         fill = colour if record["rank"] is not None else "white"
         axes.plot([miou], [place], marker="o", markersize=5.5, color=colour, markerfacecolor=fill)
-    axes.set_yticks(range(len(board.lines)), [_name(record, board.lines) for record in board.lines], parse_math=False)
+    axes.set_yticks(range(len(board.lines)), [name_among(record, board.lines) for record in board.lines], parse_math=False)
     axes.set_ylim(max(len(board.lines), 1) - 0.5, -0.5)
     axes.grid(axis="x", color="0.5", alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
-def _name(record: Mapping[str, Any], lines: Records) -> str:
+def name_among(record: Mapping[str, Any], lines: Records) -> str:
     """The recipe; with what it was run with where two lines would else have one name."""
     same = [other for other in lines if (other["recipe"], other["setting"]) == (record["recipe"], record["setting"])]
     return f"{record['recipe']} ({record['options']})" if len(same) > 1 else str(record["recipe"])
@@ -145,13 +152,14 @@ def _join_ties(axes: Axes, board: _Board) -> None:
     for place, record in enumerate(board.lines):
         if record["rank"] is not None:
             places.setdefault(record["rank"], []).append(place)
+    # A floor may share a rank too: it is a band, which no line can be joined with.
+    having_rank = Counter(record["rank"] for record in (*board.lines, *board.bands))
     across = axes.get_yaxis_transform()
     for nth, (rank, having) in enumerate(sorted(places.items())):
-        tied = len(having) > 1
         for place in having:
-            text = f"{rank}=" if tied else f"{rank}"
+            text = f"{rank}=" if having_rank[rank] > 1 else f"{rank}"
             axes.text(1.012, place, text, transform=across, va="center", fontsize=8)
-        if tied:
+        if len(having) > 1:
             # Two columns: the ties of neighbouring ranks may overlap.
             x = 1.05 + 0.012 * (nth % 2)
             axes.plot([x, x], [having[0] - 0.2, having[-1] + 0.2], transform=across, color="0.5", clip_on=False)

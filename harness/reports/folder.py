@@ -148,10 +148,10 @@ def _write_figures(board: Leaderboard, files: LeaderboardFiles) -> None:
     if not has_something:
         return
     # What draws takes long to import, and a leaderboard that is written already needs none of it.
+    from results.glance import plot_glance
     from results.noise_plot import plot_noise
-    from results.plots import plot_table
 
-    plot_table(frame(board.rows), files.table_png, files.table_svg)
+    plot_glance(board.tables, files.table_png, files.table_svg)
     plot_noise(frame(board.rows), files.noise_png, files.noise_svg)
 
 

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from results.glance import leading_records, name_among
 from results.page.help import help_of
-from results.rows import Row
+from results.rows import STAGES, Row
 from results.shown import TEXTS, Table
 
 __all__ = ["Board", "Cell", "HeatMap", "Picture", "Shown", "Steps", "board_of", "provenance_of"]
 
 MARK = re.compile(r" \[(\d+)\]")
 """A footnote's mark, as `results.tables` puts it behind a cell."""
-STAGES = ("maps", "refined", "pseudo_labels", "segmentation")
 
 
 @dataclass(frozen=True)
@@ -117,17 +117,6 @@ def board_of(table: Table, shown: Shown) -> Board:
     return Board(table, columns, lines, tuple(map(_note, table.notes)), sections, heat_maps, _steps(table.records))
 
 
-def leading_stage(records: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Stage and variant that lines are ranked by: the one with intervals, else the last; None without a score."""
-    scored = [record for record in records if record["miou"] is not None]
-    with_interval = [record for record in scored if record["interval_low"] is not None]
-    among = with_interval or scored
-    if not among:
-        return None
-    last = max(among, key=lambda record: STAGES.index(record["stage"]))
-    return (last["stage"], last["variant"])
-
-
 def provenance_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """What the rows were made by and scored on, a name and its values: all rows together, each value once."""
     found: dict[str, dict[str, None]] = {}
@@ -180,22 +169,24 @@ def _note(text: str) -> tuple[str, str]:
 
 def _by_setting(records: Sequence[Mapping[str, Any]]) -> HeatMap | None:
     """Recipe × setting at the leading stage, with intervals; None for a single setting."""
-    leading = leading_stage(records)
-    here = [record for record in records if (record["stage"], record["variant"]) == leading]
-    settings = tuple(dict.fromkeys(record["setting"] for record in here))
-    if leading is None or len(settings) < 2:
+    found = leading_records(records)
+    if found is None:
         return None
-    values = {(_name(record), record["setting"]): record for record in here if record["miou"] is not None}
+    column, here = found
+    settings = tuple(dict.fromkeys(record["setting"] for record in here))
+    if len(settings) < 2:
+        return None
+    values = {(name_among(record, here), record["setting"]): record for record in here}
     names = list(dict.fromkeys(name for name, _ in values))
     rows = [(name, [values.get((name, setting)) for setting in settings]) for name in names]
     scale = [record["miou"] for record in values.values()]
     shown = tuple((name, tuple(_with_interval(record, scale) for record in row)) for name, row in rows)
-    stage = " ".join(filter(None, (leading[0].replace("_", " "), leading[1])))
-    return HeatMap(f"Recipes by setting, {stage}", "mIoU with its 95 % interval; darker is higher", settings, shown)
-
-
-def _name(record: Mapping[str, Any]) -> str:
-    return str(record["recipe"])
+    return HeatMap(
+        f"Recipes by setting, {column.title}",
+        "mIoU with its 95 % interval; the stronger the colour, the higher",
+        settings,
+        shown,
+    )
 
 
 def _with_interval(record: Mapping[str, Any] | None, scale: Sequence[float]) -> Cell:
@@ -217,13 +208,20 @@ def _by_class(section: Table) -> HeatMap:
         shares = [None if (value := record.get(name)) is None else _share(value, scale) for name in classes]
         cells = tuple(Cell(text, share) for text, share in zip(line[len(told) :], shares, strict=True))
         rows.append((" · ".join(line[: len(told)]), cells))
-    explained = "mean IoU over rng seeds; darker is higher; – where a class is not defined for all of them"
+    explained = (
+        "mean IoU over rng seeds; the stronger the colour, the higher; – where a class is not defined for all of them"
+    )
     return HeatMap(section.title, explained, classes, tuple(rows))
 
 
 def _share(value: float, scale: Sequence[float]) -> float:
     low, high = min(scale), max(scale)
     return 1.0 if high == low else (value - low) / (high - low)
+
+
+def _signed(difference: float) -> str:
+    text = f"{difference:+.3f}"
+    return "±0.000" if float(text) == 0 else text
 
 
 def _steps(records: Sequence[Mapping[str, Any]]) -> Steps | None:
@@ -240,7 +238,7 @@ def _steps(records: Sequence[Mapping[str, Any]]) -> Steps | None:
         cells = []
         for stage in stages:
             value = values.get(stage)
-            step = "" if value is None or before is None else f"{value - before:+.3f}"
+            step = "" if value is None or before is None else _signed(value - before)
             cells.append(("" if value is None else f"{value:.3f}", step))
             before = before if value is None else value
         rows.append((f"{recipe} · {setting}", tuple(cells)))

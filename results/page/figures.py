@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from results.curves import draw_curves
-from results.glance import draw_glance, leading_records
+from results.glance import draw_glance, leading_records, setting_colours
 from results.noise_plot import draw_noise
 from results.page.content import Shown
 from results.rows import frame
@@ -25,6 +25,14 @@ __all__ = ["Figure", "figures_of"]
 
 INK = "#262626"
 """The colour that seaborn's styles give to text and lines: in the SVG it becomes the page's own."""
+GRID, SOFT = "#cccccc", "#88888855"
+"""The colour of seaborn's grids, and one that is faint on light and on dark."""
+UNWANTED = (
+    re.compile(r'\b(?:width|height)="[\d.]+pt"'),
+    re.compile(r"<metadata>.*?</metadata>", re.DOTALL),
+    # Names of groups, which another figure on the page has too; those of clips and markers are hashes.
+    re.compile(r' id="[A-Za-z][\w.]*_\d+"'),
+)
 MAX_SEEDS = 60
 """Lines of the seed spread: more are a page by themselves."""
 
@@ -45,7 +53,9 @@ def figures_of(shown: Shown) -> Iterator[Figure]:
     scored = [table for table in ranked if leading_records(table.records)]
     with mpl.rc_context(), sns.axes_style("white"), sns.plotting_context("paper"):
         if scored:
-            text = "Best first, a panel a board: mean mIoU and 95 % interval. Lines that share a rank (right) cannot be "
+            text = (
+                "Best first, a panel a board: mean mIoU and 95 % interval. Lines that share a rank (right) cannot be "
+            )
             text += "told apart; hollow points have too few rng seeds for a rank; bands are floors and ceilings."
             yield _figure("At a glance", text, draw_glance(scored), shown)
         for table in scored:
@@ -101,12 +111,16 @@ def _draw_seeds(spread: pd.DataFrame) -> Drawing:
 def _draw_cost(data: pd.DataFrame) -> Drawing:
     figure = Drawing(figsize=(8.4, 3.8), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
+    colours = setting_colours(data["setting"])
     costs = (("seconds", "stage-seconds behind a line"), ("label_hours", "label hours"))
     for axes, (cost, label) in zip(panels, costs, strict=True):
         points = data.sort_values([cost, "miou"], ascending=[True, False])
         front = points[points["miou"] > points["miou"].cummax().shift(fill_value=-1.0)]
         axes.step(front[cost], front["miou"], where="post", color="#888888", linewidth=1)
-        sns.scatterplot(points, x=cost, y="miou", hue="setting", palette="colorblind", s=30, legend=axes is panels[0], ax=axes)
+        sns.scatterplot(
+            points, x=cost, y="miou", hue="setting", palette=colours, s=30, linewidth=0, legend=axes is panels[0],
+            ax=axes,
+        )  # fmt: skip
         for _, point in front.iterrows():
             axes.annotate(
                 str(point["recipe"]), (point[cost], point["miou"]), (4, 4), textcoords="offset points", fontsize=7,
@@ -114,6 +128,7 @@ def _draw_cost(data: pd.DataFrame) -> Drawing:
             )  # fmt: skip
         axes.set(xlabel=label, ylabel="mIoU (0..1)")
         _plain(axes)
+    sns.move_legend(panels[0], "best", frameon=False)
     return figure
 
 
@@ -135,7 +150,6 @@ def _svg(drawing: Drawing, salt: str) -> str:
     with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}):
         drawing.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     _, _, svg = text.getvalue().partition("<svg")
-    svg = re.sub(r' id="(?:figure|axes|matplotlib|patch|line2d|text|PathCollection|FillBetween|LineCollection|xtick|ytick|legend)[\w.]*"', "", svg)
-    svg = re.sub(r'^( [^>]*?)width="[^"]*" height="[^"]*"|^([^>]*?)width="[^"]*"([^>]*?)height="[^"]*"', r"\1\2\3", svg, count=1)
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return "<svg aria-hidden=\"true\"" + svg.replace(INK, "currentColor")
+    for pattern in UNWANTED:
+        svg = pattern.sub("", svg)
+    return '<svg aria-hidden="true"' + svg.replace(INK, "currentColor").replace(GRID, SOFT)

@@ -19,7 +19,10 @@ HERE = Path(__file__).parent
 
 
 def render(leaderboards: Sequence[Shown], outlines: bool = False) -> str:
-    """The whole page; whatever users named or wrote is shown as text. `outlines` says that no photo of others is on it."""
+    """The whole page; whatever users named or wrote is shown as text.
+
+    `outlines` says that no photo of others is among the pictures.
+    """
     # Every value is escaped, but the two files beside this one and the figures, which are drawn here.
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
