@@ -17,10 +17,10 @@ from matplotlib.lines import Line2D
 from results.lines import Column
 from results.rows import STAGES
 from results.selection import is_ranked
-from results.shown import Table
+from results.shown import MAX_NAME, Table
 from settings.errors import UserError
 
-__all__ = ["draw_glance", "leading_records", "name_among", "plot_glance", "setting_colours"]
+__all__ = ["draw_glance", "leading_records", "name_among", "plot_glance", "setting_colours", "shortened"]
 
 FLOOR, PLAIN = "all-background", "clean"
 WIDTH = 8.4
@@ -107,7 +107,7 @@ def _draw(boards: Sequence[_Board], colours: Mapping[str, Colour]) -> Figure:
         axes.set_title(board.title, loc="left", fontweight="bold", pad=20, parse_math=False)
         axes.tick_params(left=False)
         sns.despine(ax=axes, left=True)
-    handles = [Line2D([], [], color=c, marker="o", label=name) for name, c in colours.items()]
+    handles = [Line2D([], [], color=c, marker="o", label=shortened(name)) for name, c in colours.items()]
     if len(handles) > 1:
         figure.legend(handles=handles, title="setting", loc="outside lower center", ncols=6, frameon=False)
     return figure
@@ -121,10 +121,19 @@ def _draw_lines(axes: Axes, board: _Board, colours: Mapping[str, Colour]) -> Non
         # A hollow point is not ranked: it has too few rng seeds.
         fill = colour if record["rank"] is not None else "white"
         axes.plot([miou], [place], marker="o", markersize=5.5, color=colour, markerfacecolor=fill)
-    axes.set_yticks(range(len(board.lines)), [name_among(record, board.lines) for record in board.lines], parse_math=False)
+    axes.set_yticks(
+        range(len(board.lines)),
+        [shortened(name_among(record, board.lines)) for record in board.lines],
+        parse_math=False,
+    )
     axes.set_ylim(max(len(board.lines), 1) - 0.5, -0.5)
     axes.grid(axis="x", color="0.5", alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def shortened(name: str) -> str:
+    """A name that leaves room for the figure beside it."""
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
 
 
 def name_among(record: Mapping[str, Any], lines: Records) -> str:
@@ -141,7 +150,7 @@ def _draw_bands(axes: Axes, board: _Board) -> None:
             axes.axvspan(low, high, color="0.5", alpha=0.15, linewidth=0)
         axes.axvline(record["miou"], color="0.5", linewidth=1, linestyle="--")
         axes.annotate(
-            str(record["recipe"]), (record["miou"], 1.0), (0, 2 + 8 * (n % 2)), xycoords=("data", "axes fraction"),
+            shortened(str(record["recipe"])), (record["miou"], 1.0), (0, 2 + 8 * (n % 2)), xycoords=("data", "axes fraction"),
             textcoords="offset points", ha="center", fontsize=7, color="0.5", parse_math=False,
         )  # fmt: skip
 

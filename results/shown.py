@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Group
 
-__all__ = ["TEXTS", "Table"]
+__all__ = ["MAX_NAME", "TEXTS", "Table"]
 
 TEXTS = ("setting", "backbone", "against", "verdict")
 """Columns of words; all others but the recipe hold numbers."""
 MAX_NAME = 40
-"""Letters of a recipe's name that are kept on one line, however narrow the terminal."""
+"""Letters of a recipe's name that are kept on one line, however narrow the terminal, and that figures show."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from results.curves import draw_curves
-from results.glance import draw_glance, leading_records, setting_colours
+from results.glance import draw_glance, leading_records, setting_colours, shortened
 from results.noise_plot import draw_noise
 from results.page.content import Shown
 from results.rows import frame
@@ -49,6 +49,8 @@ class Figure:
 
 def figures_of(shown: Shown) -> Iterator[Figure]:
     """All figures that the rows of a leaderboard allow, in the order in which the page has them."""
+    if not shown.rows:
+        return
     ranked = [table for table in shown.tables if table.records and is_ranked(table.records[0]["policy"])]
     scored = [table for table in ranked if leading_records(table.records)]
     with mpl.rc_context(), sns.axes_style("white"), sns.plotting_context("paper"):
@@ -104,6 +106,7 @@ def _draw_seeds(spread: pd.DataFrame) -> Drawing:
     axes = figure.subplots()
     sns.stripplot(spread, x="miou", y="line", size=5, jitter=False, alpha=0.8, color="#0173b2", ax=axes)
     axes.set(xlabel="mIoU (0..1) by rng seed", ylabel="")
+    axes.set_yticks(axes.get_yticks(), [shortened(text.get_text()) for text in axes.get_yticklabels()])
     _plain(axes)
     return figure
 
@@ -123,8 +126,8 @@ def _draw_cost(data: pd.DataFrame) -> Drawing:
         )  # fmt: skip
         for _, point in front.iterrows():
             axes.annotate(
-                str(point["recipe"]), (point[cost], point["miou"]), (4, 4), textcoords="offset points", fontsize=7,
-                parse_math=False,
+                shortened(str(point["recipe"])), (point[cost], point["miou"]), (4, 4), textcoords="offset points",
+                fontsize=7, parse_math=False,
             )  # fmt: skip
         axes.set(xlabel=label, ylabel="mIoU (0..1)")
         _plain(axes)

@@ -49,7 +49,9 @@ def test_lines_stand_best_first_with_ranks_and_intervals(board: Table) -> None:
     wanted = [(r["interval_low"], r["interval_high"]) for r in leading_records(board.records)[1] if r["rank"]]
     assert [tuple(each) for each in intervals] == wanted
     # One tie: the bracket at the right goes over the first two places.
-    ties = [line.get_ydata() for line in axes.lines if line.get_transform() != axes.transData and not line.get_clip_on()]
+    ties = [
+        line.get_ydata() for line in axes.lines if line.get_transform() != axes.transData and not line.get_clip_on()
+    ]
     assert [list(each) for each in ties] == [[-0.2, 1.2]]
 
 

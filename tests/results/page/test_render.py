@@ -70,7 +70,9 @@ def test_nothing_is_fetched_and_ids_are_unique(two: list[Row], shown: Callable[.
         for name in ("src", "href", "xlink:href"):
             link = attributes.get(name)
             assert link is None or link.startswith(("data:", "#")), (tag, link)
-    ids = [attributes["id"] for tag, attributes in page.elements if "id" in attributes and tag in ("section", "li", "h1")]
+    ids = [
+        attributes["id"] for tag, attributes in page.elements if "id" in attributes and tag in ("section", "li", "h1")
+    ]
     assert len(set(ids)) == len(ids)
     targets = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     assert {link["href"][1:] for link in page.all("a") if link["href"].startswith("#")} <= targets
@@ -86,8 +88,10 @@ def test_the_exports_are_the_tables(two: list[Row], shown: Callable[..., Shown])
 def test_the_command_of_a_line_makes_it_alone(two: list[Row], shown: Callable[..., Shown]) -> None:
     board = shown(two, notes=("`--set recipes.cam.localizer.epochs=4`", "setting web: 3 extra photos"))
     commands = [line.command for line in board_of(board.tables[0], board).lines]
-    wanted = "seedbed run mine --set recipes.cam.localizer.epochs=4 --set 'recipes_of.web=[\"irn\"]' --set settings.clean=null"
-    assert commands[0] == wanted
+    assert commands[0] == (
+        "seedbed run mine --set recipes.cam.localizer.epochs=4 "
+        "--set 'recipes_of.web=[\"irn\"]' --set settings.clean=null"
+    )
 
 
 def test_heat_map_and_steps(two: list[Row], shown: Callable[..., Shown]) -> None:
@@ -106,7 +110,9 @@ def test_heat_map_and_steps(two: list[Row], shown: Callable[..., Shown]) -> None
 
 
 def test_lines_know_which_others_they_are_separated_from(shown: Callable[..., Shown], row: Callable[..., Row]) -> None:
-    table = Table("t", ("rank", "recipe"), (("1", "a"), ("2=", "b †"), ("2=", "c [1]")), apart=frozenset({(0, 1), (0, 2)}))
+    table = Table(
+        "t", ("rank", "recipe"), (("1", "a"), ("2=", "b †"), ("2=", "c [1]")), apart=frozenset({(0, 1), (0, 2)})
+    )
     lines = board_of(table, shown([row()])).lines
     assert [line.apart for line in lines] == ["1 2", "0", "0"]
     assert lines[2].cells[1] == ("c", ("1",))
