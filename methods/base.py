@@ -347,6 +347,8 @@ class Segmenter(FeatureReader):
 
     modes: ClassVar[tuple[TrainingMode, ...]] = ("frozen", "fine_tuned")
     """The ways of training that it knows; a recipe that asks for another is refused."""
+    knows_scored_photos_alone: ClassVar[bool] = False
+    """True where it cannot be run on the photos that it was trained on: pictures of these then lack predictions."""
 
     @property
     def trained(self) -> bool:

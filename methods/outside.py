@@ -7,8 +7,10 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from settings.errors import UserError
+from settings.masks import read_mask
 from settings.options import AbsolutePath, Options
-from settings.records import Photo
+from settings.photo_ids import file_of
+from settings.records import Mask, Photo
 
 SUPERVISION = "what the files were made with: I image-level labels, S a salient-object network, L language, …; I+S"
 
@@ -31,8 +33,21 @@ def place_of(root: Path, photo: Photo, suffix: str = "") -> Path:
     """`<root>/<place or id><suffix>`; raises UserError for a place outside the folder, and for a missing folder."""
     if not root.is_dir():
         raise UserError(root, "no folder", "the folder of what another program made")
-    place = photo.place or photo.id
-    parts = place.split("/")
-    if "\\" in place or "\0" in place or not all(part.strip(".") for part in parts):
-        raise UserError(root, f"photo {photo.id!r}", "an id that names a file inside the folder")
-    return root.joinpath(*parts[:-1], parts[-1] + suffix)
+    return file_of(root, photo.place or photo.id, suffix)
+
+
+def mask_file(root: Path, photo: Photo) -> Path:
+    """`<root>/<place or id>.png`; raises UserError where there is no such file."""
+    path = place_of(root, photo, ".png")
+    if not path.is_file():
+        raise UserError(path, "no such file", f"the mask of photo '{photo.id}'")
+    return path
+
+
+def read_mask_of(photo: Photo, path: Path) -> Mask:
+    """The mask of a file, uint8 (H, W); raises UserError for another size than the photo's, and for no mask."""
+    mask_HW = read_mask(path)
+    if mask_HW.shape != (size := photo.image().shape[:2]):
+        found = f"{mask_HW.shape[1]}×{mask_HW.shape[0]} pixels"
+        raise UserError(path, found, f"{size[1]}×{size[0]}, the size of photo '{photo.id}'")
+    return mask_HW

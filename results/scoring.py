@@ -1,7 +1,7 @@
-"""Scoring a folder of mask PNGs against the folder of their truths."""
+"""Scoring a folder of mask PNGs against the true masks of a data set's split, or against those of a folder."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -9,21 +9,35 @@ from typing import Any, get_args
 import numpy as np
 
 from results.evaluation import evaluation_fingerprint
-from results.mask_folders import MaskFolders, Pooled, Void, doubts, mask_names, refuse_implausible, scored_images
+from results.mask_folders import (
+    DatasetTruth,
+    FolderTruth,
+    Pooled,
+    Predictions,
+    TrueMasks,
+    Void,
+    doubts,
+    masks_in,
+    refuse_implausible,
+    scored_images,
+)
 from results.metrics.counts import Counts
 from results.metrics.miou import MeanIoU, mean_iou, nullable
 from results.protocols import protocol as protocol_named
 from settings.config import existing_folder
-from settings.errors import UserError, printable
+from settings.dataset import Dataset
+from settings.errors import UserError, counted, printable, unknown_name
 from settings.lists import read_classes, read_ids
+from settings.photo_ids import file_of
 from settings.records import UNKNOWN, LabelSpace
 from settings.stems import alike, names_alike, told_renames
 
-__all__ = ["FolderScore", "score_folder"]
+__all__ = ["FolderScore", "score_folder", "score_split"]
 
 FEW = 0.1
 """Up to this share of missing predictions, scoring them as background may be meant: a program failed on some photos."""
 
+LIST_MEND = "--ids LIST scores the photos of a list alone, such as those of val.txt"
 _AS_FOUND: Mapping[int, int] = MappingProxyType({})
 
 
@@ -35,15 +49,15 @@ class FolderScore:
     result: MeanIoU
     photos: int
     missing: tuple[str, ...]
-    """Names of truths without a prediction, scored as all background."""
+    """Files of predictions that are not there, scored as all background."""
     extra: tuple[str, ...]
-    """Names of predictions without a truth, not scored."""
+    """Files of predictions that belong to no photo that is scored."""
     protocol: str
     void: Void
     fingerprint: str
     """The evaluation fingerprint over the scored ids, their true masks and the class names (numbers without names)."""
-    named: bool
-    """Whether class names were given: then rows scored on the same masks have this fingerprint."""
+    class_names: tuple[str, ...] | None
+    """The K + 1 names by mask value, with which rows scored on the same masks have this fingerprint; None: numbers."""
     doubts: tuple[str, ...] = ()
     """What speaks against the number: another reading of the predicted values that scores far higher, say."""
 
@@ -58,9 +72,11 @@ class FolderScore:
             "miou": nullable(self.miou),
             "per_class": [nullable(value) for value in self.result.per_class],
             "classes": self.counts.classes,
+            "names": self.class_names and list(self.class_names),
             "undefined": list(self.result.undefined),
             "images": self.photos,
             "missing": len(self.missing),
+            "extra": len(self.extra),
             "protocol": self.protocol,
             "void": self.void,
             "fingerprint": self.fingerprint,
@@ -70,17 +86,23 @@ class FolderScore:
     def to_text(self) -> str:
         """For the terminal: mIoU, IoU by class, and what the reader has to know about them."""
         lines = [f"mIoU {self.miou:.4f}  ({self.protocol}, {self.photos} images, {self.counts.classes} classes)"]
-        lines += [f"  class {c:3d}  {_three(value)}" for c, value in enumerate(self.result.per_class)]
-        whose = "" if self.named else "  (classes are numbers: rows have another one, which --names FILE gives)"
+        for c, value in enumerate(self.result.per_class):
+            name = f"  {self.class_names[c]}" if self.class_names else ""
+            lines.append(f"  class {c:3d}  {_three(value)}{name}")
+        whose = "" if self.class_names else "  (classes are numbers: rows have another one, which --names FILE gives)"
         lines.append(f"  evaluation fingerprint {self.fingerprint}{whose}")
         return "\n".join(lines + [f"note: {note}" for note in self.notes()])
 
     def notes(self) -> list[str]:
         """What the number alone does not say, one line each."""
-        undefined = ", ".join(map(str, self.result.undefined))
+        named = self.class_names or range(self.counts.classes)
+        undefined = ", ".join(str(named[class_]) for class_ in self.result.undefined)
         candidates = (
-            (self.missing, f"{len(self.missing)} missing predictions scored as all background: {_some(self.missing)}"),
-            (self.extra, f"{len(self.extra)} predictions without a truth, not scored: {_some(self.extra)}"),
+            (
+                self.missing,
+                f"{counted(len(self.missing), 'missing prediction')} scored as all background: {_some(self.missing)}",
+            ),
+            (self.extra, f"{counted(len(self.extra), 'prediction')} of no scored photo: {_some(self.extra)}"),
             (self.result.undefined, f"in neither truth nor prediction, left out of the mean: class {undefined}"),
             (self.void != "error", f"255 in predictions: {self.void}"),
         )
@@ -99,83 +121,120 @@ def score_folder(
     truth_map: Mapping[int, int] = _AS_FOUND,
     prediction_map: Mapping[int, int] = _AS_FOUND,
 ) -> FolderScore:
-    """Score each truth `<id>.png` with the prediction of the same name; `classes` (2..255) includes the background.
+    """Score each true mask `<id>.png` of a folder with the prediction of the same name.
 
-    `void` says what 255 in a prediction is. `names` is a file of the K class names in mask order, one a line, as a
-    folder data set's `classes.txt`: with it `classes` may be left out, and the fingerprint is that of a run's rows
-    where the files are named by the data set's photo ids and hold the very masks that it scores on. Without names
-    classes are numbers, and the fingerprint agrees with that of other folders scored so, never with a row's.
-    `ids` is a list of the photos to score, such as val.txt; without it all true masks count.
-    `truth_map` and `prediction_map` say what values of the files stand for; those that they do not name stay.
+    `classes` (2..255) includes the background. `void` says what 255 in a prediction is. `names` is a file of the K
+    class names in mask order, one a line, as a folder data set's `classes.txt`: with it `classes` may be left out, and
+    the fingerprint is that of a run's rows where the files are named by the data set's photo ids and hold the very
+    masks that it scores on. Without names classes are numbers, and the fingerprint agrees with that of other folders
+    scored so, never with a row's. `ids` is a list of the photos to score, such as val.txt; without it all true masks
+    count. `truth_map` and `prediction_map` say what values of the files stand for; those that they do not name stay.
 
     Raises UserError, before anything is reported, for an unknown protocol or option, a missing number of classes, an
     empty folder, two truths of one id, for missing predictions (unless `allow_missing`: then all background), and for
     the first file in name order that is unreadable, of another size or mode, or holds a value above the classes; and
     where no true mask holds a class, since a number would tell nothing.
     """
-    rules = protocol_named(protocol)
-    _check_options(classes, void)
+    _check_options(classes, void, protocol)
     class_names = _class_names(classes, names)
-    classes = len(class_names)
-    truth, predictions = _folder(truth, "mask"), _folder(predictions, "prediction")
-    truths, predicted = mask_names(truth, "mask"), mask_names(predictions, "prediction")
+    true_masks = FolderTruth(_folder(truth, "mask"), len(class_names), truth_map)
+    scored: Collection[str] = true_masks.files
     if ids is not None:
-        truths = _listed(truths, truth, ids)
+        scored = _listed(true_masks, ids)
+    predicted = _predictions(predictions, len(class_names), void, prediction_map)
     if not allow_missing:
-        _check_all_are_there(predictions, predicted, truths, ids is not None)
-    folders = MaskFolders(predictions, truth, classes, void, allow_missing, truth_map, prediction_map)
-    pooled, digests = Pooled.nothing(classes), dict[str, str]()
-    for image in scored_images(folders, truths):
+        _check_all_are_there(predicted, scored, "is it the list that was predicted?" if ids else LIST_MEND)
+    score = _scored(predicted, true_masks, scored, class_names, protocol)
+    return replace(score, class_names=class_names if names else None)
+
+
+def score_split(
+    predictions: Path,
+    dataset: Dataset,
+    split: str = "val",
+    protocol: str = "voc/1",
+    void: Void = "error",
+    allow_missing: bool = False,
+    prediction_map: Mapping[int, int] = _AS_FOUND,
+) -> FolderScore:
+    """Score the predictions `<id>.png` of a split's photos against their true masks, as a run's rows are scored.
+
+    Ids, classes and the evaluation fingerprint are those of the rows of that split. The options, and what raises
+    UserError, are those of `score_folder`; so does an unknown split, and one without true masks.
+    """
+    _check_options(None, void, protocol)
+    if split not in dataset.splits:
+        raise unknown_name("--split", "split", split, dataset.splits)
+    scored = [photo_id for photo_id in dataset.splits[split] if dataset.has_mask(photo_id)]
+    if not scored:
+        raise UserError(f"{dataset.name}/{split}", "no true mask", "one for each photo that is to be scored")
+    class_names = dataset.label_space.mask_names
+    predicted = _predictions(predictions, len(class_names), void, prediction_map)
+    if not allow_missing:
+        _check_all_are_there(predicted, scored, "is it the split that was predicted? --split names another")
+    return _scored(predicted, DatasetTruth(dataset, split), scored, class_names, protocol)
+
+
+def _predictions(folder: Path, classes: int, void: Void, values: Mapping[int, int]) -> Predictions:
+    folder = _folder(folder, "prediction")
+    return Predictions(folder, masks_in(folder, "prediction"), classes, void, values)
+
+
+def _scored(
+    predictions: Predictions, truth: TrueMasks, ids: Collection[str], class_names: tuple[str, ...], protocol: str
+) -> FolderScore:
+    rules = protocol_named(protocol)
+    pooled, digests = Pooled.nothing(len(class_names)), dict[str, str]()
+    for image in scored_images(predictions, truth, sorted(ids)):
         pooled += image.pooled
         digests[image.id] = image.truth_digest
-    refuse_implausible(folders, pooled.true_pixels)
-    missing, extra = sorted(set(truths) - set(predicted)), sorted(set(predicted) - set(truths))
+    refuse_implausible(truth, pooled.true_pixels)
+    wanted = frozenset(ids)
     return FolderScore(
         pooled.counts,
         mean_iou(pooled.counts),
-        len(truths),
-        tuple(missing),
-        tuple(extra),
+        len(wanted),
+        tuple(f"{photo_id}.png" for photo_id in sorted(wanted - predictions.files.keys())),
+        tuple(file.as_posix() for photo_id, file in predictions.files.items() if photo_id not in wanted),
         rules.name,
-        void,
+        predictions.void,
         evaluation_fingerprint(class_names, digests),
-        named=names is not None,
-        doubts=tuple(doubts(folders, pooled)),
+        class_names,
+        doubts=tuple(doubts(predictions, pooled)),
     )
 
 
-def _listed(names: list[str], truth: Path, ids: Path) -> list[str]:
-    """The true masks of the photos of a list, in name order; raises UserError for a photo without one."""
-    by_id = {Path(name).stem: name for name in names}
-    wanted = read_ids(ids)
+def _listed(truth: FolderTruth, ids: Path) -> tuple[str, ...]:
+    """The photos of a list; raises UserError for a photo without a true mask."""
+    wanted = read_ids(ids, truth.files)
     if not wanted:
         raise UserError(ids, "no photo", "photo ids, one a line")
     for photo_id in wanted:
-        if photo_id not in by_id:
-            meant = alike(photo_id, by_id)
-            mend = f"is it '{by_id[meant]}'?" if meant else ""
-            raise UserError(truth / f"{photo_id}.png", "no true mask", f"one for each photo of {ids}", mend)
-    return sorted(by_id[photo_id] for photo_id in wanted)
+        if photo_id not in truth.files:
+            meant = alike(photo_id, truth.files)
+            mend = f"is it '{truth.files[meant]}'?" if meant else ""
+            where = file_of(truth.folder, photo_id, ".png")
+            raise UserError(where, "no true mask", f"one for each photo of {ids}", mend)
+    return wanted
 
 
-def _check_all_are_there(predictions: Path, predicted: list[str], truths: list[str], listed: bool) -> None:
-    """Raise UserError for the first true mask without a prediction, with the mend that fits how many there are."""
-    present = frozenset(predicted)
-    missing = [name for name in truths if name not in present]
+def _check_all_are_there(predictions: Predictions, ids: Collection[str], otherwise: str) -> None:
+    """Raise UserError for the first photo without a prediction, with the mend that fits how many there are.
+
+    `otherwise` is the mend where many are missing that lie there under no other name.
+    """
+    missing = [photo_id for photo_id in sorted(ids) if photo_id not in predictions.files]
     if not missing:
         return
-    if renames := names_alike(missing, present):
-        mend = told_renames(renames, "")
-    elif len(missing) <= max(1, FEW * len(truths)) < len(truths):
+    mend = otherwise
+    if renames := names_alike(missing, predictions.files.keys()):
+        mend = told_renames(renames, ".png")
+    elif len(missing) <= FEW * len(ids):
         mend = "--allow-missing scores it as all background"
-    elif listed:
-        mend = "is it the list that was predicted?"
-    else:
-        mend = "--ids LIST scores the photos of a list alone, such as those of val.txt"
     found = "no prediction"
     if len(missing) > 1:
-        found = f"no prediction, as for {len(missing)} of {len(truths)} true masks"
-    raise UserError(predictions / missing[0], found, "one per truth mask", mend)
+        found = f"no prediction, as for {len(missing)} of {len(ids)} true masks"
+    raise UserError(file_of(predictions.folder, missing[0], ".png"), found, "one per true mask", mend)
 
 
 def _class_names(classes: int | None, names: Path | None) -> tuple[str, ...]:
@@ -191,7 +250,8 @@ def _class_names(classes: int | None, names: Path | None) -> tuple[str, ...]:
     return named
 
 
-def _check_options(classes: int | None, void: str) -> None:
+def _check_options(classes: int | None, void: str, protocol: str) -> None:
+    protocol_named(protocol)
     if classes is not None and not 2 <= classes <= UNKNOWN:
         raise UserError("--classes", str(classes), f"2..{UNKNOWN}, the background included")
     if void not in get_args(Void):
@@ -209,5 +269,5 @@ def _three(value: float) -> str:
     return "undefined" if np.isnan(value) else f"{value:.3f}"
 
 
-def _some(names: tuple[str, ...], most: int = 5) -> str:
+def _some(names: tuple[str, ...], most: int = 3) -> str:
     return ", ".join(map(printable, names[:most])) + (", …" if len(names) > most else "")

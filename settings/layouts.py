@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from settings.stems import composed
+from settings.photo_ids import composed
 
 __all__ = ["label_source", "mend_of_layout", "mend_of_list", "mend_of_no_folder", "other_folders"]
 

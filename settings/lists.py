@@ -5,13 +5,13 @@ Readable oddities (a BOM, CRLF, quotes, blank lines) are read rightly; all else 
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 
 from settings.errors import UserError, counted, kind_of, unknown_name
+from settings.photo_ids import ALLOWED, id_of_path, is_photo_id, photo_stem, twins, without_extension
 from settings.records import UNKNOWN
-from settings.stems import photo_stem
 
 __all__ = ["MAX_CLASSES", "NO_CLASS", "implied_value", "read_classes", "read_ids", "read_labels", "table_rows"]
 
@@ -20,32 +20,44 @@ MAX_CLASSES = UNKNOWN - 1
 NO_CLASS = "none"
 """What a cell may say of a photo that shows no class, in any case."""
 HEADER = ["id", "labels"]
-_PICTURE = r"[^\s]*\.(?:jpe?g|png|bmp|tiff?|webp)"
-_PATHS = re.compile(rf"{_PICTURE}(?:\s+{_PICTURE})+|\S*[/\\]{_PICTURE}", re.IGNORECASE)
+_PICTURE = r"\.(?:jpe?g|png|bmp|tiff?|webp)"
+_PATHS = re.compile(rf"(?P<photo>.+?{_PICTURE})(?:\s+.+{_PICTURE})+|(?P<path>.*[/\\].*{_PICTURE})", re.IGNORECASE)
 """Lines of the field's lists: `/JPEGImages/x.jpg /SegmentationClassAug/x.png`, or the path of the photo alone."""
 IMPLIED = {"background": 0, "bg": 0, "ignore": UNKNOWN, "unlabeled": UNKNOWN, "unlabelled": UNKNOWN, "void": UNKNOWN}
 """Names that lists of other programs have for what is no class here, and the mask value that stands for it."""
 
 
-def read_ids(path: Path) -> tuple[str, ...]:
-    """The photo ids of a list file, one a line; of a path, or of a pair of paths of photo and mask, the photo's stem.
+def read_ids(path: Path, known: Container[str] = ()) -> tuple[str, ...]:
+    """The photo ids of a list file, one a line; of a path, or of a pair of paths of photo and mask, the photo's id.
 
-    Raises UserError for a missing file, odd ids and duplicates.
+    `known` are the ids of photos that are there, which tell the folders of an id from those before it; without them the
+    id of a path is its stem. Raises UserError for a missing file, odd ids, duplicates, and ids of one file.
     """
     first_line: dict[str, int] = {}
     for number, line in _filled_lines(_read_text(path, "list", "photo ids, one a line")):
-        photo_id = line
-        if _PATHS.fullmatch(line):
-            photo_id = photo_stem(line.split()[0])
-        if not re.fullmatch(r"\w[\w.-]*", photo_id):
-            # What it would be without folders and blanks, where that is an id.
-            likely = re.sub(r"\s+", "_", photo_stem(line))
-            mend = f"write '{likely}', and call its files so" if re.fullmatch(r"\w[\w.-]*", likely) else ""
-            raise UserError(f"{path}:{number}", f"id {photo_id!r}", "letters, digits, '_', '-' and '.'", mend)
+        photo_id = _listed_id(line, known)
+        if not is_photo_id(photo_id):
+            # What it would be without folders, where that is an id.
+            likely = photo_stem(line)
+            mend = f"write '{likely}', and call its files so" if is_photo_id(likely) else ""
+            raise UserError(f"{path}:{number}", f"id {photo_id!r}", ALLOWED, mend)
         if photo_id in first_line:
             raise UserError(f"{path}:{number}", f"id '{photo_id}' again", f"each id once (line {first_line[photo_id]})")
         first_line[photo_id] = number
+    if pair := twins(first_line):
+        found = f"id '{pair[1]}' beside '{pair[0]}' (line {first_line[pair[0]]})"
+        raise UserError(f"{path}:{first_line[pair[1]]}", found, "ids that differ in more than case", "rename one photo")
     return tuple(first_line)
+
+
+def _listed_id(line: str, known: Container[str]) -> str:
+    """The id that a line of a list means, if it means one."""
+    if line in known:
+        return line
+    if match := _PATHS.fullmatch(line):
+        return id_of_path(match["photo"] or match["path"], known)
+    plain = without_extension(line).replace("\\", "/")
+    return plain if plain in known else line
 
 
 def read_classes(path: Path) -> tuple[str, ...]:

@@ -101,7 +101,8 @@ def check_size(where: object, mask_HW: Mask, size: tuple[int, int]) -> None:
 
 
 def write_mask(path: Path, mask: Mask) -> None:
-    """Write a mask as a palette PNG with VOC's colours."""
+    """Write a mask as a palette PNG with VOC's colours; its folder is made where it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode_mask(mask))
 
 

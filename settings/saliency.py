@@ -24,7 +24,8 @@ def read_saliency(path: Path) -> Image:
 
 
 def write_saliency(path: Path, saliency_HW: Image) -> None:
-    """Write a saliency map as a grey PNG; the same map gives the same bytes."""
+    """Write a saliency map as a grey PNG, the same map as the same bytes; its folder is made where it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = BytesIO()
     PillowImage.fromarray(saliency_HW).save(buffer, "PNG", compress_level=3)
     path.write_bytes(buffer.getvalue())

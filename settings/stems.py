@@ -5,15 +5,15 @@ suffix such as `_mask`, the mark of an upload, another case, accents in another 
 """
 
 import re
-import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from settings.errors import counted, printable
+from settings.photo_ids import composed, photo_stem
 
-__all__ = ["alike", "composed", "names_alike", "photo_stem", "possible_stems", "shorter_stems", "told_renames"]
+__all__ = ["alike", "names_alike", "possible_stems", "shorter_stems", "told_renames"]
 
 _FILE = r"\.(jpe?g|png|bmp|tiff?|webp|npy|npz)"
-_EXTENSION = re.compile(rf"{_FILE}$", re.IGNORECASE)
 _SUFFIX = re.compile(
     rf"({_FILE}|[_ .-](masks?|pred(iction)?s?|pseudo|labels?|labelids|labeltrainids|gt(fine)?|ground_?truth)"
     rf"|[_ .-](seg(mentation)?|annotations?)|(mask|pred|gt)|_(jpe?g|png)\.rf\.[0-9a-f]{{32}})$",
@@ -23,16 +23,6 @@ _SUFFIX = re.compile(
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the names of uploaded photos."""
 _TOLD = 3
-
-
-def composed(name: str) -> str:
-    """The name with accented letters as single characters: file systems and lists write them in two forms."""
-    return unicodedata.normalize("NFC", name)
-
-
-def photo_stem(name: str) -> str:
-    """The photo that a path in a list means: without folders before it, and without the extension of a picture."""
-    return _EXTENSION.sub("", re.split(r"[/\\]", name)[-1])
 
 
 def shorter_stems(name: str) -> Iterator[str]:
@@ -53,26 +43,26 @@ def possible_stems(name: str) -> Iterator[str]:
 def alike(wanted: str, present: Iterable[str]) -> str:
     """The one name among `present` that is a wanted one as programs vary names; empty for none, and for several."""
     plain = _plain(wanted)
-    found = [name for name in present if _plain(name) == plain]
+    found = [name for name in present if _are_one(plain, _plain(name))]
     return found[0] if len(found) == 1 else ""
 
 
 def names_alike(wanted: Collection[str], present: Collection[str]) -> Mapping[str, str]:
     """For each wanted name that is not present, the one that is meant, where that is clear and no other means it."""
-    free = set(present) - set(wanted)
-    by_plain: dict[str, list[str]] = {}
-    for name in free:
-        by_plain.setdefault(_plain(name), []).append(name)
-    lacking = [name for name in wanted if name not in present]
-    asked: dict[str, list[str]] = {}
-    for name in lacking:
-        asked.setdefault(_plain(name), []).append(name)
-    pairs = {}
-    for plain, names in asked.items():
-        found = by_plain.get(plain, [])
-        if len(names) == 1 and len(found) == 1:
-            pairs[names[0]] = found[0]
-    return pairs
+    by_stem: dict[str, list[str]] = {}
+    for name in set(present) - set(wanted):
+        by_stem.setdefault(_plain(name)[-1], []).append(name)
+    meant: dict[str, str] = {}
+    askers: Counter[str] = Counter()
+    for name in wanted:
+        if name in present:
+            continue
+        plain = _plain(name)
+        found = [other for other in by_stem.get(plain[-1], ()) if _are_one(plain, _plain(other))]
+        askers.update(found)
+        if len(found) == 1:
+            meant[name] = found[0]
+    return {name: other for name, other in meant.items() if askers[other] == 1}
 
 
 def told_renames(pairs: Mapping[str, str], extension: str) -> str:
@@ -82,7 +72,14 @@ def told_renames(pairs: Mapping[str, str], extension: str) -> str:
     return f"{counted(len(pairs), 'file')} of almost that name: rename {', '.join(shown)}{more}"
 
 
-def _plain(name: str) -> str:
-    """What names have in common that mean one photo."""
-    *_, barest = ["", *possible_stems(composed(name))]
-    return re.sub(r"[\s_]+", "_", barest.casefold())
+def _plain(name: str) -> tuple[str, ...]:
+    """What names have in common that mean one photo: their folders, and the stem without what programs append."""
+    *folders, last = re.split(r"[/\\]", composed(name))
+    *_, barest = ["", *possible_stems(last)]
+    return tuple(re.sub(r"[\s_]+", "_", part.casefold()) for part in (*folders, barest))
+
+
+def _are_one(plain: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether two names may mean one photo: their stems agree, and so do the folders that both of them name."""
+    shared = min(len(plain), len(other))
+    return plain[-shared:] == other[-shared:]

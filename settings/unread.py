@@ -7,6 +7,7 @@ from typing import NamedTuple
 from settings.errors import counted
 from settings.file_index import FileIndex
 from settings.layouts import other_folders
+from settings.photo_ids import id_of
 from settings.stems import names_alike, told_renames
 
 __all__ = ["Unread", "unread_files", "unread_folders", "unread_texts"]
@@ -32,7 +33,7 @@ def unread_files(name: str, index: FileIndex, listed: Collection[str], kinds: st
     others = Unread("file", f"of another kind than {kinds} in {name}/", index.others, mend)
     unlisted = index.unlisted(listed)
     lacking = [photo_id for photo_id in sorted(listed) if photo_id not in index]
-    if renames := names_alike(lacking, [Path(name).stem for name in unlisted]):
+    if renames := names_alike(lacking, [id_of(Path(name)) for name in unlisted]):
         list_them = told_renames(renames, Path(unlisted[0]).suffix)
     else:
         list_them = _LIST_THEM

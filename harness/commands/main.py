@@ -8,7 +8,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, cast
+from typing import Annotated, NoReturn, cast
 
 import typer
 
@@ -17,11 +17,12 @@ from harness.commands.components import components
 from harness.commands.data import data_app
 from harness.commands.options import DEFAULT_STORE, AddressOption, JsonOption, SetOption, StoreOption, SuiteArgument
 from harness.commands.progress import Patience
+from harness.commands.score import score
 from harness.commands.store import store_app
 from settings.errors import UserError
 from settings.progress import listener
 
-__all__ = ["app", "doctor", "main", "score", "show"]
+__all__ = ["app", "doctor", "main", "show"]
 
 # Nothing that the user wrote: exit code 1, as for a stage that failed.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -37,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components):
+for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components, score):
     app.command()(_verb)
 
 
@@ -82,48 +83,6 @@ def show(
 
     request = Request(_names(photos), count, split, _names(recipes), setting, rng_seed, _names(columns), map_class)
     typer.echo(f"wrote {show(suite, set_ or [], store, request, output, outlines)}")
-
-
-@app.command()
-def score(
-    predictions: Annotated[Path, typer.Argument(help="a folder of masks, <id>.png")],
-    truth: Annotated[Path, typer.Option(help="a folder of true masks, <id>.png")],
-    classes: Annotated[
-        int | None, typer.Option(help="K + 1, background included (VOC: 21); may be left out beside --names")
-    ] = None,
-    names: Annotated[
-        Path | None, typer.Option(help="a file of the K class names, one a line, for the fingerprint of rows")
-    ] = None,
-    protocol: Annotated[str, typer.Option(help="how masks become a score")] = "voc/1",
-    void: Annotated[
-        Literal["error", "background", "covered-only"], typer.Option(help="what 255 in a prediction is")
-    ] = "error",
-    allow_missing: Annotated[bool, typer.Option(help="score a missing prediction as all background")] = False,
-    ids: Annotated[
-        Path | None, typer.Option(help="a list of the photos to score, such as val.txt; default: all true masks")
-    ] = None,
-    map_: Annotated[
-        str | None, typer.Option("--map", help="what values of true masks stand for: 0:255,1:0; others stay")
-    ] = None,
-    map_predictions: Annotated[str | None, typer.Option(help="what values of predictions stand for")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Score a folder of masks made by anybody.
-
-    What cannot be meant is refused: true masks without any class, such as 0/255 ones.
-    """
-    from results.scoring import score_folder
-    from settings.value_maps import parse_value_map
-
-    true_values = parse_value_map(map_, "--map")
-    predicted_values = parse_value_map(map_predictions, "--map-predictions")
-    result = score_folder(
-        predictions, truth, classes, protocol, void, allow_missing, names, ids, true_values, predicted_values
-    )
-    if as_json:
-        typer.echo(json.dumps(result.to_json()))
-    else:
-        typer.echo(result.to_text())
 
 
 @app.command()

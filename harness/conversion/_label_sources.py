@@ -31,6 +31,7 @@ from harness.conversion._names import ClassNames
 from methods.npz import MAX_BYTES
 from settings.errors import UserError, counted, kind_of
 from settings.masks import read_mask
+from settings.photo_ids import files_below, id_of
 from settings.records import UNKNOWN
 
 __all__ = ["Source", "Watch", "read_source"]
@@ -75,15 +76,16 @@ def read_source(path: Path, classes: ClassNames | None, first_class: int | None,
 
 
 def _read_folder(folder: Path, classes: ClassNames | None, watch: Watch) -> Source:
+    every = files_below(folder)
     for extension in (".xml", ".json", ".png"):
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == extension and path.name[0] != ".")
+        paths = [folder / path for path in every if path.suffix.lower() == extension]
         if not paths:
             continue
         if extension == ".xml":
-            return _of_names({path.stem: read_voc_xml(path) for path in watch(paths)})
+            return _of_names({_name_in(folder, path): read_voc_xml(path) for path in watch(paths)})
         if extension == ".json":
-            return _of_names({path.stem: _names_in(path) for path in watch(paths)})
-        return _of_masks(paths, _needed(classes, folder), watch)
+            return _of_names({_name_in(folder, path): _names_in(path) for path in watch(paths)})
+        return _of_masks(folder, paths, _needed(classes, folder), watch)
     raise UserError(folder, "a folder without .xml, .json and .png files", EXPECTED)
 
 
@@ -245,12 +247,17 @@ def _named(names: Sequence[str], places: Iterable[int]) -> frozenset[str]:
     return frozenset(names[place] for place in places)
 
 
-def _of_masks(paths: Sequence[Path], classes: ClassNames, watch: Watch) -> Source:
+def _of_masks(folder: Path, paths: Sequence[Path], classes: ClassNames, watch: Watch) -> Source:
     labels: Labels = {}
     for path in watch(paths):
         present = np.unique(read_mask(path, len(classes.names) + 1)).tolist()
-        labels[path.stem] = frozenset(classes.names[value - 1] for value in present if value not in (0, UNKNOWN))
+        shown = (classes.names[value - 1] for value in present if value not in (0, UNKNOWN))
+        labels[_name_in(folder, path)] = frozenset(shown)
     return Source(classes.names, labels, note="read from masks, which image-level supervision does not have")
+
+
+def _name_in(folder: Path, path: Path) -> str:
+    return id_of(path.relative_to(folder))
 
 
 def _needed(classes: ClassNames | None, where: Path) -> ClassNames:

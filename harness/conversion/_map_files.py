@@ -13,8 +13,8 @@ import numpy as np
 from harness.conversion._arrays import Array
 from harness.conversion._dictionaries import read_dictionary
 from settings.errors import UserError
+from settings.photo_ids import photo_stem
 from settings.saliency import read_saliency
-from settings.stems import photo_stem
 
 __all__ = ["Entry", "Found", "find_entries", "find_maps"]
 

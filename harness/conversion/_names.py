@@ -9,6 +9,7 @@ from pathlib import Path
 from settings.errors import UserError, counted, unknown_name
 from settings.files import write_bytes
 from settings.lists import MAX_CLASSES, implied_value, read_classes, read_ids
+from settings.photo_ids import files_below, id_of, is_photo_id, without_extension
 from settings.stems import possible_stems, shorter_stems
 
 __all__ = [
@@ -86,13 +87,11 @@ def write_classes(folder: Path, classes: ClassNames) -> None:
 
 def ids_beside(folder: Path) -> frozenset[str]:
     """The ids of the lists in a folder, else those of its `images/`; empty where there is neither."""
+    photos = frozenset(id_of(path) for path in files_below(folder / "images") if path.suffix.lower() in PHOTOS)
     lists = [folder / name for name in LISTS if (folder / name).is_file()]
-    if lists:
-        return frozenset(photo_id for path in lists for photo_id in read_ids(path))
-    images = folder / "images"
-    if not images.is_dir():
-        return frozenset()
-    return frozenset(path.stem for path in images.iterdir() if path.suffix.lower() in PHOTOS)
+    if not lists:
+        return photos
+    return frozenset(photo_id for path in lists for photo_id in read_ids(path, photos))
 
 
 def match_ids(where: object, found: Collection[str | int], known: frozenset[str]) -> Mapping[str | int, str]:
@@ -111,8 +110,7 @@ def match_ids(where: object, found: Collection[str | int], known: frozenset[str]
         if isinstance(each, int):
             photo_id = _numbered(where, each, known, by_number)
         elif known:
-            # As it stands, for ids with folders; else without folders, extension and suffixes.
-            photo_id = next((stem for stem in (each, *possible_stems(each.strip())) if stem in known), None)
+            photo_id = _known_id(each, known)
         else:
             photo_id = _new_id(where, each, have_suffixes)
         if photo_id is None:
@@ -141,10 +139,25 @@ def _by_number(known: Iterable[str]) -> Mapping[int, Sequence[str]]:
     return {**by_last, **by_all}
 
 
+def _known_id(name: str, known: frozenset[str]) -> str | None:
+    """The known id that a name means: as it stands, else without extension, suffixes, and folders that no id has."""
+    if name in known:
+        return name
+    *folders, last = re.split(r"[/\\]", name.strip())
+    for stem in possible_stems(last):
+        ends = ("/".join((*folders[first:], stem)) for first in range(len(folders) + 1))
+        if photo_id := next((end for end in ends if end in known), None):
+            return photo_id
+    return None
+
+
 def _new_id(where: object, name: str, has_suffix: bool) -> str:
     """The id of a photo that no list names; raises UserError for a name that no file could have."""
     stem, *shorter = [*shorter_stems(name.strip())] or [""]
     photo_id = shorter[-1] if has_suffix else stem
+    # Folders of a path with an extension are other programs' own; without one they belong to the id.
+    if is_photo_id(name) and without_extension(name) == name:
+        photo_id = f"{name[: name.rfind('/') + 1]}{photo_id}"
     # It becomes the name of a file, or a cell that terminals show.
     if not photo_id.isprintable() or photo_id.startswith(".") or not photo_id:
         raise UserError(where, f"the name {name[:80]!a} of a photo", "a printable name")

@@ -40,6 +40,7 @@ from settings.errors import UserError, counted, kind_of
 from settings.files import write_bytes
 from settings.lists import implied_value
 from settings.masks import encode_mask
+from settings.photo_ids import file_of, files_below, id_of
 from settings.records import UNKNOWN, Mask
 
 __all__ = ["Crowd", "MaskOptions", "import_masks"]
@@ -82,7 +83,9 @@ def import_masks(source: Path, output: Path, options: MaskOptions | None = None,
     folder = output.absolute().parent
     classes = classes_beside(folder, options.classes)
     known = ids_beside(folder)
-    masks = _read(source, folder, classes, options)
+    # Elsewhere subfolders hold other things: pictures of instances, of single annotations.
+    in_folders = any("/" in photo_id for photo_id in known)
+    masks = _read(source, folder, classes, options, in_folders)
     if output.exists() and masks.folder is not None and output.samefile(masks.folder):
         raise UserError(output, "the folder of the source as output", "another folder", "move the originals first")
     if not masks.names:
@@ -93,7 +96,7 @@ def import_masks(source: Path, output: Path, options: MaskOptions | None = None,
     shown: Counter[int] = Counter()
     for name in watch([name for name in masks.names if name in ids]):
         mask = masks.make(name)
-        _write(output / f"{ids[name]}.png", mask)
+        _write(file_of(output, ids[name], ".png"), mask)
         shown.update(np.unique(mask).tolist())
     notes = [masks.note] * bool(masks.note)
     if others := len(masks.names) - len(ids):
@@ -120,7 +123,7 @@ def _write(path: Path, mask: Mask) -> None:
         raise UserError(path, f"a file that cannot be written ({error.strerror})", "a writable folder") from None
 
 
-def _read(source: Path, folder: Path, classes: ClassNames | None, options: MaskOptions) -> Masks:
+def _read(source: Path, folder: Path, classes: ClassNames | None, options: MaskOptions, in_folders: bool) -> Masks:
     """The source by its extension or that of its files; raises UserError for a source of no kind."""
     if source.is_file() and source.suffix.lower() == ".json":
         content = read_annotations(source)
@@ -128,18 +131,18 @@ def _read(source: Path, folder: Path, classes: ClassNames | None, options: MaskO
             return _of_coco(source, content, classes, options.crowd)
         if isinstance(content, StudioFile):
             return _of_studio_json(source, content, classes)
-        return _of_labelme([source], classes)
+        return _of_labelme(source.parent, [source], classes)
     if not source.is_dir():
         raise UserError(source, kind_of(source), EXPECTED, AS_MASKS if source.suffix.lower() == ".xml" else "")
     # CVAT's archive: the masks lie in a folder of their own, beside labelmap.txt.
     inner = source / "SegmentationClass"
     place = inner if inner.is_dir() else source
-    pngs, jsons, others = _files(place, ".png"), _files(place, ".json"), _files(place, ".jpg")
+    pngs, jsons, others = (_files(place, extension, in_folders) for extension in (".png", ".json", ".jpg"))
     if pngs and all(OF_LABEL_STUDIO.fullmatch(path.stem) for path in pngs):
         return _of_studio_pngs(pngs, classes)
     # Before PNGs: photos may lie beside the JSON files.
     if jsons:
-        return _of_labelme(jsons, classes)
+        return _of_labelme(place, jsons, classes)
     if pngs:
         return _of_pngs(place, pngs, classes, _labelmap(options.labelmap, (place, source, folder)), options.read)
     raise UserError(
@@ -197,18 +200,18 @@ def _size(path: Path, image: CocoImage) -> tuple[int, int]:
     return image.height, image.width
 
 
-def _of_labelme(paths: Sequence[Path], classes: ClassNames | None) -> Masks:
-    by_name = {path.stem: path for path in paths}
+def _of_labelme(folder: Path, paths: Sequence[Path], classes: ClassNames | None) -> Masks:
+    by_name = _by_name(folder, paths)
     if classes is None:
         labels = {shape.label for path in paths for shape in _labelme(path).shapes}
-        classes = declared_classes(paths[0].parent, sorted(labels))
+        classes = declared_classes(folder, sorted(labels))
     found = classes
 
     def make(name: str) -> Mask:
         path = by_name[name]
         return labelme_mask(path, _labelme(path), lambda label: found.mask_value(path, label))
 
-    return Masks(tuple(by_name), make, found, "", paths[0].parent)
+    return Masks(tuple(by_name), make, found, "", folder)
 
 
 def _labelme(path: Path) -> LabelMeFile:
@@ -272,7 +275,7 @@ def _of_pngs(
         classes = declared_classes(labelmap or folder, names)
     colours = {colour: classes.mask_value(labelmap, name) for name, colour in names.items()}
     meaning = decide(folder, survey(paths), classes, colours, read)
-    by_name = {path.stem: path for path in paths}
+    by_name = _by_name(folder, paths)
     notes = [meaning.note] * bool(meaning.note) + [f"colours of {labelmap}"] * bool(labelmap)
 
     def make(name: str) -> Mask:
@@ -287,5 +290,10 @@ def _labelmap(named: Path | None, folders: Iterable[Path]) -> Path | None:
     return next((folder / "labelmap.txt" for folder in folders if (folder / "labelmap.txt").is_file()), None)
 
 
-def _files(folder: Path, extension: str) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() == extension and path.name[0] != ".")
+def _by_name(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
+    return {id_of(path.relative_to(folder)): path for path in paths}
+
+
+def _files(folder: Path, extension: str, below: bool = False) -> list[Path]:
+    paths = [path for path in files_below(folder) if path.suffix.lower() == extension]
+    return [folder / path for path in paths if below or len(path.parts) == 1]

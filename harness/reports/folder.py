@@ -114,14 +114,15 @@ def _write_tables(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None
 
 
 def write_tables(files: LeaderboardFiles, tables: Sequence[Table], head: str, below: Sequence[Table] = ()) -> None:
-    """The tables of boards as Markdown, under `head` and with others `below`, as CSV and as LaTeX."""
+    """The tables of boards as Markdown, under `head` and with others `below`, as CSV, and without seconds as LaTeX."""
     shown = [each.to_markdown() for each in (*tables, *below)]
     files.table_markdown.write_text(f"{head}\n" + "\n\n".join(shown) + "\n", encoding="utf-8")
     # One CSV of all tables, which have the same columns: the first brings the line that names them.
     first, *others = [each.to_csv() for each in tables] or [""]
     rest = [text.split("\n", 1)[1] for text in others]
     files.table_csv.write_text(first + "".join(rest), encoding="utf-8")
-    files.table_latex.write_text("\n\n".join(each.to_latex() for each in tables) + "\n", encoding="utf-8")
+    latex = [each.to_latex(without=("seconds",)) for each in tables]
+    files.table_latex.write_text("\n\n".join(latex) + "\n", encoding="utf-8")
 
 
 def _write_counts(run: Run, store: Store, files: LeaderboardFiles) -> None:
@@ -170,11 +171,12 @@ def _copy_galleries(run: Run, store: Store, folder: Path) -> None:
 def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
     """Copy masks that no row scores into a folder of their own."""
     # Where nothing can be scored, they are what the run was for: nobody should have to look for them by keys.
-    folder.mkdir(exist_ok=True)
     for ref in refs:
         if store.has(ref):
             artefact = store.open(ref)
             for name in artefact.record.files:
+                # Masks of photos in subfolders lie in subfolders.
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(artefact.path(name), folder / name)
 
 

@@ -242,7 +242,8 @@ def _drawn(line: Line, shards: Sequence[int]) -> dict[str, tuple[Ref, ...]]:
 
 def _predictions(line: Line, source: Source, shards: Sequence[int]) -> tuple[Ref, ...]:
     """The segmentation of whole shards, since the photos that are picked by score are not known yet."""
+    segmenter = line.components.segmenter
     # A sheet trains nothing that no row asks for.
-    if line.components.segmenter is None or line.last_step != "segmentation":
+    if segmenter is None or segmenter.knows_scored_photos_alone or line.last_step != "segmentation":
         return ()
     return plan_predictions(line, source, shards, plan_main_choice(line))

@@ -182,5 +182,7 @@ def _lines(suite: Suite, blueprint: Blueprint, recipes: Mapping[str, RecipeCompo
             is_repeated = position > 0 and not components.follows_setting
             if is_repeated or not suite.stands_under(name, label):
                 continue
-            for rng_seed in suite.seeds_of(name, label):
+            # Three times the same predictions would be one measurement that is taken for three.
+            seeds = suite.seeds_of(name, label)[: 1 if components.is_made_elsewhere else None]
+            for rng_seed in seeds:
                 yield Line(blueprint, source, name, components, rng_seed)

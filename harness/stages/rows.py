@@ -280,11 +280,12 @@ def _arithmetic(line: Line) -> str:
 def _options(line: Line) -> str:
     """What stands for all options of the recipe, however the suite came by them: the same for all rows of a line."""
     blueprint, source, components = line.blueprint, line.source, line.components
-    # Extra photos have files of their own, and make no other recipe.
-    shards = [shard for shard, photos in enumerate(source.shards) if photos[0].source == "target"]
     files: list[str] = []
     for component in components.parts:
-        files += filter(None, (source.files(component, shard) for shard in shards))
+        read = blueprint.val if component is components.segmenter else source
+        # Extra photos have files of their own, and make no other recipe.
+        shards = [shard for shard, photos in enumerate(read.shards) if photos[0].source == "target"]
+        files += filter(None, (read.files(component, shard) for shard in shards))
     backbone = None
     if components.reads_backbone:
         backbone = blueprint.backbone

@@ -14,12 +14,13 @@ from harness.stages.guesses import apply_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.labels import plan_pseudo_labels, plan_revealed
 from harness.stages.line import Line
+from harness.stages.planned import short
 from harness.stages.source import Source, contents, once, photo_ids
 from harness.stages.stored import StoredMasks
 from harness.stages.weak_set import plan_weak_set
 from harness.stages.work import Work
 from harness.store.layout import MaskFiles, Ref
-from harness.suites.recipes import ComponentIdentity
+from harness.suites.recipes import ComponentIdentity, file_contents, files_identity
 from methods.base import Fit, PseudoLabelled, Segmenter, Surroundings
 from methods.segmenting import SINGLE_SCALE, Inference, variant_of
 from settings.masks import write_mask
@@ -57,6 +58,8 @@ class SegmentIdentity(Identity):
     component: ComponentIdentity
     photos: str
     """sha256 over ids and photo contents."""
+    files: str | None = None
+    """sha256 over the files of other programs that it reads for these photos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,7 @@ class Segment(StageKind[SegmentIdentity, SegmentRuntime]):
         files, who = work.files(MaskFiles), named(work.identity.component)
         for photo, mask in work.counted(one_each(who, photos, predictions, "one mask")):
             write_mask(files.of(photo.id), checked_mask(who, photo, mask, space.foreground))
+        work.check_files(segmenter)
 
     def seconds(self, stage: Stage) -> float:
         """A guess in seconds by the passes over each photo, scales times mirrorings, and whether a CRF follows."""
@@ -122,16 +126,20 @@ def plan_segmentation(
         inputs, fitted = {"weights": (fit,)}, fitted_backbone(line, fit)
     if requests := segmenter.apply_features():
         inputs["features"] = plan_features(blueprint, source, requests, shards, fitted)
+    read = file_contents(segmenter, photos)
     return blueprint.add(
         Segment(),
         SegmentIdentity(
             component=line.components.identity("segmenter", variant=segmenter),
             photos=contents(photos),
+            files=files_identity(segmenter, photos),
         ),
         SegmentRuntime(
             place=source.place,
+            places=segmenter.places() or None,
             ids=photo_ids(photos),
             photo_contents=source.short_contents(photos),
+            file_contents=read and short(read),
             classes=blueprint.dataset.label_space.names,
         ),
         threads=blueprint.suite.compute.threads,

@@ -14,6 +14,8 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, overload
 
+from settings.photo_ids import file_of, files_below, id_of
+
 DEFAULT_STORE = "runs"
 """The folder, below the working directory, of a store that nobody named."""
 FORMAT = 1
@@ -194,11 +196,12 @@ class MaskFiles(StageFiles):
 
     def of(self, photo_id: str) -> Path:
         """The path of a photo's PNG, whether it is there or yet to be written."""
-        return self.folder / f"{photo_id}{self.SUFFIX}"
+        return file_of(self.folder, photo_id, self.SUFFIX)
 
     def by_photo(self) -> dict[str, Path]:
         """Every PNG that is there, by photo id."""
-        return {path.name.removesuffix(self.SUFFIX): path for path in self.folder.glob(f"*{self.SUFFIX}")}
+        pngs = [path for path in files_below(self.folder) if path.suffix == self.SUFFIX]
+        return {id_of(path): self.folder / path for path in pngs}
 
 
 class CountFiles(StageFiles):

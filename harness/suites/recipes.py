@@ -81,9 +81,15 @@ class RecipeComponents:
         return self.training_mode == "frozen" and any(one.bfloat16_pays for one in self.parts)
 
     @property
+    def is_made_elsewhere(self) -> bool:
+        """Whether it is nothing but predictions that another program made: no setting and no rng seed changes them."""
+        return self.labeler is None and self.reveal is None
+
+    @property
     def follows_setting(self) -> bool:
         """Whether it may come out otherwise under another setting; true masks do not, nor does what learns nothing."""
-        return self.reveal is None and bool(self.is_trained or self.supervision)
+        is_given = self.reveal is not None or self.is_made_elsewhere
+        return not is_given and bool(self.is_trained or self.supervision)
 
     @property
     def supervision(self) -> str:
@@ -267,8 +273,12 @@ def _content_of(path: Path) -> str:
 
 
 def _check_inputs(components: RecipeComponents, where: str) -> None:
-    """Raise UserError where a labeler lacks what it needs, and where something lies idle."""
-    labeler = components.labeler
+    """Raise UserError where labeler or segmenter lack what they need, and where something lies idle."""
+    labeler, segmenter = components.labeler, components.segmenter
+    if components.is_made_elsewhere and (segmenter is None or segmenter.trained):
+        expected = "a labeler, or reveal: true masks"
+        mend = "segmenter 'folder' alone needs neither: it reads predictions"
+        raise UserError(where, "nothing that makes pseudo labels", expected, mend)
     if labeler is None:
         return
     reader = f"labeler '{components.names['labeler']}'"

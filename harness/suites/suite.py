@@ -62,8 +62,10 @@ class Recipe(Options):
 
     @model_validator(mode="after")
     def _one_source_of_labels(self) -> Recipe:
-        if (self.labeler is None) == (self.reveal is None):
+        if self.labeler is not None and self.reveal is not None:
             raise ValueError("a labeler, or true masks that are revealed, and not both")
+        if self.labeler is None and (self.localizer or self.cue) and self.reveal is None:
+            raise ValueError("a labeler, which makes pseudo labels of what localizer and cue give")
         if self.refiners and self.localizer is None:
             raise ValueError("a localizer, whose maps the refiners refine")
         if self.reveal is not None and (self.localizer or self.cue):

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from methods.base import Labeler, LocalizationMaps, Saliency
-from methods.outside import OutsideOptions, place_of
+from methods.outside import OutsideOptions, mask_file, read_mask_of
 from settings.errors import UserError
-from settings.masks import read_mask
 from settings.records import UNKNOWN, Mask, Photo
 
 
@@ -33,21 +32,14 @@ class Folder(Labeler):
         """The mask's file, none for a photo without labels; raises UserError where it is missing."""
         if not photo.labels:
             return ()
-        path = place_of(self.options.root, photo, ".png")
-        if not path.is_file():
-            raise UserError(path, "no such file", f"the mask of photo '{photo.id}'")
-        return (path,)
+        return (mask_file(self.options.root, photo),)
 
     def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
         """The mask; raises UserError for another size than the photo's, and for classes that its labels exclude."""
-        size = photo.image().shape[:2]
         if not photo.labels:
-            return np.zeros(size, np.uint8)
+            return np.zeros(photo.image().shape[:2], np.uint8)
         (path,) = self.files(photo)
-        mask_HW = read_mask(path)
-        if mask_HW.shape != size:
-            found = f"{mask_HW.shape[1]}×{mask_HW.shape[0]} pixels"
-            raise UserError(path, found, f"{size[1]}×{size[0]}, the size of photo '{photo.id}'")
+        mask_HW = read_mask_of(photo, path)
         allowed = (0, *(label + 1 for label in photo.labels), UNKNOWN)
         if stray := sorted(set(np.unique(mask_HW).tolist()) - set(allowed)):
             expected = f"{', '.join(map(str, allowed))}, by the image-level labels of photo '{photo.id}'"

@@ -6,6 +6,7 @@
     images/<id>.jpg           or .jpeg, .png
     masks/<id>.png            palette or 8-bit grey: 0 background, 1 the first class, 255 void; others by `map`
 
+Photos in subfolders have these in their ids: `city_a/img 01` is images/city_a/img 01.jpg with masks/city_a/img 01.png.
 Each photo of train and dev needs a row. One that shows no class is trained on as a negative of all of them.
 """
 
@@ -30,8 +31,9 @@ from settings.layouts import label_source, mend_of_layout, mend_of_list, mend_of
 from settings.lists import read_classes, read_ids, read_labels
 from settings.masks import check_size, check_values, read_mask
 from settings.options import AbsolutePath, Options
+from settings.photo_ids import composed, id_of_path, twins
 from settings.records import LabelSpace, Mask, Photo
-from settings.stems import alike, composed, photo_stem
+from settings.stems import alike
 from settings.unread import Unread, unread_files, unread_folders, unread_texts
 from settings.value_maps import ValueMap, lookup_table, value_map_text
 
@@ -72,12 +74,12 @@ class Folder(Dataset):
         self.name = _checked_name(options.name, self._root)
         self.label_space = LabelSpace(read_classes(self._list_of_classes()))
         self._labels = read_labels(self._table_of_labels(), self.label_space.names)
+        self._photos = FileIndex(self._root, "images", PHOTOS, self._follow)
         self.splits = self._read_splits(options.dev_share)
         self._known = frozenset(chain.from_iterable(self.splits.values()))
         if not (self._root / "images").exists():
             mend = mend_of_no_folder(self._root, "images")
             raise UserError(self._root / "images", "no such folder", "the photos, named by id", mend)
-        self._photos = FileIndex(self._root, "images", PHOTOS, self._follow)
         self._masks = FileIndex(self._root, "masks", (".png",), self._follow)
 
     def photo(self, photo_id: str) -> Photo:
@@ -156,7 +158,7 @@ class Folder(Dataset):
 
     def _read_splits(self, dev_share: float | None) -> Splits:
         lists = self._read_lists()
-        self._labels = _under_listed_ids(self._labels, chain.from_iterable(lists.values()))
+        self._labels = _under_listed_ids(self._labels, frozenset(chain.from_iterable(lists.values())))
         if "dev" in lists and dev_share is not None:
             raise UserError("dataset.dev_share", "a share although there is dev.txt", "one of the two")
         trained = {split: ids for split, ids in lists.items() if split != "val"}
@@ -178,12 +180,15 @@ class Folder(Dataset):
             path = self._file(f"{name}.txt")
             if not path.exists():
                 raise UserError(path, "no such file", "photo ids, one a line", mend_of_list(self._root, name))
-            ids = read_ids(path)
+            ids = read_ids(path, self._photos)
             for other, taken in lists.items():
                 if shared := sorted(set(ids) & set(taken)):
                     found = f"photo '{shared[0]}' of {other}.txt again ({counted(len(shared), 'such photo')})"
                     raise UserError(self._root / f"{name}.txt", found, "each photo in one list")
             lists[name] = ids
+        if pair := twins(chain.from_iterable(lists.values())):
+            found = f"photos '{pair[0]}' and '{pair[1]}'"
+            raise UserError(self._root, found, "ids that differ in more than case", "rename one photo")
         return lists
 
     def _check_rows(self, split: str, ids: Iterable[str]) -> None:
@@ -194,19 +199,17 @@ class Folder(Dataset):
             mend = f"write '{unmentioned[0]},' for a photo that shows no class"
             if meant := alike(unmentioned[0], set(self._labels) - set(ids)):
                 mend = f"is it the row '{meant}'? Then write the ids of the lists"
-                if photo_stem(unmentioned[0]) == meant:
-                    mend = f"write ids without the file's extension into {split}.txt: '{meant}'"
             raise UserError(self._root / "labels.csv", found, "a row for each photo of train and dev", mend)
 
 
-def _under_listed_ids(labels: Mapping[str, tuple[int, ...]], listed: Iterable[str]) -> dict[str, tuple[int, ...]]:
+def _under_listed_ids(labels: Mapping[str, tuple[int, ...]], listed: frozenset[str]) -> dict[str, tuple[int, ...]]:
     """The labels, with rows under the photo's file name (`images/a.jpg`) or in another Unicode form under its id."""
-    by_stem: dict[str, list[str]] = {}
+    by_id: dict[str, list[str]] = {}
     for name in labels:
-        by_stem.setdefault(photo_stem(composed(name)), []).append(name)
+        by_id.setdefault(id_of_path(composed(name), listed), []).append(name)
     read = dict(labels)
     for photo_id in listed:
-        rows = by_stem.get(composed(photo_id), [])
+        rows = by_id.get(photo_id, [])
         # Two rows for one photo contradict each other, or not: nobody can tell which is meant.
         if photo_id not in labels and len(rows) == 1:
             read[photo_id] = read.pop(rows[0])

@@ -35,12 +35,13 @@ PHOTOS = [
 
 @pytest.fixture
 def folder(tmp_path: Path, toy: Toy) -> Path:
-    """What other programs made of the photos: maps, saliency and masks."""
+    """What other programs made of the photos: maps, saliency, masks and predictions."""
     for name in ("maps", "saliency", "masks"):
         (tmp_path / name).mkdir()
     for photo in toy.weak.photos:
         maps_CHW = np.full((len(photo.labels), 5, 7), 0.5, np.float32)
         np.savez(tmp_path / "maps" / f"{photo.id}.npz", keys=np.array(photo.labels, int), maps=maps_CHW)
+        write_mask(tmp_path / "predictions" / f"{photo.id}.png", np.ones((64, 64), np.uint8))
     for photo in PHOTOS:
         write_saliency(tmp_path / "saliency" / f"{photo.id}.png", np.full(SIZE, 200, np.uint8))
         value = photo.labels[0] + 1 if photo.labels else 0
@@ -52,6 +53,7 @@ PREPARED: Mapping[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
     ("localizers", "folder"): lambda folder: {"root": folder / "maps", "supervision": "I"},
     ("cues", "folder"): lambda folder: {"root": str(folder / "saliency")},
     ("labelers", "folder"): lambda folder: {"root": folder / "masks", "supervision": "I"},
+    ("segmenters", "folder"): lambda folder: {"root": folder / "predictions", "supervision": "I"},
 }
 """Options of the components that have none by default."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from results.evaluation import evaluation_fingerprint, mask_digest
 from results.scoring import score_folder
 from settings.errors import UserError
 from settings.masks import PALETTE, write_mask
@@ -50,9 +51,11 @@ def test_json(predictions: Path, truth: Path) -> None:
         "miou": pytest.approx((2 / 5 + 2 / 4 + 2 / 3) / 3, abs=1e-15),
         "per_class": [2 / 5, 2 / 4, 2 / 3, None],
         "classes": 4,
+        "names": None,
         "undefined": [3],
         "images": 2,
         "missing": 0,
+        "extra": 0,
         "protocol": "voc/1",
         "void": "error",
         "doubts": [],
@@ -64,17 +67,29 @@ def test_nothing_known_is_null(predictions: Path, tmp_path: Path) -> None:
     unknown = write(tmp_path / "unknown", {"a": [[255] * 3] * 2})
     score = score_folder(predictions, unknown, 3)
     assert score.to_json()["miou"] is None
-    assert score.notes()[0] == "1 predictions without a truth, not scored: b.png"
+    assert score.notes()[0] == "1 prediction of no scored photo: b.png"
 
 
 def test_a_missing_prediction_is_an_error_or_all_background(predictions: Path, truth: Path) -> None:
     (predictions / "b.png").unlink()
-    with pytest.raises(UserError, match=r"predictions/b.png: found no prediction; expected .*; --allow-missing"):
+    with pytest.raises(UserError, match=r"predictions/b.png: found no prediction; expected .*; --ids LIST scores"):
         score_folder(predictions, truth, 3)
     score = score_folder(predictions, truth, 3, allow_missing=True)
     assert score.counts.confusion.tolist() == [[3, 1, 0], [1, 2, 0], [2, 0, 0]]
     assert score.to_json()["missing"] == 1
-    assert score.notes() == ["1 missing predictions scored as all background: b.png"]
+    assert score.notes() == ["1 missing prediction scored as all background: b.png"]
+
+
+@pytest.mark.parametrize(("missing", "is_proposed"), [(1, True), (2, True), (3, False), (20, False)])
+def test_background_for_what_is_missing_is_proposed_where_that_is_a_tenth_at_most(
+    tmp_path: Path, missing: int, is_proposed: bool
+) -> None:
+    truth = write(tmp_path / "truth", {f"{number:02d}": [[0, 1]] for number in range(20)})
+    predictions = write(tmp_path / "predictions", {f"{number:02d}": [[0, 1]] for number in range(missing, 20)})
+    write_mask(predictions / "other.png", np.zeros((1, 2), np.uint8))
+    with pytest.raises(UserError, match=r"00\.png: found no prediction") as told:
+        score_folder(predictions, truth, 2)
+    assert ("--allow-missing" in str(told.value)) == is_proposed
 
 
 def test_the_photos_of_a_list_are_scored_alone(predictions: Path, truth: Path, tmp_path: Path) -> None:
@@ -91,9 +106,41 @@ def test_the_photos_of_a_list_are_scored_alone(predictions: Path, truth: Path, t
     score = score_folder(predictions, truth, 3, ids=tmp_path / "val.txt")
     assert (score.photos, score.missing, score.extra) == (1, (), ("a.png",))
     assert score.counts.confusion.tolist() == [[1, 0, 1], [0, 0, 0], [0, 0, 2]]
-    (tmp_path / "val.txt").write_text("b\nB\n")
+    (tmp_path / "val.txt").write_text("B\n")
     with pytest.raises(UserError, match=r"truth/B\.png: found no true mask; .*is it 'b\.png'\?"):
         score_folder(predictions, truth, 3, ids=tmp_path / "val.txt")
+
+
+def test_masks_in_subfolders_and_with_blanks(tmp_path: Path) -> None:
+    """The names of class and of what is scored are told, and of what belongs to no photo the first three."""
+    for folder, names in {"truth": ("b/img 1", "a/img 1"), "predictions": ("a/img 1", "b/img 1", *"zyxw")}.items():
+        for name in names:
+            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_mask(tmp_path / folder / f"{name}.png", np.array([[0, 1], [1, int(name == "b/img 1")]], np.uint8))
+    (tmp_path / "val.txt").write_text("images/a/img 1.jpg masks/a/img 1.png\nb/img 1\n")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    score = score_folder(
+        tmp_path / "predictions", tmp_path / "truth", names=tmp_path / "classes.txt", ids=tmp_path / "val.txt"
+    )
+    assert (score.miou, score.photos) == (1.0, 2)
+    assert score.notes() == ["4 predictions of no scored photo: w.png, x.png, y.png, …"]
+    assert "  class   1  1.000  cat\n" in score.to_text()
+    assert score.to_json()["names"] == ["background", "cat"]
+    digests = {
+        name: mask_digest(np.array([[0, 1], [1, last]], np.uint8)) for name, last in (("a/img 1", 0), ("b/img 1", 1))
+    }
+    assert score.fingerprint == evaluation_fingerprint(("background", "cat"), digests)
+
+
+def test_predictions_of_val_against_a_folder_of_all_true_masks(tmp_path: Path) -> None:
+    """Whoever has no list is told of it; with it those of val alone are scored."""
+    truth = write(tmp_path / "truth", {f"2019_{number}": [[0, 1], [2, 2]] for number in range(7)})
+    predictions = write(tmp_path / "predictions", {f"2019_{number}": [[0, 1], [2, 2]] for number in (4, 5, 6)})
+    with pytest.raises(UserError, match=r"2019_0\.png: found no prediction, as for 4 of 7 true masks; .*--ids LIST"):
+        score_folder(predictions, truth, 3)
+    (tmp_path / "val.txt").write_text("2019_4\n2019_5\n2019_6\n")
+    score = score_folder(predictions, truth, 3, ids=tmp_path / "val.txt")
+    assert (score.miou, score.photos, score.extra) == (1.0, 3, ())
 
 
 def test_predictions_of_almost_the_name_are_proposed(predictions: Path, truth: Path) -> None:

@@ -75,12 +75,44 @@ def test_lists_of_paths_name_photos_by_their_stems(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "mend"), [("img 0001", "write 'img_0001'"), ("cats/0001", "write '0001'"), ("../..", "'_', '-' and '.'$")]
+    ("line", "mend"),
+    [("/0001", "write '0001'"), ("cats\\img 1", "write 'img 1'"), ("../..", "with '/' after folders$")],
 )
 def test_ids_that_are_no_names_of_files_are_told_what_to_write(tmp_path: Path, line: str, mend: str) -> None:
     (tmp_path / "train.txt").write_text(f"{line}\n")
     with pytest.raises(UserError, match=mend):
         read_ids(tmp_path / "train.txt")
+
+
+def test_lists_name_photos_in_folders_and_with_blanks(tmp_path: Path) -> None:
+    """Which folders belong to an id is told by the photos that are there."""
+    lines = (
+        "images/city_a/img 01.jpg masks/city_a/img 01.png",
+        "city_a/img 02",
+        "city_b\\img 01.jpg",
+        "/data/images/city_b/img 02.jpeg",
+        "plain.jpg",
+        "city_c/unknown 1",
+    )
+    (tmp_path / "train.txt").write_bytes("\r\n".join(lines).encode())
+    known = {f"city_{city}/img 0{number}" for city in "ab" for number in (1, 2)} | {"plain"}
+    ids = ("city_a/img 01", "city_a/img 02", "city_b/img 01", "city_b/img 02", "plain", "city_c/unknown 1")
+    assert read_ids(tmp_path / "train.txt", known) == ids
+
+
+def test_ids_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("city/a\nb\nCity/A\n")
+    with pytest.raises(
+        UserError, match=r"train\.txt:3: found id 'City/A' beside 'city/a' \(line 1\); expected ids that"
+    ):
+        read_ids(tmp_path / "train.txt")
+
+
+def test_names_in_different_folders_are_not_alike() -> None:
+    assert alike("a/001", ["b/001", "c/001"]) == ""
+    assert alike("a/001", ["b/001", "001_mask"]) == "001_mask"
+    assert names_alike(["a/001", "b/001"], ["x/b/001.jpg", "c/001"]) == {"b/001": "x/b/001.jpg"}
+    assert names_alike(["a/001", "b/001"], ["001"]) == {}
 
 
 def test_files_are_found_in_either_form_of_accents_and_proposed_under_almost_their_name(tmp_path: Path) -> None:

@@ -47,7 +47,10 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["run", "nowhere.yaml"], "no such file"),
         (["run"], "Missing argument"),
         (["run", "smoke", "--executor", "slurm"], "--executor"),
-        (["score", "a"], "Missing option"),
+        (["score", "a"], "--dataset SUITE (or a data set), or --truth FOLDER"),
+        (["score", "a", "--dataset", "smoke", "--names", "b"], "--names: found --dataset beside it"),
+        (["score", "a", "--truth", "b", "--classes", "3", "--split", "val"], "--dataset instead has splits"),
+        (["score", "a", "--dataset", "smok"], "unknown name or folder 'smok'"),
         (["score", "nowhere", "--truth", "nowhere", "--classes", "3"], "nowhere"),
         (["fly"], "No such command"),
         (["status", "--store", "nowhere"], "no run"),
@@ -124,7 +127,7 @@ def test_a_damaged_photo_in_a_run_is_one_line_and_exit_code_2(command, tmp_path:
     (root / "classes.txt").write_text("cat\n")
     (root / "train.txt").write_text("a\nb\nc\n")
     (root / "val.txt").write_text("d\n")
-    (root / "labels.csv").write_text("id,labels\na,cat\nb,cat\nc,cat\n")
+    (root / "labels.csv").write_text("id,labels\na,cat\nb,cat\nc,\n")
     (tmp_path / "s.yaml").write_text(f"include: smoke\ndataset: {{name: folder, root: {root}, dev_share: 0}}\n")
     changes = [part for change in ONLY_CAM for part in ("--set", change)]
     ended = command("run", tmp_path / "s.yaml", "--store", tmp_path / "store", "--executor", "serial", *changes)

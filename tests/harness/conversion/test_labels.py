@@ -279,3 +279,23 @@ def test_the_command_takes_several_sources(folder: Path, capsys: pytest.CaptureF
     options = ["--classes", str(folder / "classes.txt"), "--first-class", "1"]
     app(["data", "import-labels", *sources, str(folder / "labels.csv"), *options], standalone_mode=False)
     assert "2 photos in" in capsys.readouterr().out
+
+
+def test_ids_with_folders_and_blanks(tmp_path: Path) -> None:
+    """From masks in subfolders, and from COCO's paths, as the photos below images/ are called."""
+    (tmp_path / "classes.txt").write_text("gear\nvalve\n")
+    names = {"city a/p 0": 1, "city b/p 0": 2}
+    for name, value in names.items():
+        for place in ("images", "theirs"):
+            (tmp_path / place / name).parent.mkdir(parents=True)
+        (tmp_path / "images" / f"{name}.jpg").write_bytes(b"")
+        write_mask(tmp_path / "theirs" / f"{name}.png", np.full((1, 2), value, np.uint8))
+    images = [{"id": place, "file_name": f"data/{name}.jpg"} for place, name in enumerate(names)]
+    annotations = [{"image_id": place, "category_id": value} for place, value in enumerate(names.values())]
+    categories = [{"id": 1, "name": "gear"}, {"id": 2, "name": "valve"}]
+    coco = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "a.json").write_text(json.dumps(coco))
+    for source in ("theirs", "a.json"):
+        import_labels([tmp_path / source], tmp_path / "labels.csv")
+        assert (tmp_path / "labels.csv").read_text() == "id,labels\ncity a/p 0,gear\ncity b/p 0,valve\n"
+        (tmp_path / "labels.csv").unlink()

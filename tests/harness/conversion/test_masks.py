@@ -489,3 +489,16 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--classes", str(folder / "classes.txt"), "--labelmap", str(folder / "colours")]
     app(["data", "import-masks", str(folder / "theirs"), str(folder / "masks"), *options], standalone_mode=False)
     assert "2 masks in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", ["", "_mask"])
+def test_masks_in_subfolders_keep_the_folders_of_their_ids(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "classes.txt").write_text("gear\nvalve\n")
+    (tmp_path / "train.txt").write_text("city a/p 0\ncity b/p 0\n")
+    for city, name in (("a", "p0"), ("b", "p1")):
+        place = tmp_path / "theirs" / f"city {city}"
+        place.mkdir(parents=True)
+        Image.fromarray(INDICES[name]).save(place / f"p 0{suffix}.png")
+    import_masks(tmp_path / "theirs", tmp_path / "masks")
+    for city, name in (("a", "p0"), ("b", "p1")):
+        assert read_mask(tmp_path / "masks" / f"city {city}" / "p 0.png").tolist() == INDICES[name].tolist()

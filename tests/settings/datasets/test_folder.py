@@ -339,13 +339,6 @@ def test_photos_that_are_not_one_file(files: Files) -> None:
             dataset.photo(photo_id)
 
 
-def test_lists_with_extensions_where_labels_have_none(files: Files) -> None:
-    files.write("train.txt", "b.jpg\na.jpg\n")
-    refused(
-        files, r"no row for photo 'a\.jpg' of train\.txt.*write ids without the file's extension into train.txt: 'a'$"
-    )
-
-
 def test_tables_of_other_forms_are_told_what_to_do(files: Files) -> None:
     for header, mend in {
         "image,label": "the first line names the columns: id,labels",
@@ -355,10 +348,82 @@ def test_tables_of_other_forms_are_told_what_to_do(files: Files) -> None:
         refused(files, rf"found the header '{header}'; expected 'id,labels'; .*{mend}")
 
 
-def test_ids_with_an_extension(files: Files) -> None:
+def test_ids_with_an_extension_mean_the_photo(files: Files) -> None:
     files.write("val.txt", "v.jpg\n")
-    with pytest.raises(UserError, match=r"found no such file; .*write ids without the file's extension"):
-        files.open().photo("v.jpg")
+    assert files.open().splits["val"] == ("v",)
+
+
+def moved_into_subfolders(files: Files) -> None:
+    """The same data set with photos in folders and blanks in their names: `city 1/a x`."""
+    for folder, extension in (("images", "jpg"), ("masks", "png")):
+        for i, photo_id in enumerate(IDS):
+            place = files.root / folder / f"city {i % 2}" / f"{photo_id} x.{extension}"
+            place.parent.mkdir(exist_ok=True)
+            (files.root / folder / f"{photo_id}.{extension}").rename(place)
+    files.write("train.txt", "city 1/b x\nimages/city 0/a x.jpg masks/city 0/a x.png\ncity 1/none x\n")
+    files.write("dev.txt", "city 0\\c x.jpg\n")
+    files.write("val.txt", "city 0/v x\n/somewhere/images/city 1/w x.jpg\n")
+    files.write(
+        "labels.csv", 'id,labels\ncity 0/a x,dog\ncity 1/b x.jpg,my car\n"images/city 0/c x.jpg",cat\ncity 1/none x,\n'
+    )
+
+
+def test_photos_in_subfolders_with_blanks_in_their_names(files: Files) -> None:
+    moved_into_subfolders(files)
+    dataset = files.open()
+    assert dict(dataset.splits) == {
+        "train": ("city 0/a x", "city 1/b x", "city 1/none x"),
+        "dev": ("city 0/c x",),
+        "val": ("city 0/v x", "city 1/w x"),
+    }
+    assert [dataset.photo(photo_id).labels for photo_id in dataset.training_ids] == [(1,), (0,), (2,), ()]
+    for photo_id in (*dataset.training_ids, *dataset.splits["val"]):
+        old = photo_id.split("/")[1].removesuffix(" x")
+        assert np.array_equal(dataset.read_mask(photo_id), files.mask(old))
+        assert dataset.photo(photo_id).image().shape[0] == 8 + IDS.index(old)
+    assert dataset.unread() == ()
+
+
+def test_files_in_subfolders_that_no_list_names_are_told(files: Files) -> None:
+    (files.root / "images" / "more").mkdir()
+    (files.root / "images" / "a.jpg").rename(files.root / "images" / "more" / "a.jpg")
+    (files.root / "masks" / "more").mkdir()
+    (files.root / "masks" / "more" / "x.png").write_bytes(b"")
+    dataset = files.open()
+    told = [str(unread) for unread in dataset.unread()]
+    assert any("1 file of no listed id in images/ ('more/a.jpg')" in line for line in told)
+    assert any("1 file of no listed id in masks/ ('more/x.png')" in line for line in told)
+    with pytest.raises(
+        UserError, match=r"images/a\.jpg: found no such file; .*'more/a\.jpg'\? Then move it, or list the id 'more/a'"
+    ):
+        dataset.photo("a")
+
+
+def test_a_subfolder_behind_a_link_is_read_where_links_are_followed(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (files.root / "images" / "v.jpg").rename(tmp_path / "elsewhere" / "v.jpg")
+    (files.root / "images" / "city").symlink_to(tmp_path / "elsewhere")
+    files.write("val.txt", "city/v\n")
+    with pytest.raises(
+        UserError, match=r"city/v\.jpg: found no such file; .*images/city is a link: .*follow_links=true"
+    ):
+        files.open().photo("city/v")
+    assert files.open(follow_links=True).photo("city/v").image().shape == (12, 10, 3)
+
+
+@pytest.mark.parametrize(
+    "odd", ["../a", "/etc/passwd", "city/../a", "city//a", "city\\..\\..\\a", "~/a", "a.png/b", "C:\\a", "city/.a"]
+)
+def test_ids_that_lead_elsewhere_are_refused_with_their_line(files: Files, odd: str) -> None:
+    files.write("val.txt", f"v\n{odd}\n")
+    with pytest.raises(UserError, match=r"val\.txt:2: found id '.*'; expected letters, digits, blanks"):
+        files.open()
+
+
+def test_ids_of_two_lists_whose_files_are_one_on_some_systems(files: Files) -> None:
+    files.write("val.txt", "v\nA\n")
+    with pytest.raises(UserError, match=r"found photos 'a' and 'A'; expected ids that differ in more than case"):
+        files.open()
 
 
 def test_masks_that_do_not_fit(files: Files) -> None:

@@ -129,7 +129,7 @@ def test_lists_may_have_other_line_ends(voc: Any, ending: str) -> None:
     assert voc.open().splits["train"] == ("2007_a", "2007_b")
 
 
-@pytest.mark.parametrize("odd", ["../2007_a", "/etc/passwd", "2007\0a", "a b", "a/b", "..", ".a", "-a", "a\\b"])
+@pytest.mark.parametrize("odd", ["../2007_a", "/etc/passwd", "2007\0a", "a /b", "a//b", "..", ".a", "-a", "a\\b"])
 def test_odd_ids_are_refused_with_their_line(voc: Any, odd: str) -> None:
     voc.list_path("val").write_text(f"2008_v\n{odd}\n")
     with pytest.raises(UserError, match=rf"val\.txt:2: found id {re.escape(repr(odd))}; expected letters, digits"):
