@@ -150,8 +150,8 @@ def _draw_bands(axes: Axes, board: _Board) -> None:
             axes.axvspan(low, high, color="0.5", alpha=0.15, linewidth=0)
         axes.axvline(record["miou"], color="0.5", linewidth=1, linestyle="--")
         axes.annotate(
-            shortened(str(record["recipe"])), (record["miou"], 1.0), (0, 2 + 8 * (n % 2)), xycoords=("data", "axes fraction"),
-            textcoords="offset points", ha="center", fontsize=7, color="0.5", parse_math=False,
+            shortened(str(record["recipe"])), (record["miou"], 1.0), (0, 2 + 8 * (n % 2)), ha="center", fontsize=7,
+            xycoords=("data", "axes fraction"), textcoords="offset points", color="0.5", parse_math=False,
         )  # fmt: skip
 
 

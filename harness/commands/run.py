@@ -102,7 +102,7 @@ def report(
 
     Every stored count is held against its row: a folder that was changed by hand is refused.
     """
-    from harness.reports.reprint import folders_of, report_pages, report_text
+    from harness.reports.reprint import folders_of, report_pages, report_text, write_output
 
     folders = folders_of(what or [store], store)
     if format_ == "html":
@@ -113,7 +113,7 @@ def report(
     if output is None:
         typer.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        write_output(output, text)
 
 
 def status(

@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 from harness.execution.running import Run
 from harness.reports.files import LeaderboardFiles
 from harness.reports.gathering import Leaderboard
-from harness.reports.page import shown_of, write_page
+from harness.reports.page import page_of, shown_of
 from harness.stages.fit import FitIdentity, FitRuntime
 from harness.stages.gallery import GalleryRuntime
 from harness.stages.graph import Stage
@@ -86,7 +86,8 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles, folder: Path) -
     for name, refs in run.plan.unscored.items():
         _copy_masks(store, refs, files.folder / name)
     # Last: it holds what was written before it. Others' photos are left to those who ask for them.
-    write_page(files.page, [shown_of(files, board.rows, board.tables, folder, outlines=True)], outlines=True)
+    shown = shown_of(files, board.rows, board.tables, folder, outlines=True)
+    files.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
 
 
 def _move_all(source: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ from results.shown import Table
 if TYPE_CHECKING:
     from results.page import Picture, Shown
 
-__all__ = ["shown_of", "write_page"]
+__all__ = ["page_of", "shown_of"]
 
 PICTURES_BYTES = 5_500_000
 """Of all pictures of a leaderboard together: as text of a page they take a third more."""
@@ -26,11 +26,11 @@ PHOTOS = "photos-"
 """How the names of sheets begin that show photos of others; the same sheet with outlines has another beginning."""
 
 
-def write_page(path: Path, leaderboards: Sequence[Shown], outlines: bool) -> None:
-    """Write the page of some leaderboards; `outlines` says that they were read without photos of others."""
+def page_of(leaderboards: Sequence[Shown], outlines: bool) -> str:
+    """The page of some leaderboards; `outlines` says that they were read without photos of others."""
     from results.page import render
 
-    path.write_text(render(leaderboards, outlines), encoding="utf-8")
+    return render(leaderboards, outlines)
 
 
 def shown_of(

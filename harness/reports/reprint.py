@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from harness.reports.files import LeaderboardFiles
 from harness.reports.folder import write_tables
-from harness.reports.page import shown_of, write_page
+from harness.reports.page import page_of, shown_of
 from harness.store.layout import LEADERBOARDS
 from harness.store.store import Store
 from harness.suites.suite import load_suite, ready_suites
@@ -20,7 +20,7 @@ from results.tables import tables
 from settings.config import existing_folder
 from settings.errors import UserError
 
-__all__ = ["Reprinted", "folders_of", "report_pages", "report_text", "reprint"]
+__all__ = ["Reprinted", "folders_of", "report_pages", "report_text", "reprint", "write_output"]
 
 
 class Reprinted(NamedTuple):
@@ -72,11 +72,16 @@ def report_pages(
     if output is not None:
         pages = {output: parts}
     for path, of_page in pages.items():
-        try:
-            write_page(path, of_page, outlines)
-        except OSError as error:
-            raise UserError("--output", f"'{path}', which cannot be written ({error.strerror})", "a file") from None
+        write_output(path, page_of(of_page, outlines))
     return list(pages)
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write what was asked for; raises UserError where it cannot be written."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError("--output", f"'{path}', which cannot be written ({error.strerror})", "a file") from None
 
 
 def report_text(folders: Sequence[Path], kind: Literal["md", "latex"]) -> str:

@@ -1,7 +1,6 @@
 """The page in a browser: what its buttons do, by mouse and by keyboard, on light, dark, narrow and printed pages."""
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,16 +127,13 @@ def test_names_with_markup_are_text_and_a_narrow_page_does_not_scroll_sideways(
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_five_hundred_lines_are_usable_in_two_seconds(
+def test_five_hundred_lines_are_sorted_and_fit_two_megabytes(
     opened: Callable[..., Any], shown: Callable[..., Shown], row: Callable[..., Row], tmp_path: Path
 ) -> None:
     lines = tuple((str(n), f"recipe {n}", f"{1 / (n + 1):.3f}") for n in range(500))
     table = Table("board", ("rank", "recipe", "maps"), lines)
-    start = time.perf_counter()
     page = opened(Shown("mine", "", (), (table,), (row(),)))
     page.click("thead button:text('rank')")
     page.click("thead button:text('rank')")
     assert recipes(page)[0] == "recipe 499"
-    # Generous: the machine may be busy. Alone it takes a third of a second.
-    assert time.perf_counter() - start < 20
     assert (tmp_path / "report.html").stat().st_size < 2_000_000
