@@ -108,6 +108,8 @@ def _draw(boards: Sequence[_Board], colours: Mapping[str, Colour]) -> Figure:
         axes.tick_params(left=False)
         sns.despine(ax=axes, left=True)
     handles = [Line2D([], [], color=c, marker="o", label=shortened(name)) for name, c in colours.items()]
+    if any(record["rank"] is None for board in boards for record in board.lines):
+        handles.append(Line2D([], [], color="0.5", marker="o", markerfacecolor="white", label="not ranked"))
     if len(handles) > 1:
         figure.legend(handles=handles, title="setting", loc="outside lower center", ncols=6, frameon=False)
     return figure

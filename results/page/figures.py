@@ -125,9 +125,11 @@ def _draw_cost(data: pd.DataFrame) -> Drawing:
             ax=axes,
         )  # fmt: skip
         for _, point in front.iterrows():
+            # Towards the middle: a name at the right end would leave the figure.
+            side, shift = ("right", -4) if 2 * point[cost] > points[cost].max() else ("left", 4)
             axes.annotate(
-                shortened(str(point["recipe"])), (point[cost], point["miou"]), (4, 4), textcoords="offset points",
-                fontsize=7, parse_math=False,
+                shortened(str(point["recipe"])), (point[cost], point["miou"]), (shift, 4), textcoords="offset points",
+                fontsize=7, ha=side, parse_math=False,
             )  # fmt: skip
         axes.set(xlabel=label, ylabel="mIoU (0..1)")
         _plain(axes)
