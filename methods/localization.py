@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from methods.base import LocalizationMaps
 from settings.errors import UserError
@@ -34,7 +34,18 @@ def write_maps(path: Path, records: Iterable[LocalizationMaps]) -> None:
                 "upsampling": record.upsampling,
             }
         )
-    save_file(tensors, path, {"format": FORMAT, "value_range": "[0, 1]", "photos": json.dumps(header)})
+    entries = {"format": FORMAT, "value_range": "[0, 1]", "photos": json.dumps(header)}
+    path.write_bytes(_in_order(save(tensors, entries)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its header's entries sorted: the library has those beside tensors in random order."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    # Tensors begin at a multiple of 8 bytes; where each lies is counted from there.
+    text = text.ljust(-(-len(text) // 8) * 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def ids_of(path: Path) -> list[str]:

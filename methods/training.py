@@ -280,7 +280,8 @@ class Checkpoint:
         if self._path is None:
             return
         tensors = {name: value for name, value in self.tensors().items() if not name.startswith("outside.")}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Not its parents: they are there, but for a store that is gone.
+        self._path.parent.mkdir(exist_ok=True)
         kept, text = {name: value.cpu().contiguous() for name, value in tensors.items()}, json.dumps(log)
         with replaced(self._path) as partial_path:
             save_file(kept, partial_path, {"log": text, "sha256": _digest(kept, text)})

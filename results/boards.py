@@ -11,7 +11,7 @@ from itertools import chain, groupby
 from typing import NamedTuple
 
 from results.rows import CEILING, OptionSet, Row
-from results.selection import is_ranked
+from results.selection import chooser, is_held_out, is_ranked
 
 __all__ = ["Board", "Evaluation", "boards"]
 
@@ -31,7 +31,6 @@ MEANINGS = {
     "bfloat16": "computed with 8 bits of precision",
     "bfloat16 products": "factors of products are rounded to 8 bits in training",
     "fixed": "options were declared before the run",
-    "held_out": "each line's threshold was chosen in the run, on the true masks of dev, where it has one",
     "oracle": "the threshold is the best one on the very masks that are reported: a gap, no result",
     "voc/1": "mIoU of one confusion over all photos, background among the classes",
 }
@@ -74,7 +73,7 @@ class Board:
             used = ", ".join(SUPERVISION.get(letter, letter) for letter in self.supervision.split("+") if letter)
         parts = [f"{self.supervision}: trained on {used}"] if used else []
         for word in (self.training_mode, self.arithmetic, self.policy, self.protocol):
-            if meaning := MEANINGS.get(word):
+            if meaning := _held_out(word) if is_held_out(word) else MEANINGS.get(word):
                 parts.append(f"{word}: {meaning}")
         return "; ".join(parts)
 
@@ -82,6 +81,12 @@ class Board:
     def evaluations(self) -> dict[str, Evaluation]:
         """By stage."""
         return _evaluations(self.rows)
+
+
+def _held_out(policy: str) -> str:
+    masks = chooser(policy).masks
+    which = f"{masks} of the true masks" if masks else "the true masks"
+    return f"each line's threshold was chosen in the run, on {which} of dev, where it has one"
 
 
 def boards(rows: Iterable[Row]) -> list[Board]:

@@ -1,13 +1,14 @@
 """What rows were scored from, image by image: pixels of each class that are right, predicted and true."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from results.metrics.counts import Counts
+from results.metrics.image_sums import ImageSums
 from results.parquet import read_table
 from results.per_image import SWEEP_AXES
 from results.rows import Row
@@ -15,7 +16,7 @@ from results.statistics import PixelSums, Whole
 from settings.errors import UserError
 from settings.records import UNKNOWN
 
-__all__ = ["ImageSums", "image_sums", "joined_sums", "sums_of_folder"]
+__all__ = ["ImageSums", "class_sums", "image_sums", "joined_sums", "sums_of_folder", "sums_of_images"]
 
 STEPS = 100
 """Thresholds of a sweep."""
@@ -23,38 +24,21 @@ SAME = 1e-6
 """mIoU of the same counts, added in another order."""
 
 
-@dataclass(frozen=True, eq=False)
-class ImageSums:
-    """Of one row, each (images, K + 1), the images by ascending id."""
-
-    images: tuple[str, ...]
-    hits_NC: Whole
-    predicted_NC: Whole
-    truth_NC: Whole
-
-    def over(self, images: Sequence[str]) -> "ImageSums":
-        """Over other images, ascending, among which are its own: the rest have no counted pixel."""
-        if tuple(images) == self.images:
-            return self
-        where = np.searchsorted(np.array(images), np.array(self.images))
-        sums = []
-        for own in (self.hits_NC, self.predicted_NC, self.truth_NC):
-            wider = np.zeros((len(images), own.shape[1]), np.int64)
-            wider[where] = own
-            sums.append(wider)
-        return ImageSums(tuple(images), *sums)
-
-
 def image_sums(table: pa.Table, classes: int, threshold: float | None = None) -> ImageSums:
     """From a table of confusions or labels (255 is background), or of sweeps, read at the row's `threshold`.
 
-    `classes` includes the background. Raises ValueError for values that are no class.
+    `classes` includes the background. Raises ValueError for values that are no class, and for missing and negative
+    ones.
     """
+    if any(column.null_count for column in table.columns):
+        raise ValueError("counts without a value (null)")
     ids, image = _images(table)
     truth, pixels = (table.column(name).to_numpy().astype(np.int64) for name in ("truth", "pixels"))
     predicted = _predicted(table, threshold)
     if truth.size and max(truth.max(), predicted.max()) >= classes:
         raise ValueError(f"classes must be below {classes}, found {max(truth.max(), predicted.max())}")
+    if pixels.size and pixels.min() < 0:
+        raise ValueError(f"counts are not negative, found {pixels.min()}")
 
     def summed(values: Whole, where: slice | Whole) -> Whole:
         cells = image[where] * classes + values[where]
@@ -63,7 +47,14 @@ def image_sums(table: pa.Table, classes: int, threshold: float | None = None) ->
 
     everywhere = slice(None)
     hits = summed(truth, np.flatnonzero(truth == predicted))
-    return ImageSums(tuple(ids.tolist()), hits, summed(predicted, everywhere), summed(truth, everywhere))
+    confusion = np.bincount(truth * classes + predicted, pixels, classes * classes).astype(np.int64)
+    return ImageSums(
+        tuple(ids.tolist()),
+        hits,
+        summed(predicted, everywhere),
+        summed(truth, everywhere),
+        confusion.reshape(classes, classes),
+    )
 
 
 def _images(table: pa.Table) -> tuple[NDArray[np.str_], Whole]:
@@ -86,20 +77,25 @@ def _predicted(table: pa.Table, threshold: float | None) -> Whole:
     return np.where(predicted == UNKNOWN, 0, predicted)
 
 
-def sums_of_folder(rows: Sequence[Row], score_counts: Path, sweep_counts: Path) -> dict[int, ImageSums]:
+def sums_of_folder(
+    rows: Sequence[Row], score_counts: Path, sweep_counts: Path, wanted: Collection[int] | None = None
+) -> dict[int, ImageSums]:
     """By position, of the rows of a leaderboard's folder, from the counts per image that lie beside them.
 
-    Rows that were counted together, or whose masks are the same, have one entry in the tables. A row without counts
-    (a hole, or one of a folder that is older than they are) has none here either.
+    `wanted` are the positions of the rows that are asked for; None: all. Rows that were counted together, or whose
+    masks are the same, have one entry in the tables. A row without counts (a hole, or one of a folder that is older
+    than they are) has none here either.
     """
     found: dict[int, ImageSums] = {}
     for path in filter(Path.exists, (score_counts, sweep_counts)):
         table = read_table(path)
         positions = table.column("row").to_numpy()
         for position in np.unique(positions).tolist():
-            part = table.filter(pa.array(positions == position))
-            for other in _counted_with(rows, position, is_sweep="exceeded" in part.column_names):
-                found[other] = _checked(path, part, rows[other])
+            together = _counted_with(rows, position, is_sweep="exceeded" in table.column_names)
+            asked = [other for other in together if wanted is None or other in wanted]
+            if asked:
+                part = table.filter(pa.array(positions == position))
+                found |= {other: _checked(path, part, rows[other]) for other in asked}
     return found
 
 
@@ -124,13 +120,29 @@ def _measured(row: Row) -> tuple[object, ...]:
 
 
 def _checked(path: Path, table: pa.Table, row: Row) -> ImageSums:
-    """The sums of a row; UserError where they do not give the row's mIoU."""
-    sums = image_sums(table, len(row.classes), row.threshold)
+    """The sums of a row; UserError where they are no counts of its classes, or do not give its mIoU."""
+    try:
+        sums = image_sums(table, len(row.classes), row.threshold)
+    except ValueError as error:
+        place = f"row {row.recipe}, {row.setting}, rng seed {row.rng_seed}, {row.stage}"
+        raise UserError(path, f"{error} ({place})", f"counts of {len(row.classes)} classes") from None
     (miou,) = joined_sums([sums]).miou()
     if row.miou is None or abs(miou - row.miou) > SAME:
         found = f"counts with mIoU {miou:.6f} for {row.recipe}, {row.setting}, rng seed {row.rng_seed}, {row.stage}"
         raise UserError(path, found, f"those of its row, {row.miou}", "run the suite again")
     return sums
+
+
+def class_sums(counts: Counts) -> Whole:
+    """Pixels that are right, predicted and true, by class: (3, K + 1)."""
+    return np.stack([np.diagonal(counts.confusion), counts.confusion.sum(axis=0), counts.confusion.sum(axis=1)])
+
+
+def sums_of_images(sums: Mapping[str, Whole], total: Counts) -> ImageSums:
+    """From the `class_sums` of each image, and the counts of all of them together."""
+    images = sorted(sums)
+    hits, predicted, truth = np.stack([sums[image] for image in images], axis=1)
+    return ImageSums(tuple(images), hits, predicted, truth, total.confusion)
 
 
 def joined_sums(rows: Sequence[ImageSums]) -> PixelSums:

@@ -14,7 +14,7 @@ from settings.errors import UserError
 if TYPE_CHECKING:
     from harness.store.store import Artefact
 
-__all__ = ["load"]
+__all__ = ["latest_rows", "load"]
 
 ROW = "row"
 """The kind of artefact that is one row."""
@@ -28,11 +28,16 @@ def load(store: str | Path) -> pd.DataFrame:
     another input size have identities of their own, and all stay. Raises UserError for a missing store and for damaged
     artefacts, which are set aside as in a run.
     """
-    latest: dict[tuple[object, ...], Row] = {}
+    return frame(row for row, _ in latest_rows(store))
+
+
+def latest_rows(store: str | Path) -> list[tuple[Row, Artefact]]:
+    """The rows that `load` reads, in its order, each with the artefact that it lies in."""
+    latest: dict[tuple[object, ...], tuple[Row, Artefact]] = {}
     for artefact in sorted(_published(store), key=_when):
         for row in read_rows(artefact.path(_rows_file())):
-            latest[row.identity] = row
-    return frame(sorted(latest.values(), key=_order))
+            latest[row.identity] = (row, artefact)
+    return sorted(latest.values(), key=lambda found: _order(found[0]))
 
 
 def _published(location: str | Path) -> list[Artefact]:

@@ -184,6 +184,8 @@ class ScoredImage(NamedTuple):
     id: str
     pooled: Pooled
     truth_digest: str
+    predicted: Mask
+    true_mask: Mask
 
 
 def scored_images(predictions: Predictions, truth: TrueMasks, ids: Iterable[str]) -> Iterator[ScoredImage]:
@@ -194,9 +196,11 @@ def scored_images(predictions: Predictions, truth: TrueMasks, ids: Iterable[str]
     for photo_id in ids:
         true_mask = truth.mask(photo_id)
         if photo_id not in predictions.files:
-            counts = _counted(predictions, np.zeros_like(true_mask), true_mask)
-            pixels = pooled_pixels(true_mask), pooled_pixels(np.zeros_like(true_mask))
-            yield ScoredImage(photo_id, Pooled(counts, counts, *pixels), mask_digest(true_mask))
+            nothing = np.zeros_like(true_mask)
+            counts = _counted(predictions, nothing, true_mask)
+            pixels = pooled_pixels(true_mask), pooled_pixels(nothing)
+            pooled = Pooled(counts, counts, *pixels)
+            yield ScoredImage(photo_id, pooled, mask_digest(true_mask), nothing, true_mask)
             continue
         file = predictions.folder / predictions.files[photo_id]
         predicted = _read_prediction(predictions, truth, file)
@@ -216,7 +220,7 @@ def scored_images(predictions: Predictions, truth: TrueMasks, ids: Iterable[str]
                 )
         pixels = pooled_pixels(true_mask), pooled_pixels(predicted)
         pooled = Pooled(counts, colour_counts, *pixels, other_palette)
-        yield ScoredImage(photo_id, pooled, mask_digest(true_mask))
+        yield ScoredImage(photo_id, pooled, mask_digest(true_mask), predicted, true_mask)
 
 
 def _counted(predictions: Predictions, predicted: Mask, true_mask: Mask) -> Counts:

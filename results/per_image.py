@@ -18,6 +18,7 @@ from results.parquet import read_table, write_table
 from settings.records import UNKNOWN
 
 __all__ = [
+    "SWEEP_AXES",
     "confusion_table",
     "image_ids",
     "joined",

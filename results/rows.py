@@ -283,7 +283,10 @@ def _check_columns(path: Path, table: pa.Table) -> None:
     if "row_version" in found:
         versions = {str(version) for version in table.column("row_version").to_pylist()} - {str(ROW_VERSION)}
         if versions:
-            mend = "use the Seedbed that wrote it, or run the suite again"
+            mend = (
+                "use the Seedbed that wrote it, or `seedbed store rm row --store STORE` and run the suite again: "
+                "rows alone are made anew"
+            )
             raise UserError(path, f"row version {min(versions)}", f"row version {ROW_VERSION}", mend)
     missing = [name for name in COLUMNS if name not in found]
     if missing:

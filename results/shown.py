@@ -1,6 +1,7 @@
 """A table as it is shown: as Markdown, LaTeX and CSV, and for the terminal."""
 
 import csv
+import re
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -8,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Group
 
-__all__ = ["MAX_NAME", "TEXTS", "Table"]
+__all__ = ["MAX_NAME", "TEXTS", "Table", "code", "markdown", "unmarked"]
 
-TEXTS = ("setting", "backbone", "against", "verdict")
+TEXTS = ("setting", "backbone", "against", "verdict", "compared", "class", "size", "side", "mostly with", "photo")
 """Columns of words; all others but the recipe hold numbers."""
 MAX_NAME = 40
 """Letters of a recipe's name that are kept on one line, however narrow the terminal, and that figures show."""
@@ -35,11 +36,11 @@ class Table:
 
     def to_markdown(self, level: int = 2) -> str:
         """A heading of that level, the table, its notes and its sections."""
-        bars = [self.columns, tuple("---" for _ in self.columns), *self.lines]
-        body = "\n".join("| " + " | ".join(text.replace("|", r"\|") for text in line) + " |" for line in bars)
-        parts = [f"{'#' * level} {self.title}", *filter(None, [self.common]), body]
+        head, *lines = [[markdown(text) for text in line] for line in (self.columns, *self.lines)]
+        body = "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines])
+        parts = [f"{'#' * level} {markdown(self.title)}", *filter(None, [markdown(self.common)]), body]
         if self.notes:
-            parts.append("\n".join(f"- {note}" for note in self.notes))
+            parts.append("\n".join(f"- {markdown(note)}" for note in self.notes))
         return "\n\n".join([*(part.rstrip() for part in parts), *(s.to_markdown(level + 1) for s in self.sections)])
 
     def to_latex(self, without: tuple[str, ...] = ()) -> str:
@@ -92,10 +93,36 @@ class Table:
         return Group(*heads, shown, *(Text(note) for note in self.notes), Text())
 
 
+MARKUP = re.compile(r"[\\`*<|~]|(?<!\w)_|_(?!\w)|(?<=\])[(\[:]|&(?=#?\w+;)|^[#>=+-]+(?=\s|$)|(?<=^\d)[.)](?=\s|$)")
+"""Letters that would begin emphasis, code, a link, an entity, HTML, a heading or a list in Markdown."""
+
+
+def markdown(text: str) -> str:
+    """A text in one line that Markdown shows as it is: names of classes, say, and what users write of a suite."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def unmarked(text: str) -> str:
+    """What `markdown` or `code` was given: without the backslashes, or without the backticks around it."""
+    if fenced := re.fullmatch(r"(`+) ?(.*?) ?\1", text):
+        return fenced[2]
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def code(text: str) -> str:
+    """A text in one line as code: between more backticks than it has in a row."""
+    words = " ".join(text.split())
+    fence = "`" * (max(map(len, re.findall("`+", words)), default=0) + 1)
+    # Blanks where it would begin or end with one; Markdown takes them away.
+    pad = " " if words.startswith("`") or words.endswith("`") else ""
+    return f"{fence}{pad}{words}{pad}{fence}"
+
+
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "±": r"$\pm$", "–": "--", "†": r"$\dagger$", "✗": r"$\times$", "°": r"$^\circ$", "Δ": r"$\Delta$", "·": r"$\cdot$",
+    "±": r"$\pm$", "–": "--", "†": r"$\dagger$", "✗": r"$\times$", "−": "$-$",
+    "°": r"$^\circ$", "Δ": r"$\Delta$", "·": r"$\cdot$",
 }  # fmt: skip
 """What stands in LaTeX for a letter that means something else there, or that its fonts do not have."""
 

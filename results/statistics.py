@@ -33,6 +33,8 @@ __all__ = [
     "Sample",
     "Standing",
     "Verdict",
+    "Whole",
+    "class_samples",
     "corrected",
     "difference",
     "freedom",
@@ -76,8 +78,12 @@ class PixelSums:
 
     def miou(self) -> Floats:
         """By rng seed, over the whole set; nan where no class is defined."""
+        return mean_of_defined(self.iou_SC())
+
+    def iou_SC(self) -> Floats:
+        """By rng seed and class, over the whole set; nan where a class is in neither truth nor prediction."""
         hits_SC, predicted_SC = self.hits_SNC.sum(axis=1), self.predicted_SNC.sum(axis=1)
-        return mean_of_defined(iou(hits_SC, self.truth_NC.sum(axis=0), predicted_SC))
+        return iou(hits_SC, self.truth_NC.sum(axis=0), predicted_SC)
 
 
 class Sample(NamedTuple):
@@ -187,22 +193,69 @@ def samples(lines: Sequence[PixelSums], *, resamples: int = RESAMPLES, rng_seed:
     it counts as in the whole set. Raises ValueError for lines of other true masks than the first's, for fewer than
     two images or resamples, and where no class is defined.
     """
+    _check(lines, resamples)
+    by_seed = [line.miou() for line in lines]
+    if np.isnan(np.concatenate(by_seed)).any():
+        raise ValueError("no class is defined: there is no mIoU to compare")
+    # Where nothing is counted the mean is 0 of 0: such a draw says nothing, and takes the part of no line.
+    means = [
+        (iou_BRC.sum(axis=2) / np.maximum(counted_BRC.sum(axis=2), 1)).T
+        for iou_BRC, counted_BRC in _resampled(lines, resamples, rng_seed)
+    ]
+    drawn = np.split(np.concatenate(means, axis=1), _ends(lines))
+    return [Sample(own, resampled_SB, lines[0].images) for own, resampled_SB in zip(by_seed, drawn, strict=True)]
+
+
+def class_samples(
+    lines: Sequence[PixelSums], *, resamples: int = RESAMPLES, rng_seed: int = 0
+) -> list[list[Sample] | None]:
+    """The IoU of every class in place of mIoU: by class, a sample of each line; draws without the class are left out.
+
+    `images` of such a sample are those that show the class: so many tell of it. None for a class that fewer than two
+    images show. Raises ValueError for lines of other true masks than the first's, and for fewer than two images or
+    resamples.
+    """
+    _check(lines, resamples)
+    chunks = list(_resampled(lines, resamples, rng_seed))
+    iou_BRC, counted_BRC = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    by_seed = [line.iou_SC() for line in lines]
+    found: list[list[Sample] | None] = []
+    for c, images in enumerate((lines[0].truth_NC > 0).sum(axis=0).tolist()):
+        # A draw that shows the class counts it in every line.
+        shown_RB = iou_BRC[counted_BRC[:, 0, c], :, c].T
+        if images < 2 or shown_RB.shape[1] < 2:
+            found.append(None)
+            continue
+        drawn = np.split(shown_RB, _ends(lines))
+        found.append([Sample(own[:, c], of_line, images) for own, of_line in zip(by_seed, drawn, strict=True)])
+    return found
+
+
+def _check(lines: Sequence[PixelSums], resamples: int) -> None:
     first = lines[0]
     if any(not np.array_equal(line.truth_NC, first.truth_NC) for line in lines):
         raise ValueError("lines that are compared must be scored on the same images and true masks")
     if first.images < 2 or resamples < 2:
         raise ValueError(f"two images and resamples at least, found {first.images} and {resamples}")
-    by_seed = [line.miou() for line in lines]
-    if np.isnan(np.concatenate(by_seed)).any():
-        raise ValueError("no class is defined: there is no mIoU to compare")
-    resampled_RB = np.concatenate(list(_resampled(lines, resamples, rng_seed)), axis=1)
-    ends = np.cumsum([line.seeds for line in lines])
-    drawn = np.split(resampled_RB, ends[:-1])
-    return [Sample(own, resampled_SB, first.images) for own, resampled_SB in zip(by_seed, drawn, strict=True)]
 
 
-def _resampled(lines: Sequence[PixelSums], resamples: int, rng_seed: int) -> Iterator[Floats]:
-    """mIoU by row (the rng seeds of one line after another) and draw, in chunks of draws."""
+def _ends(lines: Sequence[PixelSums]) -> list[int]:
+    """Where the rng seeds of one line end and those of the next begin."""
+    ends: list[int] = np.cumsum([line.seeds for line in lines])[:-1].tolist()
+    return ends
+
+
+class _Drawn(NamedTuple):
+    """A chunk of draws; R are the rng seeds of one line after another."""
+
+    iou_BRC: Floats
+    """0 where the class is not counted."""
+    counted_BRC: NDArray[np.bool_]
+    """Whether the class takes part in the mean."""
+
+
+def _resampled(lines: Sequence[PixelSums], resamples: int, rng_seed: int) -> Iterator[_Drawn]:
+    """IoU by draw, row and class, in chunks of draws."""
     truth_NC = lines[0].truth_NC
     images, classes = truth_NC.shape
     hits_RNC = np.concatenate([line.hits_SNC for line in lines])
@@ -215,9 +268,7 @@ def _resampled(lines: Sequence[PixelSums], resamples: int, rng_seed: int) -> Ite
         drawn = (_draws(rng, min(CHUNK, resamples - start), images) @ sums).reshape(-1, 2 * len(hits_RNC) + 1, classes)
         hits_BRC, unions_BRC, truth_BC = drawn[:, : len(hits_RNC)], drawn[:, len(hits_RNC) : -1], drawn[:, -1]
         counted_BRC = (unions_BRC > 0) & ((truth_BC > 0) | ~is_shown_C)[:, None]
-        # Where nothing is counted the mean is 0 of 0: such a draw says nothing, and takes the part of no line.
-        iou_BRC = np.divide(hits_BRC, unions_BRC, out=np.zeros_like(hits_BRC), where=counted_BRC)
-        yield (iou_BRC.sum(axis=2) / np.maximum(counted_BRC.sum(axis=2), 1)).T
+        yield _Drawn(np.divide(hits_BRC, unions_BRC, out=np.zeros_like(hits_BRC), where=counted_BRC), counted_BRC)
 
 
 def _draws(rng: np.random.Generator, number: int, images: int) -> Floats:

@@ -21,6 +21,7 @@ from results.lines import (
     lines_of,
     measures_of,
 )
+from results.oracle_gap import MAPS, ORACLE_GAP, OracleGaps
 from results.rows import Row, rows_of
 from results.shown import TEXTS, Table
 from results.verdict_tables import (
@@ -66,7 +67,9 @@ def tables(frame: pd.DataFrame, provisional: str = "", counts: CountsOf = _no_co
     `provisional` says how complete the rows of a run are that goes on: it stands in the title, and nothing is ranked.
     `counts` gives what a row was scored from: then lines of ranked policies have intervals, ranks and comparisons.
     """
-    return [_table(board, provisional, counts) for board in boards(rows_of(frame))]
+    rows = rows_of(frame)
+    gaps = OracleGaps.of(rows)
+    return [_table(board, provisional, counts, gaps) for board in boards(rows)]
 
 
 @dataclass
@@ -84,7 +87,7 @@ class _Notes:
         return (f"[{number}] {text}" for number, text in enumerate(self.texts, 1))
 
 
-def _table(board: Board, provisional: str, counts: CountsOf) -> Table:
+def _table(board: Board, provisional: str, counts: CountsOf, gaps: OracleGaps) -> Table:
     lines, notes = lines_of(board), _Notes()
     leading = leading_column(lines)
     joined = _joined(columns_of(board), lines)
@@ -111,16 +114,24 @@ def _table(board: Board, provisional: str, counts: CountsOf) -> Table:
         if found and measure.column == leading and measure.field == "miou":
             beside = zip(*(shown_of(found, n) for n in range(len(lines))), strict=True)
             told += [(title, list(cells)) for title, cells in zip(HEAD, beside, strict=True)]
+    gap_of = [gaps.of_line(line) if board.ranked else None for line in lines]
+    if any(gap is not None for gap in gap_of):
+        told.append(("oracle gap", ["–" if gap is None else f"{gap:.3f}" for gap in gap_of]))
     told += [_fact(fact, lines) for fact in facts.differing if fact.title not in TEXTS]
     told.append(("seconds", [f"{line.seconds:.1f}" for line in lines]))
     marks = sorted({f"† not ranked: {why}" for why in unranked if why})
     about = [board.title_explained, f"mIoU, mean ± standard deviation over rng seeds; {_evaluated(board)}"]
     about += [*_order(lines), *_joined_told(joined), *_explained(measures)]
     about += verdicts_explained(found, lines) if found else []
+    about += [ORACLE_GAP] if any(gap is not None for gap in gap_of) else []
     about += [_masks(lines), LABEL_HOURS]
     about += dict.fromkeys(f"setting {line.setting}: {line.extra}" for line in lines if line.extra)
     records = tuple(
-        {**_record(board, line, c, cell, not why), **record_of(found if c == leading else None, n, lines)}
+        {
+            **_record(board, line, c, cell, not why),
+            "oracle_gap": gaps.of_line(line) if board.ranked and c.stage in MAPS else None,
+            **record_of(found if c == leading else None, n, lines),
+        }
         for n, (line, why) in enumerate(zip(lines, unranked, strict=True))
         for c in columns_of(board)
         if (cell := line.cells.get(c))

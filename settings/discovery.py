@@ -29,6 +29,7 @@ __all__ = [
     "FILTERS",
     "LABELERS",
     "LOCALIZERS",
+    "METRICS",
     "REFINERS",
     "REGISTRIES",
     "SEGMENTERS",
@@ -176,9 +177,16 @@ def _is_offered(plugin: Plugin, base: str, modules: frozenset[str]) -> bool:
     for node in plugin.tree.body:
         if isinstance(node, ast.ImportFrom) and node.module in modules:
             parents |= {alias.asname or alias.name for alias in node.names}
-        if isinstance(node, ast.ClassDef) and parents & {ast.unparse(b).rsplit(".")[-1] for b in node.bases}:
+        if isinstance(node, ast.ClassDef) and parents & set(map(_name_of_base, node.bases)):
             return True
     return False
+
+
+def _name_of_base(node: ast.expr) -> str:
+    """`Metric` of `results.metric.Metric[Sweep]`."""
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    return ast.unparse(node).rpartition(".")[2]
 
 
 DATASETS = Registry("datasets", "settings.datasets", "Dataset")
@@ -191,6 +199,7 @@ CUES = Registry("cues", "methods.cues", "Cue")
 REFINERS = Registry("refiners", "methods.refiners", "Refiner")
 LABELERS = Registry("labelers", "methods.labelers", "Labeler")
 SEGMENTERS = Registry("segmenters", "methods.segmenters", "Segmenter")
+METRICS = Registry("metrics", "results.metrics", "Metric")
 REGISTRIES: Mapping[str, Registry] = {
     registry.kind: registry
     for registry in (
@@ -204,6 +213,7 @@ REGISTRIES: Mapping[str, Registry] = {
         REFINERS,
         LABELERS,
         SEGMENTERS,
+        METRICS,
     )
 }
 """Every kind of component, by the plural."""

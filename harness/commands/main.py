@@ -13,9 +13,19 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from harness.commands import run
+from harness.commands.compare import compare
 from harness.commands.components import components
 from harness.commands.data import data_app
-from harness.commands.options import DEFAULT_STORE, AddressOption, JsonOption, SetOption, StoreOption, SuiteArgument
+from harness.commands.options import (
+    DEFAULT_STORE,
+    AddressOption,
+    JsonOption,
+    SetOption,
+    StoreOption,
+    SuiteArgument,
+    split_names,
+)
+from harness.commands.output import prepare_output
 from harness.commands.progress import Patience
 from harness.commands.score import score
 from harness.commands.store import store_app
@@ -38,7 +48,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components, score):
+for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components, score, compare):
     app.command()(_verb)
 
 
@@ -81,7 +91,9 @@ def show(
     from harness.pictures.request import Request
     from harness.pictures.show import show
 
-    request = Request(_names(photos), count, split, _names(recipes), setting, rng_seed, _names(columns), map_class)
+    request = Request(
+        split_names(photos), count, split, split_names(recipes), setting, rng_seed, split_names(columns), map_class
+    )
     typer.echo(f"wrote {show(suite, set_ or [], store, request, output, outlines)}")
 
 
@@ -119,6 +131,7 @@ app.add_typer(store_app, name="store")
 
 def main() -> NoReturn:
     """Run the command; a user's error is one line, exit code 2; a failed stage is exit code 1."""
+    prepare_output()
     listener.set(Patience("planning"))
     try:
         # In its own mode, click would print usage errors in three lines, and end by itself with its own exit codes.
@@ -149,12 +162,6 @@ def main() -> NoReturn:
 def _end(line: str, code: int) -> NoReturn:
     typer.echo(f"seedbed: {line}", err=True)
     sys.exit(code)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """The names in a text that separates them by commas; blanks around them, and empty ones, are dropped."""
-    stripped = (name.strip() for name in text.split(","))
-    return tuple(filter(None, stripped))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import typer
 
 from harness.store.layout import DEFAULT_STORE
 
-__all__ = ["DEFAULT_STORE", "AddressOption", "JsonOption", "SetOption", "StoreOption", "SuiteArgument"]
+__all__ = ["DEFAULT_STORE", "AddressOption", "JsonOption", "SetOption", "StoreOption", "SuiteArgument", "split_names"]
 
 SuiteArgument = Annotated[str, typer.Argument(help="a ready suite's name, or a YAML file")]
 SetOption = Annotated[
@@ -19,3 +19,9 @@ AddressOption = Annotated[
     str | None, typer.Option(help="of a Ray cluster that exists: auto, host:port or ray://host:port")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print nothing but JSON")]
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """The names in a text that separates them by commas; blanks around them, and empty ones, are dropped."""
+    stripped = (name.strip() for name in text.split(","))
+    return tuple(filter(None, stripped))

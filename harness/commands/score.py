@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.commands.options import JsonOption
+from harness.commands.options import JsonOption, split_names
 from settings.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,7 +42,15 @@ def score(
         str | None, typer.Option("--map", help="what values of true masks stand for: 0:255,1:0; others stay")
     ] = None,
     map_predictions: Annotated[str | None, typer.Option(help="what values of predictions stand for")] = None,
-    protocol: Annotated[str, typer.Option(help="how masks become a score")] = "voc/1",
+    protocol: Annotated[
+        str, typer.Option(help="voc/1, or what public programs do: irn, seam, mmseg, per_image, torchmetrics")
+    ] = "voc/1",
+    all_protocols: Annotated[
+        bool, typer.Option("--all-protocols", help="what each protocol makes of these masks, and by which rule")
+    ] = False,
+    metrics: Annotated[
+        str, typer.Option(help="beside the mIoU, by name, separated by commas: see `seedbed components`")
+    ] = "",
     void: Annotated[
         Literal["error", "background", "covered-only"], typer.Option(help="what 255 in a prediction is")
     ] = "error",
@@ -53,21 +61,34 @@ def score(
 
     What cannot be meant is refused: true masks without any class, such as 0/255 ones.
     """
-    from results.scoring import score_folder, score_split
+    from results.scoring import Beside, score_folder, score_split
     from settings.value_maps import parse_value_map
 
     of_folder = {"--classes": classes, "--names": names, "--ids": ids, "--map": map_}
     of_dataset = {"--split": split, "--set": set_}
     predicted_values = parse_value_map(map_predictions, "--map-predictions")
+    beside = Beside(split_names(metrics), all_protocols)
     if dataset is not None:
         _refuse_beside("--dataset", {"--truth": truth, **of_folder}, "it says that itself")
         opened = open_named(dataset, set_ or [])
-        result = score_split(predictions, opened, split or "val", protocol, void, allow_missing, predicted_values)
+        result = score_split(
+            predictions, opened, split or "val", protocol, void, allow_missing, predicted_values, beside
+        )
     elif truth is not None:
         _refuse_beside("--truth", of_dataset, "--dataset instead has splits")
         true_values = parse_value_map(map_, "--map")
         result = score_folder(
-            predictions, truth, classes, protocol, void, allow_missing, names, ids, true_values, predicted_values
+            predictions,
+            truth,
+            classes,
+            protocol,
+            void,
+            allow_missing,
+            names,
+            ids,
+            true_values,
+            predicted_values,
+            beside,
         )
     else:
         raise UserError("seedbed score", "no true masks", "--dataset SUITE (or a data set), or --truth FOLDER")

@@ -24,8 +24,8 @@ __all__ = ["connect", "disconnect", "pinned"]
 
 OBJECT_STORE_BYTES = 80 << 20
 """Jobs and outcomes are small: artefacts travel through the store. Ray takes 78,643,200 bytes at least."""
-FORWARDED = ("SEEDBED_", "AWS_", "FSSPEC_")
-"""Beginnings of the environment variables that workers on other nodes are given."""
+FORWARDED = "SEEDBED_"
+"""Beginning of the environment variables that workers on other nodes are given; Ray may write them into its logs."""
 CONNECT_S = 10.0
 """How long a server at an address may take to accept a connection."""
 
@@ -42,6 +42,8 @@ def connect(address: str | None = None, slots: int | None = None, packages: Pack
         # Workers of a team that share GPUs ask Ray for none, and older versions of Ray would hide all GPUs from them.
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
+    # Ray's own processes fail where Python leaves out docstrings, and inherit the variable.
+    os.environ.pop("PYTHONOPTIMIZE", None)
     if address is None:
         search_path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, search_path))
@@ -74,6 +76,7 @@ def _sent(variables: dict[str, str], packages: Packages, folder: Path) -> dict[s
     """The runtime environment of workers elsewhere: our packages as they are here, and the variables that they need.
 
     Ours alone travel, copied into `folder`, not the working directory: no run, photo or test can come along by mistake.
+    What opens a store is handed over with each job (`credentials`), for Ray logs what is returned here.
     """
     for name in OURS:
         # Leaderboards are results that runs write into a checkout.

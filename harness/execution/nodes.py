@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypedDict, TypeVar
 
+from harness.execution.credentials import Credentials, adopt, credentials
 from harness.execution.meeting import Meeting, meeting_in
 
 if TYPE_CHECKING:
@@ -82,11 +83,12 @@ def ask(
 ) -> dict[str, Reply[T]]:
     """The replies of nodes by their id; one that takes longer than `timeout_s` is given up and has no entry.
 
-    Each node runs `function(*arguments(node))` as a task of its own, which no other node may run in its place.
+    Each node runs `function(*arguments(node))` as a task of its own, which no other node may run in its place, with
+    what opens stores here.
     """
     import ray
 
-    tasks = {node.id: _task_on(node, function).remote(*arguments(node)) for node in nodes}
+    tasks = {node.id: _task_on(node, _asked).remote(credentials(), function, *arguments(node)) for node in nodes}
     if not tasks:
         return {}
     ended, late = ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=timeout_s)
@@ -129,6 +131,11 @@ def strangers_to(store: str) -> dict[str, str]:
         return {host: trouble for host, trouble in troubles.items() if trouble}
     finally:
         meeting.end()
+
+
+def _asked(handed: Credentials, function: Callable[..., T], *arguments: object) -> T:
+    adopt(handed)
+    return function(*arguments)
 
 
 def _clock() -> float:

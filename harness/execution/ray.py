@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -25,6 +26,7 @@ import ray
 from harness.execution import Packages
 from harness.execution.child import run_within_time, timed_out
 from harness.execution.cluster import connect, disconnect
+from harness.execution.credentials import Credentials, adopt, credentials
 from harness.execution.executor import Executor, check_teams
 from harness.execution.job import Job, Outcome
 from harness.execution.nodes import offered, strangers_to
@@ -54,6 +56,7 @@ class Ray(Executor):
     def __init__(self, slots: int | None = None, address: str | None = None, packages: Packages = "installed") -> None:
         connect(address, slots, packages)
         self._is_own = address is None
+        self._credentials = credentials()
         self._most = math.inf
         """How many slots of a cluster that exists this run may take; of its own it takes all."""
         if address is not None and slots is not None:
@@ -102,10 +105,10 @@ class Ray(Executor):
     def submit(self, job: Job) -> None:
         """Hand the job to Ray, which finds a node for it; a team's job asks for its processes itself."""
         if job.stages[0].processes > 1:
-            reference = self._train.options(num_cpus=0).remote(job)
+            reference = self._train.options(num_cpus=0).remote(job, self._credentials)
             self._deadlines[reference] = time.monotonic() + (job.timeout_s or math.inf)
         else:
-            reference = self._run.options(**_asked_of_ray(job.wants)).remote(job)
+            reference = self._run.options(**_asked_of_ray(job.wants)).remote(job, self._credentials)
         self._jobs[reference] = job
 
     def wait(self) -> list[Outcome]:
@@ -159,8 +162,9 @@ def _asked_of_ray(wants: Wants) -> dict[str, object]:
     return {**options, "resources": custom or None}
 
 
-def _run_on_worker(job: Job) -> list[Outcome]:
+def _run_on_worker(job: Job, handed: Credentials) -> list[Outcome]:
     """Run a job on the GPU that Ray chose for it, if it asked for one; the body of a Ray task."""
+    adopt(handed)
     # A reused worker has had other GPUs before, and torch still computes on the last one.
     gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
     if gpus:
@@ -172,8 +176,9 @@ class RankReported(RuntimeError):
     """A worker's report of a failure, as JSON: raised, since Ray Train ends the other workers for nothing less."""
 
 
-def run_training_job(job: Job) -> list[Outcome]:
+def run_training_job(job: Job, handed: Credentials) -> list[Outcome]:
     """Run stages that several processes train; the body of a Ray task that asks for no resources."""
+    adopt(handed)
     return run_job(job, by_trainer)
 
 
@@ -200,8 +205,8 @@ def by_trainer(team: Team) -> Sequence[Report]:
     backend = "nccl" if has_gpus else "gloo"
     with TemporaryDirectory(prefix="seedbed-team-") as storage:
         trainer = TorchTrainer(
-            _train,  # type: ignore[arg-type] # it may return something, whatever Ray's annotation says
-            train_loop_config={"team": asdict(team), "own_gpus": has_gpus},
+            # As arguments, not as the trainer's configuration: Ray may show that one, and in the team is a store's URL.
+            partial(_train, team, has_gpus, credentials()),  # type: ignore[arg-type] # it may return something
             scaling_config=ScalingConfig(num_workers=team.size, use_gpu=has_gpus, resources_per_worker=bundle),
             torch_config=TorchConfig(backend=backend, timeout_s=int(PATIENCE.total_seconds())),
             run_config=RunConfig(storage_path=storage, failure_config=FailureConfig(max_failures=0)),
@@ -214,12 +219,13 @@ def by_trainer(team: Team) -> Sequence[Report]:
             return _reports_of(error)
 
 
-def _train(config: dict[str, Any]) -> list[dict[str, object]]:
+def _train(team: Team, has_own_gpus: bool, handed: Credentials) -> list[dict[str, object]]:
     """What each worker runs, in a process group that Ray Train has made; returns the reports of all, by rank."""
     from torch import distributed
 
-    team, rank = Team(**config["team"]), ray.train.get_context().get_world_rank()
-    if team.stage.device == "cuda" and not config["own_gpus"]:
+    adopt(handed)
+    rank = ray.train.get_context().get_world_rank()
+    if team.stage.device == "cuda" and not has_own_gpus:
         _share_gpus(rank)
     report = run_rank(team, rank)
     if report.reason:

@@ -113,7 +113,7 @@ def run_plan(
                 result = _execute(plan, missing, workers, store, log)
             made = store.present(missing)
             # They only make estimates better.
-            with suppress(OSError):
+            with suppress(OSError, UserError):
                 Costs(store).learn(store, {ref: missing[ref] for ref in made})
         yield Run(plan, result, store.root, store.location, len(made), time.perf_counter() - start)
     finally:

@@ -102,9 +102,10 @@ class _Worker:
                 leases.callback(lease.release)
                 try:
                     ending = self._claim(stage, lease)
-                # A full disk has no room for a lease either.
-                except OSError as error:
-                    failure = _Failure(Ending.FAILED, reason_of(error), traceback.format_exc())
+                # A full disk has no room for a lease either, and a store that is gone no place.
+                except (OSError, UserError) as error:
+                    is_users = isinstance(error, UserError)
+                    failure = _Failure(Ending.FAILED, reason_of(error), traceback.format_exc(), is_users)
                     outcomes += self._give_up((), [stage], failure)
                     continue
                 if ending is None:
@@ -122,6 +123,7 @@ class _Worker:
 
     def _claim(self, stage: Stage, lease: Lease) -> Ending | None:
         """How the stage has ended before it was begun; None where the lease is taken, and it is to run."""
+        self.store.check_there()
         if not self.store.has(stage.ref) and not lease.acquire():
             return Ending.BUSY
         # Looked at again: somebody may have published between the look and the lease.
@@ -185,6 +187,11 @@ class _Worker:
 
     def _reason(self, error: Exception, works: Sequence[AnyWork], left: Sequence[Attempt]) -> _Failure:
         """What an error means for the stages that ran, of which those with an attempt `left` are not published."""
+        # Whatever else is wrong comes of that: inputs that are not there, folders that cannot be written.
+        try:
+            self.store.check_there()
+        except UserError as gone:
+            return _Failure(Ending.FAILED, reason_of(gone), traceback.format_exc(), is_users=True)
         if isinstance(error, Lost):
             return _Failure(Ending.INPUT_LOST, str(error), lost=error.ref)
         if isinstance(error, Stopped):
@@ -212,8 +219,8 @@ class _Worker:
             self.store.discard(attempt)
         if failure.trace:
             for stage in stages:
-                # On a full disk the reason still reaches the table.
-                with suppress(OSError):
+                # On a full disk, and of a store that is gone, the reason still reaches the table.
+                with suppress(OSError, UserError):
                     text = json.dumps(failure.to_json(stage), indent=1, sort_keys=True)
                     self.store.write_documents({document_of(FAILURES, stage.key): text.encode()})
         self.log.write(failure.status, stages=[stage.key for stage in stages], reason=failure.reason)

@@ -23,7 +23,7 @@ from settings.plugins import plugged_in
 from settings.records import Image, Mask
 from settings.supervision import Gate
 
-__all__ = ["show"]
+__all__ = ["Shelf", "show", "truth_column"]
 
 TRUTH = "truth"
 USUAL = ("maps", "refined", "pseudo_labels", "prediction", TRUTH)
@@ -107,7 +107,7 @@ def _draw(selection: Selection, names: Sequence[str], shelf: Shelf, base: Callab
     dataset, subject = selection.dataset, selection.subject
     # An empty column of truth is of no use to users who did not ask for it.
     if TRUTH in names or (not names and any(map(dataset.has_mask, subject.ids))):
-        columns.append(_truth(selection))
+        columns.append(truth_column(selection))
     return to_png([Row(photo) for photo in subject.photos], columns, dataset.label_space, selection.title, base)
 
 
@@ -132,7 +132,8 @@ def _check_made(selection: Selection, unmade: set[str]) -> None:
         raise UserError("--columns", found, ", ".join([*made, TRUTH]))
 
 
-def _truth(selection: Selection) -> Column:
+def truth_column(selection: Selection) -> Column:
+    """The true masks of the photos, read through the gate; a cell is empty where there is none."""
     dataset = selection.dataset
     # Through the gate, as everybody reads masks; its purpose "show" goes into no row's costs.
     gate = Gate(dataset, "show", "show")

@@ -97,6 +97,7 @@ class Follower:
         # The final tables may be there: of another run on this store, or when this thread hung.
         if self._folder is None or self._is_over or shows(self._plan, self._folder):
             return
+        self._store.check_there(self._folder)
         path = LeaderboardFiles(self._folder).provisional
         text = standing.to_markdown(self._plan.suite.name, time.time() - self._state.started)
         write_bytes(path, text.encode())

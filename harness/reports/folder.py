@@ -13,7 +13,7 @@ from harness.reports.files import LeaderboardFiles
 from harness.reports.gathering import Leaderboard
 from harness.reports.page import page_of, shown_of
 from harness.stages.fit import FitIdentity, FitRuntime
-from harness.stages.gallery import GalleryRuntime
+from harness.stages.gallery import GalleryRuntime, sheet_name
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan
 from harness.store.layout import PARTIAL_FOLDER, CountFiles, FitFiles, Ref
@@ -22,7 +22,7 @@ from results.diagnostics import table, write_csv
 from results.per_image import read_table, stacked, write_table
 from results.rows import frame, write_rows
 from results.selection import is_ranked
-from results.shown import Table
+from results.shown import Table, code, markdown
 from settings.files import write_json
 from settings.records import fingerprint
 
@@ -106,9 +106,10 @@ def _write_tables(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None
     if run.plan.unscored:
         notes.append(unscored(run.plan, "nothing was scored"))
     # A table stands alone in the end: what the command line changed of the suite is told at its head.
-    changes = [f"- `--set {override}`\n" for override in suite.overrides]
-    changes += [f"- {note}\n" for note in notes]
-    head = f"# {suite.name}\n\n{suite.description}\n\n{''.join(changes)}"
+    changes = [f"- {code(f'--set {override}')}\n" for override in suite.overrides]
+    changes += [f"- {markdown(note)}\n" for note in notes]
+    description = "\n".join(map(markdown, suite.description.splitlines()))
+    head = f"# {markdown(suite.name)}\n\n{description}\n\n{''.join(changes)}"
     if board.diagnostics:
         write_csv(files.diagnostics, board.diagnostics)
     write_tables(files, board.tables, head, [table(board.diagnostics)] if board.diagnostics else [])
@@ -166,7 +167,7 @@ def _copy_galleries(run: Run, store: Store, folder: Path) -> None:
             artefact = store.open(ref)
             # Recipes share the names of their sheets, and artefacts do not know for which of them they were made.
             for name in artefact.record.files:
-                shutil.copyfile(artefact.path(name), folder / f"{Path(name).stem}-{runtime.name}.png")
+                shutil.copyfile(artefact.path(name), folder / sheet_name(name, runtime))
 
 
 def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:

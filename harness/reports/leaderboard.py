@@ -65,7 +65,7 @@ class Finished:
         if run.plan.unscored:
             words.append(unscored(run.plan, "nothing to score"))
         if self.unwritten:
-            words.append(f"the leaderboard could not be written ({self.unwritten}); make room and run it again")
+            words.append(f"the leaderboard could not be written ({self.unwritten}); mend that and run it again")
         return " · ".join([*words, str(self.folder)])
 
 
@@ -91,18 +91,28 @@ def run_and_gather(
     # The run ends with the block: until its artefacts are gathered no `gc` may take them away.
     with run_suite(suite, store, workers, partial(follower, folder=folder), strict) as run:
         board = gather(run)
-        opened = Store.at(run.location)
         unwritten = ""
-        # What was computed is in the store: a board that cannot be written is no reason to end with a traceback.
-        try:
-            # Most rows of a stopped run are holes, and the board of the run before may be whole.
-            if not run.result.interrupted:
-                write_leaderboard(run, board, folder)
-                opened.share(folder)
-                opened.withdraw(LeaderboardFiles(folder).provisional)
-        except OSError as error:
-            unwritten = error.strerror or str(error)
+        # Most rows of a stopped run are holes, and the board of the run before may be whole.
+        if not run.result.interrupted:
+            unwritten = _write(run, board, folder)
         return Finished(run, board, folder, unwritten)
+
+
+def _write(run: Run, board: Leaderboard, folder: Path) -> str:
+    """Write the leaderboard where it is to be found; returns why it cannot be written, or nothing."""
+    store = Store.at(run.location)
+    try:
+        store.check_there(folder)
+    except UserError as gone:
+        return str(gone)
+    # What was computed is in the store: a board that cannot be written is no reason to end with a traceback.
+    try:
+        write_leaderboard(run, board, folder)
+        store.share(folder)
+        store.withdraw(LeaderboardFiles(folder).provisional)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _check_writable(folder: Path | None) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness.reports.files import LeaderboardFiles
 from results.diagnostics import read_csv, table
 from results.rows import Row
-from results.shown import Table
+from results.shown import Table, unmarked
 
 if TYPE_CHECKING:
     from results.page import Picture, Shown
@@ -64,9 +64,9 @@ def _head(path: Path) -> tuple[str, str, tuple[str, ...]]:
         return "", "", ()
     head, _, _ = path.read_text(encoding="utf-8").partition("\n## ")
     title, *lines = head.strip().splitlines() or [""]
-    notes = tuple(line[2:] for line in lines if line.startswith("- "))
-    description = " ".join(line for line in lines if line and not line.startswith("- "))
-    return title.removeprefix("# "), description, notes
+    notes = tuple(unmarked(line[2:]) for line in lines if line.startswith("- "))
+    description = " ".join(unmarked(line) for line in lines if line and not line.startswith("- "))
+    return unmarked(title.removeprefix("# ")), description, notes
 
 
 def _pictures(files: LeaderboardFiles, outlines: bool) -> Iterator[Picture]:

@@ -15,10 +15,11 @@ from harness.stages.plugins import pinned
 from harness.stages.source import Memo, Source, check_every_class_is_taught, once
 from harness.store.layout import Ref
 from harness.suites.data import Data, dataset_of, seen_of
-from harness.suites.suite import LastStage, PolicyName, Suite
+from harness.suites.suite import LastStage, Suite
 from methods.backbone_names import check_backbone, first_stride, patch_of
 from methods.base import NAMED_WEIGHTS, BackboneOptions
 from methods.initial_weights import weight_files
+from results.selection import FIXED, chooser, is_held_out, is_ranked
 from settings.components import ComponentSpec, normalised
 from settings.dataset import Dataset
 from settings.discovery import DATASETS, SETTINGS
@@ -49,10 +50,6 @@ REPORTED: Mapping[str, Reported] = {
 """What a suite's `report` stands for."""
 
 
-MAIN: tuple[PolicyName, ...] = ("fixed", "held_out")
-"""Policies whose outcome is shown in pictures, the first that a suite has."""
-
-
 class TrueMasks(TypedDict):
     """The entries of an identity that name true masks: which they are, and why they are read."""
 
@@ -77,7 +74,7 @@ class Blueprint:
         self.reported = REPORTED[suite.report]
         self.policies = _policies(suite, self.dataset)
         """Those of the suite, by name, with the last stage that is scored under each; see `_policies`."""
-        self.main_policy = next((name for name in MAIN if name in self.policies), MAIN[0])
+        self.main_policy = min(filter(is_ranked, self.policies), key=lambda name: name != FIXED, default=FIXED)
         """The one whose pseudo labels and predictions are shown where a line has one of each."""
         for split in ("train", self.reported.maps, self.reported.segmentation):
             # Found at planning: hours of training would end in a table without a row.
@@ -192,20 +189,28 @@ def _backbone_identity(backbone: BackboneOptions) -> dict[str, object]:
     return identity
 
 
-def _policies(suite: Suite, dataset: Dataset) -> dict[PolicyName, LastStage]:
+def _policies(suite: Suite, dataset: Dataset) -> dict[str, LastStage]:
     """The suite's policies; where dev has no mask to choose on, thresholds stay as they were declared.
 
-    Raises UserError where dev is reported and was to be chosen on, too: that would be the oracle under another name.
+    Raises UserError where dev is reported and was to be chosen on, too: that would be the oracle under another name;
+    and where it has fewer masks than a policy is to choose on.
     """
     policies = dict(suite.policies)
-    if "held_out" not in policies:
+    held_out = list(filter(is_held_out, policies))
+    if not held_out:
         return policies
+    where, masks = suite.place_of("policies"), sum(map(dataset.has_mask, dataset.splits["dev"]))
     if suite.report == "dev":
-        where, mend = suite.place_of("policies.held_out"), "policies={oracle: maps} shows what is best on dev"
+        where, mend = suite.place_of(f"policies.{held_out[0]}"), "policies={oracle: maps} shows what is best on dev"
         raise UserError(where, "a choice on dev, which `report: dev` reports", "another split to report", mend)
-    if not any(map(dataset.has_mask, dataset.splits["dev"])):
-        last = policies.pop("held_out")
-        return {"fixed": last, **policies}
+    if not masks:
+        last = policies[held_out[0]]
+        others = {name: stage for name, stage in policies.items() if name not in held_out}
+        return {FIXED: last, **others}
+    for name in held_out:
+        wanted = chooser(name).masks or 0
+        if wanted > masks:
+            raise UserError(where, name, f"at most the {counted(masks, 'mask')} that {dataset.name}/dev has")
     return policies
 
 

@@ -23,7 +23,6 @@ from harness.stages.weak_set import seen_by
 from harness.stages.work import Work
 from harness.store.layout import MapFiles, MaskFiles, MeasureFiles, Ref
 from harness.suites.recipes import ComponentIdentity
-from harness.suites.suite import Diagnostic
 from methods.base import LocalizationMaps, Localizer
 from results.metrics.classification import mean_average_precision
 from results.metrics.flatness import Flatness, flatness, mean_flatness
@@ -32,7 +31,16 @@ from results.metrics.miou import nullable
 from settings.records import Mask, Photo, WeakSet
 from settings.supervision import LedgerEntry, Purpose
 
-__all__ = ["Diagnose", "DiagnosticRuntime", "Examine", "ExamineCue", "plan_diagnostics", "read_measures"]
+__all__ = [
+    "PLANNERS",
+    "Diagnose",
+    "DiagnosticRuntime",
+    "Examine",
+    "ExamineCue",
+    "Shown",
+    "read_measures",
+    "write_measures",
+]
 
 SomeIdentity = TypeVar("SomeIdentity", bound=Identity)
 MAX_PHOTOS = 128
@@ -49,7 +57,7 @@ class Shown:
     setting: str
     training_mode: str
     rng_seed: int
-    diagnostic: Diagnostic
+    diagnostic: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +104,13 @@ class Examine(StageKind[ExamineIdentity, DiagnosticRuntime]):
         files = work.files(MeasureFiles)
         if scores_NK is None:
             # Known only now: it hangs on options, which planning hands on without reading them.
-            _write(files, {})
+            write_measures(files, {})
             return
         labels_NK = WeakSet(photos, space).labels_NK()
         ids = photo_ids(photos)
         np.savez(files.scores, ids=np.array(ids), scores_NK=scores_NK, labels_NK=labels_NK)
         result = mean_average_precision(scores_NK, labels_NK)
-        _write(
+        write_measures(
             files,
             {"classifier mAP": result.mean},
             per_class=dict(zip(space.names, map(nullable, result.per_class), strict=True)),
@@ -153,7 +161,7 @@ class Diagnose(StageKind[DiagnoseIdentity, DiagnosticRuntime]):
         # The measured photos alone: of the others there may be no features among the inputs.
         measured = WeakSet(photos, weak.label_space)
         only_these = work.surroundings(weak.label_space, weak=measured, bank=bank, weights=weights)
-        _write(work.files(MeasureFiles), {**measures, **localizer.measures(photos, only_these)})
+        write_measures(work.files(MeasureFiles), {**measures, **localizer.measures(photos, only_these)})
         work.write_ledger(gate.entries())
 
 
@@ -190,7 +198,7 @@ class ExamineCue(StageKind[ExamineCueIdentity, DiagnosticRuntime]):
         measures = {}
         for split, found in sorted(overlaps.items()):
             measures[f"foreground IoU of the cue, {split}"] = foreground_iou(found)
-        _write(work.files(MeasureFiles), measures)
+        write_measures(work.files(MeasureFiles), measures)
         work.write_ledger(gate.entries())
 
 
@@ -208,24 +216,12 @@ def _by_label(maps: LocalizationMaps, truth_HW: Mask) -> list[Flatness]:
     return [flatness(map_HW, truth_HW, class_id) for map_HW, class_id in pairs]
 
 
-def _write(files: MeasureFiles, measures: Mapping[str, float], **more: object) -> None:
+def write_measures(files: MeasureFiles, measures: Mapping[str, float], **more: object) -> None:
+    """Write what a diagnostic measured, by name, and what else belongs beside it; nan becomes null."""
     # JSON has no NaN: what is undefined is null in the file.
     plain_measures = {name: nullable(float(value)) for name, value in measures.items()}
     content = {"measures": plain_measures, **more}
     files.measures.write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-def plan_diagnostics(line: Line) -> list[Ref]:
-    """A stage for each of the suite's `diagnostics` that this recipe and this data set allow.
-
-    Recipes with one localizer or cue have one stage: it bears the name of the first.
-    """
-    found = []
-    for name in line.blueprint.suite.diagnostics:
-        ref = _PLANNERS[name](line)
-        if ref is not None:
-            found.append(ref)
-    return found
 
 
 def _plan_examine(line: Line) -> Ref | None:
@@ -308,11 +304,15 @@ def _plan_examine_cue(line: Line) -> Ref | None:
     return _add(line, ExamineCue(), identity, inputs, photos, "cue", masks=masks)
 
 
-_PLANNERS: Mapping[Diagnostic, Callable[[Line], Ref | None]] = {
+PLANNERS: Mapping[str, Callable[[Line], Ref | None]] = {
     "classifier": _plan_examine,
     "maps": _plan_diagnose,
     "cue": _plan_examine_cue,
 }
+"""What plans a stage for a diagnostic of this name where a line and its data set allow one.
+
+Recipes with one localizer or cue have one stage: it bears the name of the first.
+"""
 
 
 def _photos_with_masks(line: Line) -> tuple[Photo, ...]:
@@ -330,7 +330,7 @@ def _add(
     identity: SomeIdentity,
     inputs: Mapping[str, tuple[Ref, ...]],
     photos: Sequence[Photo],
-    diagnostic: Diagnostic,
+    diagnostic: str,
     places: Mapping[str, object] | None = None,
     masks: tuple[str, ...] | None = None,
 ) -> Ref:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
@@ -118,6 +119,11 @@ def _rows(work: Work[GalleryIdentity, GalleryRuntime]) -> list[Row]:
     scores = {image: score for image, score in scores.items() if image in photos}
     picks = best_median_worst(scores, work.identity.count)
     return [Row(photos[pick.image], f"{pick.place}: mIoU {pick.miou:.3f}") for pick in picks]
+
+
+def sheet_name(file: str, runtime: GalleryRuntime) -> str:
+    """What one of a stage's sheets is called in a leaderboard's folder, where those of all lines lie side by side."""
+    return f"{Path(file).stem}-{runtime.name}{Path(file).suffix}"
 
 
 def plan_sheets(line: Line) -> list[Ref]:

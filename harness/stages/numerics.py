@@ -23,6 +23,14 @@ __all__ = [
 
 _CPU_FLAGS = {"amx": "amx_bf16", "avx512": "avx512f", "avx2": "avx2"}
 """The flags in /proc/cpuinfo, the widest unit first."""
+_LIMITS = (
+    *("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+)
+"""The variables by which torch and the libraries below it take other kernels than the CPU's best; oneDNN's have two
+names."""
+_UNLIMITED = {"amx": "avx512", "avx512": "avx512", "avx2": "avx2"}
+"""By vector unit: the value of the first of these variables that leaves all as it is."""
 _NVIDIA = "/dev/nvidiactl"
 _DRIVERS = (_NVIDIA, "/dev/nvidia0", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
 """What torch's `cuda` may stand for: NVIDIA's driver, on small boards, below Windows, and AMD's."""
@@ -68,7 +76,8 @@ def numerics_of(compute: Compute, threads: int, processes: int = 1, bfloat16_pay
 def precision_of(compute: Compute, bfloat16_pays: bool) -> str:
     """`float32`, `bfloat16` (a GPU's autocast), or `bfloat16 products` (a CPU's: nothing but factors are rounded).
 
-    `auto` is float32 but for trainings that were measured to be faster in bfloat16, on a CPU with AMX.
+    `auto` is float32 but for trainings that were measured to be faster in bfloat16, on a CPU with AMX that nothing
+    limits.
     """
     device, wanted = resolve_device(compute.device), compute.precision
     if wanted == "auto":
@@ -94,9 +103,23 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-@cache
 def cpu_class() -> str:
-    """The widest vector unit of this CPU that torch's kernels use: amx, avx512, avx2 or other."""
+    """The widest vector unit of this CPU that torch's kernels use, amx, avx512, avx2 or other, and what limits them.
+
+    A limit is a variable of the environment and its value: `amx, ATEN_CPU_CAPABILITY=avx2`.
+    """
+    unit = _vector_unit()
+    limits = []
+    for name in _LIMITS:
+        value = os.environ.get(name, "")
+        is_usual = name == _LIMITS[0] and value == _UNLIMITED.get(unit)
+        if value and not is_usual:
+            limits.append(f"{name}={value}")
+    return ", ".join([unit, *limits])
+
+
+@cache
+def _vector_unit() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from harness.stages.blueprint import Blueprint
 from harness.stages.cue import impossible
-from harness.stages.diagnostics import plan_diagnostics
+from harness.stages.file_names import FileNames
 from harness.stages.gallery import plan_sheets
 from harness.stages.graph import Graph
 from harness.stages.kind import kinds
 from harness.stages.line import Line
+from harness.stages.measures import plan_diagnostics
 from harness.stages.numerics import has_compiled_loops, resolve_device
 from harness.stages.plugins import with_plugins
 from harness.stages.rows import plan_rows, plan_unscored
@@ -19,6 +20,7 @@ from harness.store.layout import Ref
 from harness.suites.recipes import RecipeComponents, Skipped, possible_recipes
 from harness.suites.suite import Compute, Suite
 from results.plausibility import ADD_NEGATIVES, describe_never_absent, never_absent
+from results.selection import is_held_out
 from settings.errors import UserError, unknown_name
 
 __all__ = ["Plan", "make_plan"]
@@ -49,6 +51,7 @@ class Plan:
 def make_plan(suite: Suite) -> Plan:
     """Resolve names, check options and data, and lay out every stage; raises UserError for what a run would refuse."""
     _check_resources(suite)
+    names = FileNames(suite)
     blueprint = Blueprint(suite)
     rows: list[Ref] = []
     pictures: list[Ref] = []
@@ -69,8 +72,12 @@ def make_plan(suite: Suite) -> Plan:
         unlearnable |= dict.fromkeys(_unlearnable(line))
         rows += plan_rows(line)
         for what, refs in plan_unscored(line).items():
-            unscored[f"{what}-{line.recipe}-{line.source.name}-{line.rng_seed}"] = refs
-        pictures += plan_sheets(line)
+            name = f"{what}-{line.recipe}-{line.source.name}-{line.rng_seed}"
+            names.add(name, line.recipe, line.label(what))
+            unscored[name] = refs
+        for ref in plan_sheets(line):
+            names.add_sheets(line.recipe, blueprint.graph[ref])
+            pictures.append(ref)
         diagnostics |= dict.fromkeys(plan_diagnostics(line))
         for kind in kinds().values():
             others |= dict.fromkeys(kind.targets(line))
@@ -109,7 +116,7 @@ def _check_resources(suite: Suite) -> None:
 def _threshold_notes(blueprint: Blueprint, recipes: Mapping[str, RecipeComponents]) -> list[str]:
     """A line for a suite whose thresholds were to be chosen on dev, where dev has no mask to choose them on."""
     suite = blueprint.suite
-    if "held_out" not in suite.policies or "held_out" in blueprint.policies:
+    if not any(map(is_held_out, suite.policies)) or any(map(is_held_out, blueprint.policies)):
         return []
     thresholds = []
     for name, components in recipes.items():

@@ -49,6 +49,7 @@ from results.per_image import (
 from results.plausibility import no_foreground
 from results.protocols import protocol
 from results.rows import Row, ScoredStage, write_rows
+from results.selection import ORACLE
 from settings.errors import UserError
 from settings.records import UNKNOWN, fingerprint
 
@@ -220,7 +221,7 @@ def plan_rows(line: Line) -> list[Ref]:
     has_reported = bool(reported_shards(line))
     for policy, last in line.blueprint.policies.items():
         # Beside a rule without a threshold the best threshold would be another recipe's figure.
-        if policy == "oracle" and threshold is None:
+        if policy == ORACLE and threshold is None:
             continue
         if threshold is not None and has_reported:
             rows.append(_plan_maps_row(line, policy, threshold))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from harness.stages.blueprint import TrueMasks
 from harness.stages.kind import Identity, PhotosRuntime, Runtime, StageKind
@@ -32,15 +32,17 @@ from results.per_image import (
     total_sweep,
     write_table,
 )
-from results.selection import chooser
+from results.selection import FIXED, chooser
 from settings.masks import read_mask
 from settings.records import Mask
+from settings.revealing import revealed_ids
 from settings.supervision import LedgerEntry, Purpose
 
 __all__ = [
     "PROTOCOL",
     "SWEEP_STEPS",
     "Score",
+    "ScoredMasks",
     "Select",
     "SweepKind",
     "declared_threshold",
@@ -50,6 +52,8 @@ __all__ = [
     "plan_segmentation_scores",
     "plan_sweeps",
     "reported_shards",
+    "scored_labels",
+    "scored_segmentation",
     "segmented_shards",
 ]
 
@@ -253,9 +257,16 @@ def plan_sweeps(line: Line) -> tuple[Ref, ...]:
 
 
 @once
-def _plan_sweeps(line: Line, split: str, purpose: Purpose) -> tuple[Ref, ...]:
+def _plan_sweeps(line: Line, split: str, purpose: Purpose, masks: int | None = None) -> tuple[Ref, ...]:
+    """The counts of the final maps of a split; `masks`: of so many photos of dev alone."""
+    shards = _masked_shards(line, split)
+    if masks is not None:
+        # The masks of the ceiling that this policy is to be held against.
+        chosen = frozenset(revealed_ids(line.blueprint.dataset, masks, line.rng_seed))
+        fewer = [(shard, tuple(photo_id for photo_id in ids if photo_id in chosen)) for shard, ids in shards]
+        shards = [(shard, ids) for shard, ids in fewer if ids]
     found = []
-    for shard, ids in _masked_shards(line, split):
+    for shard, ids in shards:
         ref = line.blueprint.add(
             SweepKind(),
             SweepIdentity(**line.blueprint.true_masks(ids, purpose), steps=SWEEP_STEPS),
@@ -271,24 +282,42 @@ def _plan_sweeps(line: Line, split: str, purpose: Purpose) -> tuple[Ref, ...]:
 
 def plan_scores(line: Line, policy: str) -> tuple[Ref, ...]:
     """The counts of the pseudo labels under a policy, one artefact a reported shard."""
-    # Chosen once for all shards: a threshold of each shard's own would be tuned on the pixels that it is scored on.
-    choice, split = plan_choice(line, policy), line.blueprint.reported.maps
-    found = []
-    for shard, ids in reported_shards(line):
-        masks = plan_pseudo_labels(line, shard, choice)
-        found.append(_plan_score(line, masks, split, ids, "apart", "score"))
-    return tuple(found)
+    split = line.blueprint.reported.maps
+    return tuple(_plan_score(line, masks, split, ids, "apart", "score") for masks, ids in scored_labels(line, policy))
 
 
 def plan_segmentation_scores(line: Line, policy: str, variant: Segmenter) -> tuple[Ref, ...]:
     """The counts of the predictions of one variant under a policy, one artefact a shard of val."""
-    choice, val, split = plan_choice(line, policy), line.blueprint.val, line.blueprint.reported.segmentation
-    step, found = step_name("score", variant_of(variant)), []
-    is_main = policy == line.blueprint.main_policy
-    for shard, ids in segmented_shards(line):
-        masks = plan_segmentation(line, val, val.shards[shard], [shard], choice, variant, is_main)
+    split, step = line.blueprint.reported.segmentation, step_name("score", variant_of(variant))
+    found = []
+    for masks, ids in scored_segmentation(line, policy, variant):
         found.append(_plan_score(line, masks, split, ids, "error", step))
     return tuple(found)
+
+
+class ScoredMasks(NamedTuple):
+    """The masks of a shard, and the ids of those of its photos that are scored."""
+
+    masks: Ref
+    ids: tuple[str, ...]
+
+
+def scored_labels(line: Line, policy: str) -> list[ScoredMasks]:
+    """The pseudo labels under a policy, shard by shard."""
+    # Chosen once for all shards: a threshold of each shard's own would be tuned on the pixels that it is scored on.
+    choice = plan_choice(line, policy)
+    return [ScoredMasks(plan_pseudo_labels(line, shard, choice), ids) for shard, ids in reported_shards(line)]
+
+
+def scored_segmentation(line: Line, policy: str, variant: Segmenter) -> list[ScoredMasks]:
+    """The predictions of one variant under a policy, shard by shard of val."""
+    choice, val = plan_choice(line, policy), line.blueprint.val
+    is_main = policy == line.blueprint.main_policy
+    found = []
+    for shard, ids in segmented_shards(line):
+        masks = plan_segmentation(line, val, val.shards[shard], [shard], choice, variant, is_main)
+        found.append(ScoredMasks(masks, ids))
+    return found
 
 
 def _plan_score(line: Line, masks: Ref, split: str, ids: tuple[str, ...], void: Void, step: str) -> Ref:
@@ -305,7 +334,7 @@ def _plan_score(line: Line, masks: Ref, split: str, ids: tuple[str, ...], void: 
 
 def plan_choice(line: Line, policy: str) -> Ref | None:
     """The stage that chooses the threshold; None where the declared one is taken, and for a rule without any."""
-    if policy == "fixed" or declared_threshold(line) is None:
+    if policy == FIXED or declared_threshold(line) is None:
         return None
     return _plan_select(line, policy)
 
@@ -318,8 +347,10 @@ def plan_main_choice(line: Line) -> Ref | None:
 @once
 def _plan_select(line: Line, policy: str) -> Ref:
     split, sweeps = line.blueprint.reported.maps, plan_sweeps(line)
-    if chosen_on := chooser(policy).split:
-        split, sweeps = chosen_on, _plan_sweeps(line, chosen_on, "choose")
+    choosing = chooser(policy)
+    if choosing.split:
+        split = choosing.split
+        sweeps = _plan_sweeps(line, split, "choose", choosing.masks)
     identity = SelectIdentity(
         policy=policy,
         declared=declared_threshold(line),

@@ -23,6 +23,8 @@ __all__ = [
 
 _SHARD = 64
 """Photos a shard, in id order; part of every key below it."""
+RESERVED_ID = "__metadata__"
+"""What a safetensors file calls its own entries, beside those of the photos."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -67,6 +69,12 @@ class Source:
     """What the setting offers; None for val."""
     memo: Memo = field(default_factory=dict, repr=False)
     """The hashes of shards that were asked for already."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a photo whose maps could not be stored under its id."""
+        for photo in self.photos:
+            if photo.id == RESERVED_ID:
+                raise UserError(photo.file or self.name, f"a photo called '{photo.id}'", "another id", "rename it")
 
     @cached_property
     def shards(self) -> tuple[tuple[Photo, ...], ...]:

@@ -161,7 +161,7 @@ class EventReader:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 content = file.read()
-        except FileNotFoundError:
+        except OSError:  # not there yet, or gone with its disk
             return
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
@@ -177,7 +177,7 @@ class EventReader:
         """For how many seconds nothing was written; infinite where there is no log."""
         try:
             return time.time() - self._path.stat().st_mtime
-        except FileNotFoundError:
+        except OSError:
             return float("inf")
 
 

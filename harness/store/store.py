@@ -109,6 +109,11 @@ class Store:
         """Whether a run has made the store; nothing is created or changed."""
         return self.backend.exists()
 
+    def check_there(self, folder: Path | None = None) -> None:
+        """Raise UserError where the store is gone that was opened; with a folder, only where that lies within it."""
+        if folder is None or folder.is_relative_to(self.root):
+            self.backend.check_there()
+
     def check_writable(self) -> None:
         """Raise UserError where nothing can be written: better told before a night's work than after."""
         self.backend.check_writable()
@@ -187,6 +192,7 @@ class Store:
 
     def attempt(self, ref: Ref, name: str = "") -> Attempt:
         """A new, empty folder to fill for this key; with `name` one that a process on any machine has begun."""
+        self.check_there()
         folder = self.root / FolderPlaces(ref).attempt(name or f"{ATTEMPT}{uuid4().hex[:12]}")
         folder.mkdir(parents=True, exist_ok=bool(name))
         return Attempt.into(ref, folder)

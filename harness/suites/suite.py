@@ -16,17 +16,16 @@ from harness.suites.resources import Demand, Resources
 from methods.base import BackboneOptions, TrainingMode
 from methods.references import REFERENCES, reference
 from methods.segmenting import Inference
+from results.selection import check_policy
 from settings.components import ComponentSpec, option_error
 from settings.errors import UserError, unknown_name
 from settings.options import Options
 from settings.records import fingerprint
 
-__all__ = ["Compute", "Diagnostic", "LastStage", "PolicyName", "Recipe", "Suite", "load_suite", "ready_suites"]
+__all__ = ["Compute", "LastStage", "Recipe", "Suite", "load_suite", "ready_suites"]
 
 SUITES = Path(__file__).parent.parent.parent / "settings" / "suites"
 LastStage = Literal["maps", "pseudo_labels", "segmentation"]
-PolicyName = Literal["fixed", "held_out", "oracle"]
-Diagnostic = Literal["classifier", "maps", "cue"]
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -127,11 +126,11 @@ class Suite(Options):
     training_mode: TrainingMode = "frozen"
     backbone: BackboneOptions = BackboneOptions()
     # The oracle stops at maps by default: it is a gap to be shown, and further on it trains a network of its own.
-    policies: dict[PolicyName, LastStage] = Field(
+    policies: dict[str, LastStage] = Field(
         {"fixed": "segmentation", "oracle": "maps"},
         min_length=1,
-        description="who sets thresholds (fixed: the recipe; held_out: dev's masks; oracle: the reported masks) → the "
-        "last stage that is scored under it; null takes one of an included suite away",
+        description="who sets thresholds (fixed: the recipe; held_out: dev's masks; held_out(n): n of them; oracle: "
+        "the reported masks) → the last stage that is scored under it; null takes one of an included suite away",
     )
     declared_on: DeclaredOn = Field(
         default_factory=dict,
@@ -140,10 +139,10 @@ class Suite(Options):
     report: Literal["official", "dev"] = Field(
         "official", description="dev: score everything on dev's masks instead, to choose options that are then declared"
     )
-    diagnostics: tuple[Diagnostic, ...] = Field(
+    diagnostics: tuple[str, ...] = Field(
         (),
         description="on dev: the classifier's mAP (of a fit of its own, without a fifth of dev), the maps' flatness; "
-        "on dev and train: the cue's foreground IoU",
+        "on dev and train: the cue's foreground IoU; on what is reported: any metric (`seedbed components`)",
     )
     compute: Compute = Compute()
     resources: dict[str, Resources] = Field(
@@ -306,6 +305,8 @@ def _validated(content: dict[str, object], file: str) -> Suite:
         for label in getattr(suite, key):
             if label not in suite.settings:
                 raise unknown_name(suite.place_of(key), "setting", label, suite.settings)
+    for name in suite.policies:
+        check_policy(name, suite.place_of("policies"))
     for name in suite.references:
         if reference(name) is None:
             raise unknown_name(suite.place_of("references"), "reference", name, REFERENCES)

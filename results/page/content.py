@@ -155,7 +155,7 @@ def _only_setting(table: Table) -> str:
 
 def _command(shown: Shown, recipe: str, setting: str) -> str:
     """What runs a recipe under a setting alone, with all that the command line changed of the suite."""
-    overrides = [note[len("`--set ") :].rstrip("`") for note in shown.notes if note.startswith("`--set ")]
+    overrides = [note.removeprefix("--set ") for note in shown.notes if note.startswith("--set ")]
     if setting:
         others = sorted({row.setting for row in shown.rows} - {setting})
         overrides += [f"recipes_of.{setting}={json.dumps([recipe])}", *(f"settings.{name}=null" for name in others)]

@@ -204,7 +204,16 @@ def test_the_leaderboard_folder_is_complete(smoke: Finished) -> None:
     names = {path.name for path in smoke.folder.iterdir()}
     lines = [f"gallery-{recipe}-clean" for recipe in ("cam", "cam+saliency", "coattention")]
     assert names == {
-        *("rows.parquet", "counts.parquet", "sweeps.parquet", "table.md", "table.csv", "table.png", "table.svg"),
+        *(
+            "rows.parquet",
+            "counts.parquet",
+            "sweeps.parquet",
+            "table.md",
+            "table.csv",
+            "table.tex",
+            "table.png",
+            "table.svg",
+        ),
         *(f"{line}{kind}.png" for line in lines for kind in ("", "-by-score", "-val")),
         *("table.tex", "training.csv", "training.png", "report.html", "state.json"),
     }

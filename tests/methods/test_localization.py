@@ -30,6 +30,13 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         assert upsample(theirs).shape == (len(ours.class_ids), 31, 20)
 
 
+def test_equal_maps_are_equal_files(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{n}.safetensors" for n in range(10)]
+    for path in paths:
+        write_maps(path, [maps("ü", (0, 4)), maps("a", (2,), 5)])
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
 def test_a_shard_without_photos(tmp_path: Path) -> None:
     write_maps(tmp_path / "m.safetensors", [])
     assert read_maps(tmp_path / "m.safetensors") == []

@@ -19,7 +19,7 @@ MAPS = Column("maps", "")
 def sums(counts_NKK: np.ndarray) -> ImageSums:
     images = tuple(f"{n:03}" for n in range(len(counts_NKK)))
     diagonal = np.diagonal(counts_NKK, axis1=1, axis2=2)
-    return ImageSums(images, diagonal, counts_NKK.sum(axis=1), counts_NKK.sum(axis=2))
+    return ImageSums(images, diagonal, counts_NKK.sum(axis=1), counts_NKK.sum(axis=2), counts_NKK.sum(axis=0))
 
 
 def board(row: Callable[..., Row], names: Sequence[tuple[str, str, int]]) -> tuple[list[Line], CountsOf]:
@@ -103,5 +103,5 @@ def test_lines_without_counts_are_left_out(row: Callable[..., Row]) -> None:
 def test_one_image_tells_nothing(row: Callable[..., Row]) -> None:
     own = row()
     (line,) = lines_of(boards([own])[0])
-    single = ImageSums(("a",), np.ones((1, 3), np.int64), np.ones((1, 3), np.int64), np.ones((1, 3), np.int64))
+    single = ImageSums(("a",), *[np.ones((1, 3), np.int64)] * 3, np.eye(3, dtype=np.int64))
     assert verdicts([line], MAPS, lambda _: single, [True]) is None

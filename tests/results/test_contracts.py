@@ -16,7 +16,11 @@ import numpy as np
 import pytest
 
 import results.metrics
-from results.metrics.counts import Counts
+from results.metrics.counts import Counts, count
+from results.metrics.image_sums import ImageSums
+from results.metrics.sweep import threshold_sweep
+from settings.components import ComponentSpec, build_component
+from settings.discovery import METRICS
 from settings.records import UNKNOWN
 
 CLASSES = 4
@@ -151,3 +155,37 @@ def test_a_score_rises_where_a_wrong_pixel_becomes_right(name: str) -> None:
 def test_a_score_of_nothing_is_no_number(name: str) -> None:
     found = numbers(FUNCTIONS[name](Counts.zero(CLASSES)))
     assert found and all(map(math.isnan, found))
+
+
+def measured(name: str, seeds: range) -> dict[str, float]:
+    """What the metric of this name says of some images, from what it reads."""
+    metric = build_component(METRICS, ComponentSpec(name=name), name)
+    pictures = [images(seed) for seed in seeds]
+    if metric.reads == "masks":
+        return metric.measures(sum(tally(metric.tally.__name__, each) for each in pictures))
+    if metric.reads == "sweep":
+        return metric.measures(sum(tally(threshold_sweep.__name__, each) for each in pictures))
+    each_NTP = np.stack([tally(count.__name__, each).confusion for each in pictures])
+    diagonal_NC = each_NTP.diagonal(axis1=1, axis2=2)
+    names, whole = tuple(map(str, seeds)), each_NTP.sum(axis=0)
+    sums = ImageSums(names, diagonal_NC, each_NTP.sum(axis=1), each_NTP.sum(axis=2), whole)
+    return metric.measures(sums)
+
+
+def test_metrics_are_found_by_their_files() -> None:
+    assert {"boundary_iou", "class_iou", "image_iou", "pxap", "size_iou"} <= set(METRICS.names())
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_a_metric_is_a_share_with_a_name_of_its_own(name: str) -> None:
+    found = measured(name, range(4))
+    assert found and all(math.isnan(value) or 0 <= value <= 1 for value in found.values())
+    assert not all(map(math.isnan, found.values()))
+    others = [measure for other in METRICS.names() if other != name for measure in measured(other, range(4))]
+    assert not set(found) & set(others), "tables and JSON tell measures by their names"
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_a_metric_does_not_depend_on_the_order_of_photos(name: str) -> None:
+    there, back = measured(name, range(4)), measured(name, range(3, -1, -1))
+    assert there == pytest.approx(back, abs=1e-12, nan_ok=True)

@@ -104,7 +104,7 @@ def test_another_version_is_named(tmp_path: Path, row: Callable[..., Row]) -> No
         place = table.column_names.index("row_version")
         return table.set_column(place, "row_version", pa.array([7, 7])).drop_columns(["filter"])
 
-    with pytest.raises(UserError, match=r"rows.parquet: found row version 7; expected row version 6"):
+    with pytest.raises(UserError, match=r"found row version 7; expected row version 6; .*`seedbed store rm row "):
         read_rows(rewritten(tmp_path / "rows.parquet", row, later))
 
 

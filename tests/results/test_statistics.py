@@ -14,6 +14,7 @@ from results.metrics.miou import mean_iou
 from results.statistics import (
     Difference,
     Sample,
+    class_samples,
     corrected,
     difference,
     holm,
@@ -52,6 +53,26 @@ def test_resampled_values_are_those_of_a_loop_over_draws() -> None:
     for counts, line in zip((a, b), lines, strict=True):
         naive = [np.mean([miou(counts[s][images]) for s in range(3)]) for images in drawn]
         np.testing.assert_allclose(line.resampled_SB.mean(axis=0), naive, atol=1e-12)
+
+
+def test_a_class_is_resampled_in_draws_that_show_it_alone() -> None:
+    a, b = made(seeds=2)
+    three = np.flatnonzero(pixel_sums(a).truth_NC[:, -1])[:3]
+    for counts in (a, b):
+        # The last class is shown by three images, and the one before it by none.
+        counts[:, np.setdiff1d(np.arange(120), three), -1] = 0
+        counts[:, :, -2] = 0
+    found = class_samples([pixel_sums(a), pixel_sums(b)], resamples=40, rng_seed=4)
+    drawn = np.random.default_rng(4).integers(120, size=(40, 120))
+    last, none = found[-1], found[-2]
+    assert none is None and last is not None
+    for counts, sample in zip((a, b), last, strict=True):
+        shown = [images for images in drawn if np.isin(images, three).any()]
+        naive = [mean_iou(Counts(counts[1][images].sum(axis=0))).per_class[-1] for images in shown]
+        assert 2 < len(shown) < 40
+        np.testing.assert_allclose(sample.resampled_SB[1], naive, atol=1e-12)
+        assert sample.images == 3
+        assert sample.by_seed[0] == pytest.approx(mean_iou(Counts(counts[0].sum(axis=0))).per_class[-1])
 
 
 def test_one_rng_seed_is_tested_over_images_alone() -> None:

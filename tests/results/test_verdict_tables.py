@@ -28,7 +28,9 @@ def table(row: Callable[..., Row]) -> Table:
             rows.append(row(recipe=recipe, rng_seed=seed, miou=miou, supervision=supervision))
             images = tuple(f"{n:03}" for n in range(own.shape[1]))
             hits = np.diagonal(own[seed], axis1=1, axis2=2)
-            counts[rows[-1].identity] = ImageSums(images, hits, own[seed].sum(axis=1), own[seed].sum(axis=2))
+            counts[rows[-1].identity] = ImageSums(
+                images, hits, own[seed].sum(axis=1), own[seed].sum(axis=2), own[seed].sum(axis=0)
+            )
     (found,) = tables(frame(rows), counts=lambda own: counts.get(own.identity))
     return found
 

@@ -104,6 +104,7 @@ def plugin(text: str) -> Plugin:
             "from methods.base import Cue\nimport settings.setting as s\nclass A(s.Setting): 0\nclass B(Cue): 0",
             {"settings", "cues"},
         ),
+        ("from results.metric import Metric\nclass A(Metric[int]): pass", {"metrics"}),
         ("from settings.options import Options\nclass A(Options): pass", set()),
         ("from methods.localizers.cam import Cam\n", set()),
         ("# class A(Localizer): pass", set()),

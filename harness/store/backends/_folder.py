@@ -65,6 +65,12 @@ class FolderBackend:
     def exists(self) -> bool:
         return (self.root / MARKER).is_file()
 
+    def check_there(self) -> None:
+        """Raise UserError where the marker is gone: the store was moved, deleted or unmounted while it was used."""
+        if not self.exists():
+            mend = "bring back what was moved, deleted or unmounted, and run again"
+            raise UserError(self.root, "no store any more", "the store that the run began with", mend)
+
     def check_writable(self) -> None:
         """Raise UserError where nothing can be written: better told before a night's work than after."""
         try:
@@ -104,6 +110,7 @@ class FolderBackend:
         return found
 
     def publish(self, record: Record) -> bool:
+        self.check_there()
         return create_exclusively(self.root / FolderPlaces(record.ref).record, record.to_json().encode())
 
     def set_aside(self, ref: Ref) -> None:
@@ -145,6 +152,7 @@ class FolderBackend:
         return found
 
     def write(self, documents: Mapping[str, bytes]) -> None:
+        self.check_there()
         for name, content in documents.items():
             path = self.root / name
             # Each run describes all its stages anew, and nearly always there is nothing new to say.

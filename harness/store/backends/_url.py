@@ -78,6 +78,9 @@ class UrlBackend:
     def exists(self) -> bool:
         return self.remote.exists(MARKER)
 
+    def check_there(self) -> None:
+        pass  # what is behind the URL refuses by itself, and the folder in front is made anew where it is gone
+
     def check_writable(self) -> None:
         self._here.check_writable()
         try:

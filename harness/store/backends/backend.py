@@ -87,6 +87,9 @@ class Backend(Protocol):
     def exists(self) -> bool:
         """Whether a run has made the store there; nothing is created or changed."""
 
+    def check_there(self) -> None:
+        """Raise UserError where the store that was opened is gone: nothing may be written in its place."""
+
     def check_writable(self) -> None:
         """Raise UserError where nothing can be written: better told before a night's work than after."""
 

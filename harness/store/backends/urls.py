@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["URL", "Location", "absolute", "file_system", "is_url", "mirror_folder", "scrubbed", "shown"]
 
-URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(::.*)?://")
+"""Also the chains of fsspec, `simplecache::s3://bucket`."""
 CREDENTIALS = re.compile(r"://(.*:.*)@")
+TAIL = re.compile(r"[?#]")
+"""Where query or fragment begin."""
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """Environment variables that name another server than Amazon's: there a bucket's name means another bucket."""
 # Rather told within a minute that nobody answers than after botocore's five times sixty seconds.
@@ -53,14 +56,15 @@ def absolute(location: Location) -> str:
 
 
 def shown(url: str) -> str:
-    """The URL as messages and logs may have it: without passwords and query (which may hold a signature)."""
-    return CREDENTIALS.sub("://***@", url.split("?", 1)[0])
+    """The URL as messages and logs may have it: without passwords, query and fragment (which may hold a signature)."""
+    # Passwords first: one may hold a question mark.
+    return TAIL.split(CREDENTIALS.sub("://***@", url), maxsplit=1)[0]
 
 
 def scrubbed(text: str, url: str) -> str:
     """A message that a library made about this URL, in one line, each secret of the URL replaced by `***`."""
     # Libraries repeat the URL in their errors, whole or in pieces: each piece is looked for alone.
-    secrets = url.split("?", 1)[1:]
+    secrets = TAIL.split(CREDENTIALS.sub("", url))[1:]
     if found := CREDENTIALS.search(url):
         secrets += [found[1], *found[1].split(":", 1)]
     for secret in filter(None, secrets):
@@ -81,10 +85,13 @@ def file_system(url: str) -> tuple[FileSystem, str]:
     """fsspec's file system for a URL, and the path of the URL within it.
 
     Raises UserError for a protocol that nobody knows, whose package is not installed, or that takes no credentials
-    in its URL.
+    in its URL, and for several protocols in one URL.
     """
     import fsspec
 
+    if "::" in url:
+        mend = "name the last of them alone: a store keeps copies of its own"
+        raise UserError(shown(url), "a chain of protocols", "one protocol, s3://bucket/prefix say", mend)
     protocol = url.partition("://")[0].lower()
     # s3fs would take them for a part of the bucket's name, and tell them in its errors.
     if protocol in PACKAGES and "@" in url:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from harness.execution.cluster import connect, disconnect
+from harness.execution.nodes import TIMEOUT_S, all_nodes, ask
 from harness.execution.workers import Workers
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.store.events import EventReader
@@ -60,6 +62,19 @@ def test_a_store_that_nodes_do_not_see_is_refused_before_any_work(
     with pytest.raises(UserError, match=r"--store: found on .*: it is another folder there: what the driver wrote"):
         run_and_gather(load_suite("smoke", ONLY_CAM), tmp_path / "store", Workers(address=cluster.address))
     assert list(tmp_path.glob("store/*/*/done.json")) == []
+
+
+def test_what_opens_a_store_reaches_every_node_and_no_log(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "a secret of this test"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    connect(cluster.address)
+    try:
+        replies = ask(all_nodes(), os.getenv, lambda node: ("AWS_SECRET_ACCESS_KEY",), 5 * TIMEOUT_S)
+    finally:
+        disconnect()
+    assert [reply.value for reply in replies.values()] == [secret] * 3
+    logs = [path for path in Path(cluster.head_node.get_logs_dir_path()).rglob("*") if path.is_file()]
+    assert logs and not [path for path in logs if secret.encode() in path.read_bytes()]
 
 
 @pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, reason="takes a minute: `make chaos`")

@@ -295,7 +295,7 @@ def test_ray_trains_a_team_to_the_same_result(place: Place) -> None:
     executor = Ray(slots=2)
     try:
         task = ray.remote(max_retries=0, num_cpus=0)(run_training_job)
-        (outcome,) = ray.get(task.remote(Job((stage,), place.store.root, place.log)), timeout=180)
+        (outcome,) = ray.get(task.remote(Job((stage,), place.store.root, place.log), {}), timeout=180)
     finally:
         executor.close()
     assert (outcome.status, outcome.reason) == (Ending.DONE, "")

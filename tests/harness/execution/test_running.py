@@ -3,20 +3,25 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harness.execution.job import Job
 from harness.execution.running import run_suite
 from harness.execution.worker import run_job
-from harness.reports.leaderboard import Finished
+from harness.reports.leaderboard import Finished, run_and_gather
 from harness.reports.status import status_of
-from harness.store.care.waste import waste_of
+from harness.store.care.usage import verify
+from harness.store.care.waste import chosen, remove, waste_of
 from harness.store.events import Ending, EventReader
 from harness.store.layout import Ref
 from harness.store.store import Store
 from harness.suites.suite import load_suite
 from settings.errors import UserError
+from tests.harness.conftest import results_of
 
 
 @pytest.fixture
@@ -45,6 +50,62 @@ def test_a_run_whose_gathering_breaks_off_has_ended(store: Store) -> None:
     with pytest.raises(KeyboardInterrupt), run_suite(load_suite("smoke"), store.root, "serial") as run:
         raise KeyboardInterrupt
     assert waste(store) == set(run.plan.graph)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_written_where_the_store_is_no_more(
+    smoke: Finished, store: Store, replaced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite, elsewhere = load_suite("smoke"), store.root.with_name("elsewhere")
+    kind = type(smoke.run.plan.graph[smoke.run.plan.rows[0]].kind)
+    run = kind.run
+
+    def run_and_move(self: Any, work: Any) -> None:
+        run(self, work)
+        store.root.rename(elsewhere)
+        if replaced:
+            store.root.mkdir()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "run", run_and_move)
+        ended = run_and_gather(suite, store.root, "serial")
+    assert ended.exit_code == 2
+    (line,) = ended.user_errors()
+    assert line.startswith(f"{store.root}: found no store any more; expected the store that the run began with")
+    assert line in ended.unwritten
+    left = list(store.root.iterdir()) if replaced else store.root.exists()
+    assert not left
+    shutil.rmtree(store.root, ignore_errors=True)
+    elsewhere.rename(store.root)
+    assert results_of(run_and_gather(suite, store.root, "serial")) == results_of(smoke)
+
+
+def test_rows_of_another_version_are_made_anew_as_the_message_says(smoke: Finished, store: Store) -> None:
+    ref = smoke.run.plan.rows[1]
+    folder = store.open(ref).folder
+    newer = store.attempt(ref)
+    shutil.copytree(folder, newer.folder, dirs_exist_ok=True)
+    table = pq.read_table(folder / "rows.parquet")
+    version = table.column_names.index("row_version")
+    pq.write_table(table.set_column(version, "row_version", pa.array([99])), newer.path("rows.parquet"))
+    (folder.parent / "done.json").unlink()
+    store.publish(newer)
+    with pytest.raises(UserError, match=r"found row version 99; .*`seedbed store rm row --store STORE` and run"):
+        run_and_gather(load_suite("smoke"), store.root, "serial")
+    for one in chosen(store, ["row"]):
+        remove(store, one)
+    again = run_and_gather(load_suite("smoke"), store.root, "serial")
+    assert results_of(again) == results_of(smoke)
+
+
+def test_exchanged_artefacts_are_damaged_and_made_again(smoke: Finished, store: Store) -> None:
+    first, second = smoke.run.plan.rows[1:3]
+    folders = [store.root / ref.kind / ref.key for ref in (first, second)]
+    folders[0].rename(store.root / "aside")
+    folders[1].rename(folders[0])
+    (store.root / "aside").rename(folders[1])
+    assert verify(Store(shutil.copytree(store.root, store.root.with_name("copy"))))[1] == sorted([first, second])
+    assert results_of(run_and_gather(load_suite("smoke"), store.root, "serial")) == results_of(smoke)
 
 
 def test_a_gpu_that_is_not_there_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,8 @@ def test_many_pictures_stay_within_their_bytes(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_head_of_the_tables_is_told(tmp_path: Path) -> None:
-    (tmp_path / "table.md").write_text("# mine\n\nWhat it is.\n\n- `--set a=1`\n- skipped: b\n\n## board\n\n- note\n")
+    (tmp_path / "table.md").write_text(
+        "# mine\n\nWhat \\*it* is.\n\n- `--set a=1`\n- skipped: \\`b\n\n## board\n\n- note\n"
+    )
     shown = shown_of(LeaderboardFiles(tmp_path), [], [], tmp_path, outlines=True)
-    assert (shown.name, shown.description, shown.notes) == ("mine", "What it is.", ("`--set a=1`", "skipped: b"))
+    assert (shown.name, shown.description, shown.notes) == ("mine", "What *it* is.", ("--set a=1", "skipped: `b"))

@@ -59,8 +59,8 @@ def test_slots_queue_and_retries(tmp_path: Path) -> None:
 
 
 def started(store: Path) -> EventLog:
+    describe(Store(store).create(), STAGES)
     (store / "events").mkdir()
-    describe(Store(store), STAGES)
     log, groups = EventLog(store / "events" / "one.jsonl"), {stage.key: stage.group for stage in STAGES}
     log.write("run_started", suite="mine", executor="ray", slots=4, groups=groups, driver=this_process())
     log.write("started", stages=[FIT.key])

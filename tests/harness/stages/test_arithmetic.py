@@ -6,6 +6,7 @@ from harness.stages import numerics, planning
 from harness.stages.planning import Plan, make_plan
 from harness.stages.rows import RowRuntime
 from harness.suites.suite import load_suite
+from tests.harness.conftest import ONLY_CAM
 
 ROUNDED = "bfloat16 products"
 
@@ -72,3 +73,29 @@ def test_without_numba_keys_and_notes_tell(monkeypatch: pytest.MonkeyPatch) -> N
     assert not any("numba" in note for note in usual.notes)
     moved = {ref.kind for ref in plan.graph.keys() - usual.graph.keys()}
     assert {"localizer_fit", "segmenter_fit"} <= moved
+
+
+def test_the_class_of_a_cpu_names_what_keeps_torch_from_its_best_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numerics, "_vector_unit", lambda: "amx")
+
+    def told(**variables: str) -> str:
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            return numerics.cpu_class()
+
+    assert told() == told(ATEN_CPU_CAPABILITY="avx512") == told(MKL_CBWR="") == "amx"
+    assert told(ATEN_CPU_CAPABILITY="avx2") == "amx, ATEN_CPU_CAPABILITY=avx2"
+    both = told(ONEDNN_MAX_CPU_ISA="AVX2", MKL_CBWR="AVX2")
+    assert both == "amx, MKL_CBWR=AVX2, ONEDNN_MAX_CPU_ISA=AVX2"
+
+
+def test_keys_hold_what_torch_really_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numerics, "resolve_device", lambda wanted: "cpu")
+
+    def keys(kind: str) -> set[str]:
+        return {ref.key for ref in make_plan(load_suite("smoke", ONLY_CAM)).graph if ref.kind == kind}
+
+    features, weak_sets = keys("features"), keys("weak_set")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    assert keys("features").isdisjoint(features) and keys("weak_set") == weak_sets

@@ -17,9 +17,10 @@ from methods.upsampling import upsample
 from results.rows import Row
 from settings.datasets.scenes import Scenes
 from settings.errors import UserError
+from settings.revealing import revealed_ids
 from tests.harness.conftest import ONLY_CAM
 
-HELD_OUT = (*ONLY_CAM, "policies={held_out: segmentation, oracle: maps}", "gallery=2")
+HELD_OUT = (*ONLY_CAM, "policies={held_out: segmentation, held_out(3): maps, oracle: maps}", "gallery=2")
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def rows_of(finished: Finished, policy: str) -> dict[tuple[str, str], Row]:
     return {(row.recipe, row.stage): row for row in finished.board.rows if row.policy == policy}
 
 
-def naive_choice(finished: Finished) -> float:
-    """The first of 0, 0.01 … 1 with the highest mIoU over dev: foreground is what lies above it."""
+def naive_choice(finished: Finished, ids: tuple[str, ...]) -> float:
+    """The first of 0, 0.01 … 1 with the highest mIoU over these photos: foreground is what lies above it."""
     store, dataset = Store(finished.run.store_folder), dataset_of(finished.run.plan.suite.dataset)
     maps = {}
     for stage in finished.run.plan.graph.values():
@@ -48,7 +49,7 @@ def naive_choice(finished: Finished) -> float:
     scores = []
     for step in range(101):
         confusion = np.zeros((3, 3), np.int64)
-        for photo_id in dataset.splits["dev"]:
+        for photo_id in ids:
             maps_CHW = upsample(maps[photo_id])
             values = np.array(maps[photo_id].class_ids)[maps_CHW.argmax(0)] + 1
             mask_HW = np.where(maps_CHW.max(0) > step / 100, values, 0)
@@ -62,12 +63,35 @@ def naive_choice(finished: Finished) -> float:
 def test_the_threshold_is_the_best_on_dev_and_its_masks_are_counted(finished: Finished) -> None:
     rows = rows_of(finished, "held_out")
     maps, labels, segmentation = (rows["cam", stage] for stage in ("maps", "pseudo_labels", "segmentation"))
-    assert maps.threshold == pytest.approx(naive_choice(finished)) and maps.threshold != 0.3
+    dev = dataset_of(finished.run.plan.suite.dataset).splits["dev"]
+    assert maps.threshold == pytest.approx(naive_choice(finished, dev)) and maps.threshold != 0.3
     assert labels.miou == maps.miou, "labels are cut at the same threshold"
     assert [(row.masks_chosen, row.masks_trained) for row in (maps, labels, segmentation)] == [(8, 0)] * 3
     assert (maps.split, maps.masks_scored) == ("train", 24)
     # 8 masks at 239.7 s, and a second for each of 2 classes and 32 photos.
     assert segmentation.label_hours == pytest.approx((8 * 239.7 + 64) / 3600, abs=0.01)
+
+
+def test_n_masks_are_those_of_few_shot_and_count_as_n(finished: Finished) -> None:
+    row = rows_of(finished, "held_out(3)")["cam", "maps"]
+    revealed = revealed_ids(dataset_of(finished.run.plan.suite.dataset), 3, rng_seed=0)
+    assert row.threshold == pytest.approx(naive_choice(finished, revealed))
+    assert (row.masks_chosen, row.masks_trained, row.masks_scored) == (3, 0, 24)
+    assert row.label_hours == pytest.approx((3 * 239.7 + 64) / 3600, abs=0.01)
+    (table,) = (each for each in finished.board.tables if "policy held_out(3)" in each.title)
+    best = rows_of(finished, "oracle")["cam", "maps"].miou
+    assert table.lines[0][table.columns.index("oracle gap")] == f"{best - row.miou:.3f}"
+    assert any("chosen in the run, on 3 of the true masks of dev" in note for note in table.notes)
+
+
+def test_more_masks_than_dev_has_are_refused() -> None:
+    with pytest.raises(UserError, match=r"found held_out\(9\); expected at most the 8 masks that scenes/dev has"):
+        make_plan(load_suite("smoke", ["policies={held_out(9): maps}"]))
+
+
+def test_a_threshold_is_not_chosen_by_image_level_labels() -> None:
+    with pytest.raises(UserError, match=r"policies=.*: found 'image_level'; .*no threshold can be chosen by them"):
+        load_suite("smoke", ["policies={image_level: maps}"])
 
 
 def test_what_has_no_threshold_stands_on_the_same_board(finished: Finished) -> None:
@@ -78,7 +102,7 @@ def test_what_has_no_threshold_stands_on_the_same_board(finished: Finished) -> N
     assert {row.recipe for row in finished.board.rows if row.policy == "oracle"} == {"cam"}
     plan = plan_of("references=[few-shot(4)]")
     chosen = [stage for stage in plan.graph.values() if stage.kind.name == "select"]
-    assert len(chosen) == 2 and all("cam" in stage.label for stage in chosen)
+    assert len(chosen) == 3 and all("cam" in stage.label for stage in chosen)
 
 
 def test_pictures_and_curves_are_of_the_chosen_threshold(finished: Finished) -> None:

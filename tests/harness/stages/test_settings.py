@@ -236,8 +236,9 @@ def test_a_filter_that_leaves_a_class_without_a_photo_ends_the_stage_with_the_re
         try:
             make_plan(suite("{clean: {}}", one_class % data_seed))
         except UserError as error:
-            assert "no photo to train on" in str(error)
-            break
+            # Otherwise every photo shows both classes, which is another line.
+            if "no photo to train on" in str(error):
+                break
     finished = run_and_gather(
         suite(f"{{web: {strict}}}", one_class % data_seed, "segmenter=none"), tmp_path / "store", "serial"
     )

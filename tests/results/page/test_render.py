@@ -86,7 +86,7 @@ def test_the_exports_are_the_tables(two: list[Row], shown: Callable[..., Shown])
 
 
 def test_the_command_of_a_line_makes_it_alone(two: list[Row], shown: Callable[..., Shown]) -> None:
-    board = shown(two, notes=("`--set recipes.cam.localizer.epochs=4`", "setting web: 3 extra photos"))
+    board = shown(two, notes=("--set recipes.cam.localizer.epochs=4", "setting web: 3 extra photos"))
     commands = [line.command for line in board_of(board.tables[0], board).lines]
     assert commands[0] == (
         "seedbed run mine --set recipes.cam.localizer.epochs=4 "

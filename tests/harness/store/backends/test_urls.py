@@ -13,13 +13,16 @@ from harness.store.store import Store
 from settings.errors import UserError
 
 
-@pytest.mark.parametrize("location", ["s3://bucket/x", "memory://x", "file:///tmp/x", "gs://b"])
+@pytest.mark.parametrize(
+    "location",
+    ["s3://bucket/x", "memory://x", "file:///tmp/x", "gs://b", "simplecache::s3://b", "zip://a::file::s3://b"],
+)
 def test_a_url_stays_as_it_is(location: str) -> None:
     assert is_url(location)
     assert absolute(location) == location
 
 
-@pytest.mark.parametrize("location", ["runs", "/data/runs", "./a:b", "C:\\runs", Path("s3://bucket/x")])
+@pytest.mark.parametrize("location", ["runs", "/data/runs", "./a:b", "C:\\runs", "a::b", Path("s3://bucket/x")])
 def test_anything_else_is_a_folder(location: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert not is_url(location)
@@ -34,6 +37,9 @@ def test_anything_else_is_a_folder(location: str | Path, tmp_path: Path, monkeyp
         ("sftp://me:pa/ss@w@host/x", "sftp://***@host/x"),
         ("abfs://container@account.dfs.core.windows.net/x", "abfs://container@account.dfs.core.windows.net/x"),
         ("https://host/x?sig=abc", "https://host/x"),
+        ("https://host/x#sig=abc", "https://host/x"),
+        ("sftp://me:pa?ss#w@host/x", "sftp://***@host/x"),
+        ("simplecache::s3://key:secret@bucket/x", "simplecache::s3://***@bucket/x"),
     ],
 )
 def test_secrets_are_not_shown(url: str, text: str) -> None:
@@ -43,6 +49,7 @@ def test_secrets_are_not_shown(url: str, text: str) -> None:
 def test_secrets_are_not_told_by_others() -> None:
     text = "cannot log in as me\nwith secret at sftp://me:secret@host/x?sig=abc"
     assert scrubbed(text, "sftp://me:secret@host/x?sig=abc") == "cannot log in as *** with *** at sftp://***@host/x?***"
+    assert scrubbed("no abc at https://host/x#abc", "https://host/x#abc") == "no *** at https://host/x#***"
 
 
 def test_the_folder_in_front_does_not_depend_on_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +59,9 @@ def test_the_folder_in_front_does_not_depend_on_credentials(monkeypatch: pytest.
     assert first != mirror_folder("sftp://me:old@host/x")
 
 
-@pytest.mark.parametrize("url", ["nonsense://x", "s3://", "s3://key:secret@bucket/x"])
+@pytest.mark.parametrize(
+    "url", ["nonsense://x", "s3://", "s3://key:secret@bucket/x", "simplecache::s3://key:secret@b/x"]
+)
 def test_a_wrong_url_is_the_users_error(url: str) -> None:
     with pytest.raises(UserError) as told:
         file_system(url)

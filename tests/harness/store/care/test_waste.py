@@ -319,7 +319,7 @@ def test_the_verbs(finished: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("gc", "smoke", *place) == 0
     assert capsys.readouterr().out == "0 B freed\n"
     assert run("verify", *place) == 0
-    assert "53 artefacts, 0 damaged" in capsys.readouterr().out
+    assert "56 artefacts, 0 damaged" in capsys.readouterr().out
     next(finished.root.glob("select/*/attempt-*/*")).write_text("other")
     assert run("verify", *place) == 1
     assert "damaged: select/" in capsys.readouterr().out
