@@ -44,7 +44,7 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
     # Made beside and moved when all is there: on a full disk the old leaderboard stays whole.
     partial = Path(mkdtemp(prefix=PARTIAL_FOLDER, dir=folder))
     try:
-        _fill(run, board, LeaderboardFiles(partial), folder)
+        _fill(run, board, LeaderboardFiles(partial))
         # Without its state a folder that is half moved is written again.
         files.state.unlink(missing_ok=True)
         _move_all(partial, folder)
@@ -74,8 +74,7 @@ def _shown_by(state: Path) -> object:
         return None
 
 
-def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles, folder: Path) -> None:
-    """Write into the folder of `files` what will lie in `folder`."""
+def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     store = Store.at(run.location)
     write_rows(files.rows, board.rows)
     _write_tables(run, board, files)
@@ -86,7 +85,7 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles, folder: Path) -
     for name, refs in run.plan.unscored.items():
         _copy_masks(store, refs, files.folder / name)
     # Last: it holds what was written before it. Others' photos are left to those who ask for them.
-    shown = shown_of(files, board.rows, board.tables, folder, outlines=True)
+    shown = shown_of(files, board.rows, board.tables, Path(), outlines=True)
     files.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
 
 

@@ -38,8 +38,9 @@ def shown_of(
 ) -> Shown:
     """What a page shows of a leaderboard: its rows and tables, and what lies in the folder of `files`.
 
-    `folder` is where the leaderboard will lie, for the command that checks it. With `outlines` sheets that show photos
-    of others are left to those that show their outlines. Raises UserError for damaged diagnostics.
+    `folder` is what the command that checks the numbers names: the leaderboard's folder, or `.` for the page's own.
+    With `outlines` sheets that show photos of others are left to those that show their outlines. Raises UserError for
+    damaged diagnostics.
     """
     # What renders takes long to import, and who runs a suite whose leaderboard is written already needs none of it.
     from results.page import Shown

@@ -49,7 +49,7 @@ class Shown:
     """Training losses, with the columns of `results.curves`."""
     pictures: tuple[Picture, ...] = ()
     folder: str = ""
-    """The leaderboard's folder as the user wrote it, for the command that holds every number against its count."""
+    """The leaderboard's folder, for the command that holds every number against its count; `.` is the page's own."""
 
 
 class Cell(NamedTuple):

@@ -21,12 +21,12 @@ MIOU = {"high": 0.8, "twin": 0.8, "low": 0.3}
 
 
 def counts(row: Row) -> ImageSums:
-    """Of two classes with 100 pixels each: as many hits as the recipe's IoU asks for, where nothing is invented."""
-    hits = round(100 * MIOU[row.recipe])
+    """Of two classes with 100 pixels each, of which the recipe's share is right and the rest the other class."""
+    right = np.full((IMAGES, 2), round(100 * MIOU[row.recipe])) + (np.arange(IMAGES) % 3)[:, None]
     each = np.full((IMAGES, 2), 100)
-    # IoU = hits / (truth + predicted - hits); with predicted = hits it is hits / truth.
-    right = np.full((IMAGES, 2), hits) + (np.arange(IMAGES) % 3)[:, None]
-    return ImageSums(tuple(f"{n:02}" for n in range(IMAGES)), right, right, each)
+    confusion_NKK = np.where(np.eye(2, dtype=bool), right[:, :, None], 100 - right[:, :, None])
+    images = tuple(f"{n:02}" for n in range(IMAGES))
+    return ImageSums(images, right, each, each, confusion_NKK.sum(axis=0))
 
 
 @pytest.fixture
