@@ -27,7 +27,7 @@ from settings.records import Photo
 if TYPE_CHECKING:
     from harness.drawing.sheet import Column, Row
 
-__all__ = ["Gallery", "GalleryRuntime", "drawn_photos", "drawn_predictions", "plan_sheets"]
+__all__ = ["Gallery", "GalleryRuntime", "drawn_photos", "drawn_predictions", "plan_sheets", "sheet_name"]
 
 VERSION = 6
 """Raised when the drawing changes: it is part of a picture's key."""

@@ -8,7 +8,17 @@ from numpy.typing import NDArray
 
 from results.metrics.counts import Counts
 
-__all__ = ["Floats", "MeanIoU", "PrecisionRecall", "iou", "mean_iou", "mean_of_defined", "nullable", "precision_recall"]
+__all__ = [
+    "Floats",
+    "MeanIoU",
+    "PrecisionRecall",
+    "defined_ratio",
+    "iou",
+    "mean_iou",
+    "mean_of_defined",
+    "nullable",
+    "precision_recall",
+]
 
 Floats = NDArray[np.float64]
 

@@ -1,15 +1,13 @@
 """What is told about a run: events, the state of the display, estimates, provenance, pictures."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness.drawing.overlays import outlines, with_mask
+from harness.drawing.overlays import mask_colours, outlines, with_mask
 from harness.execution.costs import Costs
 from harness.reports.progress import RunState, duration
 from harness.reports.time_left import ENDING_S
@@ -147,22 +145,17 @@ def test_a_device_is_taken_as_asked() -> None:
     assert resolve_device("cuda") == "cuda"
 
 
-def test_a_mask_is_drawn_over_its_photo_and_background_is_the_photo() -> None:
-    image_HWC = np.full((2, 2, 3), 100, np.uint8)
-    drawn_HWC = with_mask(image_HWC, np.array([[0, 1], [255, 0]], np.uint8))
-    assert (drawn_HWC[0, 0] == 100).all() and (drawn_HWC[1, 1] == 100).all()
-    # 35 % of the photo, 65 % of the colour: VOC's first colour is (128, 0, 0), unknown is white.
-    assert drawn_HWC[0, 1].tolist() == [118, 35, 35]
-    assert drawn_HWC[1, 0].tolist() == [200, 200, 200]
-
-
-@pytest.mark.parametrize("name", ["harness", "methods", "settings", "results"])
-def test_a_file_that_hides_a_package_is_named(tmp_path: Path, name: str) -> None:
-    (tmp_path / f"{name}.py").write_text("")
-    other = "settings" if name != "settings" else "results"
-    run = subprocess.run([sys.executable, "-c", f"import {other}"], capture_output=True, text=True, cwd=tmp_path)
-    assert run.returncode == 1
-    assert f"{name}.py hides Seedbed's package '{name}'" in run.stderr
+def test_a_mask_is_drawn_over_its_photo_with_a_rim_and_background_is_the_photo() -> None:
+    image_HWC = np.full((9, 9, 3), 100, np.uint8)
+    mask_HW = np.zeros((9, 9), np.uint8)
+    mask_HW[:, 4:] = 1
+    row_WC = with_mask(image_HWC, mask_HW)[5].astype(int)
+    colour_C = mask_colours()[1].astype(int)
+    assert (row_WC[:3] == 100).all()
+    assert (row_WC[3] == 0).all()
+    assert (row_WC[4] == colour_C).all()
+    # 35 % of the photo, 65 % of the colour.
+    assert np.abs(row_WC[5:] - (0.35 * 100 + 0.65 * colour_C)).max() <= 1
 
 
 def test_outlines_keep_the_size_and_little_of_the_photo() -> None:
