@@ -53,6 +53,8 @@ class Verdicts:
     """The share of pairs of ranked lines that can be told apart; nan with fewer than two."""
     floor: float
     """The median over pairs of ranked lines of the smallest detectable difference; nan with fewer than two."""
+    apart: frozenset[tuple[int, int]]
+    """The pairs of ranked lines that can be told apart, the upper line first."""
     rng_seeds: int
     """Over which lines are ranked: those that all ranked lines have; 0 where none is ranked."""
     images: int
@@ -91,6 +93,7 @@ def verdicts(lines: Sequence[Line], column: Column, counts: CountsOf, ranked: Se
         _comparisons(lines, counted),
         places.separated if places else float("nan"),
         places.floor if places else float("nan"),
+        frozenset((placed[i], placed[j]) for i, j in places.apart) if places else frozenset(),
         len(common),
         drawn[0].images,
     )

@@ -8,11 +8,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from results.lines import Column, measures_of, pipeline_order
-from results.plots import recipe_names
+from results.lines import Column, measures_of, names_of, pipeline_order
+from results.rows import OptionSet
 from results.selection import is_ranked
 
-__all__ = ["NO_FILTER", "plot_noise"]
+__all__ = ["NO_FILTER", "draw_noise", "plot_noise"]
 
 NO_FILTER = "no filter"
 SWEEP = 3
@@ -21,16 +21,30 @@ SWEEP = 3
 
 def plot_noise(frame: pd.DataFrame, path_png: Path, path_svg: Path) -> bool:
     """Write the figure as PNG and SVG; False, and nothing, where rows have fewer than three noise rates: no sweep."""
-    frame = frame.assign(recipe=recipe_names)
-    swept = _swept(frame)
-    if swept["noise_rate"].nunique() < SWEEP:
+    figure = draw_noise(frame)
+    if figure is None:
         return False
-    with mpl.rc_context(), sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
-        figure = _draw(frame, swept)
     with mpl.rc_context({"svg.hashsalt": "seedbed"}):
         figure.savefig(path_png, dpi=150, metadata={"Software": None})
         figure.savefig(path_svg, metadata={"Date": None})
     return True
+
+
+def draw_noise(frame: pd.DataFrame) -> Figure | None:
+    """The figure, from rows as `results.load` gives them; None where they have fewer than three noise rates."""
+    frame = frame.assign(recipe=_recipe_names)
+    swept = _swept(frame)
+    if swept["noise_rate"].nunique() < SWEEP:
+        return None
+    with mpl.rc_context(), sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        return _draw(frame, swept)
+
+
+def _recipe_names(scored: pd.DataFrame) -> "pd.Series[str]":
+    """The recipe of each row; where one recipe was run with several options, also what differs."""
+    option_sets = [OptionSet(*values) for values in scored[list(OptionSet._fields)].itertuples(index=False)]
+    known = names_of(option_sets)
+    return pd.Series([known[each] for each in option_sets], index=scored.index, dtype=str)
 
 
 def _swept(frame: pd.DataFrame) -> pd.DataFrame:

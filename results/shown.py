@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Group
 
-__all__ = ["TEXTS", "Table", "code", "markdown"]
+__all__ = ["MAX_NAME", "TEXTS", "Table", "code", "markdown", "unmarked"]
 
 TEXTS = ("setting", "backbone", "against", "verdict", "compared", "class", "size", "side", "mostly with", "photo")
 """Columns of words; all others but the recipe hold numbers."""
 MAX_NAME = 40
-"""Letters of a recipe's name that are kept on one line, however narrow the terminal."""
+"""Letters of a recipe's name that are kept on one line, however narrow the terminal, and that figures show."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Table:
     """What all lines have in common, and no column tells therefore; it stands under the title."""
     bold: tuple[str, frozenset[int]] | None = None
     """For LaTeX: the column whose best values stand in bold, and the lines that have them."""
+    apart: frozenset[tuple[int, int]] = frozenset()
+    """The pairs of lines that a test can tell apart, the upper line first."""
 
     def to_markdown(self, level: int = 2) -> str:
         """A heading of that level, the table, its notes and its sections."""
@@ -98,6 +100,13 @@ MARKUP = re.compile(r"[\\`*<|~]|(?<!\w)_|_(?!\w)|(?<=\])[(\[:]|&(?=#?\w+;)|^[#>=
 def markdown(text: str) -> str:
     """A text in one line that Markdown shows as it is: names of classes, say, and what users write of a suite."""
     return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def unmarked(text: str) -> str:
+    """What `markdown` or `code` was given: without the backslashes, or without the backticks around it."""
+    if fenced := re.fullmatch(r"(`+) ?(.*?) ?\1", text):
+        return fenced[2]
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def code(text: str) -> str:

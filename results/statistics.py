@@ -155,6 +155,8 @@ class Ranking:
     """The share of pairs that can be told apart; nan for a single line."""
     floor: float
     """The resolution: the median over pairs of the smallest detectable difference; nan for a single line."""
+    apart: frozenset[tuple[int, int]]
+    """The pairs that can be told apart, the one that comes first first."""
 
 
 def paired_difference(
@@ -370,7 +372,8 @@ def ranking(lines: Sequence[Sample], *, rng_seed: int = 0) -> Ranking:
     separated, floor = (float("nan"), float("nan"))
     if pairs:
         separated, floor = float(np.mean(told_apart)), float(np.median(detectable))
-    return Ranking(tuple(standings), separated, floor)
+    apart = frozenset(pair for pair, is_apart in zip(pairs, told_apart, strict=True) if is_apart)
+    return Ranking(tuple(standings), separated, floor, apart)
 
 
 def _best(lines: Sequence[Sample], rng_seed: int) -> list[float]:

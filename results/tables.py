@@ -144,7 +144,7 @@ def _table(board: Board, provisional: str, counts: CountsOf, gaps: OracleGaps) -
     best = frozenset(n for n in range(len(lines)) if found and is_tied_with_the_best(found, n))
     return Table(
         title, head, shown, (*filter(None, about), *marks, *notes.listed()), records, below, facts.common,
-        bold=(leading.title, best) if best else None,
+        bold=(leading.title, best) if best else None, apart=found.apart if found else frozenset(),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from results.shown import Table
+
+ReportFormat = Literal["html", "md", "latex"]
 
 __all__ = ["logs", "plan", "report", "run", "stage", "status"]
 
@@ -81,16 +83,37 @@ def run(
 
 
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="leaderboards' folders, as runs leave them")],
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(help="suites that were run, stores, or leaderboards' folders; default: all of --store"),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    output: Annotated[
+        Path | None, typer.Option(help="one file for all of them; default: report.html in each leaderboard's folder")
+    ] = None,
+    format_: Annotated[
+        ReportFormat, typer.Option("--format", help="a page, or the tables as Markdown or LaTeX")
+    ] = "html",
+    outlines: Annotated[
+        bool, typer.Option("--outlines", help="no photos of others, but their outlines: for pages that are given away")
+    ] = False,
 ) -> None:
-    """Make a leaderboard's tables anew from the rows and counts in its folder; nothing is run.
+    """Make leaderboards' tables anew from the rows and counts in their folders, and a page to look at; nothing is run.
 
     Every stored count is held against its row: a folder that was changed by hand is refused.
     """
-    from harness.reports.reprint import reprint
+    from harness.reports.reprint import folders_of, report_pages, report_text, write_output
 
-    for folder in folders:
-        _print_tables(reprint(folder))
+    folders = folders_of(what or [store], store)
+    if format_ == "html":
+        for path in report_pages(folders, output, outlines, _print_tables):
+            typer.echo(path)
+        return
+    text = report_text(folders, format_)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_output(output, text)
 
 
 def status(

@@ -18,7 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.execution.costs import Costs
-from harness.reports.folder import LeaderboardFiles, shows
+from harness.reports.files import LeaderboardFiles
+from harness.reports.folder import shows
 from harness.reports.progress import RunState, duration
 from harness.reports.provisional import Provisional, Standing
 from harness.stages.graph import Stage

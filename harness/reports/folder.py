@@ -9,12 +9,14 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from harness.execution.running import Run
+from harness.reports.files import LeaderboardFiles
 from harness.reports.gathering import Leaderboard
+from harness.reports.page import page_of, shown_of
 from harness.stages.fit import FitIdentity, FitRuntime
 from harness.stages.gallery import GalleryRuntime, sheet_name
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan
-from harness.store.layout import PARTIAL_FOLDER, CountFiles, FitFiles, Named, Ref, StageFiles
+from harness.store.layout import PARTIAL_FOLDER, CountFiles, FitFiles, Ref
 from harness.store.store import Lost, Store
 from results.diagnostics import table, write_csv
 from results.per_image import read_table, stacked, write_table
@@ -24,35 +26,11 @@ from results.shown import Table, code, markdown
 from settings.files import write_json
 from settings.records import fingerprint
 
-__all__ = ["LeaderboardFiles", "shows", "unscored", "write_leaderboard", "write_tables"]
-
-
-class LeaderboardFiles(StageFiles):
-    """The files in a leaderboard's folder; sheets of galleries and folders of masks have the names of their lines."""
-
-    state = Named("state.json")
-    """What the folder shows: where nothing else is to be shown, nothing is written again."""
-    provisional = Named("provisional.md")
-    """The tables of a run that goes on, or was killed; it goes when the others are written."""
-    table_markdown = Named("table.md")
-    table_csv = Named("table.csv")
-    table_latex = Named("table.tex")
-    table_png = Named("table.png")
-    table_svg = Named("table.svg")
-    noise_png = Named("noise.png")
-    noise_svg = Named("noise.svg")
-    rows = Named("rows.parquet")
-    score_counts = Named("counts.parquet")
-    """Counts of each photo by masks; a record's `row` is the position in the rows."""
-    sweep_counts = Named("sweeps.parquet")
-    """Counts of each photo by localization maps, for every threshold."""
-    diagnostics = Named("diagnostics.csv")
-    training_csv = Named("training.csv")
-    training_png = Named("training.png")
+__all__ = ["shows", "unscored", "write_leaderboard", "write_tables"]
 
 
 def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
-    """Write the tables, rows, counts, figures and galleries.
+    """Write the tables, rows, counts, figures and galleries, and the page that holds them all.
 
     Where localizers were trained, also their training curves; where they were measured, the diagnostics. Nothing is
     written again when the folder already shows these rows.
@@ -60,7 +38,7 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
     files = LeaderboardFiles(folder)
     shown = [repr(record) for record in (*board.rows, *board.diagnostics)]
     wanted = {"rows": fingerprint(shown), "targets": [ref.key for ref in run.plan.targets]}
-    if _shown_by(files.state) == wanted:
+    if _shown_by(files.state) == wanted and files.page.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     # Made beside and moved when all is there: on a full disk the old leaderboard stays whole.
@@ -106,6 +84,9 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     _write_curves(run, store, files)
     for name, refs in run.plan.unscored.items():
         _copy_masks(store, refs, files.folder / name)
+    # Last: it holds what was written before it. Others' photos are left to those who ask for them.
+    shown = shown_of(files, board.rows, board.tables, Path(), outlines=True)
+    files.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
 
 
 def _move_all(source: Path, target: Path) -> None:
@@ -169,10 +150,10 @@ def _write_figures(board: Leaderboard, files: LeaderboardFiles) -> None:
     if not has_something:
         return
     # What draws takes long to import, and a leaderboard that is written already needs none of it.
+    from results.glance import plot_glance
     from results.noise_plot import plot_noise
-    from results.plots import plot_table
 
-    plot_table(frame(board.rows), files.table_png, files.table_svg)
+    plot_glance(board.tables, files.table_png, files.table_svg)
     plot_noise(frame(board.rows), files.noise_png, files.noise_svg)
 
 

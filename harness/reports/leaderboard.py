@@ -10,7 +10,8 @@ from harness.execution import ExecutorName
 from harness.execution.running import ANYWHERE, Run, run_suite
 from harness.execution.workers import Workers
 from harness.reports.display import Display, Follower
-from harness.reports.folder import LeaderboardFiles, unscored, write_leaderboard
+from harness.reports.files import LeaderboardFiles
+from harness.reports.folder import unscored, write_leaderboard
 from harness.reports.gathering import Leaderboard, gather
 from harness.reports.progress import duration
 from harness.store.backends.urls import Location, absolute

@@ -1,23 +1,102 @@
-"""A kept leaderboard's tables made anew from the rows and counts that lie in its folder: nothing is run or scored."""
+"""A kept leaderboard's tables and page made anew from what lies in its folder: nothing is run or scored."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-from harness.reports.folder import LeaderboardFiles, write_tables
+from harness.reports.files import LeaderboardFiles
+from harness.reports.folder import write_tables
+from harness.reports.page import page_of, shown_of
+from harness.store.layout import LEADERBOARDS
+from harness.store.store import Store
+from harness.suites.suite import load_suite, ready_suites
 from results.counted import sums_of_folder
 from results.diagnostics import read_csv, table
-from results.rows import frame, read_rows
+from results.rows import Row, frame, read_rows
 from results.shown import Table
 from results.tables import tables
 from settings.config import existing_folder
 from settings.errors import UserError
 
-__all__ = ["reprint"]
+__all__ = ["Reprinted", "folders_of", "report_pages", "report_text", "reprint", "write_output"]
 
 
-def reprint(folder: Path) -> list[Table]:
-    """Write table.md, table.csv and table.tex of a leaderboard's folder from its rows and counts; return the tables.
+class Reprinted(NamedTuple):
+    """What a leaderboard's folder holds, read and checked."""
+
+    rows: list[Row]
+    tables: list[Table]
+
+
+def folders_of(what: Sequence[str], store: str) -> list[Path]:
+    """The leaderboards' folders that are meant: each a folder of one, a store with several, or a suite that was run.
+
+    A suite's lies in `store`. Raises UserError for what is neither, and for a store without any leaderboard.
+    """
+    found: list[Path] = []
+    for each in what:
+        folder = existing_folder(Path(each))
+        if folder is None and (each in ready_suites() or Path(each).suffix in (".yaml", ".yml")):
+            suite = load_suite(each)
+            found.append(Store.at(store).leaderboard_folder(suite.folder_name))
+        elif folder is not None and (folder / LEADERBOARDS).is_dir():
+            found += _leaderboards(folder)
+        else:
+            found.append(folder or Path(each))
+    return found
+
+
+def _leaderboards(store: Path) -> list[Path]:
+    folders = sorted(path.parent for path in (store / LEADERBOARDS).glob(f"*/{LeaderboardFiles(store).rows.name}"))
+    if not folders:
+        raise UserError(store, f"no leaderboard in {LEADERBOARDS}/", "a store on which a suite was run")
+    return folders
+
+
+def report_pages(
+    folders: Sequence[Path], output: Path | None, outlines: bool, show: Callable[[list[Table]], None]
+) -> list[Path]:
+    """Make leaderboards anew and write their pages: one of all of them as `output`, else one into each folder.
+
+    `show` is called with the tables of each. Returns the pages. Raises what `reprint` raises, and UserError for an
+    output that cannot be written.
+    """
+    parts = []
+    for folder in folders:
+        found = reprint(folder)
+        show(found.tables)
+        parts.append(shown_of(LeaderboardFiles(folder), found.rows, found.tables, folder, outlines))
+    pages = {LeaderboardFiles(folder).page: [part] for folder, part in zip(folders, parts, strict=True)}
+    if output is not None:
+        pages = {output: parts}
+    for path, of_page in pages.items():
+        write_output(path, page_of(of_page, outlines))
+    return list(pages)
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write what was asked for; raises UserError where it cannot be written."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError("--output", f"'{path}', which cannot be written ({error.strerror})", "a file") from None
+
+
+def report_text(folders: Sequence[Path], kind: Literal["md", "latex"]) -> str:
+    """The tables of leaderboards, made anew, as Markdown or LaTeX. Raises what `reprint` raises."""
+    texts = []
+    for folder in folders:
+        reprint(folder)
+        files = LeaderboardFiles(folder)
+        path = files.table_markdown if kind == "md" else files.table_latex
+        texts.append(path.read_text(encoding="utf-8"))
+    return "\n".join(texts)
+
+
+def reprint(folder: Path) -> Reprinted:
+    """Write table.md, table.csv and table.tex of a leaderboard's folder from its rows and counts; return both.
 
     What stands above the first table stays as it is. Raises UserError for a folder that
     is no leaderboard, for damaged files, and for counts that contradict their rows.
@@ -33,7 +112,7 @@ def reprint(folder: Path) -> list[Table]:
     found = tables(frame(rows), counts=lambda row: by_identity.get(row.identity))
     below = [table(read_csv(files.diagnostics))] if files.diagnostics.exists() else []
     write_tables(files, found, _head(files.table_markdown, folder), below)
-    return found
+    return Reprinted(rows, found)
 
 
 def _head(path: Path, folder: Path) -> str:

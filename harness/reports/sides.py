@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.reports.folder import LeaderboardFiles
+from harness.reports.files import LeaderboardFiles
 from harness.reports.gathering import read_row
 from harness.stages.planning import make_plan
 from harness.store.backends.urls import Location, absolute

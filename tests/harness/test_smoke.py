@@ -202,7 +202,7 @@ def test_results_load_gives_the_same_rows(smoke: Finished) -> None:
 
 def test_the_leaderboard_folder_is_complete(smoke: Finished) -> None:
     names = {path.name for path in smoke.folder.iterdir()}
-    lines = (f"gallery-{recipe}-clean" for recipe in ("cam", "cam+saliency", "coattention"))
+    lines = [f"gallery-{recipe}-clean" for recipe in ("cam", "cam+saliency", "coattention")]
     assert names == {
         *(
             "rows.parquet",
@@ -215,10 +215,12 @@ def test_the_leaderboard_folder_is_complete(smoke: Finished) -> None:
             "table.svg",
         ),
         *(f"{line}{kind}.png" for line in lines for kind in ("", "-by-score", "-val")),
-        *("training.csv", "training.png", "state.json"),
+        *("table.tex", "training.csv", "training.png", "report.html", "state.json"),
     }
     text = (smoke.folder / "table.md").read_text()
     assert f"{row_of(smoke, 'cam', 'segmentation').miou:.3f}" in text
+    page = (smoke.folder / "report.html").read_text()
+    assert page.count("data:image/webp") == len(lines) * 3 and len(page) < 2_000_000
     with Image.open(smoke.folder / "gallery-cam-clean.png") as picture:
         assert min(picture.size) > 400
 

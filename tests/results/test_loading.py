@@ -117,7 +117,7 @@ def test_importing_results_is_cheap_and_tables_need_no_torch() -> None:
 import sys, results
 assert not {"pandas", "pyarrow", "torch"} & set(sys.modules), "results alone"
 assert not any(name.startswith("harness") for name in sys.modules), "results alone"
-import results.tables, results.scoring, results.per_image, results.plots, results.selection
+import results.tables, results.scoring, results.per_image, results.glance, results.selection
 assert results.load
 assert not any(name.startswith("harness") for name in sys.modules), "a store is opened when it is asked for"
 assert "torch" not in sys.modules, "tables"

@@ -12,7 +12,8 @@ from harness.execution.costs import Costs
 from harness.execution.descriptions import describe
 from harness.execution.running import run_plan
 from harness.reports.display import Display, Follower
-from harness.reports.folder import LeaderboardFiles, write_leaderboard
+from harness.reports.files import LeaderboardFiles
+from harness.reports.folder import write_leaderboard
 from harness.reports.leaderboard import run_and_gather
 from harness.reports.progress import RunState
 from harness.reports.provisional import Provisional, Standing

@@ -1,0 +1,31 @@
+"""The names of the files that a leaderboard's folder holds."""
+
+from harness.store.layout import Named, StageFiles
+
+__all__ = ["LeaderboardFiles"]
+
+
+class LeaderboardFiles(StageFiles):
+    """The files in a leaderboard's folder; sheets of galleries and folders of masks have the names of their lines."""
+
+    state = Named("state.json")
+    """What the folder shows: where nothing else is to be shown, nothing is written again."""
+    provisional = Named("provisional.md")
+    """The tables of a run that goes on, or was killed; it goes when the others are written."""
+    page = Named("report.html")
+    """All that the folder shows, as one file for a browser."""
+    table_markdown = Named("table.md")
+    table_csv = Named("table.csv")
+    table_latex = Named("table.tex")
+    table_png = Named("table.png")
+    table_svg = Named("table.svg")
+    noise_png = Named("noise.png")
+    noise_svg = Named("noise.svg")
+    rows = Named("rows.parquet")
+    score_counts = Named("counts.parquet")
+    """Counts of each photo by masks; a record's `row` is the position in the rows."""
+    sweep_counts = Named("sweeps.parquet")
+    """Counts of each photo by localization maps, for every threshold."""
+    diagnostics = Named("diagnostics.csv")
+    training_csv = Named("training.csv")
+    training_png = Named("training.png")

@@ -1,0 +1,176 @@
+"""The figure that answers a leaderboard's question at a glance: who is how good, and who can be told apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from results.lines import Column
+from results.rows import STAGES
+from results.selection import is_ranked
+from results.shown import MAX_NAME, Table
+from settings.errors import UserError
+
+__all__ = ["draw_glance", "leading_records", "name_among", "plot_glance", "setting_colours", "shortened"]
+
+FLOOR, PLAIN = "all-background", "clean"
+WIDTH = 8.4
+"""Inches: at 100 dots each this is as wide as a README shows."""
+LINE = 0.26
+"""Inches a line: text of 9 points on lines that can be followed."""
+HEAD = 1.0
+"""Inches above and below a panel's lines: its title, the names of bands, and its axis."""
+Records: TypeAlias = Sequence[Mapping[str, Any]]
+Colour: TypeAlias = tuple[float, float, float]
+
+
+def plot_glance(tables: Sequence[Table], path_png: Path, path_svg: Path) -> None:
+    """Write the figure of `draw_glance` as PNG and SVG; the same tables give the same files. Raises what it raises."""
+    figure = draw_glance(tables)
+    with mpl.rc_context({"svg.hashsalt": "seedbed"}):
+        figure.savefig(path_png, dpi=200, metadata={"Software": None})
+        figure.savefig(path_svg, metadata={"Date": None})
+
+
+def draw_glance(tables: Sequence[Table]) -> Figure:
+    """A panel a ranked board: its lines, best first, each with its mean mIoU and 95 % interval, coloured by setting.
+
+    Lines that share a rank are joined at the right, beside their rank; floors and ceilings are bands as wide as their
+    intervals. Raises UserError where no line of a ranked board has a score.
+    """
+    boards = [board for table in tables if (board := _board(table)).lines or board.bands]
+    if not boards:
+        raise UserError("plot", "no score of a ranked policy", "at least one finished row")
+    colours = setting_colours(str(record["setting"]) for board in boards for record in board.lines)
+    # seaborn's styles are matplotlib's global state: changed inside the block only.
+    with sns.axes_style("white"), sns.plotting_context("paper"):
+        return _draw(boards, colours)
+
+
+def setting_colours(settings: Iterable[str]) -> dict[str, Colour]:
+    """A colour for each setting, the same in every figure: `clean` has the first, the others follow by name."""
+    names = sorted(set(settings), key=lambda name: (name != PLAIN, name))
+    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+
+
+def leading_records(records: Records) -> tuple[Column, Records] | None:
+    """The stage that a board is ranked by, and its scored records, best first; None where nothing was scored.
+
+    It is the last stage with intervals; without any, the last that was scored.
+    """
+    scored = [record for record in records if record["miou"] is not None]
+    among = [record for record in scored if record["interval_low"] is not None] or scored
+    if not among:
+        return None
+    last = max(among, key=lambda record: STAGES.index(record["stage"]))
+    column = Column(last["stage"], last["variant"])
+    here = [record for record in scored if (record["stage"], record["variant"]) == column]
+    return column, sorted(here, key=lambda record: -record["miou"])
+
+
+@dataclass(frozen=True)
+class _Board:
+    title: str
+    stage: str
+    lines: Records
+    bands: Records
+
+
+def _board(table: Table) -> _Board:
+    found = leading_records(table.records)
+    if found is None or not is_ranked(found[1][0]["policy"]):
+        return _Board(table.title, "", (), ())
+    column, records = found
+    bands = [record for record in records if record["masks_trained"] or record["recipe"] == FLOOR]
+    lines = [record for record in records if record not in bands]
+    return _Board(table.title, column.title, lines, bands)
+
+
+def _draw(boards: Sequence[_Board], colours: Mapping[str, Colour]) -> Figure:
+    heights = [HEAD + LINE * max(len(board.lines), 1) for board in boards]
+    figure = Figure(figsize=(WIDTH, sum(heights) + 0.4), layout="constrained")
+    panels = figure.subplots(len(boards), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, board in zip(panels, boards, strict=True):
+        _draw_bands(axes, board)
+        _draw_lines(axes, board, colours)
+        _join_ties(axes, board)
+        axes.set(xlim=(0, 1), xlabel=f"mIoU of {board.stage} (0..1), mean and 95 % interval")
+        axes.set_title(board.title, loc="left", fontweight="bold", pad=20, parse_math=False)
+        axes.tick_params(left=False)
+        sns.despine(ax=axes, left=True)
+    handles = [Line2D([], [], color=c, marker="o", label=shortened(name)) for name, c in colours.items()]
+    if any(record["rank"] is None for board in boards for record in board.lines):
+        handles.append(Line2D([], [], color="0.5", marker="o", markerfacecolor="white", label="not ranked"))
+    if len(handles) > 1:
+        figure.legend(handles=handles, title="setting", loc="outside lower center", ncols=6, frameon=False)
+    return figure
+
+
+def _draw_lines(axes: Axes, board: _Board, colours: Mapping[str, Colour]) -> None:
+    for place, record in enumerate(board.lines):
+        colour, miou = colours[str(record["setting"])], record["miou"]
+        if record["interval_low"] is not None:
+            axes.plot([record["interval_low"], record["interval_high"]], [place, place], color=colour, linewidth=2)
+        # A hollow point is not ranked: it has too few rng seeds.
+        fill = colour if record["rank"] is not None else "white"
+        axes.plot([miou], [place], marker="o", markersize=5.5, color=colour, markerfacecolor=fill)
+    axes.set_yticks(
+        range(len(board.lines)),
+        [shortened(name_among(record, board.lines)) for record in board.lines],
+        parse_math=False,
+    )
+    axes.set_ylim(max(len(board.lines), 1) - 0.5, -0.5)
+    axes.grid(axis="x", color="0.5", alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def shortened(name: str) -> str:
+    """A name that leaves room for the figure beside it."""
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
+
+
+def name_among(record: Mapping[str, Any], lines: Records) -> str:
+    """The recipe; with what it was run with where two lines would else have one name."""
+    same = [other for other in lines if (other["recipe"], other["setting"]) == (record["recipe"], record["setting"])]
+    return f"{record['recipe']} ({record['options']})" if len(same) > 1 else str(record["recipe"])
+
+
+def _draw_bands(axes: Axes, board: _Board) -> None:
+    """Floors and ceilings over the whole height, their names above in two rows so that neighbours can be read."""
+    for n, record in enumerate(sorted(board.bands, key=lambda record: float(record["miou"]))):
+        low, high = record["interval_low"], record["interval_high"]
+        if low is not None:
+            axes.axvspan(low, high, color="0.5", alpha=0.15, linewidth=0)
+        axes.axvline(record["miou"], color="0.5", linewidth=1, linestyle="--")
+        axes.annotate(
+            shortened(str(record["recipe"])), (record["miou"], 1.0), (0, 2 + 8 * (n % 2)), ha="center", fontsize=7,
+            xycoords=("data", "axes fraction"), textcoords="offset points", color="0.5", parse_math=False,
+        )  # fmt: skip
+
+
+def _join_ties(axes: Axes, board: _Board) -> None:
+    """Ranks at the right; a line joins those that share one."""
+    places: dict[int, list[int]] = {}
+    for place, record in enumerate(board.lines):
+        if record["rank"] is not None:
+            places.setdefault(record["rank"], []).append(place)
+    # A floor may share a rank too: it is a band, which no line can be joined with.
+    having_rank = Counter(record["rank"] for record in (*board.lines, *board.bands))
+    across = axes.get_yaxis_transform()
+    for nth, (rank, having) in enumerate(sorted(places.items())):
+        for place in having:
+            text = f"{rank}=" if having_rank[rank] > 1 else f"{rank}"
+            axes.text(1.012, place, text, transform=across, va="center", fontsize=8)
+        if len(having) > 1:
+            # Two columns: the ties of neighbouring ranks may overlap.
+            x = 1.05 + 0.012 * (nth % 2)
+            axes.plot([x, x], [having[0] - 0.2, having[-1] + 0.2], transform=across, color="0.5", clip_on=False)

@@ -1,0 +1,102 @@
+"""Pages of kept leaderboards: which folders are meant, what of them is shown, and what is refused."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from harness.commands.main import main
+from harness.reports.files import LeaderboardFiles
+from harness.reports.page import PICTURES_BYTES, shown_of
+from harness.reports.reprint import folders_of
+from settings.errors import UserError
+
+KEPT = Path(__file__).parents[3] / "results/leaderboards/voc12-animals-fine-tuned"
+
+
+@pytest.fixture
+def report(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs `seedbed report` with arguments; the exit code."""
+
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr("sys.argv", ["seedbed", "report", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0)
+
+    return run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store with the leaderboard of one suite."""
+    shutil.copytree(KEPT, tmp_path / "runs/leaderboards/smoke")
+    return tmp_path / "runs"
+
+
+def test_a_page_is_written_beside_the_tables_or_where_it_is_asked_for(
+    store: Path, report: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = store / "leaderboards/smoke"
+    assert report(folder) == 0
+    assert capsys.readouterr().out.endswith(f"{folder / 'report.html'}\n")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>") and f"seedbed report {folder}" in page
+    assert report(folder, "--output", store / "all.html") == 0
+    assert (store / "all.html").read_text(encoding="utf-8") == page
+
+
+def test_tables_are_printed_as_markdown_and_latex(
+    store: Path, report: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(store, "--format", "md") == 0
+    assert capsys.readouterr().out == (store / "leaderboards/smoke/table.md").read_text(encoding="utf-8")
+    assert report(store, "--format", "latex", "--output", store / "a.tex") == 0
+    assert r"\begin{tabular}" in (store / "a.tex").read_text(encoding="utf-8")
+    assert not (store / "leaderboards/smoke/report.html").exists()
+
+
+def test_an_output_that_cannot_be_written_is_one_line(
+    store: Path, report: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in ("html", "md"):
+        assert report(store, "--format", kind, "--output", store / "no/where") == 2
+        assert "--output" in capsys.readouterr().err
+
+
+def test_suites_stores_and_folders_are_told_apart(store: Path) -> None:
+    folder = store / "leaderboards/smoke"
+    assert folders_of(["smoke"], str(store)) == [folder]
+    assert folders_of([str(store), str(folder)], "elsewhere") == [folder, folder]
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match="no leaderboard"):
+        folders_of([str(store)], str(store))
+
+
+def test_with_outlines_no_photo_of_others_is_shown(tmp_path: Path) -> None:
+    names = ("gallery-cam", "photos-cam", "gallery-free", "table", "training", "noise")
+    for name in names:
+        Image.new("RGB", (1200, 600), "red").save(tmp_path / f"{name}.png")
+    files = LeaderboardFiles(tmp_path)
+    for outlines, wanted in ((True, ["gallery-cam", "gallery-free"]), (False, ["gallery-free", "photos-cam"])):
+        pictures = shown_of(files, [], [], tmp_path, outlines).pictures
+        assert [picture.name for picture in pictures] == wanted
+        assert (pictures[0].width, pictures[0].height) == (1000, 500)
+
+
+def test_many_pictures_stay_within_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert PICTURES_BYTES * 4 / 3 < 8_000_000
+    monkeypatch.setattr("harness.reports.page.PICTURES_BYTES", 60_000)
+    Image.effect_noise((1200, 1200), 30).save(tmp_path / "gallery-cam.png")
+    (picture,) = shown_of(LeaderboardFiles(tmp_path), [], [], tmp_path, outlines=True).pictures
+    assert picture.width < 1000 and len(picture.data) < 60_000 * 4 / 3 + 100
+
+
+def test_the_head_of_the_tables_is_told(tmp_path: Path) -> None:
+    (tmp_path / "table.md").write_text(
+        "# mine\n\nWhat \\*it* is.\n\n- `--set a=1`\n- skipped: \\`b\n\n## board\n\n- note\n"
+    )
+    shown = shown_of(LeaderboardFiles(tmp_path), [], [], tmp_path, outlines=True)
+    assert (shown.name, shown.description, shown.notes) == ("mine", "What *it* is.", ("--set a=1", "skipped: `b"))

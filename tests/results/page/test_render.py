@@ -1,0 +1,148 @@
+"""The page's text: what stands where, that all that users write is text, and that nothing is fetched."""
+
+import base64
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from results.page import Picture, Shown, render
+from results.page.content import board_of, provenance_of
+from results.page.help import help_of
+from results.rows import Row
+from results.shown import Table
+
+KEPT = Path(__file__).parents[3] / "results/leaderboards"
+EVIL = "<script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """All elements of a page, with their attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture
+def two(row: Callable[..., Row]) -> list[Row]:
+    """Two recipes under two settings, three rng seeds, two stages."""
+    return [
+        row(recipe=recipe, setting=setting, rng_seed=seed, stage=stage, miou=miou + more)
+        for recipe, miou in (("cam", 0.4), ("irn", 0.5))
+        for setting, more in (("clean", 0.0), ("web", 0.1))
+        for stage in ("maps", "segmentation")
+        for seed in range(3)
+    ]
+
+
+def test_what_users_write_is_text(row: Callable[..., Row], shown: Callable[..., Shown]) -> None:
+    rows = [
+        row(recipe=EVIL, setting=EVIL, classes=["background", EVIL]),
+        row(recipe="b", setting=EVIL, status="failed", reason=EVIL),
+        row(recipe="c", setting='"><img src=x>', stale=[EVIL], provenance='{"<b>": "<i>"}'),
+    ]
+    picture = Picture(EVIL, "data:image/webp;base64,AA", 1, 1)
+    page = Page(render([shown(rows, name=EVIL, description=EVIL, notes=(EVIL,), pictures=(picture,), folder=EVIL)]))
+    assert len(page.all("script")) == 1
+    assert len(page.all("img")) == 1
+    assert not page.all("b") and not page.all("i")
+    assert page.text.count(EVIL) > 8
+
+
+def test_nothing_is_fetched_and_ids_are_unique(two: list[Row], shown: Callable[..., Shown]) -> None:
+    page = Page(render([shown(two), shown(two, name="other")]))
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "xlink:href"):
+            link = attributes.get(name)
+            assert link is None or link.startswith(("data:", "#")), (tag, link)
+    ids = [
+        attributes["id"] for tag, attributes in page.elements if "id" in attributes and tag in ("section", "li", "h1")
+    ]
+    assert len(set(ids)) == len(ids)
+    targets = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    assert {link["href"][1:] for link in page.all("a") if link["href"].startswith("#")} <= targets
+
+
+def test_the_exports_are_the_tables(two: list[Row], shown: Callable[..., Shown]) -> None:
+    board = shown(two)
+    links = {link["download"]: str(link["href"]) for link in Page(render([board])).all("a") if "download" in link}
+    for name, text in (("mine-1.csv", board.tables[0].to_csv()), ("mine-1.tex", board.tables[0].to_latex() + "\n")):
+        assert base64.b64decode(unquote(links[name]).partition(",")[2]).decode() == text
+
+
+def test_the_command_of_a_line_makes_it_alone(two: list[Row], shown: Callable[..., Shown]) -> None:
+    board = shown(two, notes=("--set recipes.cam.localizer.epochs=4", "setting web: 3 extra photos"))
+    commands = [line.command for line in board_of(board.tables[0], board).lines]
+    assert commands[0] == (
+        "seedbed run mine --set recipes.cam.localizer.epochs=4 "
+        "--set 'recipes_of.web=[\"irn\"]' --set settings.clean=null"
+    )
+
+
+def test_heat_map_and_steps(two: list[Row], shown: Callable[..., Shown]) -> None:
+    board = board_of(shown(two).tables[0], shown(two))
+    settings, by_class = board.heat_maps
+    assert settings.columns == ("web", "clean")
+    assert [(name, [cell.text for cell in cells]) for name, cells in settings.rows] == [
+        ("irn", ["0.600", "0.500"]),
+        ("cam", ["0.500", "0.400"]),
+    ]
+    assert [cell.share for _, cells in settings.rows for cell in cells] == pytest.approx([1, 0.5, 0.5, 0])
+    assert by_class.columns == ("background", "disc")
+    assert board.steps is not None
+    assert board.steps.columns == ("maps", "segmentation ss")
+    assert board.steps.rows[0] == ("irn · web", (("0.600", ""), ("0.600", "±0.000")))
+
+
+def test_lines_know_which_others_they_are_separated_from(shown: Callable[..., Shown], row: Callable[..., Row]) -> None:
+    table = Table(
+        "t", ("rank", "recipe"), (("1", "a"), ("2=", "b †"), ("2=", "c [1]")), apart=frozenset({(0, 1), (0, 2)})
+    )
+    lines = board_of(table, shown([row()])).lines
+    assert [line.apart for line in lines] == ["1 2", "0", "0"]
+    assert lines[2].cells[1] == ("c", ("1",))
+
+
+def test_holes_have_their_reasons(row: Callable[..., Row], shown: Callable[..., Shown]) -> None:
+    text = Page(render([shown([row(), row(recipe="irn", status="failed", reason="out of memory")])])).text
+    assert "irn, clean, rng seed 0, maps , policy fixed: out of memory" in text
+
+
+def test_without_masks_the_page_says_so(shown: Callable[..., Shown]) -> None:
+    page = Page(render([shown([], notes=("no true masks, so nothing was scored",))]))
+    assert "nothing was scored" in page.text and not page.all("table") and not page.all("svg")
+
+
+def test_provenance_names_each_value_once(row: Callable[..., Row]) -> None:
+    rows = [row(provenance=f'{{"commit": "{c}", "packages": {{"torch": "2"}}}}') for c in "aab"]
+    found = dict(provenance_of(rows))
+    assert (found["commit"], found["torch"], found["protocol"]) == ("a, b", "2", "voc/1, version 1")
+
+
+@pytest.mark.parametrize("name", ["scenes-leaderboard", "voc12-animals", "noise-sweep", "voc12-animals-fine-tuned"])
+def test_every_column_of_the_kept_leaderboards_is_explained(name: str) -> None:
+    heads = re.findall(r"^\| (?:rank|recipe) .*$", (KEPT / name / "table.md").read_text(encoding="utf-8"), re.MULTILINE)
+    boards = [head.strip("| ").split(" | ") for head in heads if "seconds" in head]
+    assert boards
+    assert [title for titles in boards for title in titles if not help_of(title)] == []
+
+
+def test_photos_of_others_are_told_of(row: Callable[..., Row], shown: Callable[..., Shown]) -> None:
+    board = shown([row()], pictures=(Picture("gallery-cam", "data:image/webp;base64,AA", 1, 1),))
+    assert "may hold photos of others" in Page(render([board])).text
+    assert "may be given away" in Page(render([board], outlines=True)).text
