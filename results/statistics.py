@@ -21,7 +21,6 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
 
 from results.metrics.miou import Floats, iou, mean_of_defined
 
@@ -304,12 +303,17 @@ class _Spread(NamedTuple):
     freedom: float
 
     def quantile(self, share: float) -> float:
+        # Every worker imports this module, and none that trains compares: scipy is for those who do.
+        from scipy.special import stdtrit
+
         return float(self.error * stdtrit(self.freedom, share))
 
     def margin(self, level: float) -> float:
         return self.quantile(1 - level / 2)
 
     def p(self, mean: float) -> float:
+        from scipy.special import stdtr
+
         if self.error == 0:
             return float(mean == 0)
         return float(2 * stdtr(self.freedom, -abs(mean) / self.error))
