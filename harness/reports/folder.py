@@ -20,13 +20,13 @@ from harness.store.layout import PARTIAL_FOLDER, CountFiles, FitFiles, Ref
 from harness.store.store import Lost, Store
 from results.diagnostics import table, write_csv
 from results.per_image import read_table, stacked, write_table
-from results.rows import frame, write_rows
+from results.rows import Row, frame, write_rows
 from results.selection import is_ranked
 from results.shown import Table, code, markdown
 from settings.files import write_json
 from settings.records import fingerprint
 
-__all__ = ["shows", "unscored", "write_leaderboard", "write_tables"]
+__all__ = ["shows", "unscored", "write_figures", "write_leaderboard", "write_tables"]
 
 
 def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
@@ -79,7 +79,7 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     write_rows(files.rows, board.rows)
     _write_tables(run, board, files)
     _write_counts(run, store, files)
-    _write_figures(board, files)
+    write_figures(board.rows, board.tables, files)
     _copy_galleries(run, store, files.folder)
     _write_curves(run, store, files)
     for name, refs in run.plan.unscored.items():
@@ -144,17 +144,17 @@ def _write_counts(run: Run, store: Store, files: LeaderboardFiles) -> None:
             write_table(path, stacked(parts))
 
 
-def _write_figures(board: Leaderboard, files: LeaderboardFiles) -> None:
+def write_figures(rows: Sequence[Row], tables: Sequence[Table], files: LeaderboardFiles) -> None:
     """Draw the table and mIoU over noise; without a ranked row that has a mIoU there is nothing to draw."""
-    has_something = any(row.miou is not None and is_ranked(row.policy) for row in board.rows)
+    has_something = any(row.miou is not None and is_ranked(row.policy) for row in rows)
     if not has_something:
         return
     # What draws takes long to import, and a leaderboard that is written already needs none of it.
     from results.glance import plot_glance
     from results.noise_plot import plot_noise
 
-    plot_glance(board.tables, files.table_png, files.table_svg)
-    plot_noise(frame(board.rows), files.noise_png, files.noise_svg)
+    plot_glance(tables, files.table_png, files.table_svg)
+    plot_noise(frame(rows), files.noise_png, files.noise_svg)
 
 
 def _copy_galleries(run: Run, store: Store, folder: Path) -> None:

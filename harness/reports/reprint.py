@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from harness.reports.files import LeaderboardFiles
-from harness.reports.folder import write_tables
+from harness.reports.folder import write_figures, write_tables
 from harness.reports.page import page_of, shown_of
 from harness.store.layout import LEADERBOARDS
 from harness.store.store import Store
@@ -96,10 +96,10 @@ def report_text(folders: Sequence[Path], kind: Literal["md", "latex"]) -> str:
 
 
 def reprint(folder: Path) -> Reprinted:
-    """Write table.md, table.csv and table.tex of a leaderboard's folder from its rows and counts; return both.
+    """Write tables and figures of a leaderboard's folder from its rows and counts; return rows and tables.
 
-    What stands above the first table stays as it is. Raises UserError for a folder that
-    is no leaderboard, for damaged files, and for counts that contradict their rows.
+    What stands above the first table of table.md stays as it is. Raises UserError for a folder that is no leaderboard,
+    for damaged files, and for counts that contradict their rows.
     """
     if existing_folder(folder) is None:
         raise UserError(folder, "no folder", "a leaderboard's folder, as a run leaves it")
@@ -112,6 +112,7 @@ def reprint(folder: Path) -> Reprinted:
     found = tables(frame(rows), counts=lambda row: by_identity.get(row.identity))
     below = [table(read_csv(files.diagnostics))] if files.diagnostics.exists() else []
     write_tables(files, found, _head(files.table_markdown, folder), below)
+    write_figures(rows, found, files)
     return Reprinted(rows, found)
 
 

@@ -17,7 +17,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Those of a session's or module's fixture (`smoke` above all) are whole.
     """
-    for drawing in ("_write_figures", "_write_curves"):
+    for drawing in ("write_figures", "_write_curves"):
         monkeypatch.setattr(f"harness.reports.folder.{drawing}", lambda *_: None)
 
 
