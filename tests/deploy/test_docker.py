@@ -80,4 +80,4 @@ def test_what_is_copied_exists_and_nothing_else_is_sent(steps: list[tuple[str, s
 def test_the_wheel_holds_none_of_it() -> None:
     found = find_packages(str(REPOSITORY), **PROJECT["tool"]["setuptools"]["packages"]["find"])
     assert {name.partition(".")[0] for name in found} == {"harness", "methods", "settings", "results"}
-    assert set(PROJECT["tool"]["setuptools"]["package-data"]) == {"settings"}
+    assert set(PROJECT["tool"]["setuptools"]["package-data"]) == {"settings", "results"}

@@ -57,7 +57,7 @@ recipes:
     cue: c2am
     labeler: saliency
 policies: {fixed: segmentation, oracle: maps}
-diagnostics: [classifier, maps, cue]
+diagnostics: [classifier, maps, cue, boundary_iou]
 gallery: 2
 """
 SPLITS = {"train": ("a", "b", "c", "d"), "dev": ("e", "f"), "val": ("v", "w")}
@@ -154,7 +154,7 @@ def test_every_kind_that_reads_true_masks_has_another_key_for_another_mask(here:
             write_square(here / "photos" / "masks" / f"{photo_id}.png", 1, 8)
 
     moved = moved_by(change)
-    counted = {"sweep", "score", "select", "row", "gallery", "diagnose", "examine_cue"}
+    counted = {"sweep", "score", "select", "row", "gallery", "diagnose", "examine_cue", "measure"}
     # A ceiling learns from revealed masks.
     assert moved == counted | {"reveal", "segmenter_fit", "segment"}
 

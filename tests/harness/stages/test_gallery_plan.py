@@ -122,10 +122,12 @@ def test_photos_without_masks_are_drawn_without_a_column_of_truth(
     shutil.copytree(smoke.run.store_folder, store)
     monkeypatch.setattr(Scenes, "has_mask", lambda self, photo_id: False)
     heads: dict[str, list[str]] = {}
+    Image.new("RGB", (4, 4)).save(tmp_path / "sheet.png")
+    picture = (tmp_path / "sheet.png").read_bytes()
 
     def to_png(rows: list[Row], columns: list[Column], space: LabelSpace, title: str) -> bytes:
         heads[title] = [str(len(rows)), *(column.head for column in columns)]
-        return b"png"
+        return picture
 
     monkeypatch.setattr(sheet, "to_png", to_png)
     suite = load_suite("smoke", ["gallery=3", "diagnostics=[]"])

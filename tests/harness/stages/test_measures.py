@@ -72,7 +72,7 @@ def test_the_rims_are_those_of_the_stored_predictions(finished: Finished) -> Non
 def test_measures_change_no_row_and_stand_in_the_table(finished: Finished) -> None:
     plain = make_plan(load_suite("smoke", [*ONLY_CAM, "gallery=0"]))
     assert plain.rows == finished.run.plan.rows
-    assert "| mIoU of objects, small, < 5 %; segmentation, val" in (finished.folder / "table.md").read_text()
+    assert r"| mIoU of objects, small, \< 5 %; segmentation, val" in (finished.folder / "table.md").read_text()
 
 
 def test_an_unknown_metric_is_refused() -> None:
