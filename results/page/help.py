@@ -16,6 +16,7 @@ HELP = {
     "threshold": "Where maps are cut: below it a pixel is background.",
     "rng seeds": "How often everything random was drawn anew: three at least are needed for a rank.",
     "masks (choose+train)": "How many true masks were used to choose options, and how many to train on.",
+    "oracle gap": "What the best threshold on the reported masks themselves would add to the mIoU of the maps.",
     "label hours": "An estimate of the work of those who made the labels and masks that the method used, in hours.",
     "seconds": "How long all stages behind the line took together, as a mean over rng seeds.",
 }

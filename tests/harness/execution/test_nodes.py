@@ -23,6 +23,9 @@ SHARED = ("resources.segmenter_fit={gpu: 0.5}", "resources.localizer_fit={gpu: 0
 SMALL = {"object_store_memory": 80 << 20}
 
 
+TAKES_A_MINUTE = pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, reason="takes a minute: `make chaos`")
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return run_and_gather(load_suite("smoke", ONLY_CAM), tmp_path_factory.mktemp("alone"), "serial")
@@ -41,6 +44,7 @@ def cluster() -> Iterator[Any]:
         cluster.shutdown()
 
 
+@TAKES_A_MINUTE
 def test_three_nodes_give_the_same_table(cluster: Any, alone: Finished, tmp_path: Path) -> None:
     workers = Workers(address=cluster.address)
     ended = run_and_gather(load_suite("smoke", (*ONLY_CAM, *SHARED)), tmp_path / "store", workers)
@@ -77,7 +81,7 @@ def test_what_opens_a_store_reaches_every_node_and_no_log(cluster: Any, monkeypa
     assert logs and not [path for path in logs if secret.encode() in path.read_bytes()]
 
 
-@pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, reason="takes a minute: `make chaos`")
+@TAKES_A_MINUTE
 def test_a_node_that_dies_is_done_without(cluster: Any, alone: Finished, tmp_path: Path) -> None:
     node = cluster.add_node(num_cpus=1, **SMALL)
 
