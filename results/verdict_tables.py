@@ -50,7 +50,7 @@ def verdicts_explained(verdicts: Verdicts, lines: Sequence[Line]) -> list[str]:
     if against:
         names = " or ".join(dict.fromkeys(lines[other].name for other in against))
         told.append(
-            f"Δ: to {names} of the same setting; its verdict is at 5 % for all comparisons together (Holm), below"
+            f"Δ: to {names} of the same setting; its verdict is at 5 % for all planned comparisons (Holm): table.md"
         )
     if any(not each.difference.seeds_tested for each in verdicts.comparisons):
         told.append(f"{IMAGES_ALONE} one rng seed in common: it speaks of other photos, never of another training")
