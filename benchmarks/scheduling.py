@@ -49,6 +49,8 @@ from harness.suites.suite import load_suite
 FOLDER = Path(__file__).parent
 RECORDED = FOLDER / "recorded_stages.csv.gz"
 LEADERBOARD = FOLDER / "recorded_leaderboard.csv.gz"
+UNMEASURED = Costs(Store(Path("/nowhere")))
+"""The guesses alone, as on a store that has measured nothing."""
 ORDER_SLOTS = (1, 2, 4, 8)
 RAY_SLOTS = 8
 RAY_MAKESPAN_S = 120.0
@@ -125,8 +127,7 @@ def record(suite: str, overrides: Sequence[str], store: Path | None, path: Path)
     plan = make_plan(load_suite(suite, overrides))
     number = {ref: index for index, ref in enumerate(plan.graph)}
     rounds = round_of_stages(plan.graph, rounds_of(plan.graph[ref] for ref in plan.rows))
-    guesses = Costs(Store(Path("/nowhere")))
-    seconds = {ref: guesses.seconds(stage) for ref, stage in plan.graph.items()}
+    seconds = {ref: UNMEASURED.seconds(stage) for ref, stage in plan.graph.items()}
     if store is not None:
         seconds = {ref: record.seconds for ref, record in Store(store).records(plan.graph).items()}
     with gzip.open(path, "wt", newline="") as file:
@@ -142,7 +143,7 @@ def record(suite: str, overrides: Sequence[str], store: Path | None, path: Path)
                 str(rounds.get(ref, -1)),
                 "" if component is None else component.name,
                 stage.group,
-                f"{guesses.seconds(stage):.4g}",
+                f"{UNMEASURED.seconds(stage):.4g}",
             )
             writer.writerow(entry)
 

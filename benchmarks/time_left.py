@@ -30,7 +30,7 @@ from typing import cast
 
 import matplotlib.pyplot as plt
 
-from benchmarks.scheduling import FOLDER, LEADERBOARD, RecordedRuntime, Virtual, recorded, seconds_of
+from benchmarks.scheduling import FOLDER, LEADERBOARD, UNMEASURED, RecordedRuntime, Virtual, recorded, seconds_of
 from benchmarks.scheduling import record as record_stages
 from harness.execution.costs import Costs
 from harness.execution.descriptions import described
@@ -47,8 +47,6 @@ from harness.store.store import Store
 from harness.suites.suite import load_suite
 
 EVENTS = FOLDER / "recorded_events.csv.gz"
-UNMEASURED = Costs(Store(Path("/nowhere")))
-"""The guesses alone, as on a store that has measured nothing."""
 FROM_S = 120.0
 """From when on the estimate has to be right."""
 UNTIL_S = 30.0

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from settings.errors import UserError
 
-MAX_BYTES = 2**30
-"""Larger files are refused before they are read."""
 MAX_VALUES = 2**25
 """Larger arrays are refused before they are read: they are not the maps of one photo (80 classes at 640 × 480 have
 2**24.5 values), and a compressed file of a few kilobytes may declare any number of them."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from settings.errors import UserError
-from settings.masks import read_mask
+from settings.masks import check_size, read_mask
 from settings.options import AbsolutePath, Options
 from settings.photo_ids import file_of
 from settings.records import Mask, Photo
@@ -47,7 +47,5 @@ def mask_file(root: Path, photo: Photo) -> Path:
 def read_mask_of(photo: Photo, path: Path) -> Mask:
     """The mask of a file, uint8 (H, W); raises UserError for another size than the photo's, and for no mask."""
     mask_HW = read_mask(path)
-    if mask_HW.shape != (size := photo.image().shape[:2]):
-        found = f"{mask_HW.shape[1]}×{mask_HW.shape[0]} pixels"
-        raise UserError(path, found, f"{size[1]}×{size[0]}, the size of photo '{photo.id}'")
+    check_size(path, mask_HW, photo.image().shape[:2])
     return mask_HW

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from results.counted import ImageSums, joined_sums
 from results.lines import Column, Line
-from results.rows import Row
+from results.rows import OptionSet, Row
 from results.statistics import (
     Difference,
     Interval,
@@ -125,18 +125,32 @@ def _planned(lines: Sequence[Line], among: Sequence[int]) -> dict[tuple[int, int
     """Every recipe against `cam` of its setting, every setting against `clean` of its recipe, and every recipe `a+b`
     against `a`, which is what it was before it was refined; of each, whether it is the first kind. Ceilings are in none
     of them."""
-    by_name = {(lines[n].name, lines[n].setting): n for n in among}
+    called: dict[tuple[str, str], list[int]] = {}
+    for n in among:
+        called.setdefault((lines[n].option_set.recipe, lines[n].setting), []).append(n)
     pairs: dict[tuple[int, int], bool] = {}
     for n in among:
-        name, setting = lines[n].name, lines[n].setting
+        recipe, setting = lines[n].option_set.recipe, lines[n].setting
         if lines[n].is_ceiling:
             continue
-        yardsticks = ((each, setting) for each in _yardsticks(name) if (each, setting) in by_name)
-        others = (next(yardsticks, None), (name, PLAIN), (name.rpartition("+")[0], setting))
-        for other in others:
-            if other in by_name and by_name[other] != n:
-                pairs.setdefault((n, by_name[other]), other == others[0])
+        yardsticks = ((each, setting) for each in _yardsticks(recipe) if (each, setting) in called)
+        others = (next(yardsticks, None), (recipe, PLAIN), (recipe.rpartition("+")[0], setting))
+        for place, name in enumerate(others):
+            other = _meant(lines, n, called.get(name, []) if name else [])
+            if other is not None and other != n:
+                pairs.setdefault((n, other), place == 0)
     return pairs
+
+
+def _meant(lines: Sequence[Line], line: int, candidates: Sequence[int]) -> int | None:
+    """Of the lines of one recipe and setting the one on the same backbone, else the only one; None where many fit."""
+    own = lines[line].option_set
+    alike = [n for n in candidates if _backbone(lines[n].option_set) == _backbone(own)] or candidates
+    return alike[0] if len(alike) == 1 else None
+
+
+def _backbone(options: OptionSet) -> tuple[str, int]:
+    return options.backbone, options.backbone_size
 
 
 def _yardsticks(name: str) -> list[str]:

@@ -1,6 +1,7 @@
 """What rows were scored from, image by image: pixels of each class that are right, predicted and true."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -87,29 +88,29 @@ def sums_of_folder(
     than they are) has none here either.
     """
     found: dict[int, ImageSums] = {}
-    for path in filter(Path.exists, (score_counts, sweep_counts)):
-        table = read_table(path)
-        positions = table.column("row").to_numpy()
-        for position in np.unique(positions).tolist():
-            together = _counted_with(rows, position, is_sweep="exceeded" in table.column_names)
-            asked = [other for other in together if wanted is None or other in wanted]
-            if asked:
-                part = table.filter(pa.array(positions == position))
-                found |= {other: _checked(path, part, rows[other]) for other in asked}
+    for path, counting in ((score_counts, _measured), (sweep_counts, _swept)):
+        if not path.exists():
+            continue
+        together: dict[tuple[object, ...], list[int]] = {}
+        for n, row in enumerate(rows):
+            if row.miou is not None:
+                together.setdefault(counting(row), []).append(n)
+        for position, part in _parts(read_table(path)):
+            if 0 <= position < len(rows):
+                asked = together.get(counting(rows[position]), ())
+                found |= {n: _checked(path, part, rows[n]) for n in asked if wanted is None or n in wanted}
     return found
 
 
-def _counted_with(rows: Sequence[Row], position: int, is_sweep: bool) -> list[int]:
-    """The rows that one part of a table stands for, by position."""
-    if not 0 <= position < len(rows):
-        return []
-    first = rows[position]
-    if is_sweep:
-        return [n for n, row in enumerate(rows) if _counting(row) == _counting(first) and row.miou is not None]
-    return [n for n, row in enumerate(rows) if _measured(row) == _measured(first)]
+def _parts(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+    """The records of each row, by its position; those of one row lie together."""
+    positions = table.column("row").to_numpy()
+    starts = np.flatnonzero(np.diff(positions, prepend=-1))
+    for start, end in pairwise([*starts.tolist(), len(positions)]):
+        yield int(positions[start]), table.slice(start, end - start)
 
 
-def _counting(row: Row) -> tuple[object, ...]:
+def _swept(row: Row) -> tuple[object, ...]:
     """What one sweep serves: every policy."""
     return (*row.option_set, row.dataset, row.split, row.setting, row.rng_seed, row.stage, row.variant)
 

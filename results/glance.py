@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from results.lines import Column
-from results.rows import STAGES
 from results.selection import is_ranked
 from results.shown import MAX_NAME, Table
 from settings.errors import UserError
@@ -62,19 +61,14 @@ def setting_colours(settings: Iterable[str]) -> dict[str, Colour]:
     return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
-def leading_records(records: Records) -> tuple[Column, Records] | None:
-    """The stage that a board is ranked by, and its scored records, best first; None where nothing was scored.
-
-    It is the last stage with intervals; without any, the last that was scored.
-    """
-    scored = [record for record in records if record["miou"] is not None]
-    among = [record for record in scored if record["interval_low"] is not None] or scored
-    if not among:
+def leading_records(table: Table) -> tuple[Column, Records] | None:
+    """The stage that a board is ranked by, and its scored records, best first; None where nothing was scored."""
+    column = table.leading
+    here = [record for record in table.records if (record["stage"], record["variant"]) == column]
+    scored = [record for record in here if record["miou"] is not None]
+    if column is None or not scored:
         return None
-    last = max(among, key=lambda record: STAGES.index(record["stage"]))
-    column = Column(last["stage"], last["variant"])
-    here = [record for record in scored if (record["stage"], record["variant"]) == column]
-    return column, sorted(here, key=lambda record: -record["miou"])
+    return column, sorted(scored, key=lambda record: -record["miou"])
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,7 @@ class _Board:
 
 
 def _board(table: Table) -> _Board:
-    found = leading_records(table.records)
+    found = leading_records(table)
     if found is None or not is_ranked(found[1][0]["policy"]):
         return _Board(table.title, "", (), ())
     column, records = found

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from results.metrics.counts import count_labels
+from results.metrics.counts import check_below, joint_counts
 from results.metrics.miou import Floats, MeanIoU, iou, mean_of_defined, nullable
 from results.protocols import LEGACY, RULES, VOC, Rules
 from settings.records import UNKNOWN, Mask
@@ -21,14 +21,10 @@ def joint_pixels(prediction_HW: Mask, truth_HW: Mask, classes: int) -> Pixels:
 
     Raises ValueError for what `count_labels` refuses, and for a prediction that is no class where the truth is 255.
     """
-    joint = np.zeros((classes + 1, classes + 1), np.int64)
-    known = count_labels(prediction_HW, truth_HW, classes)
-    joint[:classes, :classes], joint[:classes, classes] = known.decided.confusion, known.undecided
-    # The same again with the unknown pixels as the only known ones.
-    hidden = np.where(truth_HW == UNKNOWN, np.uint8(0), np.uint8(UNKNOWN))
-    unknown = count_labels(prediction_HW, hidden, classes)
-    joint[classes, :classes], joint[classes, classes] = unknown.decided.confusion[0], unknown.undecided[0]
-    return joint
+    pixels = joint_counts(prediction_HW, truth_HW, classes)
+    check_below(pixels.sum(axis=0), classes, "prediction", allowed=UNKNOWN)
+    kept = [*range(classes), UNKNOWN]
+    return pixels[np.ix_(kept, kept)].astype(np.int64)
 
 
 class RulesTally:

@@ -11,6 +11,7 @@ import numpy as np
 
 from results.counted import ImageSums, joined_sums
 from results.metrics.miou import Floats, iou, mean_of_defined
+from results.metrics.size_iou import SIZES, Size, of_size
 from results.statistics import (
     Difference,
     Interval,
@@ -24,21 +25,10 @@ from results.statistics import (
 )
 from settings.errors import UserError, counted, printable
 
-__all__ = ["CHANGED", "SIZES", "Change", "ErrorSplit", "Pair", "Part", "Side", "Size", "compared"]
+__all__ = ["CHANGED", "Change", "ErrorSplit", "Pair", "Part", "Side", "compared"]
 
 CHANGED = 20
 """Photos that are told of those that changed most."""
-
-
-class Size(NamedTuple):
-    """Objects by the share of the photo's known pixels that a class truly takes: `least` ≤ share < `below`."""
-
-    name: str
-    least: float
-    below: float
-
-
-SIZES = (Size("small", 0.0, 0.05), Size("medium", 0.05, 0.2), Size("large", 0.2, float("inf")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,10 +189,7 @@ def _by_size(a: PixelSums, b: PixelSums) -> tuple[Part, ...]:
 
 def _of_size(sums: PixelSums, size: Size) -> PixelSums:
     """The pixels of classes in the photos where they have that size, without the background; other photos left out."""
-    known_N = np.maximum(sums.truth_NC.sum(axis=1), 1)
-    share_NC = sums.truth_NC / known_N[:, None]
-    chosen_NC = (sums.truth_NC > 0) & (share_NC >= size.least) & (share_NC < size.below)
-    chosen_NC[:, 0] = False
+    chosen_NC = of_size(sums.truth_NC, size)
     some_N = chosen_NC.any(axis=1)
     part_NC = chosen_NC[some_N]
     return PixelSums(

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from results.metrics.miou import nullable
-from results.pair import SIZES, ErrorSplit, Pair, Part
-from results.shown import Table
+from results.metrics.size_iou import SIZES
+from results.pair import ErrorSplit, Pair, Part
+from results.shown import BY_CLASS, Table
 from results.statistics import Difference, Interval
 
 __all__ = ["pair_record", "pair_tables"]
@@ -101,7 +102,7 @@ def _by_class(pair: Pair) -> Table:
         "p and verdict: for all classes together; photos: that show the class; an interval wants two of them",
         "–: in neither truth nor predictions of a side",
     )
-    return Table("IoU by class", ("class", *PART_HEAD), tuple(map(_part, pair.by_class)), notes)
+    return Table(BY_CLASS, ("class", *PART_HEAD), tuple(map(_part, pair.by_class)), notes)
 
 
 def _by_size(pair: Pair) -> Table:

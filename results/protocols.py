@@ -47,7 +47,6 @@ class Rules:
 RULES: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("predicted_void", "background"): "255 in predictions is background",
-        ("predicted_void", "not scored"): "255 in predictions is not scored",
         ("predicted_void", "missed"): "255 in predictions is no class: what it hides is missed, and none is in excess",
         ("true_void", "background"): "255 in the truth is background",
         ("absent", "0"): "a class in neither truth nor prediction counts as 0",

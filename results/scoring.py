@@ -234,19 +234,21 @@ def _scored(
 ) -> FolderScore:
     rules, base, classes = rules_of(protocol), _BASES[predictions.void], len(class_names)
     pooled, digests, sums = Pooled.nothing(classes), dict[str, str](), dict[str, Whole]()
-    measures = MaskMeasures(beside.metrics, classes)
+    measures = MaskMeasures(beside.metrics, classes, "background" if predictions.void == "error" else predictions.void)
     by_rules, spread = RulesTally(rules or base, classes), Spread(classes, base)
     for image in scored_images(predictions, truth, sorted(ids)):
         pooled += image.pooled
         digests[image.id] = image.truth_digest
         sums[image.id] = class_sums(image.pooled.counts)
-        measures.add(image.id, image.predicted, image.true_mask)
+        measures.add(image.predicted, image.true_mask)
         if rules is not None or beside.all_protocols:
             joint = joint_pixels(image.predicted, image.true_mask, classes)
-            by_rules.add(joint)
-            spread.add(joint)
+            if rules is not None:
+                by_rules.add(joint)
+            if beside.all_protocols:
+                spread.add(joint)
     refuse_implausible(truth, pooled.true_pixels)
-    wanted = frozenset(ids)
+    wanted, images = frozenset(ids), sums_of_images(sums, pooled.counts)
     return FolderScore(
         pooled.counts,
         mean_iou(pooled.counts) if rules is None else by_rules.result(),
@@ -257,8 +259,8 @@ def _scored(
         predictions.void if rules is None else rules.predicted_void,
         evaluation_fingerprint(class_names, digests),
         class_names,
-        sums_of_images(sums, pooled.counts),
-        measures=measures.measures(),
+        images,
+        measures=measures.measures(images),
         protocols=tuple(spread.scores()) if beside.all_protocols else (),
         doubts=tuple(doubts(predictions, pooled)),
     )

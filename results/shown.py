@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from results.lines import Column
+
 if TYPE_CHECKING:
     from rich.console import Group
 
-__all__ = ["MAX_NAME", "TEXTS", "Table", "code", "markdown", "unmarked"]
+__all__ = ["BY_CLASS", "MAX_NAME", "TEXTS", "Table", "code", "markdown", "unmarked"]
 
+BY_CLASS = "IoU by class"
+"""The title of the table that has a column a class."""
 TEXTS = ("setting", "backbone", "against", "verdict", "compared", "class", "size", "side", "mostly with", "photo")
 """Columns of words; all others but the recipe hold numbers."""
 MAX_NAME = 40
@@ -29,6 +33,8 @@ class Table:
     sections: tuple["Table", ...] = ()
     common: str = ""
     """What all lines have in common, and no column tells therefore; it stands under the title."""
+    leading: Column | None = None
+    """Of a board: the scored stage that its lines are ordered and ranked by."""
     bold: tuple[str, frozenset[int]] | None = None
     """For LaTeX: the column whose best values stand in bold, and the lines that have them."""
     apart: frozenset[tuple[int, int]] = frozenset()

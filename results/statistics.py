@@ -3,7 +3,7 @@
 A difference varies for two reasons: other rng seeds train other networks, and other images show other things. What
 images do is resampled: images are drawn with replacement, the same for all that is compared, their confusions added,
 and mIoU taken of the sum (it is no mean over images). What rng seeds do is their sample variance: three values cannot
-be resampled, a percentile bootstrap over them calls a third of all equal pairs different. The two variances V are
+be resampled, a percentile bootstrap over them calls a quarter of all equal pairs different. The two variances V are
 added, and a t distribution stands for the sum. Its degrees of freedom follow from whose variance it is,
 
     1 / df = share_seeds / (seeds - 1) + share_images / (images - 1),    share = V of its kind / V of both,

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from results.boards import Board, boards
-from results.comparisons import CountsOf, verdicts
+from results.comparisons import CountsOf, Verdicts, verdicts
 from results.facts import EPOCHS, Fact, Facts, facts_of
 from results.lines import (
     SEEDS_TO_RANK,
@@ -23,7 +23,7 @@ from results.lines import (
 )
 from results.oracle_gap import MAPS, ORACLE_GAP, OracleGaps
 from results.rows import Row, rows_of
-from results.shown import TEXTS, Table
+from results.shown import BY_CLASS, TEXTS, Table
 from results.verdict_tables import (
     HEAD,
     is_tied_with_the_best,
@@ -35,7 +35,7 @@ from results.verdict_tables import (
 )
 from settings.errors import counted
 
-__all__ = ["Table", "tables"]
+__all__ = ["tables"]
 
 
 MEASURES = {
@@ -85,67 +85,121 @@ class _Notes:
         return (f"[{number}] {text}" for text, number in self.numbers.items())
 
 
+class _Content(NamedTuple):
+    """What a board's table is made of."""
+
+    board: Board
+    lines: list[Line]
+    unranked: list[str]
+    """Why each line has no rank; empty for one that may have one."""
+    joined: dict[Column, Column]
+    """Columns that are not shown, each by the one that says the same."""
+    measures: tuple[Measure, ...]
+    leading: Measure
+    """What lines are ranked by."""
+    verdicts: Verdicts | None
+    gaps: list[float | None]
+    """By line: how far the oracle's threshold is above the one that was used."""
+    facts: Facts
+
+
 def _table(board: Board, provisional: str, counts: CountsOf, gaps: OracleGaps) -> Table:
-    lines, notes = lines_of(board), _Notes()
-    leading = leading_column(lines)
-    every_column = columns_of(board)
-    joined = _joined(every_column, lines)
-    leading = joined.get(leading, leading)
-    columns = tuple(column for column in every_column if column not in joined)
-    measures = tuple(measure for column in columns for measure in _measures(column, lines))
-    facts = facts_of(lines)
+    content, notes = _content(board, provisional, counts, gaps), _Notes()
+    lines, found = content.lines, content.verdicts
+    told = _columns_told(content, notes)
+    best = frozenset(n for n in range(len(lines)) if found and is_tied_with_the_best(found, n))
+    marks = sorted({f"† not ranked: {why}" for why in content.unranked if why})
+    by_class = _per_class(tuple(dict.fromkeys(measure.column for measure in content.measures)), lines, content.facts)
+    return Table(
+        f"PROVISIONAL, {provisional} · {board.title}" if provisional else board.title,
+        tuple(name for name, _ in told),
+        tuple(zip(*(cells for _, cells in told), strict=True)),
+        (*_about(content), *marks, *notes.listed()),
+        tuple(_records(content)),
+        (*(sections(found, lines) if found else ()), by_class),
+        content.facts.common,
+        leading=content.leading.column,
+        bold=(content.leading.title, best) if best else None,
+        apart=found.apart if found else frozenset(),
+    )
+
+
+def _content(board: Board, provisional: str, counts: CountsOf, gaps: OracleGaps) -> _Content:
+    lines, columns = lines_of(board), columns_of(board)
     unranked = [_unranked(board, line, provisional) for line in lines]
+    joined = _joined(columns, lines)
+    measures = tuple(measure for column in columns if column not in joined for measure in _measures(column, lines))
+    leading = leading_column(lines)
+    leading = joined.get(leading, leading)
     found = None
     if board.ranked and not provisional:
         found = verdicts(lines, leading, counts, [not why for why in unranked])
-    titles = {column.title: other.title for column, other in joined.items()}
+    return _Content(
+        board,
+        lines,
+        unranked,
+        joined,
+        measures,
+        next(measure for measure in measures if measure.column == leading),
+        found,
+        [gaps.of_line(line) if board.ranked else None for line in lines],
+        facts_of(lines),
+    )
+
+
+def _columns_told(content: _Content, notes: _Notes) -> list[tuple[str, list[str]]]:
+    """Title and cells of every column, from left to right."""
+    lines, found, facts = content.lines, content.verdicts, content.facts.differing
+    titles = {column.title: other.title for column, other in content.joined.items()}
     names, texts = [], []
-    for line, why in zip(lines, unranked, strict=True):
+    for line, why in zip(lines, content.unranked, strict=True):
         names.append(_name(line, why, notes))
-        texts.append([_text(line.cells.get(measure.column), measure.field, titles, notes) for measure in measures])
+        cells = [_text(line.cells.get(each.column), each.field, titles, notes) for each in content.measures]
+        texts.append(cells)
     told: list[tuple[str, list[str]]] = []
     if found and found.standings:
         told.append(("rank", [rank_of(found, n) for n in range(len(lines))]))
     told.append(("recipe", names))
-    told += [_fact(fact, lines) for fact in facts.differing if fact.title in TEXTS]
-    for place, measure in enumerate(measures):
+    told += [_fact(fact, lines) for fact in facts if fact.title in TEXTS]
+    for place, measure in enumerate(content.measures):
         told.append((measure.title, [cells[place] for cells in texts]))
-        if found and measure.column == leading and measure.field == "miou":
+        if found and measure == content.leading:
             beside = zip(*(shown_of(found, n) for n in range(len(lines))), strict=True)
             told += [(title, list(cells)) for title, cells in zip(HEAD, beside, strict=True)]
-    gap_of = [gaps.of_line(line) if board.ranked else None for line in lines]
-    if any(gap is not None for gap in gap_of):
-        told.append(("oracle gap", ["–" if gap is None else f"{gap:.3f}" for gap in gap_of]))
-    told += [_fact(fact, lines) for fact in facts.differing if fact.title not in TEXTS]
+    if _has_gaps(content):
+        told.append(("oracle gap", ["–" if gap is None else f"{gap:.3f}" for gap in content.gaps]))
+    told += [_fact(fact, lines) for fact in facts if fact.title not in TEXTS]
     told.append(("seconds", [f"{line.seconds:.1f}" for line in lines]))
-    marks = sorted({f"† not ranked: {why}" for why in unranked if why})
+    return told
+
+
+def _has_gaps(content: _Content) -> bool:
+    return any(gap is not None for gap in content.gaps)
+
+
+def _about(content: _Content) -> list[str]:
+    """The notes that explain the table."""
+    board, lines, found = content.board, content.lines, content.verdicts
     about = [board.title_explained, f"mIoU, mean ± standard deviation over rng seeds; {_evaluated(board)}"]
-    about += [*_order(lines), *_joined_told(joined), *_explained(measures)]
+    about += [*_order(lines), *_joined_told(content.joined), *_explained(content.measures)]
     about += verdicts_explained(found, lines) if found else []
-    about += [ORACLE_GAP] if any(gap is not None for gap in gap_of) else []
+    about += [ORACLE_GAP] if _has_gaps(content) else []
     about += [_masks(lines), LABEL_HOURS]
     about += dict.fromkeys(f"setting {line.setting}: {line.extra}" for line in lines if line.extra)
-    records = tuple(
-        {
-            **_record(board, line, c, cell, not why),
-            "oracle_gap": gaps.of_line(line) if board.ranked and c.stage in MAPS else None,
-            **record_of(found if c == leading else None, n, lines),
-        }
-        for n, (line, why) in enumerate(zip(lines, unranked, strict=True))
-        for c in every_column
-        if (cell := line.cells.get(c))
-    )
-    below = (*(sections(found, lines) if found else ()), _per_class(columns, lines, facts))
-    title = board.title
-    if provisional:
-        title = f"PROVISIONAL, {provisional} · {title}"
-    head = tuple(name for name, _ in told)
-    shown = tuple(zip(*(cells for _, cells in told), strict=True))
-    best = frozenset(n for n in range(len(lines)) if found and is_tied_with_the_best(found, n))
-    return Table(
-        title, head, shown, (*filter(None, about), *marks, *notes.listed()), records, below, facts.common,
-        bold=(leading.title, best) if best else None, apart=found.apart if found else frozenset(),
-    )  # fmt: skip
+    return list(filter(None, about))
+
+
+def _records(content: _Content) -> Iterator[dict[str, Any]]:
+    """One a line and scored stage, whether or not the stage has a column."""
+    lines, leading = content.lines, content.leading.column
+    for n, (line, why, gap) in enumerate(zip(lines, content.unranked, content.gaps, strict=True)):
+        for column in columns_of(content.board):
+            if cell := line.cells.get(column):
+                yield {
+                    **_record(content.board, line, column, cell, not why),
+                    "oracle_gap": gap if column.stage in MAPS else None,
+                    **record_of(content.verdicts if column == leading else None, n, lines),
+                }
 
 
 def _fact(fact: Fact, lines: list[Line]) -> tuple[str, list[str]]:
@@ -350,7 +404,7 @@ def _per_class(columns: tuple[Column, ...], lines: list[Line], facts: Facts) -> 
         shown.append((line.name, *settings, column.title, *("–" if v is None else f"{v:.3f}" for v in means.values())))
         records.append({"recipe": line.name, "setting": line.setting, **column._asdict(), **means})
     head = ("recipe", "setting", "scored") if facts.has_settings else ("recipe", "scored")
-    return Table("IoU by class", (*head, *names), tuple(shown), (), tuple(records))
+    return Table(BY_CLASS, (*head, *names), tuple(shown), (), tuple(records))
 
 
 def _class_mean(values: list[float | None]) -> float | None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from stat import S_ISREG
 from uuid import uuid4
 
+from settings.errors import kind_of
+
 __all__ = ["create_exclusively", "read_plain", "replaced", "sha256_of", "sync_files", "write_bytes", "write_json"]
 
 MAX_DOCUMENT = 1 << 28
@@ -95,6 +97,6 @@ def read_plain(path: Path, most: int = MAX_DOCUMENT) -> bytes:
 def sha256_of(path: Path) -> str:
     """The sha256 of a file's content in hexadecimal; raises OSError for a pipe, which would be waited for for ever."""
     if not S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "no plain file", str(path))
+        raise OSError(errno.EINVAL, kind_of(path), str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

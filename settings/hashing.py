@@ -4,10 +4,9 @@ import errno
 import os
 from functools import cache
 from pathlib import Path
-from stat import S_ISREG
 
 from settings.caching import CachedTable
-from settings.errors import UserError, kind_of
+from settings.errors import UserError
 from settings.files import sha256_of
 
 __all__ = ["HashCache", "cache_folder", "content_of", "shared_cache"]
@@ -53,9 +52,6 @@ def _identity(path: Path) -> tuple[str, str]:
         stat = path.stat()
     except ValueError:
         raise OSError(errno.EINVAL, "a name with a null byte", str(path)) from None
-    if not S_ISREG(stat.st_mode):
-        # A pipe would be waited for without end.
-        raise OSError(errno.EINVAL, kind_of(path), str(path))
     return str(path.absolute()), f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
 
 

@@ -5,18 +5,32 @@ from pathlib import Path
 
 from settings.photo_ids import composed
 
-__all__ = ["label_source", "mend_of_layout", "mend_of_list", "mend_of_no_folder", "other_folders"]
+__all__ = [
+    "PICTURES",
+    "VOC_FOLDER",
+    "label_source",
+    "mend_of_layout",
+    "mend_of_list",
+    "mend_of_no_photos",
+    "other_folders",
+    "voc_root",
+]
 
+VOC_FOLDER = Path("VOCdevkit") / "VOC2012"
 PICTURES = (".jpg", ".jpeg", ".png")
 LABELS = ("*cls_labels*.npy", "_classes.csv", "*.json", "*_cls.txt", "annotations/*.json", "Annotations")
 """Where other programs keep image-level labels, the likeliest first."""
 
 
+def voc_root(root: Path) -> Path | None:
+    """The folder that holds VOCdevkit/VOC2012: this one, or one of the two above it."""
+    return next((each for each in (root, root.parent, root.parent.parent) if (each / VOC_FOLDER).is_dir()), None)
+
+
 def mend_of_layout(root: Path) -> str:
     """What makes a data set of a folder without classes.txt."""
-    for above in (root, root.parent, root.parent.parent):
-        if (above / "VOCdevkit" / "VOC2012").is_dir():
-            return f"that is VOC's layout: seedbed data check voc12 --set root={above}"
+    if above := voc_root(root):
+        return f"that is VOC's layout: seedbed data check voc12 --set root={above}"
     if source := label_source(root):
         return f"seedbed data import-labels {source} {root / 'labels.csv'} writes it too"
     if (root / "labelmap.txt").is_file():
@@ -42,9 +56,9 @@ def mend_of_list(root: Path, name: str) -> str:
     return "list the photos of images/ by name, one a line"
 
 
-def mend_of_no_folder(root: Path, name: str) -> str:
-    """What folder could be meant where `name` is not there: the one that holds most pictures."""
-    counts = {folder.name: len(_pictures(folder)) for folder in _folders(root)}
+def mend_of_no_photos(root: Path) -> str:
+    """What folder could be meant where images/ is not there: the one beside masks/ that holds most pictures."""
+    counts = {folder.name: len(_pictures(folder)) for folder in _folders(root) if folder.name != "masks"}
     most = max(counts, key=lambda other: counts[other], default="")
     if not counts.get(most):
         return ""

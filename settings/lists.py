@@ -21,7 +21,7 @@ NO_CLASS = "none"
 """What a cell may say of a photo that shows no class, in any case."""
 HEADER = ["id", "labels"]
 _PICTURE = r"\.(?:jpe?g|png|bmp|tiff?|webp)"
-_PATHS = re.compile(rf"(?P<photo>.+?{_PICTURE})(?:\s+.+{_PICTURE})+|(?P<path>.*[/\\].*{_PICTURE})", re.IGNORECASE)
+_PATHS = re.compile(rf"(?P<photo>.+?{_PICTURE})\s.+{_PICTURE}|(?P<path>.*[/\\].*{_PICTURE})", re.IGNORECASE)
 """Lines of the field's lists: `/JPEGImages/x.jpg /SegmentationClassAug/x.png`, or the path of the photo alone."""
 IMPLIED = {"background": 0, "bg": 0, "ignore": UNKNOWN, "unlabeled": UNKNOWN, "unlabelled": UNKNOWN, "void": UNKNOWN}
 """Names that lists of other programs have for what is no class here, and the mask value that stands for it."""

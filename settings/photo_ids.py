@@ -14,6 +14,7 @@ from settings.errors import UserError
 
 __all__ = [
     "ALLOWED",
+    "FILE_ENDING",
     "composed",
     "file_of",
     "files_below",
@@ -28,7 +29,9 @@ __all__ = [
 ALLOWED = "letters, digits, blanks and _-.()+@=, with '/' after folders"
 """What ids consist of, for messages."""
 _PART = re.compile(r"\w([\w .()+@=-]*[\w.()+@=-])?")
-_EXTENSION = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp|npy|npz)$", re.IGNORECASE)
+FILE_ENDING = r"\.(jpe?g|png|bmp|tiff?|webp|npy|npz)"
+"""A pattern of what files of photos, masks and maps end in, in lower case."""
+_EXTENSION = re.compile(rf"{FILE_ENDING}$", re.IGNORECASE)
 
 
 def composed(name: str) -> str:

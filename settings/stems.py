@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from settings.errors import counted, printable
-from settings.photo_ids import composed, photo_stem
+from settings.photo_ids import FILE_ENDING, composed, photo_stem
 
 __all__ = ["alike", "names_alike", "possible_stems", "shorter_stems", "told_renames"]
 
-_FILE = r"\.(jpe?g|png|bmp|tiff?|webp|npy|npz)"
 _SUFFIX = re.compile(
-    rf"({_FILE}|[_ .-](masks?|pred(iction)?s?|pseudo|labels?|labelids|labeltrainids|gt(fine)?|ground_?truth)"
+    rf"({FILE_ENDING}|[_ .-](masks?|pred(iction)?s?|pseudo|labels?|labelids|labeltrainids|gt(fine)?|ground_?truth)"
     rf"|[_ .-](seg(mentation)?|annotations?)|(mask|pred|gt)|_(jpe?g|png)\.rf\.[0-9a-f]{{32}})$",
     re.IGNORECASE,
 )

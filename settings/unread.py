@@ -34,7 +34,8 @@ def unread_files(name: str, index: FileIndex, listed: Collection[str], kinds: st
     unlisted = index.unlisted(listed)
     lacking = [photo_id for photo_id in sorted(listed) if photo_id not in index]
     if renames := names_alike(lacking, [id_of(Path(name)) for name in unlisted]):
-        list_them = told_renames(renames, Path(unlisted[0]).suffix)
+        meant = next(iter(renames.values()))
+        list_them = told_renames(renames, next(Path(name).suffix for name in unlisted if id_of(Path(name)) == meant))
     else:
         list_them = _LIST_THEM
     return _some(others, Unread("file", f"of no listed id in {name}/", unlisted, list_them))

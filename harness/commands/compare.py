@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.commands.options import DEFAULT_STORE, JsonOption, SetOption, StoreOption
+from harness.commands.options import DEFAULT_STORE, JsonOption, SetOption, StoreOption, refuse_options
 from settings.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def compare(
     if photos is not None and output is None:
         raise UserError("--photos", "no --output", "--output FOLDER beside it, for the sheet")
     if truth is not None:
-        _refuse(of_rows, "--truth beside it", "names of rows, or folders of masks with --truth")
+        refuse_options(of_rows, "--truth beside it", "names of rows, or folders of masks with --truth")
         masks = MaskOptions(Path(a), Path(b), truth, classes, names, ids, void)
         sides = sides_of_masks(masks)
         if output is not None:
@@ -100,12 +99,14 @@ def compare(
             drawing = MaskDrawing(masks, photos)
     else:
         of_masks = {"--classes": classes, "--names": names, "--ids": ids, "--photos": photos}
-        _refuse(of_masks, "no --truth", "--truth MASKS beside it: A and B are folders then")
+        refuse_options(of_masks, "no --truth", "--truth MASKS beside it: A and B are folders then")
         overrides = set_ or []
         if leaderboard is not None:
-            _refuse({"--suite": suite}, "--leaderboard beside it", "one of them")
+            refuse_options({"--suite": suite, "--set": set_}, "--leaderboard beside it", "one of them")
             place: Place = LeaderboardPlace(leaderboard)
         else:
+            if suite is None:
+                refuse_options({"--set": set_}, "no --suite", "--suite beside it")
             place = StorePlace(store, suite, overrides)
         other_place = place if other is None else place_at(other, suite, overrides)
         sides = sides_of_rows(a, b, place, other_place, Wanted(setting, stage, variant, policy))
@@ -122,10 +123,3 @@ def compare(
         typer.echo(found.to_markdown())
     if found.sheet:
         typer.echo(found.sheet, err=True)
-
-
-def _refuse(options: Mapping[str, object], found: str, expected: str) -> None:
-    """Raise UserError for the first of these options that is given."""
-    for name, value in options.items():
-        if value is not None:
-            raise UserError(name, found, expected)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.commands.options import JsonOption, split_names
+from harness.commands.options import JsonOption, refuse_options, split_names
 from settings.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,13 +69,13 @@ def score(
     predicted_values = parse_value_map(map_predictions, "--map-predictions")
     beside = Beside(split_names(metrics), all_protocols)
     if dataset is not None:
-        _refuse_beside("--dataset", {"--truth": truth, **of_folder}, "it says that itself")
+        refuse_options({"--truth": truth, **of_folder}, "--dataset beside it", "one of the two", "it says that itself")
         opened = open_named(dataset, set_ or [])
         result = score_split(
             predictions, opened, split or "val", protocol, void, allow_missing, predicted_values, beside
         )
     elif truth is not None:
-        _refuse_beside("--truth", of_dataset, "--dataset instead has splits")
+        refuse_options(of_dataset, "--truth beside it", "one of the two", "--dataset instead has splits")
         true_values = parse_value_map(map_, "--map")
         result = score_folder(
             predictions,
@@ -96,12 +96,6 @@ def score(
         typer.echo(json.dumps(result.to_json()))
     else:
         typer.echo(result.to_text())
-
-
-def _refuse_beside(option: str, others: Mapping[str, object], why: str) -> None:
-    for other, value in others.items():
-        if value is not None:
-            raise UserError(other, f"{option} beside it", "one of the two", why)
 
 
 def open_named(name: str, assignments: Sequence[str] = ()) -> Dataset:

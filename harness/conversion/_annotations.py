@@ -5,7 +5,7 @@ Files are checked by their models before anything is drawn: sizes, coordinates a
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from methods.npz import MAX_BYTES
+from harness.conversion._arrays import MAX_BYTES
+from harness.conversion._names import PHOTOS
 from settings.errors import UserError, kind_of
 
 __all__ = [
@@ -34,7 +35,6 @@ __all__ = [
 
 MAX_PIXELS = 64_000_000
 EXPECTED = "COCO JSON (images, annotations, categories), LabelMe JSON (shapes) or Label Studio JSON (a list of tasks)"
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 Side: TypeAlias = Annotated[int, Field(ge=1, le=MAX_PIXELS)]
 
@@ -164,7 +164,7 @@ class StudioTask(_Model):
     def photo(self) -> str:
         """The path of the photo; empty where the task names none, or several."""
         paths = [_path_in(text) for text in self.data.values() if isinstance(text, str)]
-        pictures = {path for path in paths if path.lower().endswith(PICTURES)}
+        pictures = {path for path in paths if PurePath(path).suffix.lower() in PHOTOS}
         if len(pictures) == 1:
             return pictures.pop()
         return self.file_upload or ""

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from harness.conversion._pickles import Built, Refused, Unchecked, Unpickler
 from methods.npz import NUMBERS, OBJECTS
 
+MAX_BYTES = 2**30
+"""Larger files of other programs are refused before they are read."""
 Array: TypeAlias = NDArray[Any]
 """An array of whatever numbers its file holds."""
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.conversion._arrays import ADMITTED, value_of
+from harness.conversion._arrays import ADMITTED, MAX_BYTES, value_of
 from harness.conversion._pickles import MAX_INSTRUCTIONS, Refused, Unpickler
-from methods.npz import MAX_BYTES, OBJECTS, read_header
+from methods.npz import OBJECTS, read_header
 from settings.errors import UserError
 
 __all__ = ["read_dictionary"]

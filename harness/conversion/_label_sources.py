@@ -26,9 +26,9 @@ from harness.conversion._annotations import (
     read_voc_xml,
     studio_annotations,
 )
+from harness.conversion._arrays import MAX_BYTES
 from harness.conversion._dictionaries import read_dictionary
 from harness.conversion._names import ClassNames
-from methods.npz import MAX_BYTES
 from settings.errors import UserError, counted, kind_of
 from settings.masks import read_mask
 from settings.photo_ids import files_below, id_of

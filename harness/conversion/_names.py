@@ -13,6 +13,7 @@ from settings.photo_ids import files_below, id_of, is_photo_id, without_extensio
 from settings.stems import possible_stems, shorter_stems
 
 __all__ = [
+    "PHOTOS",
     "ClassNames",
     "classes_beside",
     "declared_classes",

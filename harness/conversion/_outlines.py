@@ -7,7 +7,7 @@ such a file.
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import TypeAlias
 
@@ -94,11 +94,17 @@ def studio_mask(where: object, annotation: StudioAnnotation, value_of: Callable[
     height, width = sizes.pop() if len(sizes) == 1 else (None, None)
     if height is None or width is None or height * width > MAX_PIXELS:
         raise UserError(where, "no size of the photo, or several", f"one, of at most {MAX_PIXELS} pixels")
-    areas = []
+    return mask_of_areas(_studio_areas(where, regions, value_of, (height, width)), (height, width))
+
+
+def _studio_areas(
+    where: object, regions: Iterable[StudioRegion], value_of: Callable[[str], int], size: tuple[int, int]
+) -> Iterator[tuple[int, Area]]:
+    """One after the other: an area is as large as the photo, and there may be hundreds."""
     for region in regions:
-        area_HW = _studio_area(where, region, (height, width))
-        areas += [(value_of(label), area_HW) for label in region.value.classes]
-    return mask_of_areas(areas, (height, width))
+        area_HW = _studio_area(where, region, size)
+        for label in region.value.classes:
+            yield value_of(label), area_HW
 
 
 def mask_of_areas(areas: Iterable[tuple[int, Area]], size: tuple[int, int]) -> Mask:

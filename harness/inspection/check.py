@@ -81,6 +81,10 @@ class Facts:
         return tuple(value - 1 for value in self.known if value)
 
 
+IMPLAUSIBLE = "implausible data"
+"""The kind of findings about all photos together, or all of a split."""
+
+
 class Finding(NamedTuple):
     """One thing that is odd, or (`fails`) that a run would fail on; `kind` says which findings are alike."""
 
@@ -103,8 +107,12 @@ def find(dataset: Dataset, facts: Sequence[Facts]) -> list[Finding]:
     space = dataset.label_space
     findings = list(_implausible(space, facts))
     is_told = bool(findings)
+    odd = {} if is_told else _odd_splits(space, facts)
+    for split, found in odd.items():
+        others = "; masks of the other splits are right" if len(odd) == 1 else ""
+        findings.append(Finding(IMPLAUSIBLE, f"{split}: {found}{others}", fails=True))
     for one in facts:
-        if is_told and one.stray:
+        if (is_told or one.place.split in odd) and one.stray:
             continue
         for error in one.errors:
             findings.append(Finding(f"errors in {one.place.split}", error, fails=True))
@@ -112,7 +120,7 @@ def find(dataset: Dataset, facts: Sequence[Facts]) -> list[Finding]:
     findings += (*_void_masks(facts), *_twins(facts))
     # Where all contradict in one way, or have no class, photo by photo says no more.
     if not is_told:
-        findings += _labels_against_masks(space, facts)
+        findings += _labels_against_masks(space, [one for one in facts if one.place.split not in odd])
     return sorted(findings, key=lambda finding: not finding.fails)
 
 
@@ -267,7 +275,7 @@ def _labels_against_masks(space: LabelSpace, facts: Sequence[Facts]) -> Iterator
 
 def _implausible(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
     """What contradicts itself over all photos: masks without any class, labels and masks that never agree."""
-    kind, lacks_classes = "implausible data", False
+    lacks_classes = False
     for split, group in _by_split(facts).items():
         pixels = np.zeros(UNKNOWN + 1, np.int64)
         for one in group:
@@ -277,7 +285,7 @@ def _implausible(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]
         # Masks of dev may be few, and are not reported.
         if found and split != "dev":
             lacks_classes = True
-            yield Finding(kind, f"{split}: {found}; {mend_of_void(space, bool(pixels[UNKNOWN]))}", fails=True)
+            yield Finding(IMPLAUSIBLE, f"{split}: {found}; {mend_of_void(space, bool(pixels[UNKNOWN]))}", fails=True)
     if lacks_classes:
         # Labels can agree with no such masks, and that is no further finding.
         return
@@ -286,27 +294,25 @@ def _implausible(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]
     values = contradiction(by_value, space.foreground)
     if values:
         found = f"{describe_contradiction(values, space)}; {mend_of_contradiction(values)}"
-        yield Finding(kind, found, fails=True)
+        yield Finding(IMPLAUSIBLE, found, fails=True)
     elif mended := mends(by_value, by_colour, sum(one.has_other_background for one in facts)):
         mend = "`seedbed data import-masks` makes class indices of colours"
         found = f"palettes in another order: {mended} masks are right by VOC's colours and wrong by their values"
-        yield Finding(kind, f"{found}; {mend}", fails=True)
+        yield Finding(IMPLAUSIBLE, f"{found}; {mend}", fails=True)
     elif found := mismatch(by_value):
-        yield Finding(kind, f"{found}; are labels.csv and masks of the same photos?", fails=True)
-    else:
-        yield from _implausible_splits(space, facts)
+        yield Finding(IMPLAUSIBLE, f"{found}; are labels.csv and masks of the same photos?", fails=True)
 
 
-def _implausible_splits(space: LabelSpace, facts: Sequence[Facts]) -> Iterator[Finding]:
-    """What contradicts itself in one split: its masks may come from elsewhere, as those of VOC's dev do."""
-    mend = "masks of the other splits are right"
+def _odd_splits(space: LabelSpace, facts: Sequence[Facts]) -> dict[str, str]:
+    """What contradicts itself in single splits: their masks may come from elsewhere, as those of VOC's dev do."""
+    odd = {}
     for split, group in _by_split(facts).items():
         photos = [_shown(one) for one in group]
         if values := contradiction(photos, space.foreground):
-            found = describe_contradiction(values, space)
-            yield Finding("implausible data", f"{split}: {found}; {mend}", fails=True)
+            odd[split] = describe_contradiction(values, space)
         elif found := mismatch(photos):
-            yield Finding("implausible data", f"{split}: {found}; {mend}", fails=True)
+            odd[split] = found
+    return odd
 
 
 def _shown(one: Facts) -> Shown:

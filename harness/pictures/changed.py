@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from harness.pictures.request import Request, Selection, select
 from harness.pictures.show import Shelf, truth_column
 from harness.reports.sides import MaskOptions, Sides
 from harness.stages.plugins import read_plugins
+from harness.stages.scoring import plan_choice, plan_main_choice
 from harness.store.backends.urls import Location
 from harness.store.store import Store
 from harness.suites.suite import load_suite
@@ -27,6 +28,7 @@ from settings.config import existing_folder
 from settings.errors import UserError
 from settings.images import read_photo
 from settings.masks import read_mask
+from settings.photo_ids import files_below, id_of
 from settings.plugins import plugged_in
 from settings.records import Image, LabelSpace, Mask, Photo
 
@@ -55,8 +57,9 @@ class MaskDrawing:
 
     def __call__(self, sides: Sides, changes: Sequence[Change]) -> tuple[str, bytes]:
         """The sheet; photos that are given are not ours, and the name of the file says so."""
+        photos = self._photos_by_id()
         rows = [
-            SheetRow(Photo(change.image, (), "", partial(self._image, change.image)), _note(change))
+            SheetRow(Photo(change.image, (), "", partial(self._image, photos, change.image)), _note(change))
             for change in changes
         ]
         heads = (
@@ -69,13 +72,16 @@ class MaskDrawing:
         png = to_png(rows, columns, LabelSpace(sides.a.classes[1:]), title)
         return SHEET if self.photos is None else PHOTOS_SHEET, png
 
-    def _image(self, name: str) -> Image:
+    def _photos_by_id(self) -> Mapping[str, Path]:
+        folder = self.photos and existing_folder(self.photos)
+        return {id_of(path): folder / path for path in files_below(folder)} if folder else {}
+
+    def _image(self, photos: Mapping[str, Path], name: str) -> Image:
         """The photo; a grey one of the mask's size where none is given."""
         if self.photos is not None:
-            by_id = {path.stem: path for path in sorted(self.photos.iterdir())}
-            if name not in by_id:
+            if name not in photos:
                 raise UserError(self.photos, f"no photo '{name}'", "a photo for each mask, named by its id")
-            return read_photo(by_id[name])
+            return read_photo(photos[name])
         size = _masks_of(self.masks.truth)(name).shape
         blank: Image = np.full((*size, 3), GREY, np.uint8)
         return blank
@@ -124,11 +130,12 @@ def _columns(head: str, row: Row, selection: Selection, shelf: Shelf) -> list[Co
     kind, (line,) = COLUMN_OF_STAGE[row.stage], selection.lines
     segmenter = line.components.segmenter
     is_other_variant = row.variant and segmenter is not None and variant_of(segmenter) != row.variant
+    has_labels = row.stage in ("pseudo_labels", "segmentation")
+    is_other_choice = has_labels and plan_choice(line, row.policy) != plan_main_choice(line)
     needs = KINDS[kind].needs(line, selection.subject)
-    if is_other_variant or not needs:
-        raise UserError(
-            row.recipe, f"no pictures of {row.stage} {row.variant} of {row.split}", "those that `show` draws"
-        )
+    if is_other_variant or is_other_choice or not needs:
+        found = f"no pictures of {row.stage} {row.variant} of {row.split}, policy {row.policy}"
+        raise UserError(row.recipe, found, "those that `show` draws")
     shelf.check({(line, kind): needs})
     drawn = KINDS[kind].draw(line, selection.subject, shelf.take(needs))
     return [drawn[-1]._replace(head=head)]

@@ -16,12 +16,14 @@ from results.shown import Table, unmarked
 if TYPE_CHECKING:
     from results.page import Picture, Shown
 
-__all__ = ["page_of", "shown_of"]
+__all__ = ["diagnostics_of", "head_of", "page_of", "shown_of"]
 
 PICTURES_BYTES = 5_500_000
 """Of all pictures of a leaderboard together: as text of a page they take a third more."""
 WIDTHS = (1000, 800, 600, 400)
 """Of a picture on the page, in pixels: the first with which it keeps its share of the bytes."""
+MOST_HIGH = 16_383
+"""Pixels of a WebP."""
 PHOTOS = "photos-"
 """How the names of sheets begin that show photos of others; the same sheet with outlines has another beginning."""
 
@@ -45,25 +47,36 @@ def shown_of(
     # What renders takes long to import, and who runs a suite whose leaderboard is written already needs none of it.
     from results.page import Shown
 
-    name, description, notes = _head(files.table_markdown)
-    below = [table(read_csv(files.diagnostics))] if files.diagnostics.exists() else []
+    name, description, notes = _told(head_of(files))
     curves = None
     if files.training_csv.exists():
         import pandas as pd
 
         curves = pd.read_csv(files.training_csv)
-    pictures = tuple(_pictures(files, outlines))
+    below, pictures = tuple(diagnostics_of(files)), tuple(_pictures(files, outlines))
     return Shown(
-        name or folder.resolve().name, description, notes, tuple(tables), tuple(rows), tuple(below), curves, pictures,
+        name or folder.resolve().name, description, notes, tuple(tables), tuple(rows), below, curves, pictures,
         str(folder),
     )  # fmt: skip
 
 
-def _head(path: Path) -> tuple[str, str, tuple[str, ...]]:
-    """The name, the description and the notes that stand above the first table of a table.md; all empty without one."""
-    if not path.exists():
-        return "", "", ()
-    head, _, _ = path.read_text(encoding="utf-8").partition("\n## ")
+def head_of(files: LeaderboardFiles) -> str:
+    """What stands above the first table of table.md: suite and run; empty where there is no such file."""
+    if not files.table_markdown.exists():
+        return ""
+    head, _, _ = files.table_markdown.read_text(encoding="utf-8").partition("\n## ")
+    return head
+
+
+def diagnostics_of(files: LeaderboardFiles) -> list[Table]:
+    """The table of what was measured beside the rows; none where nothing was. Raises UserError for a damaged file."""
+    if not files.diagnostics.exists():
+        return []
+    return [table(read_csv(files.diagnostics))]
+
+
+def _told(head: str) -> tuple[str, str, tuple[str, ...]]:
+    """Name, description and notes of the text above the tables."""
     title, *lines = head.strip().splitlines() or [""]
     notes = tuple(unmarked(line[2:]) for line in lines if line.startswith("- "))
     description = " ".join(unmarked(line) for line in lines if line and not line.startswith("- "))
@@ -93,7 +106,7 @@ def _picture(path: Path, most: int) -> Picture:
         image = opened.convert("RGB")
     data = b""
     for width in WIDTHS:
-        image.thumbnail((width, width * 100), reducing_gap=2.0)
+        image.thumbnail((width, MOST_HIGH), reducing_gap=2.0)
         written = BytesIO()
         image.save(written, "WEBP", quality=70, method=2)
         data = written.getvalue()

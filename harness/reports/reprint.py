@@ -8,12 +8,12 @@ from typing import Literal, NamedTuple
 
 from harness.reports.files import LeaderboardFiles
 from harness.reports.folder import write_figures, write_tables
-from harness.reports.page import page_of, shown_of
+from harness.reports.page import diagnostics_of, head_of, page_of, shown_of
+from harness.store.backends.urls import is_url
 from harness.store.layout import LEADERBOARDS
 from harness.store.store import Store
 from harness.suites.suite import load_suite, ready_suites
 from results.counted import sums_of_folder
-from results.diagnostics import read_csv, table
 from results.rows import Row, frame, read_rows
 from results.shown import Table
 from results.tables import tables
@@ -37,6 +37,9 @@ def folders_of(what: Sequence[str], store: str) -> list[Path]:
     """
     found: list[Path] = []
     for each in what:
+        if is_url(each):
+            found += _leaderboards(Store.at(each).root)
+            continue
         folder = existing_folder(Path(each))
         if folder is None and (each in ready_suites() or Path(each).suffix in (".yaml", ".yml")):
             suite = load_suite(each)
@@ -110,15 +113,7 @@ def reprint(folder: Path) -> Reprinted:
     sums = sums_of_folder(rows, files.score_counts, files.sweep_counts)
     by_identity = {rows[position].identity: found for position, found in sums.items()}
     found = tables(frame(rows), counts=lambda row: by_identity.get(row.identity))
-    below = [table(read_csv(files.diagnostics))] if files.diagnostics.exists() else []
-    write_tables(files, found, _head(files.table_markdown, folder), below)
+    head = head_of(files) or f"# {folder.resolve().name}\n\n"
+    write_tables(files, found, head, diagnostics_of(files))
     write_figures(rows, found, files)
     return Reprinted(rows, found)
-
-
-def _head(path: Path, folder: Path) -> str:
-    """What stands above the first table of a table.md: what the suite is, and what is to be known of the run."""
-    if not path.exists():
-        return f"# {folder.resolve().name}\n\n"
-    head, _, _ = path.read_text(encoding="utf-8").partition("\n## ")
-    return head

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypedDict, TypeVar
+from typing import NamedTuple, TypedDict, TypeVar, get_args
 
 from harness.stages.graph import Stage
 from harness.stages.kind import Identity, Place, Runtime, StageKind
@@ -204,9 +204,9 @@ def _policies(suite: Suite, dataset: Dataset) -> dict[str, LastStage]:
         where, mend = suite.place_of(f"policies.{held_out[0]}"), "policies={oracle: maps} shows what is best on dev"
         raise UserError(where, "a choice on dev, which `report: dev` reports", "another split to report", mend)
     if not masks:
-        last = policies[held_out[0]]
-        others = {name: stage for name, stage in policies.items() if name not in held_out}
-        return {FIXED: last, **others}
+        declared = [FIXED, *held_out]
+        last = max((policies[name] for name in declared if name in policies), key=get_args(LastStage).index)
+        return {FIXED: last, **{name: stage for name, stage in policies.items() if name not in declared}}
     for name in held_out:
         wanted = chooser(name).masks or 0
         if wanted > masks:

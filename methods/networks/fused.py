@@ -71,8 +71,9 @@ class Fused(nn.Module):
         self._padding = [int(length) for length in convolution.padding]
         self._pads_as_tensorflow = isinstance(convolution, Conv2dSame)
         self._is_pointwise = self.weight[0, 0].numel() == 1 and self._stride == [1, 1] and convolution.groups == 1
-        # A row and a column of zeros in front see the padding that is too much where both ends get as much.
-        self._widened = pad(self.weight.detach(), (1, 0, 1, 0)).contiguous(memory_format=torch.channels_last)
+        if self._pads_as_tensorflow:
+            # A row and a column of zeros in front see the padding that is too much where both ends get as much.
+            self._widened = pad(self.weight.detach(), (1, 0, 1, 0)).contiguous(memory_format=torch.channels_last)
 
     def forward(self, values_BCHW: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) → (B, O, h, w)."""

@@ -14,11 +14,13 @@ __all__ = [
     "VoidFilled",
     "VoidRule",
     "as_mask",
+    "check_below",
     "check_classes",
     "check_same_shape",
     "count",
     "count_labels",
     "fill_void",
+    "joint_counts",
 ]
 
 VoidRule: TypeAlias = Literal["background", "covered-only"]
@@ -71,8 +73,8 @@ def count(prediction_HW: NDArray[Any], truth_HW: NDArray[Any], classes: int) -> 
     Raises ValueError for other shapes or types, a prediction of `classes` or more (255 too, even where the
     truth is unknown: `fill_void` replaces it), and a truth of `classes` or more other than 255.
     """
-    joint = _joint(prediction_HW, truth_HW, classes)
-    _check_below(joint.sum(axis=0), classes, "prediction")
+    joint = joint_counts(prediction_HW, truth_HW, classes)
+    check_below(joint.sum(axis=0), classes, "prediction")
     return Counts(joint[:classes, :classes].astype(np.int64))
 
 
@@ -128,13 +130,13 @@ def count_labels(prediction_HW: NDArray[Any], truth_HW: NDArray[Any], classes: i
     Both are 2-D integer arrays of one shape; `classes` (2..255) includes the background; 255 in the prediction is
     undecided. Raises ValueError for what `count` refuses but for that.
     """
-    joint = _joint(prediction_HW, truth_HW, classes)
-    _check_below(joint.sum(axis=0), classes, "prediction", allowed=UNKNOWN)
+    joint = joint_counts(prediction_HW, truth_HW, classes)
+    check_below(joint.sum(axis=0), classes, "prediction", allowed=UNKNOWN)
     decided, undecided = joint[:classes, :classes].astype(np.int64), joint[:classes, UNKNOWN].astype(np.int64)
     return LabelCounts(Counts(decided), undecided)
 
 
-def _joint(prediction_HW: NDArray[Any], truth_HW: NDArray[Any], classes: int) -> NDArray[np.intp]:
+def joint_counts(prediction_HW: NDArray[Any], truth_HW: NDArray[Any], classes: int) -> NDArray[np.intp]:
     """Pixels by truth and prediction, (256, 256); raises ValueError for a truth that is neither a class nor 255."""
     check_classes(classes)
     prediction, truth = as_mask(prediction_HW, "prediction"), as_mask(truth_HW, "truth")
@@ -142,7 +144,7 @@ def _joint(prediction_HW: NDArray[Any], truth_HW: NDArray[Any], classes: int) ->
     pairs = truth.astype(np.uint16) << 8 | prediction
     # All 256 × 256 pairs in one pass: stray values show up as counts outside, without a pass of their own.
     joint = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
-    _check_below(joint.sum(axis=1), classes, "truth", allowed=UNKNOWN)
+    check_below(joint.sum(axis=1), classes, "truth", allowed=UNKNOWN)
     return joint
 
 
@@ -189,7 +191,8 @@ def check_same_shape(prediction_HW: NDArray[Any], truth_HW: NDArray[Any]) -> Non
         raise ValueError(f"prediction is {prediction_HW.shape}, its truth {truth_HW.shape} (height, width)")
 
 
-def _check_below(pixels: NDArray[np.int64], classes: int, what: str, allowed: int | None = None) -> None:
+def check_below(pixels: NDArray[np.int64], classes: int, what: str, allowed: int | None = None) -> None:
+    """Raise ValueError where pixels, counted by value, hold one that is neither below `classes` nor `allowed`."""
     values = np.flatnonzero(pixels)
     stray = values[(values >= classes) & (values != allowed)]
     if stray.size:

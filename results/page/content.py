@@ -14,7 +14,7 @@ import pandas as pd
 from results.glance import leading_records, name_among
 from results.page.help import help_of
 from results.rows import STAGES, Row
-from results.shown import TEXTS, Table
+from results.shown import BY_CLASS, TEXTS, Table
 
 __all__ = ["Board", "Cell", "HeatMap", "Picture", "Shown", "Steps", "board_of", "provenance_of"]
 
@@ -102,7 +102,8 @@ class Board:
     """The number of a footnote (empty for other notes) and its text."""
     sections: tuple[Table, ...]
     """The tables below, but the one by class, which is a heat map here."""
-    heat_maps: tuple[HeatMap, ...]
+    by_setting: HeatMap | None
+    by_class: HeatMap | None
     steps: Steps | None
 
 
@@ -110,11 +111,10 @@ def board_of(table: Table, shown: Shown) -> Board:
     """Prepare a board's table for the page."""
     columns = tuple((title, title in ("recipe", *TEXTS), help_of(title)) for title in table.columns)
     lines = tuple(_lines(table, shown))
-    by_class = tuple(_by_class(section) for section in table.sections if section.title == "IoU by class")
-    settings = _by_setting(table.records)
-    heat_maps = (*([settings] if settings else []), *by_class)
-    sections = tuple(section for section in table.sections if section.title != "IoU by class")
-    return Board(table, columns, lines, tuple(map(_note, table.notes)), sections, heat_maps, _steps(table.records))
+    by_class = next((_by_class(section) for section in table.sections if section.title == BY_CLASS), None)
+    sections = tuple(section for section in table.sections if section.title != BY_CLASS)
+    notes, steps = tuple(map(_note, table.notes)), _steps(table.records)
+    return Board(table, columns, lines, notes, sections, _by_setting(table), by_class, steps)
 
 
 def provenance_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -167,9 +167,9 @@ def _note(text: str) -> tuple[str, str]:
     return (match[1], text[match.end() :]) if match else ("", text)
 
 
-def _by_setting(records: Sequence[Mapping[str, Any]]) -> HeatMap | None:
+def _by_setting(table: Table) -> HeatMap | None:
     """Recipe × setting at the leading stage, with intervals; None for a single setting."""
-    found = leading_records(records)
+    found = leading_records(table)
     if found is None:
         return None
     column, here = found

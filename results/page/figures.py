@@ -52,7 +52,7 @@ def figures_of(shown: Shown) -> Iterator[Figure]:
     if not shown.rows:
         return
     ranked = [table for table in shown.tables if table.records and is_ranked(table.records[0]["policy"])]
-    scored = [table for table in ranked if leading_records(table.records)]
+    scored = [table for table in ranked if leading_records(table)]
     with mpl.rc_context(), sns.axes_style("white"), sns.plotting_context("paper"):
         if scored:
             text = (
@@ -71,10 +71,10 @@ def figures_of(shown: Shown) -> Iterator[Figure]:
 
 
 def _of_board(table: Table, shown: Shown) -> Iterator[Figure]:
-    found = leading_records(table.records)
+    found = leading_records(table)
     assert found is not None
     column, records = found
-    data = pd.DataFrame(records).assign(line=lambda each: each["recipe"] + " · " + each["setting"])
+    data = pd.DataFrame(records)
     spread = _seeds(shown, table, column.stage, column.variant)
     if spread["rng_seed"].nunique() > 1 and spread["line"].nunique() <= MAX_SEEDS:
         text = "Each point is one rng seed, which draws everything random anew."
@@ -86,7 +86,7 @@ def _of_board(table: Table, shown: Shown) -> Iterator[Figure]:
 
 def _seeds(shown: Shown, table: Table, stage: str, variant: str) -> pd.DataFrame:
     """mIoU by line and rng seed of a board's leading stage, best line first."""
-    lines = {(r["recipe"], r["setting"], r["options"]): r["miou"] for r in table.records if r["miou"] is not None}
+    lines = {(r["recipe"], r["setting"], r["options"]) for r in table.records if r["miou"] is not None}
     policy = table.records[0]["policy"]
     points = [
         {"line": f"{row.recipe} · {row.setting}", "rng_seed": row.rng_seed, "miou": row.miou}

@@ -1,8 +1,8 @@
 "use strict";
-// A number as a cell shows it: what comes first in it, without rank marks and brackets; nothing sorts last.
+// A number that a cell begins with, if in brackets; a hole (✗, –) has none, whatever mark follows it, and sorts last.
 function number(text) {
-  const found = text.match(/[-+]?\d+(\.\d+)?/);
-  return found ? Number(found[0]) : null;
+  const found = text.match(/^\[?([-+]?\d+(?:\.\d+)?)/);
+  return found ? Number(found[1]) : null;
 }
 
 function sortBy(table, place, button) {

@@ -27,7 +27,7 @@ from settings.errors import UserError, counted
 from settings.file_index import FileIndex, check_inside
 from settings.hashing import content_of
 from settings.images import photo_size, read_photo
-from settings.layouts import label_source, mend_of_layout, mend_of_list, mend_of_no_folder
+from settings.layouts import PICTURES, label_source, mend_of_layout, mend_of_list, mend_of_no_photos
 from settings.lists import read_classes, read_ids, read_labels
 from settings.masks import check_size, check_values, read_mask
 from settings.options import AbsolutePath, Options
@@ -39,7 +39,6 @@ from settings.value_maps import ValueMap, lookup_table, value_map_text
 
 __all__ = ["DEV_SHARE", "Folder", "FolderOptions"]
 
-PHOTOS = (".jpg", ".jpeg", ".png")
 DEV_SHARE = 0.2
 _AS_PNG = "save masks as <id>.png, with class indices as values (`seedbed data import-masks` makes them of JSON)"
 Splits = Mapping[str, tuple[str, ...]]
@@ -74,11 +73,11 @@ class Folder(Dataset):
         self.name = _checked_name(options.name, self._root)
         self.label_space = LabelSpace(read_classes(self._list_of_classes()))
         self._labels = read_labels(self._table_of_labels(), self.label_space.names)
-        self._photos = FileIndex(self._root, "images", PHOTOS, self._follow)
+        self._photos = FileIndex(self._root, "images", PICTURES, self._follow)
         self.splits = self._read_splits(options.dev_share)
         self._known = frozenset(chain.from_iterable(self.splits.values()))
         if not (self._root / "images").exists():
-            mend = mend_of_no_folder(self._root, "images")
+            mend = mend_of_no_photos(self._root)
             raise UserError(self._root / "images", "no such folder", "the photos, named by id", mend)
         self._masks = FileIndex(self._root, "masks", (".png",), self._follow)
 

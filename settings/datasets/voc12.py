@@ -19,6 +19,7 @@ from settings.dataset import Dataset
 from settings.errors import UserError, counted, kind_of, unknown_name
 from settings.hashing import content_of
 from settings.images import photo_size, read_photo
+from settings.layouts import VOC_FOLDER, voc_root
 from settings.lists import read_ids
 from settings.masks import check_size, check_values, read_mask
 from settings.options import AbsolutePath, Options
@@ -137,11 +138,11 @@ class Voc12(Dataset):
 
 
 def _voc_folder(root: Path) -> Path:
-    wanted = root / "VOCdevkit" / "VOC2012"
+    wanted = root / VOC_FOLDER
     folder = existing_folder(wanted)
     if folder is None:
-        above = [each for each in (root.parent, root.parent.parent) if (each / "VOCdevkit" / "VOC2012").is_dir()]
-        mend = f"root={above[0]}" if above else ""
+        above = voc_root(root)
+        mend = f"root={above}" if above else ""
         raise UserError("dataset.root", f"no folder '{wanted}'", "the folder that holds VOCdevkit/VOC2012", mend)
     return folder
 

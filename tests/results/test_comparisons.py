@@ -22,14 +22,20 @@ def sums(counts_NKK: np.ndarray) -> ImageSums:
     return ImageSums(images, diagonal, counts_NKK.sum(axis=1), counts_NKK.sum(axis=2), counts_NKK.sum(axis=0))
 
 
-def board(row: Callable[..., Row], names: Sequence[tuple[str, str, int]]) -> tuple[list[Line], CountsOf]:
-    """Lines of (recipe, setting, rng seeds), the second half of them by 0.1 worse in what they find."""
+def board(
+    row: Callable[..., Row], names: Sequence[tuple[str, str, int]], **fields: Sequence[str]
+) -> tuple[list[Line], CountsOf]:
+    """Lines of (recipe, setting, rng seeds), the second half of them by 0.1 worse in what they find.
+
+    `fields` are further fields of rows, a value for each line.
+    """
     rows: list[Row] = []
     counts: dict[tuple[object, ...], ImageSums] = {}
     good, bad = confusions(np.random.default_rng(0), 3, 0.003, 0.1)
     for place, (recipe, setting, seeds) in enumerate(names):
         for seed in range(seeds):
-            own = row(recipe=recipe, setting=setting, rng_seed=seed, miou=0.9 - 0.1 * place)
+            others = {name: values[place] for name, values in fields.items()}
+            own = row(recipe=recipe, setting=setting, rng_seed=seed, miou=0.9 - 0.1 * place, **others)
             rows.append(own)
             counts[own.identity] = sums((good if 2 * place < len(names) else bad)[seed])
     (found,) = boards(rows)
@@ -63,6 +69,31 @@ def test_the_planned_comparisons(row: Callable[..., Row]) -> None:
         "seam/web seam/clean",
         "seam/clean cam/clean",
     }
+
+
+def test_options_that_differ_between_settings_leave_them_comparable(row: Callable[..., Row]) -> None:
+    """As where a cue has other files for a setting's extra photos: the line's name then tells the options."""
+    names = [("cam", "clean", 3), ("cam", "web", 3), ("seam", "clean", 3), ("seam", "web", 3)]
+    lines, counts = board(row, names, options=["1a", "2b", "3c", "4d"])
+    found = verdicts(lines, MAPS, counts, [True] * 4)
+    assert found is not None
+    recipes = [f"{line.option_set.recipe}/{line.setting}" for line in lines]
+    assert {f"{recipes[each.line]} {recipes[each.other]}" for each in found.comparisons} == {
+        "cam/web cam/clean",
+        "seam/clean cam/clean",
+        "seam/web cam/web",
+        "seam/web seam/clean",
+    }
+
+
+def test_a_recipe_is_held_against_cam_on_its_own_backbone(row: Callable[..., Row]) -> None:
+    names = [("cam", "clean", 3), ("cam", "clean", 3), ("seam", "clean", 3), ("floor", "clean", 3)]
+    lines, counts = board(row, names, backbone=["vgg", "resnet", "resnet", ""], options=["1", "2", "3", ""])
+    found = verdicts(lines, MAPS, counts, [True] * 4)
+    assert found is not None
+    assert [(lines[each.line].name, lines[each.other].option_set.backbone) for each in found.comparisons] == [
+        ("seam", "resnet")
+    ]
 
 
 def test_without_cam_its_counterpart_is_the_yardstick(row: Callable[..., Row]) -> None:

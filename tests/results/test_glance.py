@@ -46,7 +46,7 @@ def test_lines_stand_best_first_with_ranks_and_intervals(board: Table) -> None:
     points = [line for line in axes.lines if line.get_marker() == "o"]
     assert [float(line.get_xdata()[0]) for line in points] == pytest.approx([0.801, 0.801, 0.301])
     intervals = [line.get_xdata() for line in axes.lines if line.get_linewidth() == 2]
-    wanted = [(r["interval_low"], r["interval_high"]) for r in leading_records(board.records)[1] if r["rank"]]
+    wanted = [(r["interval_low"], r["interval_high"]) for r in leading_records(board)[1] if r["rank"]]
     assert [tuple(each) for each in intervals] == wanted
     # One tie: the bracket at the right goes over the first two places.
     ties = [

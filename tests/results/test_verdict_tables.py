@@ -12,8 +12,7 @@ from results.shown import Table
 from results.tables import tables
 
 
-@pytest.fixture
-def table(row: Callable[..., Row]) -> Table:
+def made(row: Callable[..., Row], **fields: object) -> Table:
     """`cam` and `twin`, which are equal, `worse`, `single` with one rng seed, and a ceiling."""
     good, bad = confusions(np.random.default_rng(0), 3, 0.003, 0.2)
     rows, counts = [], {}
@@ -25,7 +24,7 @@ def table(row: Callable[..., Row]) -> Table:
         ("single", bad, 0.5, 1, "I"),
     ):
         for seed in range(seeds):
-            rows.append(row(recipe=recipe, rng_seed=seed, miou=miou, supervision=supervision))
+            rows.append(row(recipe=recipe, rng_seed=seed, miou=miou, supervision=supervision, **fields))
             images = tuple(f"{n:03}" for n in range(own.shape[1]))
             hits = np.diagonal(own[seed], axis1=1, axis2=2)
             counts[rows[-1].identity] = ImageSums(
@@ -33,6 +32,11 @@ def table(row: Callable[..., Row]) -> Table:
             )
     (found,) = tables(frame(rows), counts=lambda own: counts.get(own.identity))
     return found
+
+
+@pytest.fixture
+def table(row: Callable[..., Row]) -> Table:
+    return made(row)
 
 
 def column(table: Table, name: str) -> list[str]:
@@ -113,3 +117,10 @@ def test_latex_escapes_what_means_something_to_it() -> None:
     text = shown.to_latex()
     assert r"50\% \& \$x\_1\$ \{a\} \#\textasciitilde{}\textasciicircum{}\textbackslash{}" in text
     assert r"a\_b & 0.5 $\pm$ 0.1 \\" in text
+
+
+def test_latex_is_bold_where_undecided_pixels_make_two_scores(row: Callable[..., Row]) -> None:
+    shown = made(row, stage="pseudo_labels", coverage=0.9, miou_covered=0.8)
+    assert "pseudo labels (255 = background)" in shown.columns
+    bold = [line.split(" & ")[1] for line in shown.to_latex().splitlines() if r"\textbf" in line]
+    assert bold == ["cam", "twin"]

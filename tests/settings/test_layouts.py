@@ -76,6 +76,11 @@ def lists(root: Path) -> Path:
             lambda root: made(root, "JPEGImages/a.jpg"),
             "images: found no such folder; .*is it 'JPEGImages', with 1 picture",
         ),
+        (
+            lambda root: made(root, "masks/a.png", "photos/a.png"),
+            "images: found no such folder; .*is it 'photos', with 1 picture",
+        ),
+        (lambda root: made(root, "masks/a.png"), "images: found no such folder; expected the photos, named by id$"),
         (lambda root: None, "images: found no such folder; expected the photos, named by id$"),
     ],
 )

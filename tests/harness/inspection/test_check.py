@@ -376,6 +376,9 @@ def test_one_split_of_other_masks_is_an_error(tmp_path: Path) -> None:
         files.write_mask(photo_id, 255)
     (text,) = texts(files, fails=True)
     assert text.startswith("dev: labels and masks of 4 of 4 photos without a class in common")
+    # What is wrong elsewhere is told as it would be without that.
+    files.write_mask("m", 7)
+    assert any("'m'" in text or "m.png" in text for text in texts(files, fails=True)[1:])
 
 
 def test_values_beyond_the_classes_are_compared_too(files: Files) -> None:

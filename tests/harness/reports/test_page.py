@@ -94,6 +94,12 @@ def test_many_pictures_stay_within_their_bytes(tmp_path: Path, monkeypatch: pyte
     assert picture.width < 1000 and len(picture.data) < 60_000 * 4 / 3 + 100
 
 
+def test_a_sheet_that_is_higher_than_a_webp_may_be_is_shrunk(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 17_000)).save(tmp_path / "gallery-cam.png")
+    (picture,) = shown_of(LeaderboardFiles(tmp_path), [], [], tmp_path, outlines=True).pictures
+    assert picture.height == 16_383
+
+
 def test_the_head_of_the_tables_is_told(tmp_path: Path) -> None:
     (tmp_path / "table.md").write_text(
         "# mine\n\nWhat \\*it* is.\n\n- `--set a=1`\n- skipped: \\`b\n\n## board\n\n- note\n"

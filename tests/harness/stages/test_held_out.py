@@ -130,6 +130,10 @@ def test_without_masks_of_dev_the_declared_threshold_stays_and_one_line_warns(mo
     assert warned == ["WARNING: scenes/dev has no true mask, so these thresholds stay, chosen on other data: cam 0.3"]
     fixed = make_plan(load_suite("smoke", [*HELD_OUT, "policies={fixed: segmentation, oracle: maps}"]))
     assert plan.targets == fixed.targets and not fixed.notes
+    both = make_plan(
+        load_suite("smoke", [*HELD_OUT, "policies={held_out(3): maps, held_out: segmentation, oracle: maps}"])
+    )
+    assert both.targets == fixed.targets
 
 
 def test_dev_is_not_reported_and_chosen_on_at_once() -> None:

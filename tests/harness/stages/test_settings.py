@@ -239,6 +239,8 @@ def test_a_filter_that_leaves_a_class_without_a_photo_ends_the_stage_with_the_re
             # Otherwise every photo shows both classes, which is another line.
             if "no photo to train on" in str(error):
                 break
+    else:
+        pytest.fail("none of these data sets lacks photos of a class")
     finished = run_and_gather(
         suite(f"{{web: {strict}}}", one_class % data_seed, "segmenter=none"), tmp_path / "store", "serial"
     )

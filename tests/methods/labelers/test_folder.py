@@ -49,7 +49,7 @@ def test_a_photo_without_labels_needs_no_mask(tmp_path: Path) -> None:
     [
         (np.where(MASK == 3, 2, MASK), r"mask value 2; expected 0, 1, 3, 255.*photo 'p'; write 255"),
         (np.where(MASK == 3, 200, MASK), "mask value 200"),
-        (MASK.T, "2×3 pixels; expected 3×2"),
+        (MASK.T, "2×3 pixels; expected the photo.s 3×2"),
         (np.zeros((2, 3, 3), np.uint8), "mode RGB"),
     ],
 )

@@ -8,7 +8,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from methods.base import BackboneOptions
-from methods.networks.backbones import Backbone, build
+from methods.networks.backbones import Backbone, _agree, build
 from methods.networks.fused import Fused, can_fuse, fuse
 
 pytestmark = pytest.mark.skipif(not can_fuse("cpu"), reason="this torch has no oneDNN")
@@ -100,6 +100,23 @@ def test_a_network_that_runs_its_activation_elsewhere_stays_as_it_is() -> None:
     torch.manual_seed(0)
     backbone.body = Late()
     assert fused_count(backbone.for_inference()) == 0
+
+
+def test_a_network_that_asks_its_layers_for_what_fused_ones_lack_stays_as_it_is() -> None:
+    class Asking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 4, 3)
+
+        def forward(self, values_BCHW: torch.Tensor) -> list[torch.Tensor]:
+            assert self.convolution.kernel_size == (3, 3)
+            return [self.convolution(values_BCHW)]
+
+    plain, fused = Asking().eval(), Asking().eval()
+    fuse(fused)
+    assert fused_count(fused) == 1
+    assert _agree(plain, plain)
+    assert not _agree(plain, fused)
 
 
 def test_only_a_cpu_has_it() -> None:

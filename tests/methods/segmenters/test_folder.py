@@ -45,7 +45,7 @@ def test_a_missing_prediction_is_named_before_the_run(tmp_path: Path) -> None:
     [
         (np.where(MASK == 3, 4, MASK), r"mask value 4; expected 0\.\.3"),
         (np.where(MASK == 3, 255, MASK), r"mask value 255; expected 0\.\.3: a prediction decides each pixel"),
-        (MASK.T, "2×3 pixels; expected 3×2"),
+        (MASK.T, "2×3 pixels; expected the photo.s 3×2"),
         (np.zeros((2, 3, 3), np.uint8), "mode RGB"),
     ],
 )

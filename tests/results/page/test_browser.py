@@ -15,7 +15,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
-LINES = (("1", "a", "0.900"), ("2=", "b", "0.600"), ("2=", "c", "0.500"), ("–", "d †", "–"))
+LINES = (("1", "a", "0.900"), ("2=", "b", "0.600"), ("2=", "c", "0.500"), ("–", "d †", "✗ [1]"))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def board(row: Callable[..., Row]) -> Shown:
-    table = Table("board", ("rank", "recipe", "maps"), LINES, apart=frozenset({(0, 1), (0, 2)}))
+    table = Table("board", ("rank", "recipe", "maps"), LINES, ("[1] no memory",), apart=frozenset({(0, 1), (0, 2)}))
     pictures = (Picture("gallery-a-clean", DOT, 1, 1), Picture("gallery-b-clean", DOT, 1, 1))
     return Shown("mine", "", (), (table,), (row(),), pictures=pictures)
 

@@ -96,7 +96,8 @@ def test_the_command_of_a_line_makes_it_alone(two: list[Row], shown: Callable[..
 
 def test_heat_map_and_steps(two: list[Row], shown: Callable[..., Shown]) -> None:
     board = board_of(shown(two).tables[0], shown(two))
-    settings, by_class = board.heat_maps
+    settings, by_class = board.by_setting, board.by_class
+    assert settings is not None and by_class is not None
     assert settings.columns == ("web", "clean")
     assert [(name, [cell.text for cell in cells]) for name, cells in settings.rows] == [
         ("irn", ["0.600", "0.500"]),
