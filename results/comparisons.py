@@ -1,7 +1,9 @@
 """What a board allows to be said: an interval of every line, the planned comparisons, places, and the resolution."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from results.counted import ImageSums, joined_sums
@@ -58,6 +60,17 @@ class Verdicts:
     rng_seeds: int
     """Over which lines are ranked: those that all ranked lines have; 0 where none is ranked."""
     images: int
+
+    @cached_property
+    def shared_ranks(self) -> frozenset[int]:
+        """The ranks that several lines have."""
+        having = Counter(standing.rank for standing in self.standings.values())
+        return frozenset(rank for rank, lines in having.items() if lines > 1)
+
+    @cached_property
+    def against_yardstick(self) -> Mapping[int, Comparison]:
+        """By line, how it stands to what every recipe of its setting is held against; lines without one are missing."""
+        return {each.line: each for each in self.comparisons if each.is_yardstick}
 
 
 class _Counted(NamedTuple):

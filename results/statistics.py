@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -53,7 +52,9 @@ POWER = 0.80
 """With which the smallest detectable difference is found."""
 RESAMPLES = 10_000
 CHUNK = 500
-"""Resamples at a time: their weights stay within tens of MB for 10,000 images."""
+"""Resamples at a time: their weights stay within tens of MB for 10,000 images. Likewise of pairs of lines."""
+CLOSE = 1e-3
+"""Of the variance of two lines together: where their difference has less, three of sixteen digits would be lost."""
 
 
 @dataclass(frozen=True)
@@ -282,50 +283,58 @@ def difference(a: Sample, b: Sample) -> Difference:
         found = f"{a.resampled_SB.shape} and {b.resampled_SB.shape}"
         raise ValueError(f"as many rng seeds and resamples on both sides, found {found}")
     apart = Sample(a.by_seed - b.by_seed, a.resampled_SB - b.resampled_SB, a.images)
-    spread = _spread(apart)
+    spread = _spread_of(apart)
     mean = float(apart.by_seed.mean())
-    margin, p = spread.margin(LEVEL), spread.p(mean)
-    detectable = margin + spread.quantile(POWER)
+    margin, p = spread.margin(LEVEL), float(spread.p(np.array(mean)))
+    detectable = margin + float(spread.quantile(POWER))
     low, high = max(mean - margin, -1.0), min(mean + margin, 1.0)
     return Difference(mean, low, high, p, _verdict(mean, p), detectable, len(apart.by_seed), apart.images)
 
 
 def interval(sample: Sample) -> Interval:
     """The mean over rng seeds of a line's mIoU, and its 95 % interval within 0..1."""
-    mean, margin = float(sample.by_seed.mean()), _spread(sample).margin(LEVEL)
+    mean, margin = float(sample.by_seed.mean()), _spread_of(sample).margin(LEVEL)
     return Interval(mean, max(mean - margin, 0.0), min(mean + margin, 1.0))
 
 
 class _Spread(NamedTuple):
-    """The distribution around a mean: t, with its scale and degrees of freedom."""
+    """Distributions around means: t, each with its scale and degrees of freedom."""
 
-    error: float
-    freedom: float
+    error: Floats
+    freedom: Floats
 
-    def quantile(self, share: float) -> float:
+    def quantile(self, share: float) -> Floats:
         # Every worker imports this module, and none that trains compares: scipy is for those who do.
         from scipy.special import stdtrit
 
-        return float(self.error * stdtrit(self.freedom, share))
+        found: Floats = self.error * stdtrit(self.freedom, share)
+        return found
 
     def margin(self, level: float) -> float:
-        return self.quantile(1 - level / 2)
+        """Of a single distribution."""
+        return float(self.quantile(1 - level / 2))
 
-    def p(self, mean: float) -> float:
+    def p(self, mean: Floats) -> Floats:
         from scipy.special import stdtr
 
-        if self.error == 0:
-            return float(mean == 0)
-        return float(2 * stdtr(self.freedom, -abs(mean) / self.error))
+        scaled = np.divide(-np.abs(mean), self.error, out=np.zeros_like(self.error), where=self.error > 0)
+        found: Floats = np.where(self.error > 0, 2 * stdtr(self.freedom, scaled), mean == 0)
+        return found
 
 
-def _spread(sample: Sample) -> _Spread:
-    seeds, images = len(sample.by_seed), sample.images
+def _spread_of(sample: Sample) -> _Spread:
+    """Of the mean of one sample."""
+    of_seeds = sample.by_seed.var(ddof=1) if len(sample.by_seed) > 1 else 0.0
+    of_images = sample.resampled_SB.mean(axis=0).var(ddof=1)
+    return _spread(np.array(of_seeds), len(sample.by_seed), np.array(of_images), sample.images)
+
+
+def _spread(of_seeds: Floats, seeds: int, of_images: Floats, images: int) -> _Spread:
+    """From the variances over rng seeds and over draws of images, elementwise."""
     # A draw with replacement varies less than images do, by (images - 1) / images.
-    of_images = float(sample.resampled_SB.mean(axis=0).var(ddof=1)) * images / (images - 1)
-    of_seeds = float(sample.by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
-    df = freedom(np.array(of_seeds), seeds, np.array(of_images), images)
-    return _Spread((of_seeds + of_images) ** 0.5, float(df))
+    whole_images, mean_of_seeds = of_images * images / (images - 1), of_seeds / seeds
+    df = freedom(mean_of_seeds, seeds, whole_images, images)
+    return _Spread(np.sqrt(mean_of_seeds + whole_images), df)
 
 
 def freedom(of_seeds: Floats, seeds: int, of_images: Floats, images: int) -> Floats:
@@ -343,11 +352,16 @@ def _verdict(mean: float, p: float) -> Verdict:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p values of comparisons that were planned together, corrected for their number (Holm 1979)."""
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for done, place in enumerate(sorted(range(len(p_values)), key=lambda n: p_values[n])):
-        largest = max(largest, min(1.0, (len(p_values) - done) * p_values[place]))
-        corrected[place] = largest
-    return corrected
+    found: list[float] = _holm(np.array(p_values, float)).tolist()
+    return found
+
+
+def _holm(p_N: Floats) -> Floats:
+    ascending = np.argsort(p_N, kind="stable")
+    still = len(p_N) - np.arange(len(p_N))
+    corrected_N = np.empty_like(p_N)
+    corrected_N[ascending] = np.maximum.accumulate(np.minimum(1.0, still * p_N[ascending]))
+    return corrected_N
 
 
 def corrected(differences: Sequence[Difference]) -> list[Difference]:
@@ -358,26 +372,67 @@ def corrected(differences: Sequence[Difference]) -> list[Difference]:
 
 def ranking(lines: Sequence[Sample], *, rng_seed: int = 0) -> Ranking:
     """The places of lines whose samples were made together, with as many rng seeds each."""
-    pairs = list(combinations(range(len(lines)), 2))
-    found = corrected([difference(lines[i], lines[j]) for i, j in pairs])
-    above, below = [0] * len(lines), [0] * len(lines)
-    for (i, j), each in zip(pairs, found, strict=True):
-        if each.verdict != "not separated":
-            winner, loser = (i, j) if each.verdict == "better" else (j, i)
-            above[loser] += 1
-            below[winner] += 1
-    best = _best(lines, rng_seed)
+    count = len(lines)
+    pairs = _pairs(lines)
+    is_apart = pairs.p < LEVEL
+    is_better, is_worse = is_apart & (pairs.mean > 0), is_apart & (pairs.mean <= 0)
+    above = np.bincount(pairs.other[is_better], minlength=count) + np.bincount(pairs.line[is_worse], minlength=count)
+    below = np.bincount(pairs.line[is_better], minlength=count) + np.bincount(pairs.other[is_worse], minlength=count)
     standings = (
-        Standing(1 + better, len(lines) - worse, chance)
-        for better, worse, chance in zip(above, below, best, strict=True)
+        Standing(1 + better, count - worse, chance)
+        for better, worse, chance in zip(above.tolist(), below.tolist(), _best(lines, rng_seed), strict=True)
     )
-    told_apart = [each.verdict != "not separated" for each in found]
-    detectable = [each.smallest_detectable for each in found]
     separated, floor = (float("nan"), float("nan"))
-    if pairs:
-        separated, floor = float(np.mean(told_apart)), float(np.median(detectable))
-    apart = frozenset(pair for pair, is_apart in zip(pairs, told_apart, strict=True) if is_apart)
+    if len(pairs.p):
+        separated, floor = float(np.mean(is_apart)), float(np.median(pairs.smallest_detectable))
+    apart = frozenset(zip(pairs.line[is_apart].tolist(), pairs.other[is_apart].tolist(), strict=True))
     return Ranking(tuple(standings), separated, floor, apart)
+
+
+class _Pairs(NamedTuple):
+    """The differences of all pairs of lines, the upper line first, in the order of `itertools.combinations`."""
+
+    line: Whole
+    other: Whole
+    mean: Floats
+    p: Floats
+    """Corrected for their number (Holm)."""
+    smallest_detectable: Floats
+
+
+def _pairs(lines: Sequence[Sample]) -> _Pairs:
+    """What `difference` says of each pair, all at once: there may be millions of pairs."""
+    line, other = np.triu_indices(len(lines), 1)
+    seeds, images = len(lines[0].by_seed), lines[0].images
+    by_seed_LS = np.array([each.by_seed for each in lines])
+    drawn_LB = np.array([each.resampled_SB.mean(axis=0) for each in lines])
+    of_images = _variances(drawn_LB, line, other)
+    of_seeds = np.zeros(len(line))
+    if seeds > 1:
+        of_seeds = (by_seed_LS[line] - by_seed_LS[other]).var(axis=1, ddof=1)
+    means = by_seed_LS.mean(axis=1)
+    mean = means[line] - means[other]
+    spread = _spread(of_seeds, seeds, of_images, images)
+    detectable = spread.quantile(1 - LEVEL / 2) + spread.quantile(POWER)
+    return _Pairs(line, other, mean, _holm(spread.p(mean)), detectable)
+
+
+def _variances(drawn_LB: Floats, line: Whole, other: Whole) -> Floats:
+    """The sample variance over draws of each pair's difference.
+
+    It is taken from the covariances of the lines, which one product gives. Where that would be the small difference of
+    large numbers, as of lines that are nearly equal, the draws are subtracted first.
+    """
+    centred_LB = drawn_LB - drawn_LB.mean(axis=1, keepdims=True)
+    covariance_LL = centred_LB @ centred_LB.T / (drawn_LB.shape[1] - 1)
+    own_L = np.diagonal(covariance_LL)
+    whole = own_L[line] + own_L[other]
+    found: Floats = whole - 2 * covariance_LL[line, other]
+    close = np.flatnonzero(found <= CLOSE * whole)
+    for start in range(0, len(close), CHUNK):
+        some = close[start : start + CHUNK]
+        found[some] = (drawn_LB[line[some]] - drawn_LB[other[some]]).var(axis=1, ddof=1)
+    return found
 
 
 def _best(lines: Sequence[Sample], rng_seed: int) -> list[float]:

@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from results.comparisons import Comparison, Verdicts
+from results.comparisons import Verdicts
 from results.lines import Line
 from results.shown import Table
 from results.statistics import Difference
 
-__all__ = ["HEAD", "is_tied_with_the_best", "rank_of", "record_of", "sections", "shown_of", "verdicts_explained"]
+__all__ = ["COMPARISONS", "HEAD", "is_tied_with_the_best", "rank_of", "record_of", "sections", "shown_of", "verdicts_explained"]
 
 HEAD = ("95 % interval", "Δ")
 """The titles of the columns beside the mean of the stage that lines are ranked by."""
+COMPARISONS = "Planned comparisons"
+"""How the title of the table of comparisons begins."""
 IMAGES_ALONE = "°"
 """Marks a difference over a single rng seed."""
 
@@ -21,14 +23,13 @@ def rank_of(verdicts: Verdicts, line: int) -> str:
     standing = verdicts.standings.get(line)
     if standing is None:
         return "–"
-    shared = sum(other.rank == standing.rank for other in verdicts.standings.values()) > 1
-    return f"{standing.rank}{'=' if shared else ''}"
+    return f"{standing.rank}{'=' if standing.rank in verdicts.shared_ranks else ''}"
 
 
 def shown_of(verdicts: Verdicts, line: int) -> tuple[str, ...]:
     """The cells under `HEAD`."""
     interval = verdicts.intervals.get(line)
-    comparison = _against_yardstick(verdicts, line)
+    comparison = verdicts.against_yardstick.get(line)
     return (
         f"[{interval.low:.3f}, {interval.high:.3f}]" if interval else "–",
         f"{_signed(comparison.difference)} {comparison.difference.verdict}" if comparison else "–",
@@ -46,7 +47,7 @@ def verdicts_explained(verdicts: Verdicts, lines: Sequence[Line]) -> list[str]:
     told = [
         f"95 % interval: of the mean {stage}, over rng seeds and {photos} photos; the ± is the deviation of rng seeds"
     ]
-    against = [found.other for n in verdicts.intervals if (found := _against_yardstick(verdicts, n))]
+    against = [found.other for n in verdicts.intervals if (found := verdicts.against_yardstick.get(n))]
     if against:
         names = " or ".join(dict.fromkeys(lines[other].name for other in against))
         told.append(
@@ -73,7 +74,7 @@ def sections(verdicts: Verdicts, lines: Sequence[Line]) -> Iterable[Table]:
     if len(verdicts.standings) > 1:
         yield _places(verdicts, names)
     if verdicts.comparisons:
-        yield _compared(verdicts, names)
+        yield _compared(verdicts, names, lines)
 
 
 def record_of(verdicts: Verdicts | None, line: int, lines: Sequence[Line]) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def record_of(verdicts: Verdicts | None, line: int, lines: Sequence[Line]) -> di
     standing = interval = comparison = None
     if verdicts is not None:
         standing, interval = verdicts.standings.get(line), verdicts.intervals.get(line)
-        comparison = _against_yardstick(verdicts, line)
+        comparison = verdicts.against_yardstick.get(line)
     difference = comparison.difference if comparison else None
     return {
         "rank": _field(standing, "rank"),
@@ -113,7 +114,7 @@ def _places(verdicts: Verdicts, names: Sequence[str]) -> Table:
     return Table(f"Ranks by {verdicts.column.title}", ("recipe", "rank", "places", "P(best)"), shown, notes)
 
 
-def _compared(verdicts: Verdicts, names: Sequence[str]) -> Table:
+def _compared(verdicts: Verdicts, names: Sequence[str], lines: Sequence[Line]) -> Table:
     shown = tuple(
         (
             names[each.line],
@@ -128,11 +129,25 @@ def _compared(verdicts: Verdicts, names: Sequence[str]) -> Table:
         for each in verdicts.comparisons
     )
     head = ("recipe", "against", "Δ", "95 % interval", "p (Holm)", "verdict", "detectable", "rng seeds")
+    records = tuple(
+        {
+            "recipe": lines[each.line].name,
+            "setting": lines[each.line].setting,
+            "against": lines[each.other].name,
+            "against_setting": lines[each.other].setting,
+            "difference": each.difference.mean,
+            "difference_low": each.difference.low,
+            "difference_high": each.difference.high,
+            "p_holm": each.difference.p,
+            "verdict": each.difference.verdict,
+        }
+        for each in verdicts.comparisons
+    )
     notes = (
         "95 % interval: of this difference alone; p and verdict: for all comparisons of this table together",
         "detectable: the true difference that would be found in four of five cases, by one test at 5 %",
     )
-    return Table(f"Planned comparisons, {verdicts.column.title}", head, shown, notes)
+    return Table(f"{COMPARISONS}, {verdicts.column.title}", head, shown, notes, records)
 
 
 def _names(lines: Sequence[Line]) -> list[str]:
@@ -140,10 +155,6 @@ def _names(lines: Sequence[Line]) -> list[str]:
     if len({line.setting for line in lines}) == 1:
         return [line.name for line in lines]
     return [f"{line.name}, {line.setting}" for line in lines]
-
-
-def _against_yardstick(verdicts: Verdicts, line: int) -> Comparison | None:
-    return next((each for each in verdicts.comparisons if each.line == line and each.is_yardstick), None)
 
 
 def _signed(difference: Difference) -> str:
