@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from results.metrics.counts import Counts
 from results.metrics.image_sums import ImageSums
 from results.parquet import read_table
-from results.per_image import SWEEP_AXES
+from results.metrics.sweep import Sweep
+from results.per_image import SWEEP_AXES, total_sweep
 from results.rows import Row
 from results.statistics import PixelSums, Whole
 from settings.errors import UserError
 from settings.records import UNKNOWN
 
-__all__ = ["ImageSums", "class_sums", "image_sums", "joined_sums", "sums_of_folder", "sums_of_images"]
+__all__ = ["ImageSums", "class_sums", "image_sums", "joined_sums", "sums_of_folder", "sums_of_images", "sweeps_of_folder"]
 
 STEPS = 100
 """Thresholds of a sweep."""
@@ -99,6 +100,29 @@ def sums_of_folder(
             if 0 <= position < len(rows):
                 asked = together.get(counting(rows[position]), ())
                 found |= {n: _checked(path, part, rows[n]) for n in asked if wanted is None or n in wanted}
+    return found
+
+
+def sweeps_of_folder(rows: Sequence[Row], sweep_counts: Path, wanted: Collection[int]) -> dict[int, Sweep]:
+    """By position, the counts at every threshold of all photos together, of those `wanted` rows that have them.
+
+    Raises UserError for counts of other classes than the row's.
+    """
+    if not sweep_counts.exists():
+        return {}
+    found: dict[int, Sweep] = {}
+    together: dict[tuple[object, ...], list[int]] = {}
+    for n in wanted:
+        together.setdefault(_swept(rows[n]), []).append(n)
+    for position, part in _parts(read_table(sweep_counts)):
+        asked = together.get(_swept(rows[position]), ()) if 0 <= position < len(rows) else ()
+        if asked:
+            classes = len(rows[position].classes)
+            try:
+                sweep = total_sweep(part, classes, STEPS)
+            except ValueError as error:
+                raise UserError(sweep_counts, str(error), f"counts of {classes} classes") from None
+            found |= dict.fromkeys(asked, sweep)
     return found
 
 

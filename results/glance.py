@@ -19,7 +19,7 @@ from results.selection import is_ranked
 from results.shown import MAX_NAME, Table
 from settings.errors import UserError
 
-__all__ = ["draw_glance", "leading_records", "name_among", "plot_glance", "setting_colours", "shortened"]
+__all__ = ["draw_glance", "leading_records", "names_among", "plot_glance", "setting_colours", "shortened"]
 
 FLOOR, PLAIN = "all-background", "clean"
 WIDTH = 8.4
@@ -119,7 +119,7 @@ def _draw_lines(axes: Axes, board: _Board, colours: Mapping[str, Colour]) -> Non
         axes.plot([miou], [place], marker="o", markersize=5.5, color=colour, markerfacecolor=fill)
     axes.set_yticks(
         range(len(board.lines)),
-        [shortened(name_among(record, board.lines)) for record in board.lines],
+        [shortened(name) for name in names_among(board.lines)],
         parse_math=False,
     )
     axes.set_ylim(max(len(board.lines), 1) - 0.5, -0.5)
@@ -132,10 +132,15 @@ def shortened(name: str) -> str:
     return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
 
 
-def name_among(record: Mapping[str, Any], lines: Records) -> str:
-    """The recipe; with what it was run with where two lines would else have one name."""
-    same = [other for other in lines if (other["recipe"], other["setting"]) == (record["recipe"], record["setting"])]
-    return f"{record['recipe']} ({record['options']})" if len(same) > 1 else str(record["recipe"])
+def names_among(lines: Records) -> list[str]:
+    """The recipe of each; with what it was run with where two lines would else have one name."""
+    having = Counter((record["recipe"], record["setting"]) for record in lines)
+    return [
+        f"{record['recipe']} ({record['options']})"
+        if having[record["recipe"], record["setting"]] > 1
+        else str(record["recipe"])
+        for record in lines
+    ]
 
 
 def _draw_bands(axes: Axes, board: _Board) -> None:

@@ -25,7 +25,7 @@ from results.statistics import (
 )
 from settings.errors import UserError, counted, printable
 
-__all__ = ["CHANGED", "Change", "ErrorSplit", "Pair", "Part", "Side", "compared"]
+__all__ = ["CHANGED", "Change", "ErrorSplit", "Pair", "Part", "Side", "compared", "error_splits", "miou_of_images"]
 
 CHANGED = 20
 """Photos that are told of those that changed most."""
@@ -135,8 +135,8 @@ def compared(a: Side, b: Side) -> Pair:
         difference(drawn_a, drawn_b),
         _by_class(sums_a, sums_b, a.classes),
         _by_size(sums_a, sums_b),
-        tuple(_error_splits(confusions_a, a.classes)),
-        tuple(_error_splits(confusions_b, b.classes)),
+        tuple(error_splits(confusions_a, a.classes)),
+        tuple(error_splits(confusions_b, b.classes)),
         tuple(_most_changed(images, sums_a, sums_b)),
         np.array_equal(sums_a.hits_SNC, sums_b.hits_SNC) and np.array_equal(confusions_a, confusions_b),
     )
@@ -203,7 +203,8 @@ def _corrected(parts: Sequence[Part]) -> tuple[Part, ...]:
     return tuple(part if part.difference is None else replace(part, difference=next(found)) for part in parts)
 
 
-def _error_splits(confusion_SKK: Whole, classes: Sequence[str]) -> Iterable[ErrorSplit]:
+def error_splits(confusion_SKK: Whole, classes: Sequence[str]) -> Iterable[ErrorSplit]:
+    """Where a line loses IoU, class by class, from the confusions of its rng seeds, (S, K + 1, K + 1)."""
     diagonal_SK = np.diagonal(confusion_SKK, axis1=1, axis2=2)
     union_SK = confusion_SKK.sum(axis=1) + confusion_SKK.sum(axis=2) - diagonal_SK
     # Both ways of taking a class for another one.
@@ -233,14 +234,14 @@ def _share_of(union_S: Whole) -> Callable[[Whole], float]:
 
 
 def _most_changed(images: Sequence[str], a: PixelSums, b: PixelSums) -> Iterable[Change]:
-    own_a, own_b = _of_each_image(a), _of_each_image(b)
+    own_a, own_b = miou_of_images(a), miou_of_images(b)
     apart = np.nan_to_num(np.abs(own_a - own_b))
     for n in np.argsort(-apart, kind="stable")[:CHANGED].tolist():
         if apart[n] > 0:
             yield Change(images[n], float(own_a[n]), float(own_b[n]))
 
 
-def _of_each_image(sums: PixelSums) -> Floats:
+def miou_of_images(sums: PixelSums) -> Floats:
     """mIoU by image, a mean over rng seeds, (images,); nan where a photo has no counted pixel."""
     by_seed: Floats = mean_of_defined(iou(sums.hits_SNC, sums.truth_NC, sums.predicted_SNC))
     mean: Floats = by_seed.mean(axis=0)

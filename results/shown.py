@@ -2,16 +2,18 @@
 
 import csv
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from results.lines import Column
+from results.lines import Column, Line
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import Group
 
-__all__ = ["BY_CLASS", "MAX_NAME", "TEXTS", "Table", "code", "markdown", "unmarked"]
+__all__ = ["BY_CLASS", "MAX_NAME", "TEXTS", "Further", "Table", "code", "markdown", "unmarked"]
 
 BY_CLASS = "IoU by class"
 """The title of the table that has a column a class."""
@@ -35,6 +37,8 @@ class Table:
     """What all lines have in common, and no column tells therefore; it stands under the title."""
     leading: Column | None = None
     """Of a board: the scored stage that its lines are ordered and ranked by."""
+    made_of: tuple[Line, ...] = ()
+    """Of a board: what each of its lines was made of, in the same order."""
     bold: tuple[str, frozenset[int]] | None = None
     """For LaTeX: the column whose best values stand in bold, and the lines that have them."""
     apart: frozenset[tuple[int, int]] = frozenset()
@@ -97,6 +101,16 @@ class Table:
             shown.add_row(*(Text(text) for text in line))
         heads = [Text(self.title, style="bold"), *([Text(self.common)] if self.common else [])]
         return Group(*heads, shown, *(Text(note) for note in self.notes), Text())
+
+
+@dataclass(frozen=True)
+class Further:
+    """What else a leaderboard's folder holds beside its boards: a table, and a figure of it where one is to be drawn."""
+
+    table: Table
+    draw: "Callable[[], Figure] | None" = None
+    explained: str = ""
+    """What is to be seen on the figure."""
 
 
 MARKUP = re.compile(r"[\\`*<|~]|(?<!\w)_|_(?!\w)|(?<=\])[(\[:]|&(?=#?\w+;)|^[#>=+-]+(?=\s|$)|(?<=^\d)[.)](?=\s|$)")

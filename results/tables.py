@@ -119,6 +119,7 @@ def _table(board: Board, provisional: str, counts: CountsOf, gaps: OracleGaps) -
         (*(sections(found, lines) if found else ()), by_class),
         content.facts.common,
         leading=content.leading.column,
+        made_of=tuple(lines),
         bold=(content.leading.title, best) if best else None,
         apart=found.apart if found else frozenset(),
     )

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.commands.options import DEFAULT_STORE, AddressOption, JsonOption, SetOption, StoreOption, SuiteArgument
+from harness.commands.options import (
+    DEFAULT_STORE,
+    AddressOption,
+    JsonOption,
+    SetOption,
+    StoreOption,
+    SuiteArgument,
+    refuse_options,
+)
 from harness.execution import ExecutorName, Packages
 
 if TYPE_CHECKING:
@@ -97,6 +105,12 @@ def report(
     outlines: Annotated[
         bool, typer.Option("--outlines", help="no photos of others, but their outlines: for pages that are given away")
     ] = False,
+    trace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE[@SETTING]", help="print the stored counts that a line's numbers come from, and nothing else"
+        ),
+    ] = None,
 ) -> None:
     """Make leaderboards' tables anew from the rows and counts in their folders, and a page to look at; nothing is run.
 
@@ -105,6 +119,14 @@ def report(
     from harness.reports.reprint import folders_of, report_pages, report_text, write_output
 
     folders = folders_of(what or [store], store)
+    if trace is not None:
+        from harness.reports.trace import traced
+
+        refuse_options({"--output": output, "--outlines": outlines or None}, "--trace beside it", "one of them")
+        for folder in folders:
+            for table in traced(folder, trace):
+                _console().print(table.to_rich())
+        return
     if format_ == "html":
         for path in report_pages(folders, output, outlines, _print_tables):
             typer.echo(path)

@@ -26,6 +26,10 @@ class LeaderboardFiles(StageFiles):
     """Counts of each photo by masks; a record's `row` is the position in the rows."""
     sweep_counts = Named("sweeps.parquet")
     """Counts of each photo by localization maps, for every threshold."""
+    tiles = Named("tiles.json")
+    """Pictures of single photos for the page, over their outlines where the photos are not ours."""
+    photo_tiles = Named("photos-tiles.json")
+    """The same over the photos, for the user's own eyes."""
     diagnostics = Named("diagnostics.csv")
     training_csv = Named("training.csv")
     training_png = Named("training.png")

@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TYPE_CHECKING
 
 from harness.execution.running import Run
 from harness.reports.files import LeaderboardFiles
 from harness.reports.gathering import Leaderboard
-from harness.reports.page import page_of, shown_of
+from harness.reports.page import counts_of, page_of, shown_of
 from harness.stages.fit import FitIdentity, FitRuntime
 from harness.stages.gallery import GalleryRuntime, sheet_name
 from harness.stages.graph import Stage
@@ -25,6 +26,9 @@ from results.selection import is_ranked
 from results.shown import Table, code, markdown
 from settings.files import write_json
 from settings.records import fingerprint
+
+if TYPE_CHECKING:
+    from results.page import Counts
 
 __all__ = ["shows", "unscored", "write_figures", "write_leaderboard", "write_tables"]
 
@@ -80,13 +84,25 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     _write_tables(run, board, files)
     _write_counts(run, store, files)
     write_figures(board.rows, board.tables, files)
+    counts = counts_of(files, board.rows, board.tables)
+    _write_tiles(run, store, board, counts, files)
     _copy_galleries(run, store, files.folder)
     _write_curves(run, store, files)
     for name, refs in run.plan.unscored.items():
         _copy_masks(store, refs, files.folder / name)
     # Last: it holds what was written before it. Others' photos are left to those who ask for them.
-    shown = shown_of(files, board.rows, board.tables, Path(), outlines=True)
+    shown = shown_of(files, board.rows, board.tables, counts, Path(), outlines=True)
     files.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
+
+
+def _write_tiles(run: Run, store: Store, board: Leaderboard, counts: Counts, files: LeaderboardFiles) -> None:
+    """Draw pictures of single photos, where the run drew galleries."""
+    from harness.reports.tiles import write_tiles
+    from results.page import scores_of
+
+    # A ranked board is the first one.
+    scores = scores_of(board.tables[0], counts) if board.tables else []
+    write_tiles(run, store, scores, files)
 
 
 def _move_all(source: Path, target: Path) -> None:

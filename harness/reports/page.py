@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.reports.files import LeaderboardFiles
+from results.counted import sums_of_folder, sweeps_of_folder
 from results.diagnostics import read_csv, table
+from results.oracle_gap import MAPS
 from results.rows import Row
-from results.shown import Table, unmarked
+from results.selection import is_ranked
+from results.shown import Further, Table, unmarked
+from settings.errors import UserError
 
 if TYPE_CHECKING:
-    from results.page import Picture, Shown
+    from results.page import Counts, Figure, Picture, Shown, Tiles
 
-__all__ = ["diagnostics_of", "head_of", "page_of", "shown_of"]
+__all__ = ["counts_of", "further_of", "head_of", "page_of", "shown_of"]
 
 PICTURES_BYTES = 5_500_000
 """Of all pictures of a leaderboard together: as text of a page they take a third more."""
@@ -28,21 +34,40 @@ PHOTOS = "photos-"
 """How the names of sheets begin that show photos of others; the same sheet with outlines has another beginning."""
 
 
-def page_of(leaderboards: Sequence[Shown], outlines: bool) -> str:
-    """The page of some leaderboards; `outlines` says that they were read without photos of others."""
+def page_of(leaderboards: Sequence[Shown], outlines: bool, figures: Path | None = None) -> str:
+    """The page of some leaderboards; `outlines` says that they were read without photos of others.
+
+    With `figures` each figure is written there, as PNG and PDF. Raises OSError where that cannot be done.
+    """
     from results.page import render
 
-    return render(leaderboards, outlines)
+    if figures is None:
+        return render(leaderboards, outlines)
+    figures.mkdir(exist_ok=True)
+    several = len(leaderboards) > 1
+
+    def keep(shown: Shown, figure: Figure) -> None:
+        words = f"{shown.name} {figure.title}" if several else figure.title
+        stem = re.sub(r"[^\w+.]+", "-", words).strip("-.").lower()
+        figure.drawing.savefig(figures / f"{stem}.png", dpi=160, metadata={"Software": None})
+        figure.drawing.savefig(figures / f"{stem}.pdf", metadata={"CreationDate": None, "Producer": None})
+
+    return render(leaderboards, outlines, keep)
 
 
 def shown_of(
-    files: LeaderboardFiles, rows: Sequence[Row], tables: Sequence[Table], folder: Path, outlines: bool
+    files: LeaderboardFiles,
+    rows: Sequence[Row],
+    tables: Sequence[Table],
+    counts: Counts,
+    folder: Path,
+    outlines: bool,
 ) -> Shown:
-    """What a page shows of a leaderboard: its rows and tables, and what lies in the folder of `files`.
+    """What a page shows of a leaderboard: its rows, tables and counts, and what lies in the folder of `files`.
 
-    `folder` is what the command that checks the numbers names: the leaderboard's folder, or `.` for the page's own.
-    With `outlines` sheets that show photos of others are left to those that show their outlines. Raises UserError for
-    damaged diagnostics.
+    `folder` is what the commands name that trace numbers: the leaderboard's folder, or `.` for the page's own. With
+    `outlines` pictures of others' photos are left to those that show their outlines. Raises UserError for damaged
+    files.
     """
     # What renders takes long to import, and who runs a suite whose leaderboard is written already needs none of it.
     from results.page import Shown
@@ -53,11 +78,35 @@ def shown_of(
         import pandas as pd
 
         curves = pd.read_csv(files.training_csv)
-    below, pictures = tuple(diagnostics_of(files)), tuple(_pictures(files, outlines))
+    tiles = _tiles(files, outlines)
     return Shown(
-        name or folder.resolve().name, description, notes, tuple(tables), tuple(rows), below, curves, pictures,
-        str(folder),
-    )  # fmt: skip
+        name or folder.resolve().name,
+        description,
+        notes,
+        tuple(tables),
+        tuple(rows),
+        counts=counts,
+        further=tuple(further_of(files)),
+        curves=curves,
+        # The sheets show the same photos once more.
+        pictures=() if tiles else tuple(_pictures(files, outlines)),
+        tiles=tiles,
+        folder=str(folder),
+    )
+
+
+def counts_of(files: LeaderboardFiles, rows: Sequence[Row], tables: Sequence[Table]) -> Counts:
+    """What the page shows of the counts that lie beside the rows."""
+    from results.page import Counts, wanted_rows
+
+    wanted = {row.identity for row in wanted_rows(tables)}
+    positions = [n for n, row in enumerate(rows) if row.identity in wanted]
+    sums = sums_of_folder(rows, files.score_counts, files.sweep_counts, positions)
+    in_sweeps = [n for n, row in enumerate(rows) if row.stage in MAPS and row.miou is not None and is_ranked(row.policy)]
+    sweeps = sweeps_of_folder(rows, files.sweep_counts, in_sweeps)
+    return Counts(
+        {rows[n].identity: found for n, found in sums.items()}, {rows[n].identity: found for n, found in sweeps.items()}
+    )
 
 
 def head_of(files: LeaderboardFiles) -> str:
@@ -68,11 +117,20 @@ def head_of(files: LeaderboardFiles) -> str:
     return head
 
 
-def diagnostics_of(files: LeaderboardFiles) -> list[Table]:
-    """The table of what was measured beside the rows; none where nothing was. Raises UserError for a damaged file."""
-    if not files.diagnostics.exists():
-        return []
-    return [table(read_csv(files.diagnostics))]
+def further_of(files: LeaderboardFiles) -> Iterator[Further]:
+    """What the folder holds beside its boards. Raises UserError for a damaged file."""
+    for read in FURTHER:
+        yield from read(files)
+
+
+def _diagnostics(files: LeaderboardFiles) -> Iterator[Further]:
+    """The table of what was measured beside the rows; nothing where nothing was."""
+    if files.diagnostics.exists():
+        yield Further(table(read_csv(files.diagnostics)))
+
+
+FURTHER: tuple[Callable[[LeaderboardFiles], Iterable[Further]], ...] = (_diagnostics,)
+"""What reads the further tables and figures of a leaderboard's folder: each looks for its own files."""
 
 
 def _told(head: str) -> tuple[str, str, tuple[str, ...]]:
@@ -81,6 +139,25 @@ def _told(head: str) -> tuple[str, str, tuple[str, ...]]:
     notes = tuple(unmarked(line[2:]) for line in lines if line.startswith("- "))
     description = " ".join(unmarked(line) for line in lines if line and not line.startswith("- "))
     return unmarked(title.removeprefix("# ")), description, notes
+
+
+def _tiles(files: LeaderboardFiles, outlines: bool) -> Tiles | None:
+    """The pictures of a leaderboard's folder; None where it has none. Raises UserError for a damaged file."""
+    from results.page import Tiles
+
+    path = files.tiles
+    if not outlines and files.photo_tiles.exists():
+        path = files.photo_tiles
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        images = tuple(found["images"])
+        if not all(isinstance(image, str) and image.startswith("data:image/webp;base64,") for image in images):
+            raise ValueError("pictures that are no WebP")
+        return Tiles(images, dict(found["photos"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(path, "no pictures of photos", "the file that a run wrote", "run the suite again") from None
 
 
 def _pictures(files: LeaderboardFiles, outlines: bool) -> Iterator[Picture]:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from harness.reports.files import LeaderboardFiles
 from harness.reports.folder import write_figures, write_tables
-from harness.reports.page import diagnostics_of, head_of, page_of, shown_of
+from harness.reports.page import counts_of, further_of, head_of, page_of, shown_of
 from harness.store.backends.urls import is_url
 from harness.store.layout import LEADERBOARDS
 from harness.store.store import Store
@@ -70,12 +70,20 @@ def report_pages(
     for folder in folders:
         found = reprint(folder)
         show(found.tables)
-        parts.append(shown_of(LeaderboardFiles(folder), found.rows, found.tables, folder, outlines))
+        files = LeaderboardFiles(folder)
+        counts = counts_of(files, found.rows, found.tables)
+        parts.append(shown_of(files, found.rows, found.tables, counts, folder, outlines))
     pages = {LeaderboardFiles(folder).page: [part] for folder, part in zip(folders, parts, strict=True)}
     if output is not None:
         pages = {output: parts}
     for path, of_page in pages.items():
-        write_output(path, page_of(of_page, outlines))
+        # Beside the page: of one that was asked for elsewhere in a folder that bears its name.
+        figures = path.with_name("figures" if output is None else f"{path.stem}-figures")
+        try:
+            text = page_of(of_page, outlines, figures)
+        except OSError as error:
+            raise UserError(figures, f"cannot be written ({error.strerror})", "a place for figures") from None
+        write_output(path, text)
     return list(pages)
 
 
@@ -114,6 +122,6 @@ def reprint(folder: Path) -> Reprinted:
     by_identity = {rows[position].identity: found for position, found in sums.items()}
     found = tables(frame(rows), counts=lambda row: by_identity.get(row.identity))
     head = head_of(files) or f"# {folder.resolve().name}\n\n"
-    write_tables(files, found, head, diagnostics_of(files))
+    write_tables(files, found, head, [further.table for further in further_of(files)])
     write_figures(rows, found, files)
     return Reprinted(rows, found)

@@ -27,10 +27,17 @@ from settings.records import Photo
 if TYPE_CHECKING:
     from harness.drawing.sheet import Column, Row
 
-__all__ = ["Gallery", "GalleryRuntime", "drawn_photos", "drawn_predictions", "plan_sheets", "sheet_name"]
+__all__ = [
+    *("MAPS_DRAWN", "MASKS_DRAWN", "Gallery", "GalleryIdentity", "GalleryRuntime"),
+    *("drawn_photos", "drawn_predictions", "plan_sheets", "sheet_name"),
+]
 
 VERSION = 6
 """Raised when the drawing changes: it is part of a picture's key."""
+
+MAPS_DRAWN = {"maps": "localization maps", "refined": "refined"}
+MASKS_DRAWN = {"pseudo_labels": "pseudo label", "masks": "prediction"}
+"""What is drawn of a photo, in the order in which it comes about: the head of its column by the role of the input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +59,10 @@ class GalleryRuntime(PhotosRuntime):
     """Of the file in the leaderboard's folder."""
     title: str
     split: str
+    # Stages of galleries were described without these by older versions.
+    recipe: str = ""
+    setting: str = ""
+    """Of the line whose sheet it is."""
 
 
 class Gallery(StageKind[GalleryIdentity, GalleryRuntime]):
@@ -94,10 +105,10 @@ def _columns(work: Work[GalleryIdentity, GalleryRuntime], ids: Collection[str]) 
 
     columns = []
     # The maps of the drawn photos alone: shards hold many more, and a sheet of large ones would fill the memory.
-    for role, head in (("maps", "localization maps"), ("refined", "refined")):
+    for role, head in MAPS_DRAWN.items():
         if role in work.inputs:
             columns.append(maps_column(head, maps_of_photos(work.read(role, MapFiles), ids).get))
-    for role, head in (("pseudo_labels", "pseudo label"), ("masks", "prediction")):
+    for role, head in MASKS_DRAWN.items():
         if role in work.inputs:
             columns.append(masks_column(head, StoredMasks(work.read(role, MaskFiles)).mask))
     return columns
@@ -222,6 +233,8 @@ def _plan_gallery(
         name=f"{line.recipe}-{setting}{suffix}",
         title=f"{line.recipe} · {setting} · {what} {split}",
         split=split,
+        recipe=line.recipe,
+        setting=setting,
     )
     return line.blueprint.add(
         Gallery(),

@@ -17,6 +17,9 @@ from results.curves import draw_curves
 from results.glance import draw_glance, leading_records, setting_colours, shortened
 from results.noise_plot import draw_noise
 from results.page.content import Shown
+from results.page.steps import steps_of
+from results.page.thresholds import MAX_CURVES, draw_thresholds, threshold_curves
+from results.page.waterfalls import MAX_PANELS, draw_waterfalls
 from results.rows import frame
 from results.selection import is_ranked
 from results.shown import Table
@@ -44,6 +47,7 @@ class Figure:
     title: str
     explained: str
     """What is to be seen on it: it stands below the figure, and is what a screen reader says of it."""
+    drawing: Drawing
     svg: str
 
 
@@ -68,6 +72,9 @@ def figures_of(shown: Shown) -> Iterator[Figure]:
         if shown.curves is not None and len(shown.curves):
             text = "The losses of every fit by epoch: the mean over rng seeds, and each of them (thin)."
             yield _figure("Training", text, draw_curves(shown.curves), shown)
+        for further in shown.further:
+            if further.draw:
+                yield _figure(further.table.title, further.explained, further.draw(), shown)
 
 
 def _of_board(table: Table, shown: Shown) -> Iterator[Figure]:
@@ -79,6 +86,18 @@ def _of_board(table: Table, shown: Shown) -> Iterator[Figure]:
     if spread["rng_seed"].nunique() > 1 and spread["line"].nunique() <= MAX_SEEDS:
         text = "Each point is one rng seed, which draws everything random anew."
         yield _figure(f"Seed spread · {table.title}", text, _draw_seeds(spread), shown)
+    steps = steps_of(table.records)
+    if steps is not None:
+        text = f"From stage to stage, the first {MAX_PANELS} lines of the board that have several: what is gained, and "
+        text += "what is lost, of the mIoU of the stage before."
+        yield _figure(f"From maps to segmentation · {table.title}", text, draw_waterfalls(steps), shown)
+    curves = threshold_curves(table, shown.counts)
+    if curves:
+        text = "mIoU of the maps at every background threshold, a mean over rng seeds. Filled: the threshold that was "
+        text += "declared or chosen beforehand; hollow: the best one on the very masks that are reported (the oracle's)."
+        if len(curves) > MAX_CURVES:
+            text += f" The first {MAX_CURVES} lines of the board."
+        yield _figure(f"Thresholds · {table.title}", text, draw_thresholds(curves[:MAX_CURVES]), shown)
     if len(data) > 2:
         text = "Cost against quality. The stepped line joins those that nothing cheaper beats."
         yield _figure(f"Cost · {table.title}", text, _draw_cost(data), shown)
@@ -146,7 +165,10 @@ def _plain(axes: Axes) -> None:
 
 
 def _figure(title: str, explained: str, drawing: Drawing, shown: Shown) -> Figure:
-    return Figure(title, explained, _svg(drawing, f"{shown.name} {title}"))
+    svg = _svg(drawing, f"{shown.name} {title}")
+    # It is laid out now: once more for each other kind of file would take as long again.
+    drawing.set_layout_engine("none")
+    return Figure(title, explained, drawing, svg)
 
 
 def _svg(drawing: Drawing, salt: str) -> str:

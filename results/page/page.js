@@ -34,24 +34,119 @@ function filter(board) {
     const text = row.textContent.toLowerCase();
     let shown = words.every((word) => text.includes(word));
     if (against && against.value !== "all" && selected && row !== selected) {
-      const apart = selected.dataset.apart.split(" ").includes(row.dataset.line);
+      const apart = ((BigInt(`0x${selected.dataset.apart}`) >> BigInt(row.dataset.line)) & 1n) === 1n;
       shown = shown && "placed" in row.dataset && apart === (against.value === "apart");
     }
     row.hidden = !shown;
   }
 }
 
-async function copy(board) {
+async function copy(board, what) {
   const output = board.querySelector("output");
   const selected = board.querySelector("input[type=radio]:checked")?.closest("tr");
   if (!selected) {
     output.textContent = "Select a line first.";
     return;
   }
-  output.textContent = selected.dataset.command;
+  output.textContent = selected.dataset[what];
   getSelection().selectAllChildren(output);
   // Where a browser forbids it, the command stands there, selected.
-  await navigator.clipboard?.writeText(selected.dataset.command).catch(() => undefined);
+  await navigator.clipboard?.writeText(selected.dataset[what]).catch(() => undefined);
+}
+
+const made = (name, text = "") => Object.assign(document.createElement(name), { textContent: text });
+
+function offer(select, names, chosen) {
+  const before = select.value;
+  select.replaceChildren(...names.map((name) => made("option", name)));
+  select.value = names.includes(before) ? before : names[chosen];
+}
+
+// Photo by photo: what two lines reach on each, in an order, with the pictures that there are.
+function showPhotos(section) {
+  const field = (name) => section.querySelector(`.${name}`);
+  const stages = [...section.querySelectorAll("script.scores")].map((each) => JSON.parse(each.textContent));
+  const tiles = JSON.parse(document.getElementById(`${section.dataset.part}-tiles`)?.textContent ?? "null");
+  const every = "any class";
+  let count = 8;
+
+  function picture(caption, place) {
+    const figure = made("figure");
+    const image = Object.assign(made("img"), { loading: "lazy", decoding: "async", alt: caption, src: tiles.images[place] });
+    figure.append(image, made("figcaption", caption));
+    return figure;
+  }
+
+  function pictures(photo, names) {
+    const row = made("tr");
+    const cell = Object.assign(made("td"), { colSpan: 5 });
+    const list = Object.assign(made("div"), { className: "tiles" });
+    list.append(picture("photo", photo.photo));
+    if (photo.truth !== null) list.append(picture("truth", photo.truth));
+    for (const [letter, name] of names) {
+      for (const [head, place] of photo.lines[name] ?? []) list.append(picture(`${letter}: ${head}`, place));
+    }
+    cell.append(list);
+    row.append(cell);
+    return row;
+  }
+
+  function draw() {
+    const stage = stages[field("scored").value];
+    const [a, b] = ["a", "b"].map((name) => stage.lines.indexOf(field(name).value));
+    const wanted = stage.classes.indexOf(field("class").value);
+    let found = stage.photos
+      .map((id, n) => ({ id, n, a: stage.per_mille[a][n], b: stage.per_mille[b][n] }))
+      .filter(({ n, a, b }) => a !== null && b !== null && (wanted < 0 || stage.shown[n].includes(wanted)))
+      .sort((one, other) => other.a - one.a);
+    const order = field("order").value;
+    if (order === "differ") found.sort((one, other) => Math.abs(other.a - other.b) - Math.abs(one.a - one.b));
+    if (order === "worst") found.reverse();
+    if (order === "median") {
+      const middle = (found.length - 1) / 2;
+      found = found
+        .map((photo, place) => [Math.abs(place - middle), photo])
+        .sort(([one], [other]) => one - other)
+        .map(([, photo]) => photo);
+    }
+    if (field("pictured")?.checked) found = found.filter(({ id }) => id in tiles.photos);
+    const head = made("tr");
+    for (const title of ["photo", "shows", "A", "B", "A − B"]) head.append(Object.assign(made("th", title), { scope: "col" }));
+    section.querySelector("thead").replaceChildren(head);
+    const told = (value) => (value / 1000).toFixed(3);
+    const rows = found.slice(0, count).flatMap((photo) => {
+      const row = made("tr");
+      const shown = stage.shown[photo.n].map((n) => stage.classes[n]).join(", ");
+      const apart = photo.a - photo.b;
+      row.append(Object.assign(made("th", photo.id), { scope: "row" }), Object.assign(made("td", shown), { className: "text" }));
+      for (const text of [told(photo.a), told(photo.b), (apart > 0 ? "+" : "") + told(apart)]) row.append(made("td", text));
+      const drawn = tiles?.photos[photo.id];
+      const names = [["A", stage.lines[a]], ["B", stage.lines[b]]].slice(0, a === b ? 1 : 2);
+      return drawn ? [row, pictures(drawn, names)] : [row];
+    });
+    if (!rows.length) rows.push(made("tr"));
+    if (!found.length) rows[0].append(made("td", "no such photo"));
+    section.querySelector("tbody").replaceChildren(...rows);
+    field("more").hidden = found.length <= count;
+  }
+
+  function change() {
+    const stage = stages[field("scored").value];
+    offer(field("a"), stage.lines, 0);
+    offer(field("b"), stage.lines, 1);
+    offer(field("class"), [every, ...stage.classes], 0);
+    draw();
+  }
+
+  section.querySelector(".tools").addEventListener("input", () => {
+    count = 8;
+    change();
+  });
+  field("more").addEventListener("click", () => {
+    count += 8;
+    draw();
+  });
+  change();
 }
 
 for (const board of document.querySelectorAll(".board")) {
@@ -60,9 +155,21 @@ for (const board of document.querySelectorAll(".board")) {
     const button = head.querySelector("button");
     button?.addEventListener("click", () => sortBy(table, place, button));
   });
-  board.addEventListener("input", () => filter(board));
-  board.querySelector(".copy").addEventListener("click", () => copy(board));
+  board.querySelector(".tools").addEventListener("input", () => filter(board));
+  table.addEventListener("input", () => filter(board));
+  for (const button of board.querySelectorAll(".copy")) {
+    button.addEventListener("click", () => copy(board, button.dataset.what));
+  }
 }
+for (const errors of document.querySelectorAll(".errors")) {
+  const choice = errors.querySelector("select.line");
+  choice.addEventListener("input", () => {
+    errors.querySelectorAll(".wide").forEach((table, place) => {
+      table.hidden = place !== choice.selectedIndex;
+    });
+  });
+}
+for (const section of document.querySelectorAll(".photos")) showPhotos(section);
 for (const field of document.querySelectorAll("input.pictures")) {
   field.addEventListener("input", () => {
     for (const figure of field.closest("section").querySelectorAll("figure")) {

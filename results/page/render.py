@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -18,10 +18,12 @@ __all__ = ["render"]
 HERE = Path(__file__).parent
 
 
-def render(leaderboards: Sequence[Shown], outlines: bool = False) -> str:
+def render(
+    leaderboards: Sequence[Shown], outlines: bool = False, take: Callable[[Shown, Figure], None] | None = None
+) -> str:
     """The whole page; whatever users named or wrote is shown as text.
 
-    `outlines` says that no photo of others is among the pictures.
+    `outlines` says that no photo of others is among the pictures; `take` is given every figure, to keep it elsewhere.
     """
     # Every value is escaped, but the two files beside this one and the figures, which are drawn here.
     environment = Environment(
@@ -33,7 +35,7 @@ def render(leaderboards: Sequence[Shown], outlines: bool = False) -> str:
         {
             "shown": shown,
             "boards": [board_of(table, shown) for table in shown.tables],
-            "figures": [_as_markup(figure) for figure in figures_of(shown)],
+            "figures": [_as_markup(figure) for figure in _figures(shown, take)],
             "provenance": provenance_of(shown.rows),
             "holes": [row for row in shown.rows if row.status == "failed"],
         }
@@ -46,6 +48,13 @@ def render(leaderboards: Sequence[Shown], outlines: bool = False) -> str:
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
     )
+
+
+def _figures(shown: Shown, take: Callable[[Shown, Figure], None] | None) -> Iterator[Figure]:
+    for figure in figures_of(shown):
+        if take is not None:
+            take(shown, figure)
+        yield figure
 
 
 def _as_markup(figure: Figure) -> dict[str, object]:

@@ -1,0 +1,57 @@
+"""From the numbers of a line back to the stored counts that they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.reports.sides import LeaderboardPlace
+from results.counted import ImageSums
+from results.lines import Column, pipeline_order
+from results.metrics.miou import iou
+from results.rows import Row
+from results.shown import Table
+from settings.errors import UserError, unknown_name
+
+__all__ = ["traced"]
+
+
+def traced(folder: Path, name: str) -> Iterator[Table]:
+    """A table of counts for each row of `RECIPE` or `RECIPE@SETTING`: IoU = right / (predicted + true - right).
+
+    Raises UserError for a folder that is no leaderboard, for names that it does not know, and where no counts are kept.
+    """
+    place = LeaderboardPlace(folder)
+    recipe, _, setting = name.partition("@")
+    known = {row.recipe for row in place.rows}
+    if recipe not in known:
+        raise unknown_name("--trace", "recipe", recipe, known)
+    settings = {row.setting for row in place.rows if row.recipe == recipe}
+    if setting and setting not in settings:
+        raise unknown_name("--trace", f"setting of {recipe}", setting, settings)
+    found = [n for n, row in enumerate(place.rows) if row.recipe == recipe and row.setting in (setting or row.setting,)]
+    scored = sorted((n for n in found if place.rows[n].miou is not None), key=lambda n: _order(place.rows[n]))
+    if not scored:
+        raise UserError("--trace", f"no score of {name}", "a line with a finished row")
+    for n, sums in zip(scored, place.counts(scored), strict=True):
+        yield _table(place.rows[n], n, sums)
+
+
+def _order(row: Row) -> tuple[object, ...]:
+    return (row.setting, row.policy, pipeline_order(Column(row.stage, row.variant)), row.options, row.rng_seed)
+
+
+def _table(row: Row, number: int, sums: ImageSums) -> Table:
+    right_K, predicted_K, true_K = (each.sum(axis=0) for each in (sums.hits_NC, sums.predicted_NC, sums.truth_NC))
+    iou_K = iou(right_K, true_K, predicted_K)
+    lines = tuple(
+        (name, *(str(int(pixels[k])) for pixels in (right_K, predicted_K, true_K)), f"{iou_K[k]:.6f}")
+        for k, name in enumerate(row.classes)
+    )
+    stage = Column(row.stage, row.variant).title
+    title = f"{row.recipe} · {row.setting} · {stage} · policy {row.policy} · rng seed {row.rng_seed}"
+    notes = (
+        f"mIoU {row.miou:.6f}: the mean of these IoU, right / (predicted + true − right); pixels of {len(sums.images)} "
+        f"photos of {row.split}, row {number} of rows.parquet, evaluation fingerprint {row.evaluation_fingerprint[:12]}",
+    )
+    return Table(title, ("class", "right", "predicted", "true", "IoU"), lines, notes)
