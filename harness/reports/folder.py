@@ -92,7 +92,7 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
         _copy_masks(store, refs, files.folder / name)
     # Last: it holds what was written before it. Others' photos are left to those who ask for them.
     shown = shown_of(files, board.rows, board.tables, counts, Path(), outlines=True)
-    files.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
+    files.page.write_text(page_of([shown], outlines=True).text, encoding="utf-8")
 
 
 def _write_tiles(run: Run, store: Store, board: Leaderboard, counts: Counts, files: LeaderboardFiles) -> None:

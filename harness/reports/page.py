@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.reports.files import LeaderboardFiles
 from results.counted import sums_of_folder, sweeps_of_folder
@@ -20,9 +20,11 @@ from results.shown import Further, Table, unmarked
 from settings.errors import UserError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
     from results.page import Counts, Figure, Picture, Shown, Tiles
 
-__all__ = ["counts_of", "further_of", "head_of", "page_of", "shown_of"]
+__all__ = ["Page", "counts_of", "further_of", "head_of", "page_of", "shown_of"]
 
 PICTURES_BYTES = 5_500_000
 """Of all pictures of a leaderboard together: as text of a page they take a third more."""
@@ -34,25 +36,31 @@ PHOTOS = "photos-"
 """How the names of sheets begin that show photos of others; the same sheet with outlines has another beginning."""
 
 
-def page_of(leaderboards: Sequence[Shown], outlines: bool, figures: Path | None = None) -> str:
-    """The page of some leaderboards; `outlines` says that they were read without photos of others.
+class Page(NamedTuple):
+    """A page, and its figures by the stems of the files that they may be kept in."""
 
-    With `figures` each figure is written there, as PNG and PDF. Raises OSError where that cannot be done.
-    """
+    text: str
+    figures: dict[str, Drawing]
+
+    def write_figures(self, folder: Path) -> None:
+        """Write each figure as PNG and PDF, the same files for the same page. Raises OSError where that cannot be done."""
+        folder.mkdir(exist_ok=True)
+        for stem, drawing in self.figures.items():
+            drawing.savefig(folder / f"{stem}.png", dpi=160, metadata={"Software": None})
+            drawing.savefig(folder / f"{stem}.pdf", metadata={"CreationDate": None, "Producer": None})
+
+
+def page_of(leaderboards: Sequence[Shown], outlines: bool) -> Page:
+    """The page of some leaderboards; `outlines` says that they were read without photos of others."""
     from results.page import render
 
-    if figures is None:
-        return render(leaderboards, outlines)
-    figures.mkdir(exist_ok=True)
-    several = len(leaderboards) > 1
+    figures: dict[str, Drawing] = {}
 
     def keep(shown: Shown, figure: Figure) -> None:
-        words = f"{shown.name} {figure.title}" if several else figure.title
-        stem = re.sub(r"[^\w+.]+", "-", words).strip("-.").lower()
-        figure.drawing.savefig(figures / f"{stem}.png", dpi=160, metadata={"Software": None})
-        figure.drawing.savefig(figures / f"{stem}.pdf", metadata={"CreationDate": None, "Producer": None})
+        words = f"{shown.name} {figure.title}" if len(leaderboards) > 1 else figure.title
+        figures[re.sub(r"[^\w+.]+", "-", words).strip("-.").lower()] = figure.drawing
 
-    return render(leaderboards, outlines, keep)
+    return Page(render(leaderboards, outlines, keep), figures)
 
 
 def shown_of(
@@ -155,8 +163,11 @@ def _tiles(files: LeaderboardFiles, outlines: bool) -> Tiles | None:
         images = tuple(found["images"])
         if not all(isinstance(image, str) and image.startswith("data:image/webp;base64,") for image in images):
             raise ValueError("pictures that are no WebP")
-        return Tiles(images, dict(found["photos"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        colours = {str(name): str(colour) for name, colour in found["colours"].items()}
+        if not all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours.values()):
+            raise ValueError("colours that are none")
+        return Tiles(images, dict(found["photos"]), colours)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(path, "no pictures of photos", "the file that a run wrote", "run the suite again") from None
 
 

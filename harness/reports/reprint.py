@@ -63,7 +63,7 @@ def report_pages(
 ) -> list[Path]:
     """Make leaderboards anew and write their pages: one of all of them as `output`, else one into each folder.
 
-    `show` is called with the tables of each. Returns the pages. Raises what `reprint` raises, and UserError for an
+    `show` is called with the tables of each. Each page has its figures beside it, as PNG and PDF. Returns the pages. Raises what `reprint` raises, and UserError for an
     output that cannot be written.
     """
     parts = []
@@ -77,13 +77,14 @@ def report_pages(
     if output is not None:
         pages = {output: parts}
     for path, of_page in pages.items():
+        page = page_of(of_page, outlines)
+        write_output(path, page.text)
         # Beside the page: of one that was asked for elsewhere in a folder that bears its name.
         figures = path.with_name("figures" if output is None else f"{path.stem}-figures")
         try:
-            text = page_of(of_page, outlines, figures)
+            page.write_figures(figures)
         except OSError as error:
-            raise UserError(figures, f"cannot be written ({error.strerror})", "a place for figures") from None
-        write_output(path, text)
+            raise UserError(figures, f"not writable ({error.strerror})", "a place for the page's figures") from None
     return list(pages)
 
 

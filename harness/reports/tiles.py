@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image as PillowImage
 
-from harness.drawing.overlays import outlines, reduced, with_mask
-from harness.drawing.sheet import Column, maps_column, masks_column
+from harness.drawing.overlays import mask_colours, outlines, reduced, with_mask
+from harness.drawing.sheet import MAX_LEGEND, Column, maps_column, masks_column
 from harness.execution.running import Run
 from harness.reports.files import LeaderboardFiles
 from harness.reports.page import PICTURES_BYTES
@@ -133,7 +133,11 @@ class _Drawing:
             for photo_id in ids:
                 if self._bytes < PICTURES_BYTES:
                     photos[photo_id] = self._photo(split, photo_id, columns)
-        return {"images": list(self._places), "photos": photos}
+        colours = {
+            name: "#" + bytes(mask_colours()[value]).hex()
+            for value, name in enumerate(self._dataset.label_space.names[:MAX_LEGEND], start=1)
+        }
+        return {"images": list(self._places), "photos": photos, "colours": colours}
 
     def _photo(self, split: str, photo_id: str, columns: Mapping[str, Sequence[Column]]) -> dict[str, Any]:
         image = reduced(self._dataset.photo(photo_id).image(), SIDE)

@@ -73,6 +73,8 @@ function showPhotos(section) {
   function picture(caption, place) {
     const figure = made("figure");
     const image = Object.assign(made("img"), { loading: "lazy", decoding: "async", alt: caption, src: tiles.images[place] });
+    // Of a small picture every pixel is to be seen.
+    image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 100));
     figure.append(image, made("figcaption", caption));
     return figure;
   }
@@ -111,7 +113,9 @@ function showPhotos(section) {
     }
     if (field("pictured")?.checked) found = found.filter(({ id }) => id in tiles.photos);
     const head = made("tr");
-    for (const title of ["photo", "shows", "A", "B", "A − B"]) head.append(Object.assign(made("th", title), { scope: "col" }));
+    for (const title of ["photo", "shows", "A", "B", "A − B"]) {
+      head.append(Object.assign(made("th", title), { scope: "col", className: title === "shows" ? "text" : "" }));
+    }
     section.querySelector("thead").replaceChildren(head);
     const told = (value) => (value / 1000).toFixed(3);
     const rows = found.slice(0, count).flatMap((photo) => {

@@ -28,6 +28,8 @@ class Tiles:
     photos: Mapping[str, Mapping[str, Any]]
     """By id: `photo` and `truth` (None without a true mask), and by line under `lines` the names and pictures of what
     was made, in the order in which it came about. Pictures are places among `images`."""
+    colours: Mapping[str, str]
+    """By name of a class the colour that it has in masks and around maps, as `#rrggbb`."""
 
     def record(self) -> dict[str, Any]:
         """As JSON."""

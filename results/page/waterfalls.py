@@ -13,8 +13,9 @@ __all__ = ["MAX_PANELS", "draw_waterfalls"]
 
 MAX_PANELS = 12
 ACROSS = 4
-WHOLE, GAIN, LOSS = "#0173b2", "#029e73", "#d55e00"
-"""Of seaborn's palette for those who see few colours."""
+WHOLE = "#0173b2"
+COLOURS = {"+": "#029e73", "-": "#d55e00", "±": "#949494"}
+"""Of the first stage, and of steps by their sign: from seaborn's palette for those who see few colours."""
 SHORT = {"pseudo labels": "pseudo\nlabels", "segmentation": "segm."}
 
 
@@ -39,7 +40,7 @@ def _draw(axes: Axes, steps: list[tuple[str, Step]]) -> None:
     for place, (_, step) in enumerate(steps):
         assert step.miou is not None
         change = step.miou if step.change is None else step.change
-        colour = WHOLE if step.change is None else GAIN if change >= 0 else LOSS
+        colour = COLOURS.get(step.told[:1], WHOLE)
         # A step is a bar between the stage before and this one; a small one has a line at least.
         axes.bar([place], [change], bottom=step.miou - change, color=colour, width=0.7, edgecolor=colour, linewidth=1)
         text = f"{step.miou:.2f}" if step.change is None else step.told.replace("0.", ".", 1)

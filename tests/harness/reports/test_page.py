@@ -11,6 +11,7 @@ from harness.commands.main import main
 from harness.reports.files import LeaderboardFiles
 from harness.reports.page import PICTURES_BYTES, shown_of
 from harness.reports.reprint import folders_of
+from results.page import Counts
 from settings.errors import UserError
 
 KEPT = Path(__file__).parents[3] / "results/leaderboards/voc12-animals-fine-tuned"
@@ -44,6 +45,8 @@ def test_a_page_is_written_beside_the_tables_or_where_it_is_asked_for(
     assert capsys.readouterr().out.endswith(f"{folder / 'report.html'}\n")
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>") and f"seedbed report {folder}" in page
+    kinds = {path.suffix: path.read_bytes()[:4] for path in (folder / "figures").glob("at-a-glance.*")}
+    assert kinds == {".png": b"\x89PNG", ".pdf": b"%PDF"}
     assert report(folder, "--output", store / "all.html") == 0
     assert (store / "all.html").read_text(encoding="utf-8") == page
 
@@ -81,7 +84,7 @@ def test_with_outlines_no_photo_of_others_is_shown(tmp_path: Path) -> None:
         Image.new("RGB", (1200, 600), "red").save(tmp_path / f"{name}.png")
     files = LeaderboardFiles(tmp_path)
     for outlines, wanted in ((True, ["gallery-cam", "gallery-free"]), (False, ["gallery-free", "photos-cam"])):
-        pictures = shown_of(files, [], [], tmp_path, outlines).pictures
+        pictures = shown_of(files, [], [], Counts(), tmp_path, outlines).pictures
         assert [picture.name for picture in pictures] == wanted
         assert (pictures[0].width, pictures[0].height) == (1000, 500)
 
@@ -90,13 +93,13 @@ def test_many_pictures_stay_within_their_bytes(tmp_path: Path, monkeypatch: pyte
     assert PICTURES_BYTES * 4 / 3 < 8_000_000
     monkeypatch.setattr("harness.reports.page.PICTURES_BYTES", 60_000)
     Image.effect_noise((1200, 1200), 30).save(tmp_path / "gallery-cam.png")
-    (picture,) = shown_of(LeaderboardFiles(tmp_path), [], [], tmp_path, outlines=True).pictures
+    (picture,) = shown_of(LeaderboardFiles(tmp_path), [], [], Counts(), tmp_path, outlines=True).pictures
     assert picture.width < 1000 and len(picture.data) < 60_000 * 4 / 3 + 100
 
 
 def test_a_sheet_that_is_higher_than_a_webp_may_be_is_shrunk(tmp_path: Path) -> None:
     Image.new("RGB", (20, 17_000)).save(tmp_path / "gallery-cam.png")
-    (picture,) = shown_of(LeaderboardFiles(tmp_path), [], [], tmp_path, outlines=True).pictures
+    (picture,) = shown_of(LeaderboardFiles(tmp_path), [], [], Counts(), tmp_path, outlines=True).pictures
     assert picture.height == 16_383
 
 
@@ -104,5 +107,5 @@ def test_the_head_of_the_tables_is_told(tmp_path: Path) -> None:
     (tmp_path / "table.md").write_text(
         "# mine\n\nWhat \\*it* is.\n\n- `--set a=1`\n- skipped: \\`b\n\n## board\n\n- note\n"
     )
-    shown = shown_of(LeaderboardFiles(tmp_path), [], [], tmp_path, outlines=True)
+    shown = shown_of(LeaderboardFiles(tmp_path), [], [], Counts(), tmp_path, outlines=True)
     assert (shown.name, shown.description, shown.notes) == ("mine", "What *it* is.", ("--set a=1", "skipped: `b"))

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from results.lines import Line
 from results.page import Shown
-from results.rows import Row, frame
+from results.rows import OptionSet, Row, frame
 from results.tables import tables
 
 
@@ -16,5 +17,15 @@ def shown(row: Callable[..., Row]) -> Callable[..., Shown]:
     def make(rows: list[Row], **fields: object) -> Shown:
         values = {"name": "mine", "description": "", "notes": (), "folder": "runs/mine"} | fields
         return Shown(tables=tuple(tables(frame(rows))), rows=tuple(rows), **values)
+
+    return make
+
+
+@pytest.fixture
+def line() -> Callable[[str], Line]:
+    """Makes a line without rows, for tables that are written by hand."""
+
+    def make(recipe: str) -> Line:
+        return Line(recipe, OptionSet(recipe, "", 0, ""), "clean", {}, ())
 
     return make

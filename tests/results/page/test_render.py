@@ -9,9 +9,11 @@ from urllib.parse import unquote
 
 import pytest
 
+from results.lines import Line
 from results.page import Picture, Shown, render
 from results.page.content import board_of, provenance_of
 from results.page.help import help_of
+from results.page.steps import Step
 from results.rows import Row
 from results.shown import Table
 
@@ -107,15 +109,19 @@ def test_heat_map_and_steps(two: list[Row], shown: Callable[..., Shown]) -> None
     assert by_class.columns == ("background", "disc")
     assert board.steps is not None
     assert board.steps.columns == ("maps", "segmentation ss")
-    assert board.steps.rows[0] == ("irn · web", (("0.600", ""), ("0.600", "±0.000")))
+    assert board.steps.rows[0] == ("irn · web", (Step(0.6, None), Step(0.6, 0.0)))
+    assert [step.told for step in board.steps.rows[0][1]] == ["", "±0.000"]
 
 
-def test_lines_know_which_others_they_are_separated_from(shown: Callable[..., Shown], row: Callable[..., Row]) -> None:
-    table = Table(
-        "t", ("rank", "recipe"), (("1", "a"), ("2=", "b †"), ("2=", "c [1]")), apart=frozenset({(0, 1), (0, 2)})
-    )
+def test_lines_know_which_others_they_are_separated_from(
+    shown: Callable[..., Shown], row: Callable[..., Row], line: Callable[[str], Line]
+) -> None:
+    cells = (("1", "a"), ("2=", "b †"), ("2=", "c [1]"))
+    made_of = tuple(map(line, "abc"))
+    table = Table("t", ("rank", "recipe"), cells, made_of=made_of, apart=frozenset({(0, 1), (0, 2)}))
     lines = board_of(table, shown([row()])).lines
-    assert [line.apart for line in lines] == ["1 2", "0", "0"]
+    # A bit for each line: the second and third, and twice the first.
+    assert [line.apart for line in lines] == ["6", "1", "1"]
     assert lines[2].cells[1] == ("c", ("1",))
 
 
