@@ -10,15 +10,23 @@ from numpy.typing import NDArray
 
 from results.metrics.counts import Counts
 from results.metrics.image_sums import ImageSums
-from results.parquet import read_table
 from results.metrics.sweep import Sweep
+from results.parquet import read_table
 from results.per_image import SWEEP_AXES, total_sweep
 from results.rows import Row
 from results.statistics import PixelSums, Whole
 from settings.errors import UserError
 from settings.records import UNKNOWN
 
-__all__ = ["ImageSums", "class_sums", "image_sums", "joined_sums", "sums_of_folder", "sums_of_images", "sweeps_of_folder"]
+__all__ = [
+    "ImageSums",
+    "class_sums",
+    "image_sums",
+    "joined_sums",
+    "sums_of_folder",
+    "sums_of_images",
+    "sweeps_of_folder",
+]
 
 STEPS = 100
 """Thresholds of a sweep."""

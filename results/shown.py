@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from results.lines import Column, Line
@@ -19,6 +20,12 @@ BY_CLASS = "IoU by class"
 """The title of the table that has a column a class."""
 TEXTS = ("setting", "backbone", "against", "verdict", "compared", "class", "size", "side", "mostly with", "photo")
 """Columns of words; all others but the recipe hold numbers."""
+MAX_FLOAT = 40
+"""Lines of a table in LaTeX that has to fit on a page."""
+MANY_COLUMNS = 12
+"""In LaTeX more of them are set smaller, so that they fit across a page."""
+HEAD_LETTERS = 9
+"""Of a line of a column's head in LaTeX: a head is not to make its column wider than its numbers do."""
 MAX_NAME = 40
 """Letters of a recipe's name that are kept on one line, however narrow the terminal, and that figures show."""
 
@@ -56,23 +63,31 @@ class Table:
     def to_latex(self, without: tuple[str, ...] = ()) -> str:
         """A `table` for the package booktabs, without its sections; the best of a column and what is tied with it bold.
 
+        One of many lines is a `longtable`, for the package of that name, which goes on over pages.
         `without` names columns that are left out. The caption is the title, what all lines have in common, and what is
         bold; the notes are comments above it.
         """
         places = [place for place, name in enumerate(self.columns) if name not in without]
         column, best = self.bold or ("", frozenset())
-        rows = [[_latex(self.columns[place]) for place in places]]
+        kinds = "".join("l" if self.columns[place] in ("recipe", *TEXTS) else "r" for place in places)
+        rows = [[_latex_head(self.columns[place], kind) for place, kind in zip(places, kinds, strict=True)]]
         for n, line in enumerate(self.lines):
             cells = [(self.columns[place], _latex(line[place])) for place in places]
             rows.append([rf"\textbf{{{text}}}" if n in best and name == column else text for name, text in cells])
         head, *body = [" & ".join(row) + r" \\" for row in rows]
-        kinds = "".join("l" if self.columns[place] in ("recipe", *TEXTS) else "r" for place in places)
         bold = f"Bold: the highest {column}, and what is not separated from it" if best else ""
         caption = ". ".join(_latex(text) for text in (self.title, self.common, bold) if text)
         comments = [f"% {' '.join(note.split())}" for note in self.notes]
-        begin = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", head, r"\midrule"]
+        size = [r"\scriptsize" if len(places) > MANY_COLUMNS else r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"]
+        ruled = [r"\toprule", head, r"\midrule"]
+        if len(self.lines) > MAX_FLOAT:
+            # A float is as high as a page at most.
+            begin = [r"\begingroup", *size, rf"\begin{{longtable}}{{{kinds}}}", *ruled, r"\endhead"]
+            end = [r"\bottomrule", rf"\caption{{{caption}.}}", r"\end{longtable}", r"\endgroup"]
+            return "\n".join(["% for the packages booktabs and longtable", *comments, *begin, *body, *end])
+        begin = [r"\begin{table}", r"\centering", *size, rf"\begin{{tabular}}{{{kinds}}}", *ruled]
         end = [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}.}}", r"\end{table}"]
-        return "\n".join([*comments, *begin, *body, *end])
+        return "\n".join(["% for the package booktabs", *comments, *begin, *body, *end])
 
     def to_csv(self) -> str:
         """One record per line and scored stage, numbers unrounded, empty where there is none."""
@@ -105,7 +120,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Further:
-    """What else a leaderboard's folder holds beside its boards: a table, and a figure of it where one is to be drawn."""
+    """What else a leaderboard's folder holds beside its boards: a table, and a figure of it where there is one."""
 
     table: Table
     draw: "Callable[[], Figure] | None" = None
@@ -136,6 +151,14 @@ def code(text: str) -> str:
     # Blanks where it would begin or end with one; Markdown takes them away.
     pad = " " if words.startswith("`") or words.endswith("`") else ""
     return f"{fence}{pad}{words}{pad}{fence}"
+
+
+def _latex_head(title: str, kind: str) -> str:
+    """A column's head, on several lines where it has many words."""
+    lines = wrap(title, HEAD_LETTERS, break_long_words=False)
+    if len(lines) < 2:
+        return _latex(title)
+    return rf"\shortstack[{kind}]{{" + r" \\ ".join(map(_latex, lines)) + "}"
 
 
 LATEX = {

@@ -30,7 +30,19 @@ from settings.errors import UserError
 from settings.records import UNKNOWN, Image, LabelSpace, Mask, Photo
 
 __all__ = [
-    *("MAX_LEGEND", "Cell", "Column", "Row", "check_png", "legend", "maps_column", "masks_column", "png_of", "to_png", "write_png"),
+    *(
+        "MAX_LEGEND",
+        "Cell",
+        "Column",
+        "Row",
+        "check_png",
+        "legend",
+        "maps_column",
+        "masks_column",
+        "png_of",
+        "to_png",
+        "write_png",
+    ),
 ]
 
 DPI = 110

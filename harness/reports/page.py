@@ -43,7 +43,7 @@ class Page(NamedTuple):
     figures: dict[str, Drawing]
 
     def write_figures(self, folder: Path) -> None:
-        """Write each figure as PNG and PDF, the same files for the same page. Raises OSError where that cannot be done."""
+        """Write each figure as PNG and PDF, the same files for the same page. Raises OSError where it cannot."""
         folder.mkdir(exist_ok=True)
         for stem, drawing in self.figures.items():
             drawing.savefig(folder / f"{stem}.png", dpi=160, metadata={"Software": None})
@@ -110,7 +110,9 @@ def counts_of(files: LeaderboardFiles, rows: Sequence[Row], tables: Sequence[Tab
     wanted = {row.identity for row in wanted_rows(tables)}
     positions = [n for n, row in enumerate(rows) if row.identity in wanted]
     sums = sums_of_folder(rows, files.score_counts, files.sweep_counts, positions)
-    in_sweeps = [n for n, row in enumerate(rows) if row.stage in MAPS and row.miou is not None and is_ranked(row.policy)]
+    in_sweeps = [
+        n for n, row in enumerate(rows) if row.stage in MAPS and row.miou is not None and is_ranked(row.policy)
+    ]
     sweeps = sweeps_of_folder(rows, files.sweep_counts, in_sweeps)
     return Counts(
         {rows[n].identity: found for n, found in sums.items()}, {rows[n].identity: found for n, found in sweeps.items()}

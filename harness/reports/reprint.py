@@ -63,8 +63,8 @@ def report_pages(
 ) -> list[Path]:
     """Make leaderboards anew and write their pages: one of all of them as `output`, else one into each folder.
 
-    `show` is called with the tables of each. Each page has its figures beside it, as PNG and PDF. Returns the pages. Raises what `reprint` raises, and UserError for an
-    output that cannot be written.
+    `show` is called with the tables of each. Each page has its figures beside it, as PNG and PDF. Returns the pages.
+    Raises what `reprint` raises, and UserError for what cannot be written.
     """
     parts = []
     for folder in folders:

@@ -19,7 +19,7 @@ __all__ = ["traced"]
 def traced(folder: Path, name: str) -> Iterator[Table]:
     """A table of counts for each row of `RECIPE` or `RECIPE@SETTING`: IoU = right / (predicted + true - right).
 
-    Raises UserError for a folder that is no leaderboard, for names that it does not know, and where no counts are kept.
+    Raises UserError for a folder that is no leaderboard, for unknown names, and where no counts are kept.
     """
     place = LeaderboardPlace(folder)
     recipe, _, setting = name.partition("@")
@@ -49,9 +49,9 @@ def _table(row: Row, number: int, sums: ImageSums) -> Table:
         for k, name in enumerate(row.classes)
     )
     stage = Column(row.stage, row.variant).title
-    title = f"{row.recipe} · {row.setting} · {stage} · policy {row.policy} · rng seed {row.rng_seed}"
+    title = f"{row.recipe} · {row.setting} · {stage} · {row.policy} · rng seed {row.rng_seed}"
     notes = (
-        f"mIoU {row.miou:.6f}: the mean of these IoU, right / (predicted + true − right); pixels of {len(sums.images)} "
-        f"photos of {row.split}, row {number} of rows.parquet, evaluation fingerprint {row.evaluation_fingerprint[:12]}",
+        f"mIoU {row.miou:.6f}: the mean of these IoU, right / (predicted + true − right); pixels of "
+        f"{len(sums.images)} photos of {row.split}, row {number} of rows.parquet, evaluation fingerprint {row.evaluation_fingerprint[:12]}",
     )
     return Table(title, ("class", "right", "predicted", "true", "IoU"), lines, notes)

@@ -94,7 +94,9 @@ def _of_board(table: Table, shown: Shown) -> Iterator[Figure]:
     curves = threshold_curves(table, shown.counts)
     if curves:
         text = "mIoU of the maps at every background threshold, a mean over rng seeds. Filled: the threshold that was "
-        text += "declared or chosen beforehand; hollow: the best one on the very masks that are reported (the oracle's)."
+        text += (
+            "declared or chosen beforehand; hollow: the best one on the very masks that are reported (the oracle's)."
+        )
         if len(curves) > MAX_CURVES:
             text += f" The first {MAX_CURVES} lines of the board."
         yield _figure(f"Thresholds · {table.title}", text, draw_thresholds(curves[:MAX_CURVES]), shown)

@@ -91,6 +91,4 @@ def _scores(table: Table, column: Column, counts: Counts) -> PhotoScores | None:
     if len(found) < 2:
         return None
     per_mille = tuple(map(tuple, found.values()))
-    return PhotoScores(
-        column.title, split, tuple(found), photos, tuple(classes), shown, per_mille, left_out
-    )
+    return PhotoScores(column.title, split, tuple(found), photos, tuple(classes), shown, per_mille, left_out)

@@ -45,7 +45,12 @@ def _draw(axes: Axes, steps: list[tuple[str, Step]]) -> None:
         axes.bar([place], [change], bottom=step.miou - change, color=colour, width=0.7, edgecolor=colour, linewidth=1)
         text = f"{step.miou:.2f}" if step.change is None else step.told.replace("0.", ".", 1)
         axes.annotate(
-            text, (place, max(step.miou, step.miou - change)), (0, 2), textcoords="offset points", ha="center", fontsize=6
+            text,
+            (place, max(step.miou, step.miou - change)),
+            (0, 2),
+            textcoords="offset points",
+            ha="center",
+            fontsize=6,
         )
     axes.set_xticks(range(len(steps)), [_short(title) for title, _ in steps], fontsize=6)
     axes.set(ylim=(0, 1))
