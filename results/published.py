@@ -16,7 +16,7 @@ FILE = Path(__file__).with_name("published.yaml")
 
 
 def published(dataset: str) -> list[Table]:
-    """The tables of published numbers for a data set, or for the one that it is a part of; none where none are known.
+    """The tables of published numbers for a data set, by its name; none where none are known, and for parts of one.
 
     The notes of each say on what its numbers were measured, and why they are not comparable with ours.
     """

@@ -137,7 +137,8 @@ def _read(source: Path, folder: Path, classes: ClassNames | None, options: MaskO
     # CVAT's archive: the masks lie in a folder of their own, beside labelmap.txt.
     inner = source / "SegmentationClass"
     place = inner if inner.is_dir() else source
-    pngs, jsons, others = (_files(place, extension, in_folders) for extension in (".png", ".json", ".jpg"))
+    by_extension = _files(place, in_folders)
+    pngs, jsons, others = (by_extension.get(extension, []) for extension in (".png", ".json", ".jpg"))
     if pngs and all(OF_LABEL_STUDIO.fullmatch(path.stem) for path in pngs):
         return _of_studio_pngs(pngs, classes)
     # Before PNGs: photos may lie beside the JSON files.
@@ -152,9 +153,10 @@ def _read(source: Path, folder: Path, classes: ClassNames | None, options: MaskO
 
 def _mend_of(folder: Path) -> str:
     """What to import instead of a folder without masks."""
-    if _files(folder, ".jpg"):
+    by_extension = _files(folder)
+    if ".jpg" in by_extension:
         return "JPEG changes values: export masks as PNG"
-    if _files(folder, ".xml"):
+    if ".xml" in by_extension:
         return AS_MASKS
     if next(folder.glob("*_json/label.png"), None):
         return "label.png numbers the classes of each photo anew: import LabelMe's .json files"
@@ -294,6 +296,10 @@ def _by_name(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
     return {id_of(path.relative_to(folder)): path for path in paths}
 
 
-def _files(folder: Path, extension: str, below: bool = False) -> list[Path]:
-    paths = [path for path in files_below(folder) if path.suffix.lower() == extension]
-    return [folder / path for path in paths if below or len(path.parts) == 1]
+def _files(folder: Path, below: bool = False) -> dict[str, list[Path]]:
+    """The files of a folder by their lower-case extension, with `below` also those of folders in it: one walk."""
+    found: dict[str, list[Path]] = {}
+    for path in files_below(folder):
+        if below or len(path.parts) == 1:
+            found.setdefault(path.suffix.lower(), []).append(folder / path)
+    return found

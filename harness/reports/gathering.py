@@ -13,7 +13,7 @@ from harness.stages.graph import Stage
 from harness.stages.provenance import stale_sources
 from harness.stages.rows import RowIdentity
 from harness.store.layout import CountFiles, MeasureFiles, Ref, RowFiles
-from harness.store.store import Lost, Store
+from harness.store.store import Artefact, Lost, Store
 from results.counted import ImageSums, image_sums
 from results.diagnostics import Measured
 from results.per_image import read_table
@@ -21,7 +21,7 @@ from results.rows import Row, frame, shared_rows
 from results.shown import Table
 from results.tables import tables
 
-__all__ = ["Leaderboard", "gather", "hole", "read_row", "reason_of"]
+__all__ = ["Leaderboard", "gather", "hole", "read_row", "reason_of", "row_of"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,11 @@ def _sums(store: Store, ref: Ref, row: Row) -> ImageSums | None:
 
 def read_row(store: Store, ref: Ref) -> Row:
     """A row as its stage wrote it, with what of its sources differs from today's; raises Lost where there is none."""
-    artefact = store.open(ref)
+    return row_of(store.open(ref))
+
+
+def row_of(artefact: Artefact) -> Row:
+    """A row from its artefact, with what of its sources differs from today's."""
     files = RowFiles(artefact.folder)
     (row,) = shared_rows().read(files.rows, artefact.record.files[RowFiles.rows.name])
     made_by = json.loads(files.sources.read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.reports.files import LeaderboardFiles
-from harness.reports.gathering import read_row
+from harness.reports.gathering import row_of
 from harness.stages.planning import make_plan
 from harness.store.backends.urls import Location, absolute
 from harness.store.layout import CountFiles
@@ -113,12 +113,14 @@ def place_at(location: str, suite: str | None = None, overrides: Sequence[str] =
 
 def _rows_of_suite(store: Store, suite: str, overrides: Sequence[str]) -> list[tuple[Row, Artefact]]:
     """The rows of a suite that are there, in plan order."""
-    refs = [ref for ref in make_plan(load_suite(suite, overrides)).rows if store.has(ref)]
+    planned = make_plan(load_suite(suite, overrides)).rows
+    there = store.present(planned)
+    refs = [ref for ref in planned if ref in there]
     if not refs:
         raise UserError(
             store.name, f"no row of suite {suite}", "what a run leaves there", f"`seedbed run {suite}` first"
         )
-    return [(read_row(store, ref), store.open(ref)) for ref in refs]
+    return [(row_of(artefact), artefact) for artefact in store.open_all(refs)]
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,6 @@ def _table(row: Row, number: int, sums: ImageSums) -> Table:
     title = f"{row.recipe} · {row.setting} · {stage} · {row.policy} · rng seed {row.rng_seed}"
     notes = (
         f"mIoU {row.miou:.6f}: the mean of these IoU, right / (predicted + true − right); pixels of "
-        f"{len(sums.images)} photos of {row.split}, row {number} of rows.parquet, evaluation fingerprint {row.evaluation_fingerprint[:12]}",
+        f"{len(sums.images)} photos of {row.split}, row {number} of rows.parquet",
     )
     return Table(title, ("class", "right", "predicted", "true", "IoU"), lines, notes)

@@ -1,7 +1,7 @@
 """Verdicts: closed forms, independent naive code, and how often equal methods are called different."""
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -196,6 +196,26 @@ def test_ranks_are_shared_where_lines_are_not_separated() -> None:
     assert found.standings[0].best == pytest.approx(1, abs=0.01)
     assert sum(each.best for each in found.standings) == pytest.approx(1)
     assert 0 < found.floor < 0.02
+
+
+def test_all_pairs_at_once_say_what_each_says_alone() -> None:
+    """Lines far apart, nearly equal (their difference is a hundred-thousandth of either), and the same twice."""
+    rng = np.random.default_rng(5)
+    noise, own = rng.normal(0, 0.02, 400), rng.normal(0, 1, (6, 3, 400))
+    scales = (1e-2, 1e-2, 1e-3, 1e-7, 1e-7)
+    lines = [
+        Sample(0.5 + 0.01 * rng.standard_normal(3), 0.5 + noise + scale * each, 40)
+        for scale, each in zip(scales, own, strict=False)
+    ]
+    lines.append(lines[0])
+    pairs = list(combinations(range(len(lines)), 2))
+    alone = corrected([difference(lines[i], lines[j]) for i, j in pairs])
+    found = ranking(lines)
+    assert found.apart == {pair for pair, each in zip(pairs, alone, strict=True) if each.verdict != "not separated"}
+    assert found.floor == pytest.approx(np.median([each.smallest_detectable for each in alone]), rel=1e-12)
+    nearly = [lines[3], lines[4]]
+    assert ranking(nearly).floor == pytest.approx(difference(*nearly).smallest_detectable, rel=1e-12)
+    assert ranking([lines[0], lines[-1]]).floor == 0
 
 
 def test_equal_lines_share_the_chance_of_being_best() -> None:
