@@ -37,6 +37,8 @@ def plot_glance(tables: Sequence[Table], path_png: Path, path_svg: Path) -> None
     figure = draw_glance(tables)
     with mpl.rc_context({"svg.hashsalt": "seedbed"}):
         figure.savefig(path_png, dpi=200, metadata={"Software": None})
+        # It is laid out now: once more for SVG would take as long again.
+        figure.set_layout_engine("none")
         figure.savefig(path_svg, metadata={"Date": None})
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.reports.files import LeaderboardFiles
-from results.counted import sums_of_folder, sweeps_of_folder
+from results.counted import ImageSums, sums_of_folder, sweeps_of_folder
 from results.diagnostics import read_csv, table
 from results.oracle_gap import MAPS
 from results.rows import Row
@@ -103,13 +103,19 @@ def shown_of(
     )
 
 
-def counts_of(files: LeaderboardFiles, rows: Sequence[Row], tables: Sequence[Table]) -> Counts:
-    """What the page shows of the counts that lie beside the rows."""
+def counts_of(
+    files: LeaderboardFiles,
+    rows: Sequence[Row],
+    tables: Sequence[Table],
+    sums: Mapping[int, ImageSums] | None = None,
+) -> Counts:
+    """What the page shows of the counts that lie beside the rows; `sums` are what was read of all rows before."""
     from results.page import Counts, wanted_rows
 
-    wanted = {row.identity for row in wanted_rows(tables)}
-    positions = [n for n, row in enumerate(rows) if row.identity in wanted]
-    sums = sums_of_folder(rows, files.score_counts, files.sweep_counts, positions)
+    if sums is None:
+        wanted = {row.identity for row in wanted_rows(tables)}
+        positions = [n for n, row in enumerate(rows) if row.identity in wanted]
+        sums = sums_of_folder(rows, files.score_counts, files.sweep_counts, positions)
     in_sweeps = [
         n for n, row in enumerate(rows) if row.stage in MAPS and row.miou is not None and is_ranked(row.policy)
     ]

@@ -13,7 +13,7 @@ from harness.store.backends.urls import is_url
 from harness.store.layout import LEADERBOARDS
 from harness.store.store import Store
 from harness.suites.suite import load_suite, ready_suites
-from results.counted import sums_of_folder
+from results.counted import ImageSums, sums_of_folder
 from results.rows import Row, frame, read_rows
 from results.shown import Table
 from results.tables import tables
@@ -28,6 +28,8 @@ class Reprinted(NamedTuple):
 
     rows: list[Row]
     tables: list[Table]
+    sums: dict[int, ImageSums]
+    """What the rows were scored from, by their position."""
 
 
 def folders_of(what: Sequence[str], store: str) -> list[Path]:
@@ -71,7 +73,7 @@ def report_pages(
         found = reprint(folder)
         show(found.tables)
         files = LeaderboardFiles(folder)
-        counts = counts_of(files, found.rows, found.tables)
+        counts = counts_of(files, found.rows, found.tables, found.sums)
         parts.append(shown_of(files, found.rows, found.tables, counts, folder, outlines))
     pages = {LeaderboardFiles(folder).page: [part] for folder, part in zip(folders, parts, strict=True)}
     if output is not None:
@@ -125,4 +127,4 @@ def reprint(folder: Path) -> Reprinted:
     head = head_of(files) or f"# {folder.resolve().name}\n\n"
     write_tables(files, found, head, [further.table for further in further_of(files)])
     write_figures(rows, found, files)
-    return Reprinted(rows, found)
+    return Reprinted(rows, found, sums)

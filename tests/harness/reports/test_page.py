@@ -2,16 +2,21 @@
 
 import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from harness.commands.main import main
 from harness.reports.files import LeaderboardFiles
-from harness.reports.page import PICTURES_BYTES, shown_of
+from harness.reports.page import PICTURES_BYTES, further_of, page_of, shown_of
 from harness.reports.reprint import folders_of
 from results.page import Counts
+from results.page.figures import figures_of
+from results.rows import read_rows
+from results.shown import Further, Table
 from settings.errors import UserError
 
 KEPT = Path(__file__).parents[3] / "results/leaderboards/voc12-animals-fine-tuned"
@@ -37,6 +42,13 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.fixture
+def first_figure_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them take seconds."""
+    monkeypatch.setattr("results.page.render.figures_of", lambda shown: islice(figures_of(shown), 1))
+
+
+@pytest.mark.usefixtures("first_figure_alone")
 def test_a_page_is_written_beside_the_tables_or_where_it_is_asked_for(
     store: Path, report: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +73,7 @@ def test_tables_are_printed_as_markdown_and_latex(
     assert not (store / "leaderboards/smoke/report.html").exists()
 
 
+@pytest.mark.usefixtures("first_figure_alone")
 def test_an_output_that_cannot_be_written_is_one_line(
     store: Path, report: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,3 +122,16 @@ def test_the_head_of_the_tables_is_told(tmp_path: Path) -> None:
     )
     shown = shown_of(LeaderboardFiles(tmp_path), [], [], Counts(), tmp_path, outlines=True)
     assert (shown.name, shown.description, shown.notes) == ("mine", "What *it* is.", ("--set a=1", "skipped: `b"))
+
+
+def test_what_else_a_folder_holds_stands_on_the_page_and_in_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    further = Further(Table("Effects", ("switch", "effect"), (("mixing", "+0.100"),)), Figure, "What a switch adds.")
+    monkeypatch.setattr("harness.reports.page.FURTHER", (lambda files: [further],))
+    files = LeaderboardFiles(tmp_path)
+    row = read_rows(KEPT / "rows.parquet")[0]
+    page = page_of([shown_of(files, [row], [], Counts(), tmp_path, outlines=True)], outlines=True)
+    assert "mixing" in page.text and "What a switch adds." in page.text
+    assert list(page.figures) == ["effects"]
+    assert list(further_of(files)) == [further]
