@@ -14,7 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
-__all__ = ["OUTSIDE", "Box", "LocaLoss", "average_into", "cell_map", "loca_loss", "seen_cells", "sinkhorn"]
+from methods.crops import Box
+
+__all__ = [
+    "OUTSIDE",
+    "STUDENT_TEMPERATURE",
+    "Cells",
+    "LocaLoss",
+    "average_into",
+    "cell_map",
+    "loca_loss",
+    "seen_cells",
+    "sinkhorn",
+]
 
 OUTSIDE = -1
 """The target of a position that the reference does not show."""
@@ -25,15 +37,6 @@ ROUNDS = 3
 SMALL = 1e-8
 """Added to the number of positions that have a target, as released."""
 Cells = NDArray[np.int64]
-
-
-class Box(NamedTuple):
-    """A part of a photo, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
 
 
 def cell_map(size: tuple[int, int], reference: Box, cells: int) -> Cells:
@@ -92,15 +95,17 @@ def loca_loss(
     cells_N: torch.Tensor,
     teacher_NK: torch.Tensor,
     everyones_K: torch.Tensor | None = None,
+    known: torch.Tensor | None = None,
 ) -> LocaLoss:
     """The losses of N positions of all query crops together.
 
     `position_NC` and `cluster_NK` are logits over cells and clusters, `cells_N` (int64) the cell that each position
     shows, −1 for none, `teacher_NK` the soft clusters of that cell (anything where there is none). `everyones_K` is the
-    mean answer over all processes that train together; None: of these positions.
+    mean answer over all processes that train together; None: of these positions. `known` divides the first two
+    terms; None: the number of these positions that have a target.
     """
     known_N = cells_N != OUTSIDE
-    number = known_N.sum() + SMALL
+    number = (known_N.sum() if known is None else known) + SMALL
     position = cross_entropy(position_NC, cells_N, ignore_index=OUTSIDE, reduction="sum") / number
     log_share_NK = (cluster_NK / STUDENT_TEMPERATURE).log_softmax(dim=1)
     cluster = -(teacher_NK.detach() * log_share_NK).sum(dim=1)[known_N].sum() / number

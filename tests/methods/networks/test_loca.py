@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from methods.networks.loca import OUTSIDE, Box, average_into, cell_map, loca_loss, seen_cells, sinkhorn
+from methods.crops import Box
+from methods.networks.loca import OUTSIDE, average_into, cell_map, loca_loss, seen_cells, sinkhorn
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 
