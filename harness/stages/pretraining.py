@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import NoReturn
 
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
+from harness.stages.graph import Stage
+from harness.stages.guesses import fit_seconds
 from harness.stages.line import Line
 from harness.stages.source import once
 from harness.stages.stored import StoredMaps
@@ -28,6 +30,14 @@ class PretrainingFit(FitKind):
     def trains_backbone(self, identity: FitIdentity) -> bool:
         """Always: that is what it is for."""
         return True
+
+    def seconds(self, stage: Stage) -> float:
+        """The component's own guess, which holds the backbone's passes; else as its kind usually costs."""
+        assert isinstance(stage.identity, FitIdentity) and isinstance(stage.runtime, FitRuntime)
+        seconds = fit_seconds(stage.identity.component, stage.photos, stage.runtime.place.backbone.size)
+        if seconds is None:
+            return super().seconds(stage)
+        return seconds
 
     def fit(self, work: Work[FitIdentity, FitRuntime], weak: WeakSet, surroundings: Surroundings) -> Fit:
         """Train on the photos that methods see, without labels where it reads none; with maps: those that have any."""

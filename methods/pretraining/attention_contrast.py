@@ -72,7 +72,7 @@ class AttentionContrast(Pretraining):
     """Two views a photo and class; every other view of the class is a positive."""
 
     options_model = AttentionContrastOptions
-    fit_cost = Cost(0.06)
+    fit_cost = Cost(0.1)
     reads_maps = True
     options: AttentionContrastOptions
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 class ClassificationOptions(Options):
     """The training; one step sees each photo of its batch once, mirrored at random."""
 
-    training: TrainingOptions = TrainingOptions(epochs=3, batch=8, learning_rate=0.02)
+    training: TrainingOptions = TrainingOptions(epochs=2, batch=8, learning_rate=0.02)
 
 
 class Classification(Pretraining):
     """Multi-label soft-margin loss on the mean features of photos with image-level labels."""
 
     options_model = ClassificationOptions
-    fit_cost = Cost(0.06)
+    fit_cost = Cost(0.12)
     reads_labels = True
     options: ClassificationOptions
 

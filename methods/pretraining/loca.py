@@ -43,7 +43,7 @@ CROPPED_FROM = 2.0
 class LocaOptions(Options):
     """The crops, the head and its training."""
 
-    queries: int = Field(4, ge=0, le=20, description="small query crops a photo, beside one large one")
+    queries: int = Field(2, ge=0, le=20, description="small query crops a photo, beside one large one")
     query_size: int = Field(96, ge=32, le=512, multiple_of=32, description="side of the small ones (pixels)")
     kept: float = Field(0.2, gt=0, le=1, description="share of the reference's positions that queries may look at")
     width: int = Field(128, ge=16, le=1024, multiple_of=8, description="channels of the head")
@@ -51,7 +51,7 @@ class LocaOptions(Options):
     positions: Literal["true", "shuffled"] = Field("true", description="shuffled: the control, cells at random")
     fixed_norms: bool = Field(True, description="batch norms of the backbone keep their statistics")
     training: TrainingOptions = TrainingOptions(
-        epochs=3, batch=8, optimizer="adamw", learning_rate=1e-3, weight_decay=0.05
+        epochs=2, batch=8, optimizer="adamw", learning_rate=1e-3, weight_decay=0.05
     )
 
 
@@ -59,7 +59,7 @@ class Loca(Pretraining):
     """Position, cluster and mean-entropy losses, unweighted; the teacher is a moving average."""
 
     options_model = LocaOptions
-    fit_cost = Cost(0.14)
+    fit_cost = Cost(0.3)
     options: LocaOptions
 
     def fit(self, data: Localized, surroundings: Surroundings) -> Fit:

@@ -103,8 +103,6 @@ def test_contrast_without_two_maps_that_show_anything_fails_with_the_reason(surr
     data = photos()
     nothing = np.zeros((0, 4, 4), np.float32)
     empty = Localized(data.weak, lambda photo_id: LocalizationMaps(photo_id, (), nothing, (64, 64)))
-        data.weak, lambda photo_id: LocalizationMaps(photo_id, (), np.zeros((0, 4, 4), np.float32), (64, 64))
-    )
     with pytest.raises(ValueError, match="0 maps that show anything: two at least"):
         EACH["attention_contrast"].fit(empty, surroundings(backbone=TINY, label_space=SPACE))
 
