@@ -84,12 +84,16 @@ def modes(affinity_NN: Floats, count: int, tolerance: float = 0.0) -> Modes:
     root_N = np.sqrt(affinity_NN.sum(1))
     # Of the same vectors, 1 − λ are the largest eigenvalues of a symmetric matrix: nothing has to be inverted.
     even_NN = affinity_NN / root_N / root_N[:, None]
+    # The constant vector is known: moved to the far end of the spectrum, it mixes with none of a graph in pieces.
+    constant_N = root_N / np.sqrt((root_N**2).sum())
+    even_NN -= 2 * np.outer(constant_N, constant_N)
     # A start of its own for each position, the same for each call: ARPACK would draw one.
-    start_N = root_N * (1 + np.linspace(-0.5, 0.5, len(root_N), dtype=root_N.dtype) ** 3)
-    largest, vectors_NK = eigsh(even_NN, count, which="LA", v0=start_N, tol=tolerance)
+    start_N = np.linspace(-1, 1, len(root_N), dtype=root_N.dtype) ** 3
+    largest, vectors_NK = eigsh(even_NN, count - 1, which="LA", v0=start_N, tol=tolerance)
     order = np.argsort(-largest)
-    vectors_KN = vectors_NK[:, order].T / root_N
-    return Modes(1 - largest[order], np.stack([_turned(vector) for vector in vectors_KN]))
+    found = [constant_N, *(vectors_NK[:, column] for column in order)]
+    eigenvalues = np.concatenate([np.zeros(1, largest.dtype), 1 - largest[order]])
+    return Modes(eigenvalues, np.stack([_turned(vector_N / root_N) for vector_N in found]))
 
 
 def _turned(vector: Floats) -> Floats:
