@@ -20,7 +20,7 @@ from methods.networks.enlarged import add_of_enlarged, pays
 from methods.networks.grids import resized
 from methods.networks.pointwise import Pointwise, mixed, sum_of_mixed
 
-__all__ = ["DeepLabHead"]
+__all__ = ["Decoded", "DeepLabHead"]
 
 LOW_WIDTH = 48
 """Channels that the shallow level is reduced to, as its authors propose."""

@@ -9,16 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from torch import nn
 from torch.nn.functional import normalize
 
-__all__ = ["ClusterNet", "Perturbed", "adversarial", "information_loss"]
+__all__ = ["ClusterNet", "Perturbed", "adversarial", "best_matching", "information_loss", "neighbour_distance"]
 
 SMALL = 1e-8
 """Added to probabilities before their logarithm, as released."""
 EPS = 2e-5
 """Of batch norm, as released."""
+NEIGHBOUR = 11
+"""The nearest other input whose distance is the radius of a perturbation, as released."""
 
 
 class ClusterNet(nn.Module):
@@ -104,3 +109,17 @@ def adversarial(
 def _divergence(clean_NK: torch.Tensor, other_NK: torch.Tensor) -> torch.Tensor:
     clean_NK, other_NK = clean_NK.softmax(dim=1), other_NK.softmax(dim=1)
     return (clean_NK * ((clean_NK + SMALL) / (other_NK + SMALL)).log()).sum(dim=1).mean()
+
+
+def neighbour_distance(vectors_NC: torch.Tensor) -> torch.Tensor:
+    """Euclidean distance of each input to the `NEIGHBOUR`-th nearest other one, to the last where there are fewer."""
+    distance_NN = torch.cdist(vectors_NC, vectors_NC, compute_mode="donot_use_mm_for_euclid_dist")
+    distance_NN.fill_diagonal_(torch.inf)
+    nearest = min(NEIGHBOUR, len(vectors_NC) - 1)
+    return distance_NN.kthvalue(nearest, dim=1).values
+
+
+def best_matching(counts_KL: NDArray[np.int64]) -> dict[int, int]:
+    """The label of each cluster, one to one, with which the most inputs (clusters, labels) agree: Hungarian method."""
+    clusters, labels = linear_sum_assignment(counts_KL, maximize=True)
+    return dict(zip(clusters.tolist(), labels.tolist(), strict=True))

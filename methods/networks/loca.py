@@ -22,6 +22,7 @@ __all__ = [
     "Cells",
     "LocaLoss",
     "average_into",
+    "balanced",
     "cell_map",
     "loca_loss",
     "seen_cells",
@@ -68,7 +69,11 @@ def _nearest(inputs: int, outputs: int) -> Cells:
 
 def sinkhorn(logits_NK: torch.Tensor) -> torch.Tensor:
     """Soft cluster targets (N, K) of all positions N of a batch: clusters of like size, rows that sum to 1."""
-    share_NK = (logits_NK / TEACHER_TEMPERATURE).softmax(dim=1)
+    return balanced((logits_NK / TEACHER_TEMPERATURE).softmax(dim=1))
+
+
+def balanced(share_NK: torch.Tensor) -> torch.Tensor:
+    """Three times divided by column sums, then by row sums (Sinkhorn & Knopp)."""
     for _ in range(ROUNDS):
         share_NK = share_NK / share_NK.sum(dim=0, keepdim=True)
         share_NK = share_NK / share_NK.sum(dim=1, keepdim=True)

@@ -16,7 +16,6 @@ from pydantic import Field
 
 from methods.base import Cost, Fit, Localized, Photo, Pretraining, Surroundings, TrainingOptions
 from methods.crops import Box, random_box
-from methods.jitter import ColourJitter, jittered
 from methods.upsampling import upsample
 from settings.options import Options
 from settings.records import Image
@@ -36,7 +35,8 @@ CONTEXT = 0.25
 """Of the object's box, added on each side."""
 AREAS = (0.3, 1.0)
 """Of the box: how much a view shows."""
-JITTER = ColourJitter(0.4, 0.4, 0.2, 0.1)
+JITTER = (0.4, 0.4, 0.2, 0.1)
+"""Strengths of brightness, contrast, saturation and hue."""
 
 
 class AttentionContrastOptions(Options):
@@ -145,7 +145,9 @@ def box_of(map_HW: NDArray[np.float32]) -> Box:
 
 
 def _view(square: Image, map_HW: NDArray[np.float32], box: Box, side: int, rng: np.random.Generator) -> View:
-    image = jittered(box.cut(square, side), JITTER.draw(rng))
+    from methods.jitter import ColourJitter, jittered
+
+    image = jittered(box.cut(square, side), ColourJitter(*JITTER).draw(rng))
     # The map is smooth: its nearest values do.
     places = (np.arange(side) + 0.5) / side
     rows = box.top + (places * box.height).astype(np.int64)

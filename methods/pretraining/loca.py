@@ -15,7 +15,6 @@ from pydantic import Field
 
 from methods.base import Cost, Fit, Localized, Pretraining, Surroundings, TrainingOptions
 from methods.crops import Box, random_box
-from methods.jitter import ColourJitter, jittered
 from settings.options import Options
 from settings.records import Image
 
@@ -33,7 +32,8 @@ LARGE, SMALL = (0.32, 1.0), (0.05, 0.32)
 """Areas of the reference and the first query, and of the others, as shares of the photo."""
 LEVELS = (1, 4)
 """Of the backbone: its last, and one that every reader of features may want."""
-JITTER = ColourJitter(0.4, 0.4, 0.2, 0.1)
+JITTER = (0.4, 0.4, 0.2, 0.1)
+"""Strengths of brightness, contrast, saturation and hue, as released."""
 JITTERED, GREY = 0.8, 0.2
 """How often colours are jittered, and taken away."""
 CROPPED_FROM = 2.0
@@ -141,7 +141,9 @@ def _crops(square: Image, options: LocaOptions, size: int, grids: Grids, rng: np
 
 
 def _coloured(image: Image, rng: np.random.Generator) -> Image:
-    jitter, is_jittered, is_grey = JITTER.draw(rng), rng.random() < JITTERED, rng.random() < GREY
+    from methods.jitter import ColourJitter, jittered
+
+    jitter, is_jittered, is_grey = ColourJitter(*JITTER).draw(rng), rng.random() < JITTERED, rng.random() < GREY
     if is_jittered:
         image = jittered(image, jitter)
     if is_grey:
