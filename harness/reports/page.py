@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from results.page import Counts, Figure, Picture, Shown, Tiles
 
-__all__ = ["Page", "counts_of", "further_of", "head_of", "page_of", "shown_of"]
+__all__ = ["PICTURES_BYTES", "Page", "counts_of", "further_of", "head_of", "page_of", "shown_of"]
 
 PICTURES_BYTES = 5_500_000
 """Of all pictures of a leaderboard together: as text of a page they take a third more."""

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def store(tmp_path: Path) -> Path:
 @pytest.fixture
 def first_figure_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them take seconds."""
-    monkeypatch.setattr("results.page.render.figures_of", lambda shown: islice(figures_of(shown), 1))
+    monkeypatch.setattr(import_module("results.page.render"), "figures_of", lambda shown: islice(figures_of(shown), 1))
 
 
 @pytest.mark.usefixtures("first_figure_alone")

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,7 @@ def test_five_hundred_rows_are_sorted_and_fit_two_megabytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Figures of so many lines take seconds: `python -m benchmarks.page` measures pages with them.
-    monkeypatch.setattr("results.page.render.figures_of", lambda shown: ())
+    monkeypatch.setattr(import_module("results.page.render"), "figures_of", lambda shown: ())
     rows = [
         row(recipe=f"recipe {n}", rng_seed=seed, stage=stage, miou=1 / (n + seed + 1))
         for n in range(84)
