@@ -17,7 +17,7 @@ from harness.store.events import EventReader
 from harness.store.store import Store
 from harness.suites.suite import load_suite
 from settings.errors import UserError
-from tests.harness.conftest import ONLY_CAM, results_of
+from tests.harness.conftest import ONLY_CAM, results_of, undrawn
 
 SHARED = ("resources.segmenter_fit={gpu: 0.5}", "resources.localizer_fit={gpu: 0.5, custom: {fast: 1}}")
 SMALL = {"object_store_memory": 80 << 20}
@@ -28,7 +28,8 @@ TAKES_A_MINUTE = pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, re
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return run_and_gather(load_suite("smoke", ONLY_CAM), tmp_path_factory.mktemp("alone"), "serial")
+    with undrawn():
+        return run_and_gather(load_suite("smoke", ONLY_CAM), tmp_path_factory.mktemp("alone"), "serial")
 
 
 @pytest.fixture(scope="module")
