@@ -24,6 +24,7 @@ from harness.store.care.archive import export
 from harness.store.care.importing import Imported, Importer
 from harness.store.care.usage import published, verify
 from harness.store.layout import Ref
+from harness.store.lease import this_process
 from harness.store.store import Attempt, Store
 from harness.suites.suite import load_suite
 from settings.errors import UserError
@@ -339,6 +340,8 @@ def killed_in_import(target: Store, archive: Path, moment: int) -> int:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     try:
+        # Leases name their holder: what the parent found out about itself is not true here.
+        this_process.cache_clear()
         sys.addaudithook(hook)
         Importer(target).read(archive)
     finally:
