@@ -244,12 +244,11 @@ def test_a_plan_says_what_cannot_be_downloaded(here: Path, monkeypatch: pytest.M
         make_plan(load_suite("mine.yaml", ["backbone.weights=pretrained"]))
 
 
-def test_a_plan_hashes_weights_without_what_computes(here: Path) -> None:
+def test_a_plan_hashes_weights_without_torch(here: Path) -> None:
     script = (
         "import sys; from harness.stages.planning import make_plan; from harness.suites.suite import load_suite; "
         "make_plan(load_suite('mine.yaml', ['backbone.name=tf_efficientnet_lite0', 'backbone.weights=packaged'])); "
-        "make_plan(load_suite('smoke')); "
-        "assert not {'scipy', 'timm', 'torch'} & set(sys.modules)"
+        "assert 'torch' not in sys.modules and 'timm' not in sys.modules"
     )
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment)
