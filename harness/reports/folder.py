@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING
 
 from harness.execution.running import Run
 from harness.reports.files import LeaderboardFiles
@@ -26,9 +25,6 @@ from results.selection import is_ranked
 from results.shown import Table, code, markdown
 from settings.files import write_json
 from settings.records import fingerprint
-
-if TYPE_CHECKING:
-    from results.page import Counts
 
 __all__ = ["shows", "unscored", "write_figures", "write_leaderboard", "write_tables"]
 
@@ -84,25 +80,12 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     _write_tables(run, board, files)
     _write_counts(run, store, files)
     write_figures(board.rows, board.tables, files)
-    counts = counts_of(files, board.rows, board.tables)
-    _write_tiles(run, store, board, counts, files)
     _copy_galleries(run, store, files.folder)
     _write_curves(run, store, files)
     for name, refs in run.plan.unscored.items():
         _copy_masks(store, refs, files.folder / name)
-    # Last: it holds what was written before it. Others' photos are left to those who ask for them.
-    shown = shown_of(files, board.rows, board.tables, counts, Path(), outlines=True)
-    files.page.write_text(page_of([shown], outlines=True).text, encoding="utf-8")
-
-
-def _write_tiles(run: Run, store: Store, board: Leaderboard, counts: Counts, files: LeaderboardFiles) -> None:
-    """Draw pictures of single photos, where the run drew galleries."""
-    from harness.reports.tiles import write_tiles
-    from results.page import scores_of
-
-    # A ranked board is the first one.
-    scores = scores_of(board.tables[0], counts) if board.tables else []
-    write_tiles(run, store, scores, files)
+    # Last: it holds what was written before it.
+    _write_page(run, store, board, files)
 
 
 def _move_all(source: Path, target: Path) -> None:
@@ -171,6 +154,19 @@ def write_figures(rows: Sequence[Row], tables: Sequence[Table], files: Leaderboa
 
     plot_glance(tables, files.table_png, files.table_svg)
     plot_noise(frame(rows), files.noise_png, files.noise_svg)
+
+
+def _write_page(run: Run, store: Store, board: Leaderboard, files: LeaderboardFiles) -> None:
+    """The page, and the pictures of single photos on it, where the run drew galleries."""
+    from harness.reports.tiles import write_tiles
+    from results.page import scores_of
+
+    counts = counts_of(files, board.rows, board.tables)
+    # A ranked board is the first one.
+    write_tiles(run, store, scores_of(board.tables[0], counts) if board.tables else [], files)
+    # Others' photos are left to those who ask for them.
+    shown = shown_of(files, board.rows, board.tables, counts, Path(), outlines=True)
+    files.page.write_text(page_of([shown], outlines=True).text, encoding="utf-8")
 
 
 def _copy_galleries(run: Run, store: Store, folder: Path) -> None:
