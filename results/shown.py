@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,14 @@ from results.lines import Column
 if TYPE_CHECKING:
     from rich.console import Group
 
-__all__ = ["BY_CLASS", "MAX_NAME", "TEXTS", "Table", "code", "markdown", "unmarked"]
+__all__ = ["BY_CLASS", "MAX_NAME", "TEXTS", "Table", "code", "joined_csv", "markdown", "unmarked"]
 
 BY_CLASS = "IoU by class"
 """The title of the table that has a column a class."""
-TEXTS = ("setting", "backbone", "against", "verdict", "compared", "class", "size", "side", "mostly with", "photo")
+TEXTS = (
+    *("setting", "backbone", "against", "verdict", "compared", "class", "size", "side", "mostly with", "photo"),
+    *("effect", "mixed up with", "source of variance"),
+)
 """Columns of words; all others but the recipe hold numbers."""
 MAX_NAME = 40
 """Letters of a recipe's name that are kept on one line, however narrow the terminal, and that figures show."""
@@ -99,6 +103,12 @@ class Table:
         return Group(*heads, shown, *(Text(note) for note in self.notes), Text())
 
 
+def joined_csv(tables: Sequence[Table]) -> str:
+    """One CSV of tables whose records have the same columns: the first brings the line that names them."""
+    first, *others = [table.to_csv() for table in tables if table.records] or [""]
+    return first + "".join(text.split("\n", 1)[1] for text in others)
+
+
 MARKUP = re.compile(r"[\\`*<|~]|(?<!\w)_|_(?!\w)|(?<=\])[(\[:]|&(?=#?\w+;)|^[#>=+-]+(?=\s|$)|(?<=^\d)[.)](?=\s|$)")
 """Letters that would begin emphasis, code, a link, an entity, HTML, a heading or a list in Markdown."""
 
@@ -127,6 +137,7 @@ def code(text: str) -> str:
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "✓": r"$\checkmark$", "→": r"$\to$", "×": r"$\times$", "²": r"$^2$",
     "±": r"$\pm$", "–": "--", "†": r"$\dagger$", "✗": r"$\times$", "−": "$-$",
     "°": r"$^\circ$", "Δ": r"$\Delta$", "·": r"$\cdot$",
 }  # fmt: skip

@@ -36,9 +36,14 @@ def page_of(leaderboards: Sequence[Shown], outlines: bool) -> str:
 
 
 def shown_of(
-    files: LeaderboardFiles, rows: Sequence[Row], tables: Sequence[Table], folder: Path, outlines: bool
+    files: LeaderboardFiles,
+    rows: Sequence[Row],
+    tables: Sequence[Table],
+    folder: Path,
+    outlines: bool,
+    grids: Sequence[Table] = (),
 ) -> Shown:
-    """What a page shows of a leaderboard: its rows and tables, and what lies in the folder of `files`.
+    """What a page shows of a leaderboard: rows, tables, those of its grid, and what lies in the folder of `files`.
 
     `folder` is what the command that checks the numbers names: the leaderboard's folder, or `.` for the page's own.
     With `outlines` sheets that show photos of others are left to those that show their outlines. Raises UserError for
@@ -53,7 +58,7 @@ def shown_of(
         import pandas as pd
 
         curves = pd.read_csv(files.training_csv)
-    below, pictures = tuple(diagnostics_of(files)), tuple(_pictures(files, outlines))
+    below, pictures = (*grids, *diagnostics_of(files)), tuple(_pictures(files, outlines))
     return Shown(
         name or folder.resolve().name, description, notes, tuple(tables), tuple(rows), below, curves, pictures,
         str(folder),
