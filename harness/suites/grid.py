@@ -7,7 +7,7 @@ of. Which cells are impossible is found at planning, by `harness.suites.recipes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -174,17 +174,27 @@ def _checked(content: object, place: Callable[[str], str]) -> Grid:
 
 
 def _without_nulls(content: object) -> object:
-    """`null` takes a factor or level of an included suite away."""
+    """`null` takes a factor or level of an included suite away, and the conditions that are about it."""
     factors = content.get("factors") if isinstance(content, Mapping) else None
     if not isinstance(content, Mapping) or not isinstance(factors, Mapping):
         return content
-    kept = {}
+    gone = {name for name, levels in factors.items() if levels is None}
+    kept: dict[str, object] = {}
     for name, levels in factors.items():
         if isinstance(levels, Mapping):
             kept[name] = {level: change for level, change in levels.items() if change is not None}
         elif levels is not None:
             kept[name] = levels
-    return {**content, "factors": kept}
+    found: dict[str, object] = {**content, "factors": kept}
+    if isinstance(when := content.get("when"), Mapping):
+        found["when"] = {name: _without(given, gone) for name, given in when.items() if name not in gone}
+    return found
+
+
+def _without(conditions: object, gone: Set[str]) -> object:
+    if not isinstance(conditions, Mapping):
+        return conditions
+    return {other: levels for other, levels in conditions.items() if other not in gone}
 
 
 def _check_thresholds(factor: str, levels: Mapping[str, Mapping[str, Any]], place: Callable[[str], str]) -> None:

@@ -160,10 +160,11 @@ def _ablation_notes(board: GridBoard, folder: str) -> list[str]:
     found = [cell.against_full for cell in board.cells.values() if cell.against_full is not None]
     if any(not each.seeds_tested for each in found):
         told.append("° one rng seed in common: it speaks of other photos, never of another training")
+    told += _without_choice(board)
     supervision = {name: cell.line.rows[0].supervision for name, cell in board.cells.items()}
     if len(set(supervision.values())) > 1:
         by_kind = [
-            f"{kind or 'none'} in {sum(each == kind for each in supervision.values())} cells"
+            f"{kind or 'none'} in {counted(sum(each == kind for each in supervision.values()), 'cell')}"
             for kind in sorted(set(supervision.values()))
         ]
         told.append(f"supervision differs between cells: {', '.join(by_kind)}")
@@ -178,6 +179,14 @@ def _ablation_notes(board: GridBoard, folder: str) -> list[str]:
         skipped.setdefault(reason, []).append(name)
     told += [f"skipped: {', '.join(names)}: {reason}" for reason, names in skipped.items()]
     return [*told, *_design_told(design), *board.notes]
+
+
+def _without_choice(board: GridBoard) -> list[str]:
+    """A note where thresholds were chosen and some cells label by a rule that has none."""
+    if not is_held_out(board.policy):
+        return []
+    without = [name for name, cell in board.cells.items() if not any(row.masks_chosen for row in cell.line.rows)]
+    return [f"{counted(len(without), 'cell')} without a threshold to choose"] if without else []
 
 
 def _design_told(design: Design) -> list[str]:
