@@ -1,10 +1,10 @@
 """What a grid costs beside its cells alone: 2⁵ cells of co-attention on `scenes`, by plan.
 
-Five switches, from what is trained to how masks are cut: two of the training, two of reading the maps, one of the labels.
-Stages are content-addressed, so that each outcome is made once, whoever asks for it. Aim: at most 40 % of the core time of
-the cells alone. The bound is what no sharing makes less: what one cell alone needs, and once what several need.
-`--store` takes measured seconds from a store that the grid was run on (`--write FILE` writes the suite to run there), in
-place of guesses.
+Five switches, from what is trained to how masks are cut: two of the training, two of reading the maps, one of the
+labels. Stages are content-addressed, so that each outcome is made once, whoever asks for it. Aim: at most 40 % of the
+core time of the cells alone. The bound is what no sharing makes less: what one cell alone needs, and once what several
+need. `--store` takes measured seconds from a store that the grid was run on (`--write FILE` writes the suite to run
+there), in place of guesses.
 Run: python -m benchmarks.grid [--store STORE] [--write FILE]
 """
 

@@ -2,8 +2,8 @@
 
 Three factors with two levels change the share of pixels that a cell finds, alone and two of them together; images are
 of unequal size and difficulty, each cell finds each image harder or easier than the others do, and each training (rng
-seed) is a little better or worse on all images, as in `benchmarks.verdicts`. What is true is read off grids of very many
-images. 93 to 97 of 100 intervals are to hold it, whatever part rng seeds have in the variance (ratio: that of one
+seed) is a little better or worse on all images, as in `benchmarks.verdicts`. What is true is read off grids of very
+many images. 93 to 97 of 100 intervals are to hold it, whatever part rng seeds have in the variance (ratio: that of one
 training's variance to the images', of a difference of two cells). Writes grid_effects.csv beside this file.
 Run: python -m benchmarks.grid_effects [--draws 500]
 """

@@ -171,7 +171,8 @@ TWO = "a: {on: {}, off: {localizer.hidden: 8}}"
             "mine.yaml.grid.when.b.a: found unknown level 'of'; expected one of off, on; did you mean 'off'?",
         ),
         (
-            f"factors: {{{TWO}, b: {{x: {{}}, y: {{localizer.references: 0}}}}}}, when: {{b: {{a: off}}}}, design: one_at_a_time",
+            f"factors: {{{TWO}, b: {{x: {{}}, y: {{localizer.references: 0}}}}}}, when: {{b: {{a: off}}}}, "
+            "design: one_at_a_time",
             "found b, which means nothing in the full method; expected no such factor one_at_a_time; design: full",
         ),
         (
