@@ -22,7 +22,7 @@ from results.statistics import (
     samples,
 )
 
-__all__ = ["Comparison", "CountsOf", "Verdicts", "verdicts"]
+__all__ = ["Comparison", "CountsOf", "Verdicts", "sums_of_line", "verdicts"]
 
 YARDSTICK, PLAIN = "cam", "clean"
 """The recipe that others are held against, and the setting that others are."""
@@ -88,7 +88,7 @@ def verdicts(lines: Sequence[Line], column: Column, counts: CountsOf, ranked: Se
 
     `ranked` says of each line whether it may have a place.
     """
-    sums = {n: found for n, line in enumerate(lines) if (found := _pixel_sums(line, column, counts)) is not None}
+    sums = {n: found for n, line in enumerate(lines) if (found := sums_of_line(line, column, counts)) is not None}
     if not sums or next(iter(sums.values())).images < 2:
         return None
     drawn = samples(list(sums.values()))
@@ -112,7 +112,7 @@ def verdicts(lines: Sequence[Line], column: Column, counts: CountsOf, ranked: Se
     )
 
 
-def _pixel_sums(line: Line, column: Column, counts: CountsOf) -> PixelSums | None:
+def sums_of_line(line: Line, column: Column, counts: CountsOf) -> PixelSums | None:
     """Of all rng seeds of a line; None where it has a hole at this stage, or no counts."""
     cell = line.cells.get(column)
     if cell is None or cell.holes:

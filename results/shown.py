@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from textwrap import wrap
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Group
 
-__all__ = ["BY_CLASS", "MAX_NAME", "TEXTS", "Further", "Table", "code", "markdown", "unmarked"]
+__all__ = ["BY_CLASS", "MAX_NAME", "TEXTS", "Further", "Table", "code", "joined_csv", "markdown", "unmarked"]
 
 BY_CLASS = "IoU by class"
 """The title of the table that has a column a class."""
-TEXTS = ("setting", "backbone", "against", "verdict", "compared", "class", "size", "side", "mostly with", "photo")
+TEXTS = (
+    *("setting", "backbone", "against", "verdict", "compared", "class", "size", "side", "mostly with", "photo"),
+    *("effect", "mixed up with", "source of variance"),
+)
 """Columns of words; all others but the recipe hold numbers."""
 MAX_FLOAT = 40
 """Lines of a table in LaTeX that has to fit on a page."""
@@ -128,6 +131,12 @@ class Further:
     """What is to be seen on the figure."""
 
 
+def joined_csv(tables: Sequence[Table]) -> str:
+    """One CSV of tables whose records have the same columns: the first brings the line that names them."""
+    first, *others = [table.to_csv() for table in tables if table.records] or [""]
+    return first + "".join(text.split("\n", 1)[1] for text in others)
+
+
 MARKUP = re.compile(r"[\\`*<|~]|(?<!\w)_|_(?!\w)|(?<=\])[(\[:]|&(?=#?\w+;)|^[#>=+-]+(?=\s|$)|(?<=^\d)[.)](?=\s|$)")
 """Letters that would begin emphasis, code, a link, an entity, HTML, a heading or a list in Markdown."""
 
@@ -164,6 +173,7 @@ def _latex_head(title: str, kind: str) -> str:
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "✓": r"$\checkmark$", "→": r"$\to$", "×": r"$\times$", "²": r"$^2$",
     "±": r"$\pm$", "–": "--", "†": r"$\dagger$", "✗": r"$\times$", "−": "$-$",
     "°": r"$^\circ$", "Δ": r"$\Delta$", "·": r"$\cdot$",
 }  # fmt: skip

@@ -33,11 +33,13 @@ __all__ = [
     "Verdict",
     "Whole",
     "class_samples",
+    "contrast",
     "corrected",
     "difference",
     "freedom",
     "holm",
     "interval",
+    "interval_around",
     "paired_difference",
     "pixel_sums",
     "ranking",
@@ -51,6 +53,8 @@ LEVEL = 0.05
 POWER = 0.80
 """With which the smallest detectable difference is found."""
 RESAMPLES = 10_000
+TINY = 1e-9
+"""What sums of weights are 0 within."""
 CHUNK = 500
 """Resamples at a time: their weights stay within tens of MB for 10,000 images. Likewise of pairs of lines."""
 CLOSE = 1e-3
@@ -110,7 +114,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """mIoU of one line less that of another, as mean over rng seeds."""
+    """mIoU of one line less that of another, or a contrast of several lines, as mean over rng seeds."""
 
     mean: float
     low: float
@@ -279,22 +283,43 @@ def _draws(rng: np.random.Generator, number: int, images: int) -> Floats:
 
 def difference(a: Sample, b: Sample) -> Difference:
     """`a` less `b`, from samples that were made together; ValueError where one has more rng seeds or resamples."""
-    if a.resampled_SB.shape != b.resampled_SB.shape:
-        found = f"{a.resampled_SB.shape} and {b.resampled_SB.shape}"
+    return contrast([a, b], [1.0, -1.0])
+
+
+def contrast(lines: Sequence[Sample], weights: Sequence[float]) -> Difference:
+    """The weighted sum of lines' mIoU, rng seed by rng seed and draw by draw, as a difference is one of two lines.
+
+    The weights add up to 0, so that what all lines have in common drops out. Raises ValueError where they do not, and
+    where one sample has more rng seeds or resamples than another.
+    """
+    shapes = {line.resampled_SB.shape for line in lines}
+    if len(shapes) > 1:
+        found = " and ".join(map(str, sorted(shapes)))
         raise ValueError(f"as many rng seeds and resamples on both sides, found {found}")
-    apart = Sample(a.by_seed - b.by_seed, a.resampled_SB - b.resampled_SB, a.images)
-    spread = _spread_of(apart)
-    mean = float(apart.by_seed.mean())
+    if abs(sum(weights)) > TINY:
+        raise ValueError(f"weights that add up to 0, found {sum(weights):g}")
+    by_seed, resampled_SB = np.zeros_like(lines[0].by_seed), np.zeros_like(lines[0].resampled_SB)
+    for line, weight in zip(lines, weights, strict=True):
+        by_seed += weight * line.by_seed
+        resampled_SB += weight * line.resampled_SB
+    spread, mean = _spread_of(Sample(by_seed, resampled_SB, lines[0].images)), float(by_seed.mean())
     margin, p = spread.margin(LEVEL), float(spread.p(np.array(mean)))
     detectable = margin + float(spread.quantile(POWER))
-    low, high = max(mean - margin, -1.0), min(mean + margin, 1.0)
-    return Difference(mean, low, high, p, _verdict(mean, p), detectable, len(apart.by_seed), apart.images)
+    # As far as it goes where every mIoU is 0 or 1.
+    most = sum(map(abs, weights)) / 2
+    low, high = max(mean - margin, -most), min(mean + margin, most)
+    return Difference(mean, low, high, p, _verdict(mean, p), detectable, len(by_seed), lines[0].images)
 
 
 def interval(sample: Sample) -> Interval:
     """The mean over rng seeds of a line's mIoU, and its 95 % interval within 0..1."""
-    mean, margin = float(sample.by_seed.mean()), _spread_of(sample).margin(LEVEL)
-    return Interval(mean, max(mean - margin, 0.0), min(mean + margin, 1.0))
+    return interval_around(float(sample.by_seed.mean()), sample)
+
+
+def interval_around(value: float, sample: Sample) -> Interval:
+    """A value within 0..1 and its 95 % interval there, as wide as the mean of the sample varies."""
+    margin = _spread_of(sample).margin(LEVEL)
+    return Interval(value, max(value - margin, 0.0), min(value + margin, 1.0))
 
 
 class _Spread(NamedTuple):

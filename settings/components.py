@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from settings.discovery import Registry, registry_of
-from settings.errors import UserError, unknown_name
+from settings.errors import Contradictory, UserError, unknown_name
 from settings.options import Options
 
 __all__ = ["ComponentSpec", "build_component", "constructed", "normalised", "option_error", "validated_options"]
@@ -86,7 +86,8 @@ def validated_options(model: type[BaseModel], options: Mapping[str, Any], where:
 def option_error(error: ValidationError, model: type[BaseModel], place: Callable[[str], str]) -> UserError:
     """One of the validation errors as one line; `place` says where a key of the model was given.
 
-    An unknown key comes first, since it is often why another one is missing, and with the nearest known key.
+    An unknown key comes first, since it is often why another one is missing, and with the nearest known key. What a
+    model refuses as a whole, all its keys being right, is Contradictory.
     """
     errors = error.errors()
     first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
@@ -96,6 +97,8 @@ def option_error(error: ValidationError, model: type[BaseModel], place: Callable
         return unknown_name(name, "key", location[-1], _known_keys(model, location[:-1]))
     if first["type"] == "missing":
         return UserError(name, "nothing", "a value")
+    if first["type"] == "value_error" and not location:
+        return Contradictory(name, "options that do not go together", _expected(first))
     return UserError(name, repr(first["input"])[:80], _expected(first))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-__all__ = ["Impossible", "UserError", "changed", "counted", "kind_of", "printable", "unknown_name"]
+__all__ = ["Contradictory", "Impossible", "UserError", "changed", "counted", "kind_of", "printable", "unknown_name"]
 
 MAX_LISTED = 50
 """More known names than these are counted, not listed."""
@@ -33,6 +33,10 @@ class Impossible(UserError):
     def reason(self) -> str:
         """The line without its place."""
         return str(self).removeprefix(f"{_shown(self._parts[0], MAX_FOUND)}: ")
+
+
+class Contradictory(Impossible):
+    """Options or parts that are right one by one and contradict each other: a mistake, unless a grid crossed them."""
 
 
 def changed(where: object, found: str, planned: str) -> UserError:

@@ -80,7 +80,7 @@ def run(
     workers = Workers(executor, slots, address, packages)
     outcome = run_and_gather(load_suite(suite, set_ or []), store, workers, output, shown=True, strict=strict)
     if not outcome.run.result.interrupted:
-        _print_tables(outcome.board.tables)
+        _print_tables([*outcome.board.tables, *outcome.board.grid_tables])
         for note in outcome.board.notes:
             typer.echo(note)
     # On standard error: a file that takes the output holds tables alone.

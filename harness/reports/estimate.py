@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
 from harness.execution.costs import Costs
 from harness.execution.running import missing_of
@@ -18,7 +19,7 @@ from harness.store.store import Store
 from harness.suites.suite import Suite
 from settings.errors import UserError
 
-__all__ = ["Estimate", "GroupEstimate", "Sharing", "estimate", "sharing"]
+__all__ = ["Estimate", "GridCost", "GroupEstimate", "Sharing", "estimate", "grid_cost", "sharing"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,41 @@ class Sharing:
 
 
 @dataclass(frozen=True)
+class GridCost:
+    """Core-seconds of a grid's cells, done or not, as in an empty store."""
+
+    of: str
+    design: str
+    combinations: int
+    """Of all levels."""
+    cells: int
+    """Those that are run."""
+    skipped: int
+    together: float
+    """Of all stages that its rows need, each once."""
+    alone: float
+    """As if each cell were run by itself, with all its settings and rng seeds."""
+    bound: float
+    """What no sharing between cells makes less: stages that one cell alone needs, and once what several need, as much
+    of it as the cell with most of it does."""
+
+    def to_text(self) -> str:
+        """A sentence for below the table of groups."""
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        what = f"{self.design}; {self.combinations} combinations of levels{skipped}"
+        share, bound = _percent(self.together, self.alone), _percent(self.bound, self.alone)
+        return (
+            f"grid of {self.of}: {self.cells} cells ({what}); in an empty store they cost {duration(self.together)} of "
+            f"core time, {share} of the {duration(self.alone)} that they would cost if each cell were run by itself; "
+            f"bound: {duration(self.bound)} ({bound}), what cells do not share"
+        )
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / max(whole, 1e-9):.0f} %"
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What is there, what is to do, and the cost of the latter on one core."""
 
@@ -71,6 +107,7 @@ class Estimate:
     store: str
     groups: tuple[GroupEstimate, ...]
     sharing: Sharing
+    grid: GridCost | None = None
     notes: tuple[str, ...] = ()
     """What is to be known of the settings."""
 
@@ -112,6 +149,7 @@ class Estimate:
             "gigabytes": round(self.gigabytes, 3),
             "together_seconds": round(self.sharing.together, 1),
             "alone_seconds": round(self.sharing.alone, 1),
+            "grid": vars(self.grid) if self.grid else None,
             "groups": [{**vars(group), "done": group.stages - group.to_do} for group in self.groups],
             "notes": list(self.notes),
         }
@@ -128,7 +166,8 @@ class Estimate:
             lines.append(f"{counts} {time:>12} {group.basis:>8} {group.gigabytes:7.2f}")
         time = duration(self.seconds)
         lines.append(f"{'total':{width}}  {self.stages:6} {self.to_do:6} {time:>12} {'':8} {self.gigabytes:7.2f}")
-        return "\n".join(filter(None, [*lines, self._told_basis(), self.sharing.to_text(), *self.notes]))
+        grid = self.grid.to_text() if self.grid else ""
+        return "\n".join(filter(None, [*lines, self._told_basis(), self.sharing.to_text(), grid, *self.notes]))
 
     def _told_basis(self) -> str:
         """One line that says how much of the time is measured; empty where nothing is to do."""
@@ -165,7 +204,7 @@ def estimate(suite: Suite, location: Location, address: str | None = None) -> Es
         measured = costs.is_measured(stages[0])
         found = GroupEstimate(name, len(stages), len(to_do), round(seconds, 2), round(gigabytes, 4), measured)
         groups.append(found)
-    return Estimate(suite.name, store.name, tuple(groups), sharing(plan, store), plan.notes)
+    return Estimate(suite.name, store.name, tuple(groups), sharing(plan, store), grid_cost(plan, store), plan.notes)
 
 
 def _check_device(missing: Iterable[Stage]) -> None:
@@ -187,13 +226,41 @@ def sharing(plan: Plan, store: Store) -> Sharing:
     together = alone = 0.0
     for ref, seconds in _seconds(plan, store).items():
         together += seconds * (users[ref] > 0)
-        alone += seconds * users[ref]
+        alone += seconds * users[ref].bit_count()
     return Sharing(together, alone)
 
 
+def grid_cost(plan: Plan, store: Store) -> GridCost | None:
+    """What the cells of a suite's grid cost, seconds as for `sharing`; None without a grid."""
+    grid = plan.suite.grid
+    if grid is None:
+        return None
+    cells: dict[str, list[Ref]] = {cell.name: [] for cell in grid.cells}
+    for ref in plan.rows:
+        identity = plan.graph[ref].identity
+        assert isinstance(identity, RowIdentity)
+        if identity.row.recipe in cells:
+            cells[identity.row.recipe].append(ref)
+    users = _users(plan.graph, cells.values())
+    together = alone = of_one = 0.0
+    shared = [0.0] * len(cells)
+    for ref, seconds in _seconds(plan, store).items():
+        count = users[ref].bit_count()
+        together += seconds * (count > 0)
+        alone += seconds * count
+        of_one += seconds * (count == 1)
+        if count > 1:
+            for number in range(len(cells)):
+                shared[number] += seconds * (users[ref] >> number & 1)
+    run = sum(map(bool, cells.values()))
+    combinations = prod(map(len, grid.factors.values()))
+    skipped = len(cells) - run
+    return GridCost(grid.of, grid.design, combinations, run, skipped, together, alone, of_one + max(shared))
+
+
 def _users(graph: Graph, lines: Iterable[Iterable[Ref]]) -> dict[Ref, int]:
-    """How many of these lines need each stage of a graph; a line is given by its rows."""
-    # The bits of one whole number say which lines: so each stage is looked at once, and not once a line.
+    """Which of these lines need each stage of a graph, as the bits of a whole number; a line is given by its rows."""
+    # So each stage is looked at once, and not once a line.
     lines_of = dict.fromkeys(graph, 0)
     for number, rows in enumerate(lines):
         for ref in rows:
@@ -201,7 +268,7 @@ def _users(graph: Graph, lines: Iterable[Iterable[Ref]]) -> dict[Ref, int]:
     for stage in reversed(list(graph.values())):
         for need in stage.needs():
             lines_of[need] |= lines_of[stage.ref]
-    return {ref: bits.bit_count() for ref, bits in lines_of.items()}
+    return lines_of
 
 
 def _seconds(plan: Plan, store: Store) -> dict[Ref, float]:

@@ -21,6 +21,17 @@ class LeaderboardFiles(StageFiles):
     table_svg = Named("table.svg")
     noise_png = Named("noise.png")
     noise_svg = Named("noise.svg")
+    grid = Named("grid.json")
+    """Of a suite with a grid: its factors and cells, which the rows do not tell."""
+    grid_markdown = Named("grid.md")
+    grid_latex = Named("grid.tex")
+    grid_csv = Named("grid.csv")
+    grid_png = Named("grid.png")
+    grid_svg = Named("grid.svg")
+    effects_csv = Named("effects.csv")
+    effects_png = Named("effects.png")
+    effects_svg = Named("effects.svg")
+    variance_csv = Named("variance.csv")
     rows = Named("rows.parquet")
     score_counts = Named("counts.parquet")
     """Counts of each photo by masks; a record's `row` is the position in the rows."""

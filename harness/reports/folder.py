@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 from harness.execution.running import Run
 from harness.reports.files import LeaderboardFiles
 from harness.reports.gathering import Leaderboard
+from harness.reports.grids import grids_shown, write_grid
 from harness.reports.page import counts_of, page_of, shown_of
 from harness.stages.fit import FitIdentity, FitRuntime
 from harness.stages.gallery import GalleryRuntime, sheet_name
@@ -22,7 +23,7 @@ from results.diagnostics import table, write_csv
 from results.per_image import read_table, stacked, write_table
 from results.rows import Row, frame, write_rows
 from results.selection import is_ranked
-from results.shown import Table, code, markdown
+from results.shown import Table, code, joined_csv, markdown
 from settings.files import write_json
 from settings.records import fingerprint
 
@@ -77,7 +78,9 @@ def _shown_by(state: Path) -> object:
 def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     store = Store.at(run.location)
     write_rows(files.rows, board.rows)
-    _write_tables(run, board, files)
+    head = _write_tables(run, board, files)
+    if board.grids is not None:
+        write_grid(files, board.grids, head)
     _write_counts(run, store, files)
     write_figures(board.rows, board.tables, files)
     _copy_galleries(run, store, files.folder)
@@ -98,7 +101,8 @@ def _move_all(source: Path, target: Path) -> None:
             path.replace(place)
 
 
-def _write_tables(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
+def _write_tables(run: Run, board: Leaderboard, files: LeaderboardFiles) -> str:
+    """Write the tables of boards and of diagnostics; returns what stands above the first one."""
     suite = run.plan.suite
     notes = list(board.notes)
     if run.plan.unscored:
@@ -111,16 +115,14 @@ def _write_tables(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None
     if board.diagnostics:
         write_csv(files.diagnostics, board.diagnostics)
     write_tables(files, board.tables, head, [table(board.diagnostics)] if board.diagnostics else [])
+    return head
 
 
 def write_tables(files: LeaderboardFiles, tables: Sequence[Table], head: str, below: Sequence[Table] = ()) -> None:
     """The tables of boards as Markdown, under `head` and with others `below`, as CSV, and without seconds as LaTeX."""
     shown = [each.to_markdown() for each in (*tables, *below)]
     files.table_markdown.write_text(f"{head}\n" + "\n\n".join(shown) + "\n", encoding="utf-8")
-    # One CSV of all tables, which have the same columns: the first brings the line that names them.
-    first, *others = [each.to_csv() for each in tables] or [""]
-    rest = [text.split("\n", 1)[1] for text in others]
-    files.table_csv.write_text(first + "".join(rest), encoding="utf-8")
+    files.table_csv.write_text(joined_csv(tables), encoding="utf-8")
     latex = [each.to_latex(without=("seconds",)) for each in tables]
     files.table_latex.write_text("\n\n".join(latex) + "\n", encoding="utf-8")
 
@@ -165,7 +167,7 @@ def _write_page(run: Run, store: Store, board: Leaderboard, files: LeaderboardFi
     # A ranked board is the first one.
     write_tiles(run, store, scores_of(board.tables[0], counts) if board.tables else [], files)
     # Others' photos are left to those who ask for them.
-    shown = shown_of(files, board.rows, board.tables, counts, Path(), outlines=True)
+    shown = shown_of(files, board.rows, board.tables, counts, Path(), outlines=True, grids=grids_shown(board.grids))
     files.page.write_text(page_of([shown], outlines=True).text, encoding="utf-8")
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 from harness.execution.running import Run
 from harness.reports.doubts import doubts
+from harness.reports.grids import grids_of_plan
 from harness.stages.diagnostics import DiagnosticRuntime, read_measures
 from harness.stages.graph import Stage
 from harness.stages.provenance import stale_sources
@@ -16,6 +17,7 @@ from harness.store.layout import CountFiles, MeasureFiles, Ref, RowFiles
 from harness.store.store import Artefact, Lost, Store
 from results.counted import ImageSums, image_sums
 from results.diagnostics import Measured
+from results.grids import Grids
 from results.per_image import read_table
 from results.rows import Row, frame, shared_rows
 from results.shown import Table
@@ -33,6 +35,13 @@ class Leaderboard:
     diagnostics: tuple[Measured, ...] = ()
     notes: tuple[str, ...] = ()
     """What is to be known of the settings, which recipes were skipped under which, and why, and what is doubtful."""
+    grids: Grids | None = None
+    """What was measured of the suite's grid."""
+
+    @property
+    def grid_tables(self) -> list[Table]:
+        """The tables of the grid; none without one."""
+        return self.grids.tables if self.grids else []
 
     @property
     def holes(self) -> int:
@@ -50,8 +59,12 @@ def gather(run: Run) -> Leaderboard:
         diagnostics += _measured(store, run, ref)
     notes = (*run.plan.notes, *doubts(store, run))
     refs = {row.identity: ref for row, ref in zip(rows, run.plan.rows, strict=True)}
-    shown = tables(frame(rows), counts=lambda row: _sums(store, refs[row.identity], row))
-    return Leaderboard(rows, tuple(shown), tuple(diagnostics), notes)
+
+    def counts(row: Row) -> ImageSums | None:
+        return _sums(store, refs[row.identity], row)
+
+    shown = tables(frame(rows), counts=counts)
+    return Leaderboard(rows, tuple(shown), tuple(diagnostics), notes, grids_of_plan(run.plan, rows, counts))
 
 
 def reason_of(run: Run, stage: Stage) -> str:

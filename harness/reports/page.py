@@ -70,8 +70,9 @@ def shown_of(
     counts: Counts,
     folder: Path,
     outlines: bool,
+    grids: Sequence[Further] = (),
 ) -> Shown:
-    """What a page shows of a leaderboard: its rows, tables and counts, and what lies in the folder of `files`.
+    """What a page shows of a leaderboard: rows, tables, counts, its grid, and what lies in the folder of `files`.
 
     `folder` is what the commands name that trace numbers: the leaderboard's folder, or `.` for the page's own. With
     `outlines` pictures of others' photos are left to those that show their outlines. Raises UserError for damaged
@@ -94,7 +95,7 @@ def shown_of(
         tuple(tables),
         tuple(rows),
         counts=counts,
-        further=tuple(further_of(files)),
+        further=(*grids, *further_of(files)),
         curves=curves,
         # The sheets show the same photos once more.
         pictures=() if tiles else tuple(_pictures(files, outlines)),

@@ -8,12 +8,14 @@ from typing import Literal, NamedTuple
 
 from harness.reports.files import LeaderboardFiles
 from harness.reports.folder import write_figures, write_tables
+from harness.reports.grids import design_of_folder, grids_shown, write_grid
 from harness.reports.page import counts_of, further_of, head_of, page_of, shown_of
 from harness.store.backends.urls import is_url
 from harness.store.layout import LEADERBOARDS
 from harness.store.store import Store
 from harness.suites.suite import load_suite, ready_suites
 from results.counted import ImageSums, sums_of_folder
+from results.grids import Grids, measured_grids
 from results.rows import Row, frame, read_rows
 from results.shown import Table
 from results.tables import tables
@@ -30,6 +32,8 @@ class Reprinted(NamedTuple):
     tables: list[Table]
     sums: dict[int, ImageSums]
     """What the rows were scored from, by their position."""
+    grids: Grids | None
+    """What they say of its grid; None without one."""
 
 
 def folders_of(what: Sequence[str], store: str) -> list[Path]:
@@ -71,10 +75,10 @@ def report_pages(
     parts = []
     for folder in folders:
         found = reprint(folder)
-        show(found.tables)
+        show([*found.tables, *(found.grids.tables if found.grids else [])])
         files = LeaderboardFiles(folder)
         counts = counts_of(files, found.rows, found.tables, found.sums)
-        parts.append(shown_of(files, found.rows, found.tables, counts, folder, outlines))
+        parts.append(shown_of(files, found.rows, found.tables, counts, folder, outlines, grids_shown(found.grids)))
     pages = {LeaderboardFiles(folder).page: [part] for folder, part in zip(folders, parts, strict=True)}
     if output is not None:
         pages = {output: parts}
@@ -104,8 +108,10 @@ def report_text(folders: Sequence[Path], kind: Literal["md", "latex"]) -> str:
     for folder in folders:
         reprint(folder)
         files = LeaderboardFiles(folder)
-        path = files.table_markdown if kind == "md" else files.table_latex
-        texts.append(path.read_text(encoding="utf-8"))
+        paths = [files.table_latex, files.grid_latex]
+        if kind == "md":
+            paths = [files.table_markdown, files.grid_markdown]
+        texts += [path.read_text(encoding="utf-8") for path in paths if path.exists()]
     return "\n".join(texts)
 
 
@@ -123,8 +129,17 @@ def reprint(folder: Path) -> Reprinted:
     rows = read_rows(files.rows)
     sums = sums_of_folder(rows, files.score_counts, files.sweep_counts)
     by_identity = {rows[position].identity: found for position, found in sums.items()}
-    found = tables(frame(rows), counts=lambda row: by_identity.get(row.identity))
+
+    def counts(row: Row) -> ImageSums | None:
+        return by_identity.get(row.identity)
+
+    found = tables(frame(rows), counts=counts)
     head = head_of(files) or f"# {folder.resolve().name}\n\n"
     write_tables(files, found, head, [further.table for further in further_of(files)])
     write_figures(rows, found, files)
-    return Reprinted(rows, found, sums)
+    design = design_of_folder(files)
+    if design is None:
+        return Reprinted(rows, found, sums, None)
+    grids = measured_grids(design, rows, counts)
+    write_grid(files, grids, head)
+    return Reprinted(rows, found, sums, grids)

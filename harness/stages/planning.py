@@ -45,6 +45,8 @@ class Plan:
     """Pseudo labels and predictions of a data set without true masks, by the name of the folder they are copied to."""
     notes: tuple[str, ...] = ()
     """What is to be known of the settings: photos, drops, classes without extra photos; and which lines are skipped."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """The recipes that stand under no setting, each with the reason."""
 
 
 @with_plugins
@@ -101,6 +103,7 @@ def make_plan(suite: Suite) -> Plan:
         tuple(diagnostics),
         unscored,
         notes,
+        skipped.reasons(),
     )
 
 

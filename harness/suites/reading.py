@@ -14,12 +14,14 @@ import yaml
 from settings.errors import UserError, unknown_name
 from settings.options import HOME_OF_A_USER
 
-__all__ = ["expand_variables", "merged", "override", "read_with_includes"]
+__all__ = ["expand_variables", "merged", "override", "put", "read_with_includes"]
 
 # A suite is a page of text; what is larger is another file, given by mistake.
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
 """Of lists and mappings in each other: what Python walks through by calling itself ends at some hundreds."""
+NAMES = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float"))
+"""YAML's tags of plain keys that are taken as text: `on`, `3`, `0.5`."""
 UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError)
 """What PyYAML raises: its own errors, and those of Python for values that its tags do not fit."""
 
@@ -36,6 +38,9 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         keys = set()
         for key_node, _ in node.value:
+            # A level of a grid may be called on, or 3: the names of keys are text as it was written.
+            if key_node.tag in NAMES:
+                key_node.tag = "tag:yaml.org,2002:str"
             key = self.construct_object(key_node, deep=True)
             if key in keys:
                 raise yaml.YAMLError(f"key '{key}' twice in line {node.start_mark.line + 1} or below")
@@ -86,13 +91,19 @@ def override(content: dict[str, object], assignment: str) -> None:
         raise UserError("--set", f"'{assignment}'", "key.path=value")
     where = f"--set {path}"
     value = _parsed(text, where, "a YAML value")
-    *parents, last = path.split(".")
+    parents = path.split(".")[:-1]
     if len(parents) >= MAX_DEPTH:
         raise UserError("--set", f"a key of {len(parents) + 1} parts", f"at most {MAX_DEPTH}")
     recipes = content.get("recipes")
     # A mistyped recipe would be a new one without parts, refused for what it lacks and not for its name.
     if parents[:1] == ["recipes"] and len(parents) > 1 and isinstance(recipes, dict) and parents[1] not in recipes:
         raise unknown_name(where, "recipe", parents[1], map(str, recipes))
+    put(content, path, value, where)
+
+
+def put(content: dict[str, object], path: str, value: object, where: str) -> None:
+    """Set what lies at a dotted path, in place; raises UserError, at `where`, for a path through what is no mapping."""
+    *parents, last = path.split(".")
     place = content
     for key in parents:
         child = place.setdefault(key, {})

@@ -25,7 +25,7 @@ from methods.base import (
 from methods.segmenting import variants_of
 from results.rows import CEILING
 from settings.components import ComponentSpec, build_component
-from settings.errors import Impossible, UserError
+from settings.errors import Contradictory, Impossible, UserError
 from settings.hashing import shared_cache
 from settings.options import Options
 from settings.records import Photo, fingerprint
@@ -241,6 +241,10 @@ class Skipped:
         """Note that a recipe is skipped, under one setting or all."""
         self.recipes.setdefault((reason, setting), {})[recipe] = None
 
+    def reasons(self) -> dict[str, str]:
+        """The recipes that are skipped under all settings, each with the reason."""
+        return {name: reason for (reason, setting), names in self.recipes.items() for name in names if not setting}
+
     def notes(self) -> tuple[str, ...]:
         """One line for each reason, which names the recipes, for `seedbed plan` and for tables."""
         notes = []
@@ -253,7 +257,7 @@ class Skipped:
 
 
 def possible_recipes(suite: Suite, skipped: Skipped) -> dict[str, RecipeComponents]:
-    """The components of every recipe, by name, less those of `combine:` that are impossible, which are noted.
+    """The components of every recipe, by name; impossible ones of `combine:` and `grid:` are left out and noted.
 
     Raises UserError for a recipe that was written out and is impossible, and where none is left.
     """
@@ -261,13 +265,20 @@ def possible_recipes(suite: Suite, skipped: Skipped) -> dict[str, RecipeComponen
     combined: frozenset[str] = frozenset()
     if suite.combine is not None:
         combined = suite.combine.names
+    cells: frozenset[str] = frozenset()
+    if suite.grid is not None:
+        cells = suite.grid.changed_cells
+        for cell in suite.grid.cells:
+            if cell.conflict:
+                skipped.add(cell.name, cell.conflict)
     last: Impossible | None = None
     for name, recipe in suite.all_recipes().items():
         try:
             found[name] = components_of(name, recipe, suite)
         except Impossible as error:
-            # Whoever wrote a recipe out meant it; of combinations nobody wrote each.
-            if name not in combined:
+            # Whoever wrote a recipe out meant it; of combinations nobody wrote each, but each part of them.
+            is_meant = name not in combined or isinstance(error, Contradictory)
+            if is_meant and name not in cells:
                 raise
             skipped.add(name, error.reason)
             last = error
@@ -285,7 +296,7 @@ def _content_of(path: Path) -> str:
 
 
 def _check_inputs(components: RecipeComponents, where: str) -> None:
-    """Raise UserError where labeler or segmenter lack what they need, and where something lies idle."""
+    """Raise UserError where labeler or segmenter lack what they need, Contradictory where parts do not fit together."""
     labeler, segmenter = components.labeler, components.segmenter
     if components.is_made_elsewhere and (segmenter is None or segmenter.trained):
         expected = "a labeler, or reveal: true masks"
@@ -303,10 +314,10 @@ def _check_inputs(components: RecipeComponents, where: str) -> None:
     for role, is_needed in (("localizer", labeler.needs_maps), ("cue", labeler.needs_cue)):
         is_given = getattr(components, role) is not None
         if is_needed and not is_given:
-            raise UserError(f"{where}.{role}", "nothing", f"a {role}, since {reader} needs one")
+            raise Contradictory(f"{where}.{role}", "nothing", f"a {role}, since {reader} needs one")
         if is_given and not is_needed:
             found = f"'{components.names[role]}'"
-            raise UserError(f"{where}.{role}", found, f"none, since {reader} does not read it")
+            raise Contradictory(f"{where}.{role}", found, f"none, since {reader} does not read it")
 
 
 def _check_possible(components: RecipeComponents, where: str) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from harness.suites.combining import Combine, RecipeName, with_combinations
+from harness.suites.grid import Grid, with_grid
 from harness.suites.reading import expand_variables, override, read_with_includes
 from harness.suites.resources import Demand, Resources
 from methods.base import BackboneOptions, TrainingMode
@@ -109,6 +110,7 @@ class Suite(Options):
     )
     recipes: dict[RecipeName, Recipe] = Field(default_factory=dict)
     combine: Combine | None = Field(None, description="every localizer × refiner chain × labeler as a recipe")
+    grid: Grid | None = Field(None, description="factors of a recipe, and all of its cells as recipes")
     segmenter: ComponentSpec | None = Field(None, description="trained by every recipe that names none of its own")
     segment: tuple[Inference, ...] = Field(
         (Inference(),),
@@ -240,6 +242,7 @@ def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite
     for assignment in overrides:
         if assignment not in of_parts:
             override(content, assignment)
+    content = with_grid(content, partial(_place, file=path.name, overrides=overrides))
     # Last: of a value that an override or another file replaces no variable needs to be set.
     content = expand_variables(content, path.name)
     content.setdefault("name", path.stem)
