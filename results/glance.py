@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from results.lines import Column
+from results.lines import TIER_MARKS, Column
+from results.rows import TIERS
 from results.selection import is_ranked
 from results.shown import MAX_NAME, Table
 from settings.errors import UserError
@@ -28,6 +29,7 @@ LINE = 0.26
 """Inches a line: text of 9 points on lines that can be followed."""
 HEAD = 1.0
 """Inches above and below a panel's lines: its title, the names of bands, and its axis."""
+MARKS = {TIERS[tier]: mark for tier, mark in TIER_MARKS.items()}
 Records: TypeAlias = Sequence[Mapping[str, Any]]
 Colour: TypeAlias = tuple[float, float, float]
 
@@ -133,9 +135,10 @@ def shortened(name: str) -> str:
 
 
 def name_among(record: Mapping[str, Any], lines: Records) -> str:
-    """The recipe; with what it was run with where two lines would else have one name."""
+    """The recipe; with what it was run with where two lines would else have one name, and the mark of its tier."""
     same = [other for other in lines if (other["recipe"], other["setting"]) == (record["recipe"], record["setting"])]
-    return f"{record['recipe']} ({record['options']})" if len(same) > 1 else str(record["recipe"])
+    name = f"{record['recipe']} ({record['options']})" if len(same) > 1 else str(record["recipe"])
+    return f"{name} {MARKS[record['tier']]}" if record["tier"] in MARKS else name
 
 
 def _draw_bands(axes: Axes, board: _Board) -> None:

@@ -127,7 +127,7 @@ def code(text: str) -> str:
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "±": r"$\pm$", "–": "--", "†": r"$\dagger$", "✗": r"$\times$", "−": "$-$",
+    "±": r"$\pm$", "–": "--", "†": r"$\dagger$", "‡": r"$\ddagger$", "§": r"\S{}", "✗": r"$\times$", "−": "$-$",
     "°": r"$^\circ$", "Δ": r"$\Delta$", "·": r"$\cdot$",
 }  # fmt: skip
 """What stands in LaTeX for a letter that means something else there, or that its fonts do not have."""

@@ -26,7 +26,7 @@ from results.shown import Table, code, markdown
 from settings.files import write_json
 from settings.records import fingerprint
 
-__all__ = ["shows", "unscored", "write_figures", "write_leaderboard", "write_tables"]
+__all__ = ["move_all", "shows", "unscored", "write_figures", "write_leaderboard", "write_tables"]
 
 
 def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
@@ -47,7 +47,7 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
         _fill(run, board, LeaderboardFiles(partial))
         # Without its state a folder that is half moved is written again.
         files.state.unlink(missing_ok=True)
-        _move_all(partial, folder)
+        move_all(partial, folder)
         write_json(files.state, wanted)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -89,7 +89,7 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     files.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
 
 
-def _move_all(source: Path, target: Path) -> None:
+def move_all(source: Path, target: Path) -> None:
     """Move every file of a folder into another one, to the same place below it, over one that is there."""
     for path in sorted(source.rglob("*")):
         place = target / path.relative_to(source)

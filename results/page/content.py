@@ -144,7 +144,7 @@ def _lines(table: Table, shown: Shown) -> Iterator[Line]:
     for n, values in enumerate(by_title):
         cells = tuple((MARK.sub("", text), tuple(MARK.findall(text))) for text in table.lines[n])
         setting = values.get("setting", only_setting)
-        recipe = MARK.sub("", values["recipe"]).removesuffix(" †").partition(" (")[0]
+        recipe = MARK.sub("", values["recipe"]).removesuffix(" †").rstrip(" ‡§").partition(" (")[0]
         yield Line(cells, " ".join(map(str, sorted(apart[n]))), ranked[n], _command(shown, recipe, setting))
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from settings.dataset import Dataset
+from settings.dataset import TEST, Dataset
 from settings.errors import UserError
 from settings.options import Options
 from settings.records import Image, LabelSpace, Mask, Photo, fingerprint
@@ -119,13 +119,17 @@ class Scenes(Dataset):
         """The key of the recipe that the mask is drawn from."""
         return fingerprint(["mask", self.recipe(photo_id).content])
 
+    def test_ids(self) -> tuple[str, ...]:
+        """As many as val has: photos to segment, as if nobody knew their masks."""
+        return tuple(f"{TEST}_{i:05d}" for i in range(self.options.val))
+
     def identity(self) -> dict[str, Any]:
         """Name, version, knobs and data seed; not the counts, which no photo depends on."""
         return {"name": self.name, "version": self.version, **self.options.model_dump(exclude=set(SPLITS))}
 
     def recipe(self, photo_id: str) -> Recipe:
         """What the photo is made by; raises UserError for an id of no split."""
-        if photo_id not in self._known:
+        if photo_id not in self._known and photo_id not in self.test_ids():
             counts = ", ".join(f"{len(ids)} of {split}" for split, ids in self.splits.items())
             raise UserError(self.name, f"photo '{photo_id}'", f"an id such as train_00000 ({counts})")
         return Recipe(self.options.knobs(), self.options.data_seed, photo_id)
