@@ -106,6 +106,10 @@ def _draw(boards: Sequence[_Board], colours: Mapping[str, Colour]) -> Figure:
     handles = [Line2D([], [], color=c, marker="o", label=shortened(name)) for name, c in colours.items()]
     if any(record["rank"] is None for board in boards for record in board.lines):
         handles.append(Line2D([], [], color="0.5", marker="o", markerfacecolor="white", label="not ranked"))
+    tiers = {record["tier"] for board in boards for record in board.lines}
+    for told, mark in MARKS.items():
+        if told in tiers:
+            handles.append(Line2D([], [], color="0.3", marker=f"${mark}$", linestyle="none", label=told))
     if len(handles) > 1:
         figure.legend(handles=handles, title="setting", loc="outside lower center", ncols=6, frameon=False)
     return figure

@@ -31,6 +31,7 @@ from harness.commands.predict import predict
 from harness.commands.progress import Patience
 from harness.commands.score import score
 from harness.commands.store import store_app
+from harness.commands.track import track
 from settings.errors import UserError
 from settings.progress import listener
 
@@ -50,7 +51,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components, score, compare, predict):
+for _verb in (
+    run.plan,
+    run.run,
+    run.report,
+    run.status,
+    run.logs,
+    run.stage,
+    components,
+    score,
+    compare,
+    predict,
+    track,
+):
     app.command()(_verb)
 
 

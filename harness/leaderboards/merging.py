@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from harness.leaderboards.log import Line, added, corrected, is_superseded, last_of, row_id, together
@@ -37,7 +37,7 @@ def merge(what: Sequence[str], store: str, output: Path, reason: str = "", at: s
     if LeaderboardFiles(output).rows.exists():
         before = read_shared(output)
     if reason:
-        found = replaced(before, joined(boards), reason, at)
+        found = replaced(before, _resolved(boards), reason, at)
     else:
         found = joined((before, *boards))
     return found, write_shared(found, output)
@@ -56,17 +56,23 @@ def joined(boards: Iterable[Shared], at: str = "") -> Shared:
     What no log tells of is logged as added, at the time `at` where a person did it. Raises UserError where rows may not
     stand together, and for two results of one row, unless a log tells that one was corrected to the other.
     """
+    found = _resolved(boards)
+    known = last_of(found.log)
+    lines = [added(entry.row, at) for entry in found.entries if row_id(entry.row) not in known]
+    return replace(found, log=together([found.log, lines]))
+
+
+def _resolved(boards: Iterable[Shared]) -> Shared:
+    """The entries of several leaderboards, each once, and what their logs tell; raises what `joined` raises."""
     boards = list(boards)
     log = together([board.log for board in boards])
-    known = last_of(log)
     by_identity: dict[tuple[object, ...], Entry] = {}
     for entry in sorted((entry for board in boards for entry in board.entries), key=_by_content):
         other = by_identity.setdefault(entry.row.identity, entry)
         by_identity[entry.row.identity] = _one_of(other, entry, log)
     entries = [by_identity[identity] for identity in sorted(by_identity)]
     check_comparable(entries)
-    lines = [added(entry.row, at) for entry in entries if row_id(entry.row) not in known]
-    return Shared(tuple(entries), together([log, lines]))
+    return Shared(tuple(entries), log)
 
 
 def replaced(before: Shared, new: Shared, reason: str, at: str) -> Shared:

@@ -154,4 +154,4 @@ def _head(rows: Iterable[Row]) -> str:
         by_tier[row.tier].append(row)
         names[row.dataset] = None
     tiers = [f"{len(by_tier[tier])} {told}" for tier, told in TIERS.items() if by_tier[tier]]
-    return f"# {markdown('Leaderboard of ' + ', '.join(names))}\n\nRows: {', '.join(tiers)}\\.\n\n"
+    return f"# {markdown('Leaderboard of ' + ', '.join(names))}\n\nRows: {', '.join(tiers)}.\n\n"

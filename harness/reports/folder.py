@@ -26,7 +26,7 @@ from results.shown import Table, code, markdown
 from settings.files import write_json
 from settings.records import fingerprint
 
-__all__ = ["move_all", "shows", "unscored", "write_figures", "write_leaderboard", "write_tables"]
+__all__ = ["drawn_fits", "move_all", "shows", "unscored", "write_figures", "write_leaderboard", "write_tables"]
 
 
 def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
@@ -184,11 +184,9 @@ def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
 def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
     """Write the training curves; nothing where no localizer was trained."""
     records: list[dict[str, object]] = []
-    for stage in run.plan.graph.values():
-        runtime = stage.runtime
-        # Fits that a policy chose inputs for, and held-out ones, would be second curves of one recipe.
-        if stage.kind.curve and isinstance(runtime, FitRuntime) and not (runtime.held_out or runtime.chosen):
-            records += _logged(store, stage, runtime)
+    for stage in drawn_fits(run.plan.graph):
+        assert isinstance(stage.runtime, FitRuntime)
+        records += _logged(store, stage, stage.runtime)
     if not any(record["step"] == "localizer" for record in records):
         return
     from results.curves import curves, plot_curves
@@ -196,6 +194,15 @@ def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
     frame = curves(records)
     frame.to_csv(files.training_csv, index=False, lineterminator="\n")
     plot_curves(frame, files.training_png)
+
+
+def drawn_fits(graph: Mapping[Ref, Stage]) -> Iterator[Stage]:
+    """The stages whose training curves are shown, one of a kind for each line."""
+    for stage in graph.values():
+        runtime = stage.runtime
+        # Fits that a policy chose inputs for, and held-out ones, would be second curves of one recipe.
+        if stage.kind.curve and isinstance(runtime, FitRuntime) and not (runtime.held_out or runtime.chosen):
+            yield stage
 
 
 def _logged(store: Store, stage: Stage, runtime: FitRuntime) -> Iterator[dict[str, object]]:
