@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ class Table:
             parts.append("\n".join(f"- {markdown(note)}" for note in self.notes))
         return "\n\n".join([*(part.rstrip() for part in parts), *(s.to_markdown(level + 1) for s in self.sections)])
 
-    def to_latex(self, without: tuple[str, ...] = ()) -> str:
+    def to_latex(self, without: Collection[str] = ()) -> str:
         """A `table` for the package booktabs, without its sections; the best of a column and what is tied with it bold.
 
         `without` names columns that are left out. The caption is the title, what all lines have in common, and what is

@@ -8,9 +8,19 @@ from results.lines import Line
 from results.shown import Table
 from results.statistics import Difference
 
-__all__ = ["HEAD", "is_tied_with_the_best", "rank_of", "record_of", "sections", "shown_of", "verdicts_explained"]
+__all__ = [
+    "HEAD",
+    "INTERVAL",
+    "is_tied_with_the_best",
+    "rank_of",
+    "record_of",
+    "sections",
+    "shown_of",
+    "verdicts_explained",
+]
 
-HEAD = ("95 % interval", "Δ")
+INTERVAL = "95 % interval"
+HEAD = (INTERVAL, "Δ")
 """The titles of the columns beside the mean of the stage that lines are ranked by."""
 IMAGES_ALONE = "°"
 """Marks a difference over a single rng seed."""

@@ -32,6 +32,18 @@ DatasetSetOption = Annotated[
     list[str] | None, typer.Option("--set", help="beside --dataset: key.path=value of the suite, or option=value")
 ]
 
+SupervisionOption = Annotated[
+    str, typer.Option(help="what trained it, joined by +: I image-level labels, S saliency, L language, M masks")
+]
+StageOption = Annotated[
+    Literal["segmentation", "pseudo_labels"], typer.Option(help="predictions of val, or pseudo labels of train")
+]
+VariantOption = Annotated[str, typer.Option(help="how photos were segmented: ss, ms, ms+flip, ms+flip+crf …")]
+SettingOption = Annotated[str, typer.Option(help="which photos and labels it was trained on")]
+ModeOption = Annotated[Literal["fine_tuned", "frozen"], typer.Option(help="whether its backbone was trained too")]
+ChosenOption = Annotated[int, typer.Option(min=0, help="true masks that options were chosen on")]
+TrainedOption = Annotated[int, typer.Option(min=0, help="true masks that it was trained on; supervision M")]
+
 
 @leaderboard_app.callback()
 def leaderboard(context: typer.Context) -> None:
@@ -65,24 +77,18 @@ def merge(
 def submit(
     masks: Annotated[Path, typer.Argument(help="a folder of masks, <id>.png, one for each photo of the split")],
     recipe: Annotated[str, typer.Option(help="what the rows call it")],
-    supervision: Annotated[
-        str, typer.Option(help="what trained it, joined by +: I image-level labels, S saliency, L language, M masks")
-    ],
+    supervision: SupervisionOption,
     leaderboard: Annotated[Path, typer.Option(help="the leaderboard's folder; made where it is not there yet")],
     dataset: DatasetOption = None,
     set_: DatasetSetOption = None,
-    stage: Annotated[
-        Literal["segmentation", "pseudo_labels"], typer.Option(help="predictions of val, or pseudo labels of train")
-    ] = "segmentation",
-    variant: Annotated[str, typer.Option(help="how photos were segmented: ss, ms, ms+flip, ms+flip+crf …")] = "ss",
-    setting: Annotated[str, typer.Option(help="which photos and labels it was trained on")] = "clean",
-    training_mode: Annotated[
-        Literal["fine_tuned", "frozen"], typer.Option(help="whether its backbone was trained too")
-    ] = "fine_tuned",
+    stage: StageOption = "segmentation",
+    variant: VariantOption = "ss",
+    setting: SettingOption = "clean",
+    training_mode: ModeOption = "fine_tuned",
     policy: Annotated[str, typer.Option(help="how options were chosen: fixed, held_out, held_out(n)")] = "fixed",
     rng_seed: Annotated[int, typer.Option(min=0, help="a line is ranked with three of them")] = 0,
-    masks_chosen: Annotated[int, typer.Option(min=0, help="true masks that options were chosen on")] = 0,
-    masks_trained: Annotated[int, typer.Option(min=0, help="true masks that it was trained on; supervision M")] = 0,
+    masks_chosen: ChosenOption = 0,
+    masks_trained: TrainedOption = 0,
     map_predictions: Annotated[
         str | None, typer.Option(help="what values of the masks stand for: 255:1; others stay")
     ] = None,
@@ -127,6 +133,42 @@ def submit(
     row = found.row
     typer.echo(f"{recipe}, rng seed {rng_seed}: mIoU {row.miou or 0:.4f} on {row.photos} photos, {ending}")
     typer.echo(f"row {row_id(row)} · masks {row.masks_sha256[:12]} · evaluation {row.evaluation_fingerprint[:12]}")
+
+
+@leaderboard_app.command()
+def cite(
+    recipe: Annotated[str, typer.Option(help="what the rows call it")],
+    supervision: SupervisionOption,
+    miou: Annotated[float, typer.Option(help="0..1")],
+    source: Annotated[str, typer.Option(help="where the number stands: paper, table, address")],
+    leaderboard: Annotated[Path, typer.Option(help="the leaderboard's folder, which has rows already")],
+    stage: StageOption = "segmentation",
+    variant: VariantOption = "ss",
+    setting: SettingOption = "clean",
+    training_mode: ModeOption = "fine_tuned",
+    masks_chosen: ChosenOption = 0,
+    masks_trained: TrainedOption = 0,
+    correct: CorrectOption = "",
+) -> None:
+    """Add a number that was published elsewhere: it stands beside the others, marked, and is never ranked."""
+    from harness.leaderboards.citation import cite
+    from harness.leaderboards.log import row_id
+    from harness.leaderboards.submission import Declared
+
+    declared = Declared(
+        recipe=recipe,
+        supervision=supervision,
+        stage=stage,
+        variant=variant,
+        setting=setting,
+        training_mode=training_mode,
+        masks_chosen=masks_chosen,
+        masks_trained=masks_trained,
+        source=source,
+    )
+    row, tables = cite(declared, miou, leaderboard, correct, _now())
+    print_tables(tables)
+    typer.echo(f"{recipe}: mIoU {miou:.4f}, published, in {leaderboard}: row {row_id(row)}")
 
 
 @leaderboard_app.command()

@@ -12,6 +12,7 @@ import typer
 
 from harness.commands.options import DEFAULT_STORE, AddressOption, JsonOption, SetOption, StoreOption, SuiteArgument
 from harness.execution import ExecutorName, Packages
+from settings.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,6 +98,9 @@ def report(
     outlines: Annotated[
         bool, typer.Option("--outlines", help="no photos of others, but their outlines: for pages that are given away")
     ] = False,
+    intervals: Annotated[
+        bool, typer.Option("--intervals/--no-intervals", help="whether LaTeX tables have a column of 95 % intervals")
+    ] = True,
 ) -> None:
     """Make leaderboards' tables anew from the rows and counts in their folders, and a page to look at; nothing is run.
 
@@ -104,12 +108,14 @@ def report(
     """
     from harness.reports.reprint import folders_of, report_pages, report_text, write_output
 
+    if not intervals and format_ != "latex":
+        raise UserError("--no-intervals", f"--format {format_} beside it", "--format latex")
     folders = folders_of(what or [store], store)
     if format_ == "html":
         for path in report_pages(folders, output, outlines, print_tables):
             typer.echo(path)
         return
-    text = report_text(folders, format_)
+    text = report_text(folders, format_, intervals)
     if output is None:
         typer.echo(text, nl=False)
     else:

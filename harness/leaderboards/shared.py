@@ -10,8 +10,7 @@ from tempfile import mkdtemp
 
 from harness.leaderboards.log import Line, last_of, read_log, row_id, state_of, write_log
 from harness.reports.files import LeaderboardFiles
-from harness.reports.folder import move_all
-from harness.reports.page import page_of, shown_of
+from harness.reports.folder import move_all, write_page
 from harness.reports.reprint import reprint
 from harness.store.layout import PARTIAL_FOLDER, MaskFiles
 from results.counted import Counted, counts_of_folder, counts_to_keep, sums_of_folder
@@ -127,8 +126,7 @@ def write_shared(shared: Shared, folder: Path) -> list[Table]:
             _copy_masks(entry, files, partial)
         partial.table_markdown.write_text(_head(rows), encoding="utf-8")
         found = reprint(partial.folder)
-        shown = shown_of(partial, found.rows, found.tables, Path(), outlines=True)
-        partial.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
+        write_page(partial, found.rows, found.tables)
         move_all(partial.folder, folder)
         write_log(files.log, shared.log)
         return found.tables

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from harness.leaderboards.merging import check_is_shared, joined, replaced
 from harness.leaderboards.shared import Entry, Shared, read_shared, write_shared
@@ -37,7 +38,8 @@ from settings.value_maps import lookup_table
 
 __all__ = ["SPLIT_OF", "Declared", "Submitted", "submit"]
 
-SPLIT_OF: Mapping[str, str] = MappingProxyType({"segmentation": "val", "pseudo_labels": "train"})
+Stage: TypeAlias = Literal["segmentation", "pseudo_labels"]
+SPLIT_OF: Mapping[Stage | str, str] = MappingProxyType({"segmentation": "val", "pseudo_labels": "train"})
 """The stages that masks can be handed in for, and the split that each is reported on."""
 SHOWN = 5
 """So many missing photos are named."""
@@ -50,7 +52,7 @@ class Declared:
 
     recipe: str
     supervision: str
-    stage: str = "segmentation"
+    stage: Stage = "segmentation"
     variant: str = "ss"
     setting: str = "clean"
     training_mode: str = "fine_tuned"
@@ -191,7 +193,7 @@ def _row(declared: Declared, dataset: Dataset, split: str, score: FolderScore, o
         # Another supervision is another entry, whatever it is called.
         options=fingerprint([declared.recipe, declared.supervision])[:8],
         rng_seed=declared.rng_seed,
-        stage="segmentation" if declared.stage == "segmentation" else "pseudo_labels",
+        stage=declared.stage,
         variant=declared.variant if declared.stage == "segmentation" else "",
         policy=declared.policy,
         tier="scored",

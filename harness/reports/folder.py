@@ -23,10 +23,21 @@ from results.per_image import read_table, stacked, write_table
 from results.rows import Row, frame, write_rows
 from results.selection import is_ranked
 from results.shown import Table, code, markdown
+from results.verdict_tables import INTERVAL
 from settings.files import write_json
 from settings.records import fingerprint
 
-__all__ = ["drawn_fits", "move_all", "shows", "unscored", "write_figures", "write_leaderboard", "write_tables"]
+__all__ = [
+    "drawn_fits",
+    "latex_of",
+    "move_all",
+    "shows",
+    "unscored",
+    "write_figures",
+    "write_leaderboard",
+    "write_page",
+    "write_tables",
+]
 
 
 def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
@@ -85,7 +96,12 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     for name, refs in run.plan.unscored.items():
         _copy_masks(store, refs, files.folder / name)
     # Last: it holds what was written before it. Others' photos are left to those who ask for them.
-    shown = shown_of(files, board.rows, board.tables, Path(), outlines=True)
+    write_page(files, board.rows, board.tables)
+
+
+def write_page(files: LeaderboardFiles, rows: Sequence[Row], tables: Sequence[Table]) -> None:
+    """Write the page of what a leaderboard's folder holds, without photos of others."""
+    shown = shown_of(files, rows, tables, Path(), outlines=True)
     files.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
 
 
@@ -122,8 +138,13 @@ def write_tables(files: LeaderboardFiles, tables: Sequence[Table], head: str, be
     first, *others = [each.to_csv() for each in tables] or [""]
     rest = [text.split("\n", 1)[1] for text in others]
     files.table_csv.write_text(first + "".join(rest), encoding="utf-8")
-    latex = [each.to_latex(without=("seconds",)) for each in tables]
-    files.table_latex.write_text("\n\n".join(latex) + "\n", encoding="utf-8")
+    files.table_latex.write_text(latex_of(tables), encoding="utf-8")
+
+
+def latex_of(tables: Sequence[Table], intervals: bool = True) -> str:
+    """The tables of boards as LaTeX, without seconds, and without the intervals where these are not wanted."""
+    without = {"seconds"} if intervals else {"seconds", INTERVAL}
+    return "\n\n".join(each.to_latex(without) for each in tables) + "\n"
 
 
 def _write_counts(run: Run, store: Store, files: LeaderboardFiles) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from harness.reports.files import LeaderboardFiles
-from harness.reports.folder import write_figures, write_tables
+from harness.reports.folder import latex_of, write_figures, write_tables
 from harness.reports.page import diagnostics_of, head_of, page_of, shown_of
 from harness.store.backends.urls import is_url
 from harness.store.layout import LEADERBOARDS
@@ -87,14 +87,18 @@ def write_output(path: Path, text: str) -> None:
         raise UserError("--output", f"'{path}', which cannot be written ({error.strerror})", "a file") from None
 
 
-def report_text(folders: Sequence[Path], kind: Literal["md", "latex"]) -> str:
-    """The tables of leaderboards, made anew, as Markdown or LaTeX. Raises what `reprint` raises."""
+def report_text(folders: Sequence[Path], kind: Literal["md", "latex"], intervals: bool = True) -> str:
+    """The tables of leaderboards, made anew, as Markdown or LaTeX. Raises what `reprint` raises.
+
+    Without `intervals` LaTeX tables have no column of them.
+    """
     texts = []
     for folder in folders:
-        reprint(folder)
-        files = LeaderboardFiles(folder)
-        path = files.table_markdown if kind == "md" else files.table_latex
-        texts.append(path.read_text(encoding="utf-8"))
+        found = reprint(folder)
+        if kind == "md":
+            texts.append(LeaderboardFiles(folder).table_markdown.read_text(encoding="utf-8"))
+        else:
+            texts.append(latex_of(found.tables, intervals))
     return "\n".join(texts)
 
 

@@ -25,7 +25,7 @@ CLASSES = ["background", "disc"]
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures and no page, which draws some too: they take longer than all the rest."""
     monkeypatch.setattr("harness.reports.reprint.write_figures", lambda *_: None)
-    monkeypatch.setattr("harness.leaderboards.shared.page_of", lambda *_, **__: "page")
+    monkeypatch.setattr("harness.leaderboards.shared.write_page", lambda *_: None)
 
 
 def counted(right: int) -> tuple[dict[str, object], Counted]:
