@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from harness.leaderboards.log import Line, added, corrected, is_superseded, last_of, row_id, together
-from harness.leaderboards.shared import Entry, Shared, read_shared, write_shared
+from harness.leaderboards.shared import Entry, Shared, check_masks, read_shared, write_shared
 from harness.reports.files import LeaderboardFiles
 from harness.reports.reprint import folders_of
 from results.rows import Row
@@ -32,6 +32,9 @@ def merge(what: Sequence[str], store: str, output: Path, reason: str = "", at: s
     one row.
     """
     boards = [read_shared(folder) for folder in folders_of(what, store)]
+    for board in boards:
+        for entry in board.entries:
+            check_masks(entry)
     check_is_shared(output, "--output")
     before = Shared(())
     if LeaderboardFiles(output).rows.exists():

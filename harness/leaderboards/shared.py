@@ -24,7 +24,7 @@ from settings.masks import read_mask
 from settings.photo_ids import file_of
 from settings.records import fingerprint
 
-__all__ = ["Entry", "Shared", "masks_folder", "read_shared", "write_shared"]
+__all__ = ["Entry", "Shared", "check_masks", "masks_folder", "read_shared", "write_shared"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def masks_folder(files: LeaderboardFiles, row: Row) -> Path:
 def read_shared(folder: Path) -> Shared:
     """What a leaderboard's folder holds: one that a run wrote, or one that rows were added to.
 
-    Raises UserError for another folder, for damaged files, for counts that contradict their rows, for masks that are
-    not those of their row, and for rows that contradict the log.
+    Raises UserError for another folder, for damaged files, for counts that contradict their rows, and for rows that
+    contradict the log. Masks are not looked at: `check_masks` does that.
     """
     files = LeaderboardFiles(folder)
     if existing_folder(folder) is None or not files.rows.exists():
@@ -73,8 +73,6 @@ def read_shared(folder: Path) -> Shared:
         masks = masks_folder(files, row) if row.masks_sha256 else None
         entries.append(Entry(row, counted.get(n), folder, masks))
     _check_log(files, rows, log)
-    for entry in entries:
-        check_masks(entry)
     return Shared(tuple(entries), log)
 
 
@@ -126,9 +124,12 @@ def write_shared(shared: Shared, folder: Path) -> list[Table]:
             _copy_masks(entry, files, partial)
         partial.table_markdown.write_text(_head(rows), encoding="utf-8")
         found = reprint(partial.folder)
+        if files.log.exists():
+            shutil.copyfile(files.log, partial.log)
+        write_log(partial.log, shared.log)
         write_page(partial, found.rows, found.tables)
+        # Rows and log together: who is killed before or after leaves one that is whole.
         move_all(partial.folder, folder)
-        write_log(files.log, shared.log)
         return found.tables
     finally:
         shutil.rmtree(partial.folder, ignore_errors=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.leaderboards.log import row_id
-from harness.leaderboards.shared import Entry, read_shared
+from harness.leaderboards.shared import Entry, check_masks, read_shared
 from harness.leaderboards.submission import scored
 from results.measured import label_fields, measured_fields
 from results.per_image import total_label_counts
@@ -40,6 +40,8 @@ def verify(name: str, folder: Path, dataset_of: Callable[[Row], Dataset]) -> lis
         found, expected = f"{row.recipe}, {TIERS[row.tier]}", "a row of masks that were handed in"
         mend = f"`seedbed report {folder}` holds each other row against its stored counts"
         raise UserError("ROW", found, expected, mend)
+    for entry in kept:
+        check_masks(entry)
     return [Verified(entry.row, tuple(_differences(entry, dataset_of(entry.row)))) for entry in kept]
 
 

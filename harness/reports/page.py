@@ -56,7 +56,7 @@ def shown_of(
     below, pictures = tuple(diagnostics_of(files)), tuple(_pictures(files, outlines))
     return Shown(
         name or folder.resolve().name, description, notes, tuple(tables), tuple(rows), below, curves, pictures,
-        str(folder),
+        str(folder), files.log.exists(),
     )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.leaderboards.merging import merge
+from harness.reports.leaderboard import run_and_gather
+from harness.suites.suite import load_suite
 from settings.errors import UserError
 from tests.harness.leaderboards.conftest import contents, rows_in
 
@@ -98,6 +100,13 @@ def test_what_a_run_writes_anew_takes_no_rows(tmp_path: Path, board: Board) -> N
     (a / "state.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match=r"--output: found .*which a run writes anew"):
         merged(a, board("b", ({"rng_seed": 1}, 5)))
+
+
+def test_a_run_writes_into_no_leaderboard_that_rows_were_added_to(tmp_path: Path, board: Board) -> None:
+    output = merged(tmp_path / "board", board("a", ({}, 5)))
+    with pytest.raises(UserError, match=r"--output: found .*a leaderboard that rows were added to"):
+        run_and_gather(load_suite("smoke"), tmp_path / "store", "serial", output)
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[]", '{"event": "added"}'])
