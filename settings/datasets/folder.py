@@ -140,7 +140,7 @@ class Folder(Dataset):
 
     def _photo_path(self, photo_id: str) -> Path:
         if photo_id not in self._known and photo_id not in self._test:
-            raise UserError(self.name, f"photo {photo_id!r}", "an id of train, dev, val or test")
+            raise UserError(self.name, f"photo {photo_id!r}", "an id of train, dev or val")
         return self._photos.path(photo_id)
 
     def _file(self, name: str) -> Path:

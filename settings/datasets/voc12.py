@@ -81,7 +81,7 @@ class Voc12(Dataset):
         labels = self._labels.get(photo_id)
         if labels is None:
             if photo_id not in self._test:
-                raise UserError(self.name, f"photo '{photo_id}'", "an id of train, dev, val or test")
+                raise UserError(self.name, f"photo '{photo_id}'", "an id of train, dev or val")
             labels = ()
         content = content_of(path)
         return Photo(photo_id, labels, content, partial(read_photo, path, content), file=path)

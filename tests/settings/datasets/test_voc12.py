@@ -273,7 +273,7 @@ def test_photos_of_the_test_set_have_neither_labels_nor_masks(voc: Any) -> None:
     photos = dataset.eval_set("test").photos
     assert [(photo.id, photo.labels) for photo in photos] == [("2010_s", ()), ("2010_t", ())]
     assert photos[0].image().shape == dataset.photo("2008_v").image().shape
-    with pytest.raises(UserError, match="an id of train, dev, val or test"):
+    with pytest.raises(UserError, match="an id of train, dev or val"):
         dataset.photo("2010_u")
 
 
