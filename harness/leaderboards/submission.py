@@ -31,7 +31,7 @@ from settings.dataset import Dataset
 from settings.effort import label_seconds
 from settings.errors import UserError, unknown_name
 from settings.masks import read_mask, write_mask
-from settings.photo_ids import file_of
+from settings.photo_ids import file_of, files_below
 from settings.records import fingerprint
 from settings.stems import names_alike, told_renames
 from settings.value_maps import lookup_table
@@ -159,7 +159,9 @@ def _check_complete(masks: Path, dataset: Dataset, split: str) -> None:
     """Raise UserError that names what is missing: a leaderboard takes no score of a part."""
     if existing_folder(masks) is None:
         raise UserError(masks, "no folder", "a folder of masks, <id>.png")
-    there = masks_in(masks, "mask")
+    # An empty folder lacks all of them, and is told so.
+    has_any = any(path.suffix.lower() == MaskFiles.SUFFIX for path in files_below(masks, follow_links=True))
+    there = masks_in(masks, "mask") if has_any else {}
     wanted = [photo_id for photo_id in dataset.splits[split] if dataset.has_mask(photo_id)]
     missing = [photo_id for photo_id in wanted if photo_id not in there]
     if missing:

@@ -104,7 +104,7 @@ class Scenes(Dataset):
         self.label_space = LabelSpace(NAMES[: self.options.classes])
         counts = {split: getattr(self.options, split) for split in SPLITS}
         self.splits = {split: tuple(f"{split}_{i:05d}" for i in range(n)) for split, n in counts.items()}
-        self._known = frozenset(chain.from_iterable(self.splits.values()))
+        self._known = frozenset(chain(*self.splits.values(), self.test_ids()))
 
     def photo(self, photo_id: str) -> Photo:
         """The photo with its image-level labels; its pixels are rendered when it is loaded."""
@@ -129,7 +129,7 @@ class Scenes(Dataset):
 
     def recipe(self, photo_id: str) -> Recipe:
         """What the photo is made by; raises UserError for an id of no split."""
-        if photo_id not in self._known and photo_id not in self.test_ids():
+        if photo_id not in self._known:
             counts = ", ".join(f"{len(ids)} of {split}" for split, ids in self.splits.items())
             raise UserError(self.name, f"photo '{photo_id}'", f"an id such as train_00000 ({counts})")
         return Recipe(self.options.knobs(), self.options.data_seed, photo_id)

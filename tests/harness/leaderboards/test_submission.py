@@ -97,7 +97,7 @@ def test_what_is_missing_is_named(tmp_path: Path, masks: Masks, scenes: Scenes, 
     (partial / "val_00001.png").unlink()
     for folder, message in {
         tmp_path / "nowhere": "nowhere: found no folder",
-        tmp_path / "empty": "empty: found no PNG",
+        tmp_path / "empty": "empty: found no mask of 3 of the 3 photos of scenes/val: val_00000, val_00001, val_00002",
         partial: "partial: found no mask of 1 of the 3 photos of scenes/val: val_00001; expected one for each",
     }.items():
         with pytest.raises(UserError, match=message):
