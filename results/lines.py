@@ -12,6 +12,7 @@ from results.rows import CEILING, STAGES, TIERS, OptionSet, Row, Tier
 __all__ = [
     "SEEDS_TO_RANK",
     "TIER_MARKS",
+    "VARIANTS",
     "Cell",
     "Column",
     "Line",

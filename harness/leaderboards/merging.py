@@ -15,7 +15,7 @@ from results.rows import Row
 from results.shown import Table
 from settings.errors import UserError
 
-__all__ = ["check_is_shared", "joined", "merge"]
+__all__ = ["check_is_shared", "joined", "merge", "replaced"]
 
 EACH_RUN = frozenset({"seconds", "gpu_seconds", "peak_memory_bytes", "provenance", "stale", "reason", "row_version"})
 """The fields in which two rows of one result may differ: how long it took, and where it was made."""

@@ -36,7 +36,7 @@ from settings.records import fingerprint
 from settings.stems import names_alike, told_renames
 from settings.value_maps import lookup_table
 
-__all__ = ["SPLIT_OF", "Declared", "Submitted", "submit"]
+__all__ = ["SPLIT_OF", "Declared", "Submitted", "scored", "submit"]
 
 Stage: TypeAlias = Literal["segmentation", "pseudo_labels"]
 SPLIT_OF: Mapping[Stage | str, str] = MappingProxyType({"segmentation": "val", "pseudo_labels": "train"})

@@ -83,9 +83,9 @@ def run_and_gather(
     suite's own below the store. On the way it gets provisional tables. Raises UserError for what the user can mend
     before any work.
     """
-    _check_writable(folder)
-    folder = folder or Store.at(absolute(store)).leaderboard_folder(suite.folder_name)
+    wanted, folder = folder, folder or Store.at(absolute(store)).leaderboard_folder(suite.folder_name)
     _check_not_shared(folder)
+    _check_writable(wanted)
     follower = Follower
     if shown:
         follower = Display

@@ -104,8 +104,10 @@ def test_what_a_run_writes_anew_takes_no_rows(tmp_path: Path, board: Board) -> N
 
 def test_a_run_writes_into_no_leaderboard_that_rows_were_added_to(tmp_path: Path, board: Board) -> None:
     output = merged(tmp_path / "board", board("a", ({}, 5)))
+    before = contents(output)
     with pytest.raises(UserError, match=r"--output: found .*a leaderboard that rows were added to"):
         run_and_gather(load_suite("smoke"), tmp_path / "store", "serial", output)
+    assert contents(output) == before
     assert not (tmp_path / "store").exists()
 
 
