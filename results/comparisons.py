@@ -139,7 +139,8 @@ def _planned(lines: Sequence[Line], among: Sequence[int]) -> dict[tuple[int, int
     against `a`, which is what it was before it was refined; of each, whether it is the first kind. Ceilings are in none
     of them."""
     called: dict[tuple[str, str], list[int]] = {}
-    for n in among:
+    # Nobody is held against what somebody handed in: whatever it is called, it is no yardstick.
+    for n in [n for n in among if lines[n].tier == "recomputed"]:
         called.setdefault((lines[n].option_set.recipe, lines[n].setting), []).append(n)
     pairs: dict[tuple[int, int], bool] = {}
     for n in among:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,15 +13,19 @@ from results.metrics.counts import Counts
 from results.metrics.image_sums import ImageSums
 from results.metrics.sweep import Sweep
 from results.parquet import read_table
-from results.per_image import SWEEP_AXES, total_sweep
+from results.per_image import SWEEP_AXES, stacked, total_sweep
 from results.rows import Row
 from results.statistics import PixelSums, Whole
 from settings.errors import UserError
 from settings.records import UNKNOWN
 
 __all__ = [
+    "Counted",
     "ImageSums",
+    "KeptCounts",
     "class_sums",
+    "counts_of_folder",
+    "counts_to_keep",
     "image_sums",
     "joined_sums",
     "sums_of_folder",
@@ -97,6 +102,25 @@ def sums_of_folder(
     than they are) has none here either.
     """
     found: dict[int, ImageSums] = {}
+    for part in counts_of_folder(rows, score_counts, sweep_counts):
+        asked = [n for n in part.rows if wanted is None or n in wanted]
+        found |= {n: _checked(part.path, part.table, rows[n]) for n in asked}
+    return found
+
+
+class KeptCounts(NamedTuple):
+    """Counts per image as a leaderboard's folder keeps them, once for all rows that were read off them."""
+
+    path: Path
+    is_sweep: bool
+    rows: tuple[int, ...]
+    """The positions of those rows."""
+    table: pa.Table
+    """With a first column `row`, the position of the row under which they were written."""
+
+
+def counts_of_folder(rows: Sequence[Row], score_counts: Path, sweep_counts: Path) -> Iterator[KeptCounts]:
+    """Each measurement in the files of a leaderboard's folder, with the rows that it is the measurement of."""
     for path, counting in ((score_counts, _measured), (sweep_counts, _swept)):
         if not path.exists():
             continue
@@ -107,8 +131,28 @@ def sums_of_folder(
         for position, part in _parts(read_table(path)):
             if 0 <= position < len(rows):
                 asked = together.get(counting(rows[position]), ())
-                found |= {n: _checked(path, part, rows[n]) for n in asked if wanted is None or n in wanted}
-    return found
+                yield KeptCounts(path, counting is _swept, tuple(asked), part)
+
+
+class Counted(NamedTuple):
+    """The counts per image of one row."""
+
+    is_sweep: bool
+    table: pa.Table
+
+
+def counts_to_keep(rows: Sequence[Row], counted: Mapping[int, Counted], sweeps: bool) -> pa.Table | None:
+    """The table of a leaderboard's folder, of masks or of `sweeps`, from what was counted for rows by their position.
+
+    What rows have in common is written once, under the first of them; None where nothing was counted.
+    """
+    counting = _swept if sweeps else _measured
+    parts: dict[tuple[object, ...], tuple[int, pa.Table]] = {}
+    for n, (is_sweep, table) in sorted(counted.items()):
+        if is_sweep == sweeps:
+            own = table.drop_columns([name for name in table.column_names if name == "row"])
+            parts.setdefault(counting(rows[n]), (n, own))
+    return stacked(list(parts.values())) if parts else None
 
 
 def sweeps_of_folder(rows: Sequence[Row], sweep_counts: Path, wanted: Collection[int]) -> dict[int, Sweep]:

@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from results.lines import Column
+from results.lines import TIER_MARKS, Column
+from results.rows import TIERS
 from results.selection import is_ranked
 from results.shown import MAX_NAME, Table
 from settings.errors import UserError
@@ -28,6 +29,7 @@ LINE = 0.26
 """Inches a line: text of 9 points on lines that can be followed."""
 HEAD = 1.0
 """Inches above and below a panel's lines: its title, the names of bands, and its axis."""
+MARKS = {TIERS[tier]: mark for tier, mark in TIER_MARKS.items()}
 Records: TypeAlias = Sequence[Mapping[str, Any]]
 Colour: TypeAlias = tuple[float, float, float]
 
@@ -106,6 +108,10 @@ def _draw(boards: Sequence[_Board], colours: Mapping[str, Colour]) -> Figure:
     handles = [Line2D([], [], color=c, marker="o", label=shortened(name)) for name, c in colours.items()]
     if any(record["rank"] is None for board in boards for record in board.lines):
         handles.append(Line2D([], [], color="0.5", marker="o", markerfacecolor="white", label="not ranked"))
+    tiers = {record["tier"] for board in boards for record in board.lines}
+    for told, mark in MARKS.items():
+        if told in tiers:
+            handles.append(Line2D([], [], color="0.3", marker=f"${mark}$", linestyle="none", label=told))
     if len(handles) > 1:
         figure.legend(handles=handles, title="setting", loc="outside lower center", ncols=6, frameon=False)
     return figure
@@ -135,14 +141,14 @@ def shortened(name: str) -> str:
 
 
 def names_among(lines: Records) -> list[str]:
-    """The recipe of each; with what it was run with where two lines would else have one name."""
+    """The recipe of each, and the mark of its tier; with what it was run with where two would else have one name."""
     having = Counter((record["recipe"], record["setting"]) for record in lines)
-    return [
-        f"{record['recipe']} ({record['options']})"
-        if having[record["recipe"], record["setting"]] > 1
-        else str(record["recipe"])
-        for record in lines
-    ]
+    names = []
+    for record in lines:
+        is_alone = having[record["recipe"], record["setting"]] == 1
+        name = str(record["recipe"]) if is_alone else f"{record['recipe']} ({record['options']})"
+        names.append(f"{name} {MARKS[record['tier']]}" if record["tier"] in MARKS else name)
+    return names
 
 
 def _draw_bands(axes: Axes, board: _Board) -> None:

@@ -1,16 +1,18 @@
 """The lines of a board: one per recipe, options and setting, with a cell per scored stage, taken over rng seeds."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import NamedTuple
 
 from results.boards import Board
-from results.rows import CEILING, STAGES, OptionSet, Row
+from results.rows import CEILING, STAGES, TIERS, OptionSet, Row, Tier
 
 __all__ = [
     "SEEDS_TO_RANK",
+    "TIER_MARKS",
+    "VARIANTS",
     "Cell",
     "Column",
     "Line",
@@ -26,6 +28,10 @@ __all__ = [
 SEEDS_TO_RANK = 3
 """With fewer rng seeds a line is shown, marked, and not ranked."""
 VARIANTS = ("", "ss", "ss+flip", "ss+crf", "ss+flip+crf", "ms", "ms+flip", "ms+crf", "ms+flip+crf")
+
+
+TIER_MARKS: Mapping[Tier, str] = {"scored": "‡", "published": "§"}
+"""What stands behind the name of a line that was not recomputed here."""
 
 
 class Column(NamedTuple):
@@ -123,6 +129,11 @@ class Line:
     def is_ceiling(self) -> bool:
         """Whether it trained on true masks."""
         return any(row.supervision == CEILING for row in self.rows)
+
+    @property
+    def tier(self) -> Tier:
+        """How much of it was done here."""
+        return self.option_set.tier
 
     @property
     def is_floor(self) -> bool:
@@ -254,19 +265,23 @@ def names_of(option_sets: Iterable[OptionSet]) -> dict[OptionSet, str]:
 def _names_of_one_recipe(recipe: str, option_sets: set[OptionSet]) -> dict[OptionSet, str]:
     if len(option_sets) == 1:
         return dict.fromkeys(option_sets, recipe)
+    has_tiers = len({each.tier for each in option_sets}) > 1
     has_backbones = len({each.backbone for each in option_sets}) > 1
     has_sizes = len({each.backbone_size for each in option_sets}) > 1
-    on_one_backbone = Counter(each[:3] for each in option_sets)
+    on_one_backbone = Counter((each.backbone, each.backbone_size, each.tier) for each in option_sets)
     names = {}
     for each in option_sets:
         differences = []
-        if has_backbones:
+        if has_tiers and each.tier != "recomputed":
+            differences.append(TIERS[each.tier])
+        # Of what was made elsewhere no backbone is known.
+        if has_backbones and each.tier == "recomputed":
             differences.append(each.backbone or "no backbone")
         if has_sizes and each.backbone_size:
             differences.append(f"{each.backbone_size} px")
-        if on_one_backbone[each[:3]] > 1:
+        if on_one_backbone[each.backbone, each.backbone_size, each.tier] > 1:
             differences.append(f"options {each.options}")
-        if not each.options:
+        if not each.options and each.tier == "recomputed":
             differences = ["options not recorded"]
         names[each] = f"{recipe} ({', '.join(differences)})" if differences else recipe
     return names

@@ -26,9 +26,11 @@ __all__ = [
     "IDENTITY",
     "SCHEMA",
     "STAGES",
+    "TIERS",
     "OptionSet",
     "Row",
     "ScoredStage",
+    "Tier",
     "frame",
     "read_rows",
     "rows_of",
@@ -56,7 +58,7 @@ ADDED: Mapping[int, Mapping[str, Any]] = {
         "segmenter_epochs": 0,
         "photos_of_split": 0,
     },
-    7: {"pretraining_epochs": 0},
+    7: {"pretraining_epochs": 0, "tier": "recomputed", "masks_sha256": ""},
 }
 """By version: the columns that it added, and what they are in the rows of the versions before, which stay readable."""
 DROPPED: Mapping[int, tuple[str, ...]] = {5: ("void",)}
@@ -66,9 +68,17 @@ OLDEST = 2
 
 ScoredStage: TypeAlias = Literal["maps", "refined", "pseudo_labels", "segmentation"]
 STAGES: tuple[str, ...] = get_args(ScoredStage)
+Tier: TypeAlias = Literal["recomputed", "scored", "published"]
+TIERS: Mapping[Tier, str] = {
+    "recomputed": "recomputed here",
+    "scored": "masks scored here",
+    "published": "published",
+}
+"""How much of a row was done here, in words: all that is behind the number; its score alone, of what was made
+elsewhere; nothing, since it was copied from where it was published."""
 IDENTITY = (
     *("dataset", "split", "recipe", "setting", "training_mode", "arithmetic", "backbone", "backbone_size", "options"),
-    *("rng_seed", "stage", "variant", "policy"),
+    *("rng_seed", "stage", "variant", "policy", "tier"),
 )
 """The columns that are together unique."""
 CEILING = "M"
@@ -82,6 +92,7 @@ class OptionSet(NamedTuple):
     backbone: str
     backbone_size: int
     options: str
+    tier: Tier = "recomputed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +126,8 @@ class Row:
     variant: str = ""
     """For segmentation `ss` or `ms` (one scale or several), then `+flip` and `+crf`; empty elsewhere."""
     policy: str = "fixed"
+    tier: Tier = "recomputed"
+    """How much of the row was done here: see `TIERS`. Rows that are older than it were all recomputed."""
 
     miou: float | None
     """0..1; None when failed, or when no class is defined. Undecided pixels of a pseudo label (255) are background."""
@@ -133,6 +146,8 @@ class Row:
     recall: float | None = None
     counts: str = ""
     """Sixteen hexadecimal digits of the confusion behind `miou`: rows of a line that share them are one measurement."""
+    masks_sha256: str = ""
+    """Of masks that were handed in to a leaderboard: the sha256 of all their pixels; empty for every other row."""
 
     protocol: str = "voc/1"
     protocol_version: int = 1
@@ -192,6 +207,8 @@ class Row:
             raise ValueError(f"stage must be one of {', '.join(STAGES)}, found {self.stage!r}")
         if self.status not in ("ok", "failed"):
             raise ValueError(f"status must be ok or failed, found {self.status!r}")
+        if self.tier not in TIERS:
+            raise ValueError(f"tier must be one of {', '.join(TIERS)}, found {self.tier!r}")
         for name in ("miou", "miou_covered"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
@@ -211,7 +228,7 @@ class Row:
     @property
     def option_set(self) -> OptionSet:
         """The recipe, and what it was run with."""
-        return OptionSet(self.recipe, self.backbone, self.backbone_size, self.options)
+        return OptionSet(self.recipe, self.backbone, self.backbone_size, self.options, self.tier)
 
 
 _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
@@ -224,6 +241,7 @@ _KINDS: dict[Any, tuple[pa.DataType, str]] = {
     list[str]: (pa.list_(_TEXT), "object"),
     list[float | None]: (pa.list_(_REAL), "object"),
     ScoredStage: (_TEXT, "str"),
+    Tier: (_TEXT, "str"),
     Literal["ok", "failed"]: (_TEXT, "str"),
 }
 COLUMNS = tuple(f.name for f in fields(Row))

@@ -10,15 +10,17 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
+import pyarrow as pa
 
 from results.counted import ImageSums, class_sums, sums_of_images
-from results.evaluation import evaluation_fingerprint
+from results.evaluation import evaluation_fingerprint, mask_digest
 from results.legacy import ProtocolScore, RulesTally, Spread, joint_pixels
 from results.mask_folders import (
     DatasetTruth,
     FolderTruth,
     Pooled,
     Predictions,
+    ScoredImage,
     TrueMasks,
     Void,
     doubts,
@@ -27,8 +29,9 @@ from results.mask_folders import (
     scored_images,
 )
 from results.mask_measures import MaskMeasures
-from results.metrics.counts import Counts
+from results.metrics.counts import Counts, LabelCounts, count_labels
 from results.metrics.miou import MeanIoU, mean_iou, nullable
+from results.per_image import confusion_table, label_table
 from results.protocols import LEGACY, VOC, Rules, rules_of
 from results.statistics import Whole
 from settings.config import existing_folder
@@ -36,10 +39,10 @@ from settings.dataset import Dataset
 from settings.errors import UserError, counted, printable, unknown_name
 from settings.lists import read_classes, read_ids
 from settings.photo_ids import file_of
-from settings.records import UNKNOWN, LabelSpace
+from settings.records import UNKNOWN, LabelSpace, fingerprint
 from settings.stems import alike, names_alike, told_renames
 
-__all__ = ["Beside", "FolderScore", "score_folder", "score_split", "score_two"]
+__all__ = ["Beside", "FolderScore", "PerImage", "score_folder", "score_split", "score_two"]
 
 MANY = 400
 """True masks from which on a second process pays: it takes a second to start."""
@@ -62,9 +65,20 @@ class Beside(NamedTuple):
     """The names of metrics that read counts or masks."""
     all_protocols: bool = False
     """What every protocol makes of them."""
+    per_image: bool = False
+    """The counts of each photo, and what identifies the masks."""
 
 
 _NOTHING = Beside()
+
+
+class PerImage(NamedTuple):
+    """What was counted of each photo, and which masks they were."""
+
+    counts: pa.Table
+    """As rows keep it: of predictions a confusion table; where 255 is no mistake a table of pseudo labels."""
+    masks_sha256: str
+    """Of all pixels of the masks, by photo id; however their files were compressed."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,8 @@ class FolderScore:
     """What the metrics that were asked for measured, by name; nan where undefined."""
     protocols: tuple[ProtocolScore, ...] = ()
     """What every protocol makes of the same masks, where that was asked for."""
+    per_image: PerImage | None = None
+    """None where it was not asked for."""
     doubts: tuple[str, ...] = ()
     """What speaks against the number: another reading of the predicted values that scores far higher, say."""
 
@@ -236,11 +252,14 @@ def _scored(
     pooled, digests, sums = Pooled.nothing(classes), dict[str, str](), dict[str, Whole]()
     measures = MaskMeasures(beside.metrics, classes, "background" if predictions.void == "error" else predictions.void)
     by_rules, spread = RulesTally(rules or base, classes), Spread(classes, base)
+    kept = _Kept(predictions.void, classes)
     for image in scored_images(predictions, truth, sorted(ids)):
         pooled += image.pooled
         digests[image.id] = image.truth_digest
         sums[image.id] = class_sums(image.pooled.counts)
         measures.add(image.predicted, image.true_mask)
+        if beside.per_image:
+            kept.add(image)
         if rules is not None or beside.all_protocols:
             joint = joint_pixels(image.predicted, image.true_mask, classes)
             if rules is not None:
@@ -263,7 +282,31 @@ def _scored(
         measures=measures.measures(images),
         protocols=tuple(spread.scores()) if beside.all_protocols else (),
         doubts=tuple(doubts(predictions, pooled)),
+        per_image=kept.per_image() if beside.per_image else None,
     )
+
+
+class _Kept:
+    """Gathers what is kept of each photo."""
+
+    def __init__(self, void: Void, classes: int) -> None:
+        self._void, self._classes = void, classes
+        self._counts: dict[str, Counts] = {}
+        self._labels: dict[str, LabelCounts] = {}
+        self._digests: dict[str, str] = {}
+
+    def add(self, image: ScoredImage) -> None:
+        """Count the photo; undecided pixels of a pseudo label by themselves."""
+        self._digests[image.id] = mask_digest(image.predicted)
+        if self._void == "error":
+            self._counts[image.id] = image.pooled.counts
+        else:
+            self._labels[image.id] = count_labels(image.predicted, image.true_mask, self._classes)
+
+    def per_image(self) -> PerImage:
+        """All photos together."""
+        table = confusion_table(self._counts.items()) if self._void == "error" else label_table(self._labels.items())
+        return PerImage(table, fingerprint(sorted(self._digests.items())))
 
 
 def score_two(

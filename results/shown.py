@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from textwrap import wrap
@@ -63,7 +63,7 @@ class Table:
             parts.append("\n".join(f"- {markdown(note)}" for note in self.notes))
         return "\n\n".join([*(part.rstrip() for part in parts), *(s.to_markdown(level + 1) for s in self.sections)])
 
-    def to_latex(self, without: tuple[str, ...] = ()) -> str:
+    def to_latex(self, without: Collection[str] = ()) -> str:
         """A `table` for the package booktabs, without its sections; the best of a column and what is tied with it bold.
 
         One of many lines is a `longtable`, for the package of that name, which goes on over pages.
@@ -173,7 +173,7 @@ def _latex_head(title: str, kind: str) -> str:
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "✓": r"$\checkmark$", "→": r"$\to$", "×": r"$\times$", "²": r"$^2$",
+    "✓": r"$\checkmark$", "→": r"$\to$", "×": r"$\times$", "²": r"$^2$", "‡": r"$\ddagger$", "§": r"\S{}",
     "±": r"$\pm$", "–": "--", "†": r"$\dagger$", "✗": r"$\times$", "−": "$-$",
     "°": r"$^\circ$", "Δ": r"$\Delta$", "·": r"$\cdot$",
 }  # fmt: skip

@@ -12,6 +12,7 @@ from results.comparisons import CountsOf, Verdicts, verdicts
 from results.facts import EPOCHS, Fact, Facts, facts_of
 from results.lines import (
     SEEDS_TO_RANK,
+    TIER_MARKS,
     Cell,
     Column,
     Line,
@@ -22,7 +23,7 @@ from results.lines import (
     measures_of,
 )
 from results.oracle_gap import MAPS, ORACLE_GAP, OracleGaps
-from results.rows import Row, rows_of
+from results.rows import TIERS, Row, Tier, rows_of
 from results.shown import BY_CLASS, TEXTS, Table
 from results.verdict_tables import (
     HEAD,
@@ -49,6 +50,11 @@ MEASURES = {
 }
 """What is told of pseudo labels, by the field of rows."""
 ALL_DECIDED = "pseudo labels: every pixel is decided (coverage 1), so that this mIoU is that of the decided ones too"
+ELSEWHERE: Mapping[Tier, str] = {
+    "scored": "masks scored here: made elsewhere, wholly or in part; checked and scored here",
+    "published": "published: copied from its source, and never ranked with what was measured here",
+}
+"""What the marks of lines that were not recomputed here say."""
 LABEL_HOURS = "label hours: annotators' work, estimated at 1 s a class and photo, 239.7 s a mask (Bearman et al. 2016)"
 MASKS = (
     "masks (choose+train): true masks that options were chosen on, in the run or before it, and that were trained on"
@@ -108,7 +114,10 @@ def _table(board: Board, provisional: str, counts: CountsOf, gaps: OracleGaps) -
     lines, found = content.lines, content.verdicts
     told = _columns_told(content, notes)
     best = frozenset(n for n in range(len(lines)) if found and is_tied_with_the_best(found, n))
-    marks = sorted({f"† not ranked: {why}" for why in content.unranked if why})
+    marks = [
+        *sorted({f"† not ranked: {why}" for why in content.unranked if why}),
+        *(f"{TIER_MARKS[tier]} {told}" for tier, told in ELSEWHERE.items() if any(ln.tier == tier for ln in lines)),
+    ]
     by_class = _per_class(tuple(dict.fromkeys(measure.column for measure in content.measures)), lines, content.facts)
     return Table(
         f"PROVISIONAL, {provisional} · {board.title}" if provisional else board.title,
@@ -311,6 +320,8 @@ def _masks(lines: list[Line]) -> str:
 
 
 def _unranked(board: Board, line: Line, provisional: str) -> str:
+    if line.tier == "published":
+        return "published: other masks, protocol or photos cannot be excluded"
     if line.is_ceiling:
         return "a ceiling, trained on true masks"
     if provisional:
@@ -322,7 +333,8 @@ def _unranked(board: Board, line: Line, provisional: str) -> str:
 
 def _name(line: Line, unranked: str, notes: _Notes) -> str:
     stale = notes.mark(f"made by other sources than today's: {', '.join(line.stale)}") if line.stale else ""
-    return f"{line.name}{' †' if unranked else ''}{stale}"
+    elsewhere = f" {TIER_MARKS[line.tier]}" if line.tier in TIER_MARKS else ""
+    return f"{line.name}{elsewhere}{' †' if unranked else ''}{stale}"
 
 
 def _text(cell: Cell | None, field: str, joined: Mapping[str, str], notes: _Notes) -> str:
@@ -363,6 +375,7 @@ def _record(board: Board, line: Line, column: Column, cell: Cell, is_ranked: boo
         "setting": line.setting,
         "stage": column.stage,
         "variant": column.variant,
+        "tier": TIERS[line.tier],
         "miou": cell.mean(),
         "miou_std": cell.std(),
         "miou_covered": cell.mean("miou_covered"),

@@ -11,6 +11,7 @@ from results.statistics import Difference
 __all__ = [
     "COMPARISONS",
     "HEAD",
+    "INTERVAL",
     "is_tied_with_the_best",
     "rank_of",
     "record_of",
@@ -19,7 +20,8 @@ __all__ = [
     "verdicts_explained",
 ]
 
-HEAD = ("95 % interval", "Δ")
+INTERVAL = "95 % interval"
+HEAD = (INTERVAL, "Δ")
 """The titles of the columns beside the mean of the stage that lines are ranked by."""
 COMPARISONS = "Planned comparisons"
 """How the title of the table of comparisons begins."""

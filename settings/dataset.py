@@ -4,13 +4,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from settings.options import Options
 from settings.records import EvalSet, LabelSpace, Mask, Photo
 from settings.unread import Unread
 
-__all__ = ["Dataset"]
+__all__ = ["TEST", "Dataset", "ServerLayout"]
+
+TEST = "test"
+"""What the photos are called whose true masks nobody here has."""
+
+
+class ServerLayout(NamedTuple):
+    """Where predictions lie in the archive that is handed in, and what values they have there."""
+
+    folder: str
+    """Relative, with slashes; it holds `<id>.png`."""
+    values: Mask
+    """The value for each of ours, (256,)."""
 
 
 class Dataset(ABC):
@@ -66,11 +80,21 @@ class Dataset(ABC):
         """What lies among the data set's files and no run reads, for `seedbed data check`; no file is opened."""
         return ()
 
+    def test_ids(self) -> tuple[str, ...]:
+        """The ids of a test set, which no run reads and whose true masks nobody here has; ascending, none without one.
+
+        `photo` gives its photos too.
+        """
+        return ()
+
+    def server_layout(self, split: str) -> "ServerLayout":
+        """How whoever holds the true masks of a split wants predictions to lie."""
+        return ServerLayout(f"results/{self.name}/{split}", np.arange(256, dtype=np.uint8))
+
     def eval_set(self, split: str) -> EvalSet:
-        """The photos of a split as segmentation sees them: without labels."""
-        return EvalSet(
-            tuple(self.photo(photo_id).without_labels() for photo_id in self.splits[split]), self.label_space
-        )
+        """The photos of a split, or of the test set, as segmentation sees them: without labels."""
+        ids = self.test_ids() if split == TEST else self.splits[split]
+        return EvalSet(tuple(self.photo(photo_id).without_labels() for photo_id in ids), self.label_space)
 
     @property
     def training_ids(self) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ __all__ = [
     "SEGMENTERS",
     "SETTINGS",
     "SOURCES",
+    "TRACKERS",
     "Registry",
     "registry_of",
 ]
@@ -202,6 +203,8 @@ REFINERS = Registry("refiners", "methods.refiners", "Refiner")
 LABELERS = Registry("labelers", "methods.labelers", "Labeler")
 SEGMENTERS = Registry("segmenters", "methods.segmenters", "Segmenter")
 METRICS = Registry("metrics", "results.metrics", "Metric")
+TRACKERS = Registry("trackers", "harness.tracking", "Tracker")
+"""No components of a suite: they show what it made, and are not among `REGISTRIES`."""
 REGISTRIES: Mapping[str, Registry] = {
     registry.kind: registry
     for registry in (

@@ -12,7 +12,7 @@ from settings.stems import names_alike, told_renames
 
 __all__ = ["Unread", "unread_files", "unread_folders", "unread_texts"]
 
-LISTS = ("train.txt", "dev.txt", "val.txt")
+LISTS = ("train.txt", "dev.txt", "val.txt", "test.txt")
 _LIST_THEM = "list their ids in train.txt, dev.txt or val.txt if they are wanted"
 
 

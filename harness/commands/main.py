@@ -16,6 +16,7 @@ from harness.commands import run
 from harness.commands.compare import compare
 from harness.commands.components import components
 from harness.commands.data import data_app
+from harness.commands.leaderboard import leaderboard_app
 from harness.commands.options import (
     DEFAULT_STORE,
     AddressOption,
@@ -26,9 +27,11 @@ from harness.commands.options import (
     split_names,
 )
 from harness.commands.output import prepare_output
+from harness.commands.predict import predict
 from harness.commands.progress import Patience
 from harness.commands.score import score
 from harness.commands.store import store_app
+from harness.commands.track import track
 from settings.errors import UserError
 from settings.progress import listener
 
@@ -48,7 +51,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components, score, compare):
+for _verb in (
+    run.plan,
+    run.run,
+    run.report,
+    run.status,
+    run.logs,
+    run.stage,
+    components,
+    score,
+    compare,
+    predict,
+    track,
+):
     app.command()(_verb)
 
 
@@ -126,6 +141,7 @@ def doctor(
 
 
 app.add_typer(data_app)
+app.add_typer(leaderboard_app)
 app.add_typer(store_app, name="store")
 
 

@@ -20,6 +20,7 @@ from harness.commands.options import (
     refuse_options,
 )
 from harness.execution import ExecutorName, Packages
+from settings.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 ReportFormat = Literal["html", "md", "latex"]
 
-__all__ = ["logs", "plan", "report", "run", "stage", "status"]
+__all__ = ["logs", "plan", "print_tables", "report", "run", "stage", "status"]
 
 
 def plan(
@@ -80,7 +81,7 @@ def run(
     workers = Workers(executor, slots, address, packages)
     outcome = run_and_gather(load_suite(suite, set_ or []), store, workers, output, shown=True, strict=strict)
     if not outcome.run.result.interrupted:
-        _print_tables([*outcome.board.tables, *outcome.board.grid_tables])
+        print_tables([*outcome.board.tables, *outcome.board.grid_tables])
         for note in outcome.board.notes:
             typer.echo(note)
     # On standard error: a file that takes the output holds tables alone.
@@ -111,6 +112,9 @@ def report(
             metavar="RECIPE[@SETTING]", help="print the stored counts that a line's numbers come from, and nothing else"
         ),
     ] = None,
+    intervals: Annotated[
+        bool, typer.Option("--intervals/--no-intervals", help="whether LaTeX tables have a column of 95 % intervals")
+    ] = True,
 ) -> None:
     """Make leaderboards' tables anew from the rows and counts in their folders, and a page to look at; nothing is run.
 
@@ -118,6 +122,8 @@ def report(
     """
     from harness.reports.reprint import folders_of, report_pages, report_text, write_output
 
+    if not intervals and format_ != "latex":
+        raise UserError("--no-intervals", f"--format {format_} beside it", "--format latex")
     folders = folders_of(what or [store], store)
     if trace is not None:
         from harness.reports.trace import traced
@@ -128,10 +134,10 @@ def report(
                 _console().print(table.to_rich())
         return
     if format_ == "html":
-        for path in report_pages(folders, output, outlines, _print_tables):
+        for path in report_pages(folders, output, outlines, print_tables):
             typer.echo(path)
         return
-    text = report_text(folders, format_)
+    text = report_text(folders, format_, intervals)
     if output is None:
         typer.echo(text, nl=False)
     else:
@@ -184,7 +190,8 @@ def stage(
     raise typer.Exit(ran.exit_code)
 
 
-def _print_tables(tables: Iterable[Table]) -> None:
+def print_tables(tables: Iterable[Table]) -> None:
+    """Print tables as wide as the terminal, and of a fixed width into a file."""
     console = _console()
     for table in tables:
         console.print(table.to_rich())

@@ -44,3 +44,7 @@ class LeaderboardFiles(StageFiles):
     diagnostics = Named("diagnostics.csv")
     training_csv = Named("training.csv")
     training_png = Named("training.png")
+    log = Named("log.jsonl")
+    """Of a leaderboard that rows are added to: what was added and corrected, a line each; nothing is taken out."""
+    masks = Named("masks")
+    """The folder of the masks that were handed in: one folder for each entry, named by their sha256."""

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TYPE_CHECKING
 
 from harness.execution.running import Run
 from harness.reports.files import LeaderboardFiles
@@ -23,11 +24,25 @@ from results.diagnostics import table, write_csv
 from results.per_image import read_table, stacked, write_table
 from results.rows import Row, frame, write_rows
 from results.selection import is_ranked
-from results.shown import Table, code, joined_csv, markdown
+from results.shown import Further, Table, code, joined_csv, markdown
+from results.verdict_tables import INTERVAL
 from settings.files import write_json
 from settings.records import fingerprint
 
-__all__ = ["shows", "unscored", "write_figures", "write_leaderboard", "write_tables"]
+if TYPE_CHECKING:
+    from results.page import Counts
+
+__all__ = [
+    "drawn_fits",
+    "latex_of",
+    "move_all",
+    "shows",
+    "unscored",
+    "write_figures",
+    "write_leaderboard",
+    "write_page",
+    "write_tables",
+]
 
 
 def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
@@ -48,7 +63,7 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
         _fill(run, board, LeaderboardFiles(partial))
         # Without its state a folder that is half moved is written again.
         files.state.unlink(missing_ok=True)
-        _move_all(partial, folder)
+        move_all(partial, folder)
         write_json(files.state, wanted)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -91,7 +106,7 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     _write_page(run, store, board, files)
 
 
-def _move_all(source: Path, target: Path) -> None:
+def move_all(source: Path, target: Path) -> None:
     """Move every file of a folder into another one, to the same place below it, over one that is there."""
     for path in sorted(source.rglob("*")):
         place = target / path.relative_to(source)
@@ -123,8 +138,13 @@ def write_tables(files: LeaderboardFiles, tables: Sequence[Table], head: str, be
     shown = [each.to_markdown() for each in (*tables, *below)]
     files.table_markdown.write_text(f"{head}\n" + "\n\n".join(shown) + "\n", encoding="utf-8")
     files.table_csv.write_text(joined_csv(tables), encoding="utf-8")
-    latex = [each.to_latex(without=("seconds",)) for each in tables]
-    files.table_latex.write_text("\n\n".join(latex) + "\n", encoding="utf-8")
+    files.table_latex.write_text(latex_of(tables), encoding="utf-8")
+
+
+def latex_of(tables: Sequence[Table], intervals: bool = True) -> str:
+    """The tables of boards as LaTeX, without seconds, and without the intervals where these are not wanted."""
+    without = {"seconds"} if intervals else {"seconds", INTERVAL}
+    return "\n\n".join(each.to_latex(without) for each in tables) + "\n"
 
 
 def _write_counts(run: Run, store: Store, files: LeaderboardFiles) -> None:
@@ -166,8 +186,19 @@ def _write_page(run: Run, store: Store, board: Leaderboard, files: LeaderboardFi
     counts = counts_of(files, board.rows, board.tables)
     # A ranked board is the first one.
     write_tiles(run, store, scores_of(board.tables[0], counts) if board.tables else [], files)
+    write_page(files, board.rows, board.tables, counts, grids_shown(board.grids))
+
+
+def write_page(
+    files: LeaderboardFiles,
+    rows: Sequence[Row],
+    tables: Sequence[Table],
+    counts: Counts | None = None,
+    grids: Sequence[Further] = (),
+) -> None:
+    """Write the page of what a leaderboard's folder holds; `counts` are read there where they are not given."""
     # Others' photos are left to those who ask for them.
-    shown = shown_of(files, board.rows, board.tables, counts, Path(), outlines=True, grids=grids_shown(board.grids))
+    shown = shown_of(files, rows, tables, counts or counts_of(files, rows, tables), Path(), outlines=True, grids=grids)
     files.page.write_text(page_of([shown], outlines=True).text, encoding="utf-8")
 
 
@@ -198,11 +229,9 @@ def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
 def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
     """Write the training curves; nothing where no localizer was trained."""
     records: list[dict[str, object]] = []
-    for stage in run.plan.graph.values():
-        runtime = stage.runtime
-        # Fits that a policy chose inputs for, and held-out ones, would be second curves of one recipe.
-        if stage.kind.curve and isinstance(runtime, FitRuntime) and not (runtime.held_out or runtime.chosen):
-            records += _logged(store, stage, runtime)
+    for stage in drawn_fits(run.plan.graph):
+        assert isinstance(stage.runtime, FitRuntime)
+        records += _logged(store, stage, stage.runtime)
     if not any(record["step"] == "localizer" for record in records):
         return
     from results.curves import curves, plot_curves
@@ -210,6 +239,15 @@ def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
     frame = curves(records)
     frame.to_csv(files.training_csv, index=False, lineterminator="\n")
     plot_curves(frame, files.training_png)
+
+
+def drawn_fits(graph: Mapping[Ref, Stage]) -> Iterator[Stage]:
+    """The stages whose training curves are shown, one of a kind for each line."""
+    for stage in graph.values():
+        runtime = stage.runtime
+        # Fits that a policy chose inputs for, and held-out ones, would be second curves of one recipe.
+        if stage.kind.curve and isinstance(runtime, FitRuntime) and not (runtime.held_out or runtime.chosen):
+            yield stage
 
 
 def _logged(store: Store, stage: Stage, runtime: FitRuntime) -> Iterator[dict[str, object]]:

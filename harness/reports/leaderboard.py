@@ -83,8 +83,9 @@ def run_and_gather(
     suite's own below the store. On the way it gets provisional tables. Raises UserError for what the user can mend
     before any work.
     """
-    _check_writable(folder)
-    folder = folder or Store.at(absolute(store)).leaderboard_folder(suite.folder_name)
+    wanted, folder = folder, folder or Store.at(absolute(store)).leaderboard_folder(suite.folder_name)
+    _check_not_shared(folder)
+    _check_writable(wanted)
     follower = Follower
     if shown:
         follower = Display
@@ -113,6 +114,13 @@ def _write(run: Run, board: Leaderboard, folder: Path) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
+
+
+def _check_not_shared(folder: Path) -> None:
+    """Raise UserError for a leaderboard that rows were added to: the run would drop them."""
+    if LeaderboardFiles(folder).log.exists():
+        found = f"'{folder}', a leaderboard that rows were added to"
+        raise UserError("--output", found, "another folder", "`seedbed leaderboard merge` adds a run's rows to it")
 
 
 def _check_writable(folder: Path | None) -> None:

@@ -101,6 +101,7 @@ def shown_of(
         pictures=() if tiles else tuple(_pictures(files, outlines)),
         tiles=tiles,
         folder=str(folder),
+        is_shared=files.log.exists(),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from harness.reports.files import LeaderboardFiles
-from harness.reports.folder import write_figures, write_tables
+from harness.reports.folder import latex_of, write_figures, write_tables
 from harness.reports.grids import design_of_folder, grids_shown, write_grid
 from harness.reports.page import counts_of, further_of, head_of, page_of, shown_of
 from harness.store.backends.urls import is_url
@@ -102,15 +102,18 @@ def write_output(path: Path, text: str) -> None:
         raise UserError("--output", f"'{path}', which cannot be written ({error.strerror})", "a file") from None
 
 
-def report_text(folders: Sequence[Path], kind: Literal["md", "latex"]) -> str:
-    """The tables of leaderboards, made anew, as Markdown or LaTeX. Raises what `reprint` raises."""
+def report_text(folders: Sequence[Path], kind: Literal["md", "latex"], intervals: bool = True) -> str:
+    """The tables of leaderboards, made anew, as Markdown or LaTeX. Raises what `reprint` raises.
+
+    Without `intervals` LaTeX tables have no column of them.
+    """
     texts = []
     for folder in folders:
-        reprint(folder)
-        files = LeaderboardFiles(folder)
-        paths = [files.table_latex, files.grid_latex]
-        if kind == "md":
-            paths = [files.table_markdown, files.grid_markdown]
+        found, files = reprint(folder), LeaderboardFiles(folder)
+        paths = [files.table_markdown, files.grid_markdown]
+        if kind == "latex":
+            texts.append(latex_of(found.tables, intervals))
+            paths = [files.grid_latex]
         texts += [path.read_text(encoding="utf-8") for path in paths if path.exists()]
     return "\n".join(texts)
 

@@ -29,7 +29,7 @@ from harness.store.store import Lost, Store
 from results.shown import Table
 from settings.errors import UserError
 
-__all__ = ["StageRun", "log_of", "run_one", "status_of", "watch"]
+__all__ = ["StageRun", "is_running", "log_of", "run_one", "status_of", "watch"]
 
 WATCH_S = 2.0
 TABLE_WIDTH = 160
@@ -76,6 +76,16 @@ def _newest_log(store: Store) -> Path:
     if not logs:
         raise UserError(store.name, "no run", "a store that a suite was run on", "see --store")
     return logs[-1]
+
+
+def is_running(store: Store) -> bool:
+    """Whether the newest run on a store goes on, as far as its log and its driver tell."""
+    logs = [log for log in store.logs() if run_of(log) != SINGLE_RUN]
+    if not logs:
+        return False
+    reader = store.reader(logs[-1])
+    first, last = next(reader.new(), None), reader.last()
+    return first is not None and last is not None and _ending(first, last)[1]
 
 
 class _Follower:

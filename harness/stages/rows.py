@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +35,8 @@ from harness.store.layout import ChoiceFiles, CountFiles, Ref, RowFiles, WeakSet
 from methods.base import Component, TrainingOptions
 from methods.segmenting import variant_of
 from results.evaluation import evaluation_fingerprint
+from results.measured import label_fields, measured_fields
 from results.metrics.counts import Counts
-from results.metrics.miou import mean_iou, nullable, precision_recall
 from results.per_image import (
     image_ids,
     joined,
@@ -48,7 +48,7 @@ from results.per_image import (
 )
 from results.plausibility import no_foreground
 from results.protocols import protocol
-from results.rows import Row, ScoredStage, write_rows
+from results.rows import Row, ScoredStage, Tier, write_rows
 from results.selection import ORACLE
 from settings.errors import UserError
 from settings.records import UNKNOWN, fingerprint
@@ -86,6 +86,8 @@ class RowPlace:
     cue_epochs: int | None = None
     segmenter_epochs: int | None = None
     photos_of_split: int | None = None
+    tier: Tier | None = None
+    """None: all that is behind the row was made here."""
 
     def fields(self) -> dict[str, Any]:
         """The place as entries of `results.rows.Row`, with the version of the protocol."""
@@ -93,19 +95,6 @@ class RowPlace:
         version = protocol(self.protocol).version
         told = {name: value for name, value in asdict(self).items() if value is not None}
         return {**told, "classes": list(self.classes), "protocol_version": version}
-
-
-class MeasuredFields(TypedDict):
-    """The part of a row that the counts tell: mean IoU and its classes, macro precision and recall, in [0, 1]."""
-
-    miou: float | None
-    per_class: list[float | None]
-    undefined: list[str]
-    precision: float | None
-    recall: float | None
-    counts: str
-    coverage: NotRequired[float | None]
-    miou_covered: NotRequired[float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +141,9 @@ class RowKind(StageKind[RowIdentity, RowRuntime]):
         else:
             total = total_counts(table, len(place.classes))
         _refuse_background_alone(place, total)
-        measured = _measured(total, place.classes)
+        measured = measured_fields(total, place.classes)
         if labels is not None:
-            measured["coverage"] = nullable(labels.coverage)
-            measured["miou_covered"] = nullable(mean_iou(labels.decided).mean)
+            measured = label_fields(labels, place.classes)
         lineage = Lineage.of(work)
         costs = lineage.row_fields(work.identity.declared_on or {})
         (weak_set,) = work.read("weak_set", WeakSetFiles)
@@ -192,19 +180,6 @@ def _threshold(work: Work[RowIdentity, RowRuntime]) -> float | None:
     for choice in work.read("select", ChoiceFiles):
         return read_threshold(choice)
     return work.identity.threshold
-
-
-def _measured(counts: Counts, classes: Sequence[str]) -> MeasuredFields:
-    """What the counts of all shards together say: a mean over shards or images would be another figure."""
-    iou, macro = mean_iou(counts), precision_recall(counts)
-    return {
-        "miou": nullable(iou.mean),
-        "per_class": [nullable(value) for value in iou.per_class],
-        "undefined": [classes[index] for index in iou.undefined],
-        "precision": nullable(macro.precision),
-        "recall": nullable(macro.recall),
-        "counts": fingerprint(counts.confusion.tolist())[:16],
-    }
 
 
 def _evaluation_fingerprint(counted: Sequence[CountFiles], classes: Sequence[str]) -> str:
@@ -357,6 +332,7 @@ def _plan_row(
         backbone_size=backbone_size,
         options=_options(line),
         photos_of_split=len(blueprint.dataset.splits[split]),
+        tier="scored" if line.components.is_brought else None,
         **_epochs(line, stage),
     )
     inputs = {"counts": counts, "weak_set": (plan_weak_set(blueprint, source),)}

@@ -98,6 +98,12 @@ class RecipeComponents:
         return self.labeler is None and self.reveal is None
 
     @property
+    def is_brought(self) -> bool:
+        """Whether maps or masks that another program made are among what its rows are scored from."""
+        makers = (self.localizer, self.labeler, self.segmenter)
+        return any(maker is not None and maker.places() for maker in makers)
+
+    @property
     def follows_setting(self) -> bool:
         """Whether it may come out otherwise under another setting; true masks do not, nor does what learns nothing."""
         is_given = self.reveal is not None or self.is_made_elsewhere

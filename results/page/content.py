@@ -56,6 +56,8 @@ class Shown:
     tiles: Tiles | None = None
     folder: str = ""
     """The leaderboard's folder, for the command that holds every number against its count; `.` is the page's own."""
+    is_shared: bool = False
+    """Whether rows were added to it, of which no suite tells how they are made."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,15 @@ def _apart(table: Table) -> list[str]:
 
 
 def _command(shown: Shown, recipe: str, setting: str, settings: Sequence[str]) -> str:
-    """What runs a recipe under a setting alone, with all that the command line changed of the suite."""
+    """What runs a recipe under a setting alone, with all that the command line changed of the suite.
+
+    Of a leaderboard that rows were added to, what scores a line's masks again, or holds its counts against its numbers.
+    """
+    if shown.is_shared:
+        is_scored = any(row.recipe == recipe and row.masks_sha256 for row in shown.rows)
+        folder = shown.folder or "."
+        checks = ["leaderboard", "verify", recipe, "--leaderboard", folder] if is_scored else ["report", folder]
+        return shlex.join(["seedbed", *checks])
     overrides = [note.removeprefix("--set ") for note in shown.notes if note.startswith("--set ")]
     overrides += [f"recipes_of.{setting}={json.dumps([recipe])}"]
     overrides += [f"settings.{name}=null" for name in settings if name != setting]

@@ -5,7 +5,8 @@ __all__ = ["help_of"]
 HELP = {
     "rank": "One more than the number of lines that are better by a test. Lines with = share it: the test cannot tell "
     "them apart. A dash: the line is not ranked.",
-    "recipe": "The method: the name of its localizer, then of what refines its maps. † marks what is not ranked.",
+    "recipe": "The method: the name of its localizer, then of what refines its maps. † marks what is not ranked, ‡ "
+    "what was made elsewhere and scored here, § what was only published.",
     "setting": "Which photos and labels the method was given.",
     "backbone": "The network whose features are read, and the side of the photos that it sees.",
     "precision": "Of the pixels that pseudo labels give a class, the share that is right, as a mean over classes.",

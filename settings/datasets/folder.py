@@ -2,6 +2,7 @@
 
     classes.txt               one name a line; background is implied
     train.txt val.txt         photo ids, one a line; dev.txt too, else a fixed share of train becomes dev
+    test.txt                  photos that no run reads, for `seedbed predict`; there need not be any
     labels.csv                id,labels with names separated by ';'; an empty cell, or 'none', for a photo of no class
     images/<id>.jpg           or .jpeg, .png
     masks/<id>.png            palette or 8-bit grey: 0 background, 1 the first class, 255 void; others by `map`
@@ -12,7 +13,7 @@ Each photo of train and dev needs a row. One that shows no class is trained on a
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 from pydantic import Field
 
 from settings.config import existing_folder
-from settings.dataset import Dataset
+from settings.dataset import TEST, Dataset
 from settings.discovery import DATASETS
 from settings.errors import UserError, counted
 from settings.file_index import FileIndex, check_inside
@@ -87,6 +88,10 @@ class Folder(Dataset):
         content, labels = content_of(path), self._labels.get(photo_id, ())
         return Photo(photo_id, labels, content, partial(read_photo, path, content), file=path)
 
+    def test_ids(self) -> tuple[str, ...]:
+        """Those of `test.txt`, where there is one."""
+        return tuple(sorted(self._test))
+
     def has_mask(self, photo_id: str) -> bool:
         """Whether there is a mask file; nothing is read."""
         return photo_id in self._masks
@@ -121,14 +126,20 @@ class Folder(Dataset):
     def unread(self) -> tuple[Unread, ...]:
         """What lies in the folder and no run reads; no file is opened."""
         return (
-            *unread_files("images", self._photos, self._known, "JPEG and PNG", "convert them"),
+            *unread_files("images", self._photos, self._known | self._test, "JPEG and PNG", "convert them"),
             *unread_files("masks", self._masks, self._known, "PNG", _AS_PNG),
             *unread_folders(self._root, self._known),
             *unread_texts(self._root, self._labels, self._known),
         )
 
+    @cached_property
+    def _test(self) -> frozenset[str]:
+        # Read when it is asked for: no run reads it, and whatever is wrong with it is no run's business.
+        path = self._file(f"{TEST}.txt")
+        return frozenset(read_ids(path, self._photos)) if path.exists() else frozenset()
+
     def _photo_path(self, photo_id: str) -> Path:
-        if photo_id not in self._known:
+        if photo_id not in self._known and photo_id not in self._test:
             raise UserError(self.name, f"photo {photo_id!r}", "an id of train, dev or val")
         return self._photos.path(photo_id)
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from settings.dataset import Dataset
+from settings.dataset import TEST, Dataset
 from settings.errors import UserError
 from settings.options import Options
 from settings.records import Image, LabelSpace, Mask, Photo, fingerprint
@@ -104,7 +104,7 @@ class Scenes(Dataset):
         self.label_space = LabelSpace(NAMES[: self.options.classes])
         counts = {split: getattr(self.options, split) for split in SPLITS}
         self.splits = {split: tuple(f"{split}_{i:05d}" for i in range(n)) for split, n in counts.items()}
-        self._known = frozenset(chain.from_iterable(self.splits.values()))
+        self._known = frozenset(chain(*self.splits.values(), self.test_ids()))
 
     def photo(self, photo_id: str) -> Photo:
         """The photo with its image-level labels; its pixels are rendered when it is loaded."""
@@ -118,6 +118,10 @@ class Scenes(Dataset):
     def mask_content(self, photo_id: str) -> str:
         """The key of the recipe that the mask is drawn from."""
         return fingerprint(["mask", self.recipe(photo_id).content])
+
+    def test_ids(self) -> tuple[str, ...]:
+        """As many as val has: photos to segment, as if nobody knew their masks."""
+        return tuple(f"{TEST}_{i:05d}" for i in range(self.options.val))
 
     def identity(self) -> dict[str, Any]:
         """Name, version, knobs and data seed; not the counts, which no photo depends on."""

@@ -7,7 +7,7 @@ Image-level labels come from `Annotations/*.xml`, masks from `SegmentationClass`
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from settings.config import data_root, existing_folder
-from settings.dataset import Dataset
+from settings.dataset import TEST, Dataset, ServerLayout
 from settings.errors import UserError, counted, kind_of, unknown_name
 from settings.hashing import content_of
 from settings.images import photo_size, read_photo
@@ -76,12 +76,32 @@ class Voc12(Dataset):
         self._labels = {photo_id: labels for labels_of in found.values() for photo_id, labels in labels_of.items()}
 
     def photo(self, photo_id: str) -> Photo:
-        """The JPEG with the labels of its annotation."""
+        """The JPEG with the labels of its annotation; one of the test set has none."""
         path = self._photo_path(photo_id)
-        if photo_id not in self._labels:
-            raise UserError(self.name, f"photo '{photo_id}'", "an id of train, dev or val")
+        labels = self._labels.get(photo_id)
+        if labels is None:
+            if photo_id not in self._test:
+                raise UserError(self.name, f"photo '{photo_id}'", "an id of train, dev or val")
+            labels = ()
         content = content_of(path)
-        return Photo(photo_id, self._labels[photo_id], content, partial(read_photo, path, content), file=path)
+        return Photo(photo_id, labels, content, partial(read_photo, path, content), file=path)
+
+    def test_ids(self) -> tuple[str, ...]:
+        """Those of `ImageSets/Segmentation/test.txt`, which comes with the test set's own archive."""
+        return tuple(sorted(self._test))
+
+    def server_layout(self, split: str) -> ServerLayout:
+        """As the evaluation server of VOC wants it: competition 6, training on any data; values are VOC's classes."""
+        values = np.zeros(256, np.uint8)
+        for class_id, name in enumerate(self.label_space.names):
+            values[class_id + 1] = CLASSES.index(name) + 1
+        return ServerLayout(f"results/VOC2012/Segmentation/comp6_{split}_cls", values)
+
+    @cached_property
+    def _test(self) -> frozenset[str]:
+        # Read when it is asked for: no run reads it, and whatever is wrong with it is no run's business.
+        path = self._folder / "ImageSets" / "Segmentation" / f"{TEST}.txt"
+        return frozenset(read_ids(path)) if path.exists() else frozenset()
 
     def read_mask(self, photo_id: str) -> Mask:
         """Other classes' pixels are 255; raises UserError when mask and photo differ in size."""

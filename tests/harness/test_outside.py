@@ -69,6 +69,9 @@ def test_maps_and_masks_from_elsewhere_score_what_their_makers_scored(smoke: Fin
     for stage in ("pseudo_labels", "segmentation"):
         assert scores(finished, "masks", stage) == scores(smoke, "cam", stage)
     assert {(row.recipe, row.supervision) for row in finished.board.rows} == {("maps", "I+L"), ("masks", "I")}
+    assert {row.tier for row in finished.board.rows} == {"scored"} and {row.tier for row in smoke.board.rows} == {
+        "recomputed"
+    }
 
 
 def test_a_photo_without_a_file_ends_the_plan(outside: Path) -> None:

@@ -81,7 +81,8 @@ def test_names_are_no_mathematics_and_option_sets_are_told_apart(row: Callable[.
     figure = draw_glance([table])
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["$a_b$ (1)", "$a_b$ (2)"]
     assert not any(text.get_parse_math() for text in figure.axes[0].get_yticklabels())
-    assert names_among([{"recipe": "a", "setting": "s", "options": "x"}]) == ["a"]
+    alone = {"recipe": "a", "setting": "s", "options": "x", "tier": "recomputed here"}
+    assert names_among([alone]) == ["a"]
 
 
 def test_clean_has_the_same_colour_whatever_stands_beside_it() -> None:

@@ -31,8 +31,8 @@ def test_the_columns_of_version_7() -> None:
     assert COLUMNS == (
         "dataset", "split", "recipe", "setting", "training_mode", "backbone", "backbone_size", "options",
         "pretraining_epochs", "localizer_epochs", "refiner_epochs", "cue_epochs", "segmenter_epochs",
-        "rng_seed", "stage", "variant", "policy", "miou", "miou_covered", "per_class", "classes", "undefined",
-        "threshold", "coverage", "precision", "recall", "counts",
+        "rng_seed", "stage", "variant", "policy", "tier", "miou", "miou_covered", "per_class", "classes", "undefined",
+        "threshold", "coverage", "precision", "recall", "counts", "masks_sha256",
         "protocol", "protocol_version", "evaluation_fingerprint", "training_fingerprint",
         "supervision", "labels_read", "label_hours", "extra_photos", "extra_dropped", "extra_filtered",
         "extra_in_stage_2", "filter", "noise_rate", "without_extra", "masks_scored", "masks_chosen", "masks_declared",
@@ -111,7 +111,7 @@ def test_another_version_is_named(tmp_path: Path, row: Callable[..., Row]) -> No
 ADDED_SINCE_4 = [
     *("backbone", "backbone_size", "options", "miou_covered", "counts", "masks_declared"),
     *("localizer_epochs", "refiner_epochs", "cue_epochs", "segmenter_epochs", "photos_of_split"),
-    "pretraining_epochs",
+    *("pretraining_epochs", "tier", "masks_sha256"),
 ]
 
 

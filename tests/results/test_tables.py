@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
@@ -209,3 +210,23 @@ def test_maps_that_are_the_counts_of_their_pseudo_labels_have_no_column(row: Cal
     assert [record["stage"] for record in table.records] == [
         *("maps", "pseudo_labels", "refined", "pseudo_labels", "segmentation")
     ]
+
+
+def test_what_was_made_elsewhere_is_marked_and_what_was_published_has_no_rank(row: Callable[..., Row]) -> None:
+    rows = [row(rng_seed=seed, stage="segmentation", options="o") for seed in range(3)]
+    rows += [replace(each, tier="scored", options="s", miou=0.6) for each in rows]
+    rows += [replace(rows[0], tier="published", options="p", miou=0.7, evaluation_fingerprint="")]
+    (table,) = tables(frame(rows))
+    assert [line[table.columns.index("recipe")] for line in table.lines] == [
+        "cam (published) § †",
+        "cam (masks scored here) ‡",
+        "cam",
+    ]
+    assert [(record["tier"], record["ranked"]) for record in table.records] == [
+        ("published", False),
+        ("masks scored here", True),
+        ("recomputed here", True),
+    ]
+    notes = " ".join(table.notes)
+    assert "† not ranked: published" in notes and "‡ masks scored here" in notes and "§ published: copied" in notes
+    assert r"cam (masks scored here) $\ddagger$" in table.to_latex() and r"\S{}" in table.to_latex()

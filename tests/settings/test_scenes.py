@@ -16,6 +16,7 @@ from settings.rendering.backgrounds import GROUNDS
 from settings.rendering.catalogue import BODIES, HEADS, NAMES, partner
 from settings.rendering.layout import LENGTHS, Layout, Thing
 from settings.rendering.scene import draw_photo
+from settings.supervision import Gate
 
 
 def scenes(**knobs: float) -> Scenes:
@@ -173,7 +174,7 @@ def test_an_odd_number_of_classes_is_explained() -> None:
         scenes(classes=7)
 
 
-@pytest.mark.parametrize("photo_id", ["train_00300", "test_00000", "train_1", ""])
+@pytest.mark.parametrize("photo_id", ["train_00300", "test_00300", "train_1", ""])
 def test_unknown_ids_are_refused(photo_id: str) -> None:
     dataset = scenes()
     for read in (dataset.photo, dataset.read_mask, dataset.mask_content):
@@ -189,3 +190,13 @@ def test_partners_differ_in_the_head_alone(pair: int) -> None:
     assert y.size > 50
     reach = 1.6 * things[0].head_radius * 128
     assert np.hypot(x - things[0].head_centre[0] * 128, y - things[0].head_centre[1] * 128).max() < reach
+
+
+def test_the_test_set_is_as_large_as_val_and_in_no_split() -> None:
+    dataset = scenes(val=3)
+    assert dataset.test_ids() == ("test_00000", "test_00001", "test_00002") and "test" not in dataset.splits
+    assert [(photo.id, photo.labels) for photo in dataset.eval_set("test").photos] == [
+        (photo_id, ()) for photo_id in dataset.test_ids()
+    ]
+    with pytest.raises(UserError, match="an id of that split"):
+        Gate(dataset, "test", "score").mask("test", "test_00000")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from harness.reports.reprint import reprint
+from harness.reports.reprint import report_text, reprint
 from results.parquet import read_table, write_table
 from settings.errors import UserError
 
@@ -54,3 +54,11 @@ def test_what_is_no_leaderboard_is_refused(tmp_path: Path, name: str, told: str)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=told):
         reprint(tmp_path / name)
+
+
+def test_latex_tables_have_intervals_unless_they_are_not_wanted(folder: Path) -> None:
+    heads = []
+    for intervals in (True, False):
+        lines = report_text([folder], "latex", intervals).splitlines()
+        heads.append(lines[lines.index(r"\toprule") + 1].split(" & "))
+    assert [title for title in heads[0] if title != r"95 \% interval"] == heads[1] != heads[0]

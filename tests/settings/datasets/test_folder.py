@@ -511,3 +511,17 @@ def test_a_folder_without_labels_is_told_how_they_are_made(other: str, source: s
     (tmp_path / other).write_text("")
     with pytest.raises(UserError, match=rf"import-labels \S*/{source} \S*/labels\.csv makes it"):
         Folder(FolderOptions(root=tmp_path))
+
+
+def test_photos_of_the_test_set_are_listed_and_no_run_reads_them(files: Files) -> None:
+    before = files.open()
+    assert before.test_ids() == ()
+    files.write("test.txt", "t2\nt1\n")
+    for photo_id in ("t1", "t2"):
+        Image.new("RGB", (10, 8)).save(files.root / "images" / f"{photo_id}.jpg")
+    dataset = files.open()
+    assert dataset.test_ids() == ("t1", "t2") and "test" not in dataset.splits
+    assert [photo.labels for photo in dataset.eval_set("test").photos] == [(), ()]
+    assert dataset.unread() == before.unread()
+    with pytest.raises(UserError, match="an id of train, dev or val"):
+        dataset.photo("t3")

@@ -260,3 +260,25 @@ def test_real_photos(real_data: Path) -> None:
         photo, values = dataset.photo(photo_id), set(np.unique(dataset.read_mask(photo_id)).tolist()) - {0, 255}
         agree += {label + 1 for label in photo.labels} == values
     assert agree >= 0.95 * len(dataset.splits["train"][::3])
+
+
+def test_photos_of_the_test_set_have_neither_labels_nor_masks(voc: Any) -> None:
+    assert voc.open().test_ids() == ()
+    lists = voc.voc / "ImageSets" / "Segmentation"
+    (lists / "test.txt").write_text("2010_t\n2010_s\n", encoding="utf-8")
+    for photo_id in ("2010_t", "2010_s"):
+        voc.photo_path(photo_id).write_bytes(voc.photo_path("2008_v").read_bytes())
+    dataset = voc.open()
+    assert set(dataset.splits) == {"train", "dev", "val"} and dataset.test_ids() == ("2010_s", "2010_t")
+    photos = dataset.eval_set("test").photos
+    assert [(photo.id, photo.labels) for photo in photos] == [("2010_s", ()), ("2010_t", ())]
+    assert photos[0].image().shape == dataset.photo("2008_v").image().shape
+    with pytest.raises(UserError, match="an id of train, dev or val"):
+        dataset.photo("2010_u")
+
+
+def test_a_server_gets_the_values_of_voc(voc: Any) -> None:
+    layout = voc.open("person", "cat").server_layout("test")
+    assert layout.folder == "results/VOC2012/Segmentation/comp6_test_cls"
+    assert layout.values[:3].tolist() == [0, 15, 8]
+    assert voc.open().server_layout("val").values[:21].tolist() == list(range(21))
