@@ -28,6 +28,7 @@ from harness.commands.options import (
 from harness.commands.output import prepare_output
 from harness.commands.progress import Patience
 from harness.commands.score import score
+from harness.commands.search import search
 from harness.commands.store import store_app
 from settings.errors import UserError
 from settings.progress import listener
@@ -48,7 +49,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components, score, compare):
+for _verb in (run.plan, run.run, run.report, run.status, run.logs, run.stage, components, score, compare, search):
     app.command()(_verb)
 
 

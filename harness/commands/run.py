@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ReportFormat = Literal["html", "md", "latex"]
 
-__all__ = ["logs", "plan", "report", "run", "stage", "status"]
+__all__ = ["logs", "plan", "print_tables", "report", "run", "stage", "status"]
 
 
 def plan(
@@ -72,7 +72,7 @@ def run(
     workers = Workers(executor, slots, address, packages)
     outcome = run_and_gather(load_suite(suite, set_ or []), store, workers, output, shown=True, strict=strict)
     if not outcome.run.result.interrupted:
-        _print_tables(outcome.board.tables)
+        print_tables(outcome.board.tables)
         for note in outcome.board.notes:
             typer.echo(note)
     # On standard error: a file that takes the output holds tables alone.
@@ -106,7 +106,7 @@ def report(
 
     folders = folders_of(what or [store], store)
     if format_ == "html":
-        for path in report_pages(folders, output, outlines, _print_tables):
+        for path in report_pages(folders, output, outlines, print_tables):
             typer.echo(path)
         return
     text = report_text(folders, format_)
@@ -162,7 +162,8 @@ def stage(
     raise typer.Exit(ran.exit_code)
 
 
-def _print_tables(tables: Iterable[Table]) -> None:
+def print_tables(tables: Iterable[Table]) -> None:
+    """Print tables as wide as the terminal is."""
     console = _console()
     for table in tables:
         console.print(table.to_rich())
