@@ -16,7 +16,16 @@ import pandas as pd
 
 from results.metrics.miou import Floats
 
-__all__ = ["FIXED_COLUMNS", "best_so_far", "importances", "options_of", "rungs_of", "score_column", "seconds_column"]
+__all__ = [
+    "FIXED_COLUMNS",
+    "best_so_far",
+    "encoded",
+    "importances",
+    "options_of",
+    "rungs_of",
+    "score_column",
+    "seconds_column",
+]
 
 FIXED_COLUMNS = ("recipe", "trial", "state", "origin", "score", "threshold", "spent", "seconds", "reason")
 AT, TO = "score at ", "seconds to "
@@ -68,7 +77,7 @@ def importances(table: pd.DataFrame, options: Sequence[str]) -> dict[str, float]
     columns = [option for option in options if option in ended.columns and ended[option].nunique() > 1]
     if len(ended) < LEAST_TRIALS or not columns or ended["score"].nunique() < 2:
         return {}
-    features = np.stack([_as_numbers(ended[column]) for column in columns], axis=1)
+    features = np.stack([encoded(ended[column]) for column in columns], axis=1)
     forest = RandomForestRegressor(n_estimators=TREES, random_state=0).fit(features, ended["score"])
     result = permutation_importance(forest, features, ended["score"], n_repeats=8, random_state=0)
     means = np.clip(result.importances_mean, 0, None)
@@ -78,7 +87,7 @@ def importances(table: pd.DataFrame, options: Sequence[str]) -> dict[str, float]
     return dict(sorted(shares.items(), key=lambda entry: -entry[1]))
 
 
-def _as_numbers(values: pd.Series[Any]) -> Floats:
+def encoded(values: pd.Series[Any]) -> Floats:
     """Numbers as they are; anything else by its place among the values that there are, what is absent as -1."""
     if pd.api.types.is_numeric_dtype(values):
         numbers: Floats = values.fillna(values.min() - 1).to_numpy(float)

@@ -210,7 +210,9 @@ def _importances(table: pd.DataFrame) -> Table | None:
             lines.append((str(recipe), option, f"{share:.0%}"))
     if not lines:
         return None
-    note = "By permutation in a forest of regression trees, from trials that came to their end and were not drawn evenly."
+    note = (
+        "By permutation in a forest of regression trees, from trials that came to their end and were not drawn evenly."
+    )
     return Table("importances", ("recipe", "option", "share of the scores' variance"), tuple(lines), (note,))
 
 

@@ -10,21 +10,21 @@ search that was killed proposes the same trials again.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from harness.searching.space import Dimension, Space, Values, stepped
 from settings.records import fingerprint
 
-__all__ = ["Known", "Proposal", "Proposer", "State", "choice_labels", "cut_weights", "finished_trial"]
+__all__ = ["Known", "Proposal", "Proposer", "State", "choice_labels", "cut_weights", "finished_trial", "prefix_of"]
 
 State = Literal["complete", "stopped", "failed"]
 START = 10
@@ -36,6 +36,11 @@ MOST_TOLD, KEPT, BEST_KEPT = 250, 120, 40
 BEST_PREFIXES = 4
 """The best one in so many prefixes is kept."""
 LEAST = 1e-6
+Passes = Callable[[int, float], bool]
+
+
+def _all_pass(rung: int, score: float) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,18 @@ class Proposer:
         """Whether every combination of a finite space was proposed."""
         return self._size is not None and len(self._seen) >= self._size
 
-    def propose(self, number: int) -> Proposal:
-        """The values of the trial of this number, another than those before where the space has another."""
+    def propose(self, number: int, passes: Passes = _all_pass) -> Proposal:
+        """The values of the trial of this number, others than those before where the space has others.
+
+        `passes` says of a rung and a score whether a trial that comes to it goes on: no other prefix is kept.
+        """
         study = self._current_study()
         for redraw in range(REDRAWS):
             rng = np.random.default_rng(_seed(self.rng_seed, self.space.name, number, redraw))
-            origin, prefix = self._prefix(rng)
-            study.sampler = self._sampler(rng, prefix)
+            origin, prefix = self._prefix(rng, passes)
+            study.sampler = self._sampler(rng)
+            if prefix:
+                study.enqueue_trial(params_of(self.space, prefix))
             trial = study.ask()
             values = self._suggested(trial)
             if fingerprint(values) not in self._seen or redraw == REDRAWS - 1:
@@ -127,15 +137,12 @@ class Proposer:
                 trial.report(score, step)
             self._study.tell(trial, state=TrialState.PRUNED)
 
-    def _sampler(self, rng: np.random.Generator, prefix: Values) -> BaseSampler:
-        """Optuna's sampler for one proposal, which keeps the values of the prefix."""
+    def _sampler(self, rng: np.random.Generator) -> BaseSampler:
+        """Optuna's sampler for one proposal."""
         seed = int(rng.integers(2**31))
-        sampler: BaseSampler = RandomSampler(seed=seed)
-        if self.sampler != "random" and len(self.known) >= START:
-            sampler = TPESampler(seed=seed, n_startup_trials=START)
-        if prefix:
-            sampler = PartialFixedSampler(params_of(self.space, prefix), sampler)
-        return sampler
+        if self.sampler == "random" or len(self.known) < START:
+            return RandomSampler(seed=seed)
+        return TPESampler(seed=seed, n_startup_trials=START)
 
     def _suggested(self, trial: Trial) -> Values:
         """The values that a trial of the study is given, those of components first."""
@@ -145,18 +152,18 @@ class Proposer:
                 values[dimension.path] = _value_of(dimension, _suggest(trial, dimension))
         return values
 
-    def _prefix(self, rng: np.random.Generator) -> tuple[str, Values]:
+    def _prefix(self, rng: np.random.Generator, passes: Passes) -> tuple[str, Values]:
         """What the proposal keeps of an earlier one; nothing for plain sampling, and where nothing is worth it."""
         plain = "random" if self.sampler == "random" or len(self.known) < START else "tpe"
         if self.sampler != "prefix":
             return plain, {}
-        weights = cut_weights(self.space, self.known)
+        weights = cut_weights(self.space, self.known, passes)
         cuts = list(weights)
         chances = np.array([weights[cut] for cut in cuts])
         cut = cuts[int(rng.choice(len(cuts), p=chances / chances.sum()))]
         if cut is None:
             return plain, {}
-        ranked = _ranked_prefixes(self.space, self.known, cut)
+        ranked = _ranked_prefixes(self.space, self.known, cut, passes)
         best = ranked[: -(-len(ranked) // BEST_PREFIXES)]
         number, prefix = best[int(rng.integers(len(best)))]
         return f"{plain}, prefix of trial {number}", prefix
@@ -205,11 +212,11 @@ def _is_within(space: Space, values: Values) -> bool:
     return all(distributions[path]._contains(distributions[path].to_internal_repr(params[path])) for path in params)
 
 
-def cut_weights(space: Space, known: Sequence[Known]) -> dict[int | None, float]:
+def cut_weights(space: Space, known: Sequence[Known], passes: Passes = _all_pass) -> dict[int | None, float]:
     """How likely each cut is: after which rung a proposal is drawn anew; None: all of it is.
 
     Expected gain per remaining second: how much the scores spread among trials that share what lies before the cut
-    (where no two of them do: as among all), by what the rungs after it cost in the mean.
+    (where no two of them do: as among all), by the median of what the rungs after it cost.
     """
     steps = sorted({space.step_of(dimension) for dimension in space.dimensions})
     most = max((len(each.seconds) for each in known), default=0)
@@ -217,17 +224,17 @@ def cut_weights(space: Space, known: Sequence[Known]) -> dict[int | None, float]
     for rung in range(most):
         # Of a rung that an earlier trial had computed already nothing was paid: that tells no cost.
         paid = [each.seconds[rung] for each in known if len(each.seconds) > rung and each.seconds[rung] > 0]
-        costs.append(float(np.mean(paid)) if paid else 0.0)
+        costs.append(float(np.median(paid)) if paid else 0.0)
     complete = [each for each in known if each.score is not None]
     overall = _spread([[each.score for each in complete if each.score is not None]])
     found: dict[int | None, float] = {None: max(overall, LEAST) / max(sum(costs), LEAST)}
     for cut in steps[:-1]:
-        if not _ranked_prefixes(space, known, cut):
+        if not _ranked_prefixes(space, known, cut, passes):
             continue
         alike: dict[str, list[float]] = {}
         for each in complete:
             if each.score is not None:
-                alike.setdefault(fingerprint(_prefix_of(space, each.values, cut)), []).append(each.score)
+                alike.setdefault(fingerprint(prefix_of(space, each.values, cut)), []).append(each.score)
         within = _spread([scores for scores in alike.values() if len(scores) > 1])
         if not any(len(scores) > 1 for scores in alike.values()):
             within = overall
@@ -242,19 +249,19 @@ def _spread(groups: Sequence[Sequence[float]]) -> float:
     return float(np.sqrt(squares / freedom)) if freedom else 0.0
 
 
-def _prefix_of(space: Space, values: Values, cut: int) -> Values:
+def prefix_of(space: Space, values: Values, cut: int) -> Values:
     """The values that decide the stages up to a rung."""
     before = {dimension.path for dimension in space.dimensions if space.step_of(dimension) <= cut}
     return {path: value for path, value in values.items() if path in before}
 
 
-def _ranked_prefixes(space: Space, known: Sequence[Known], cut: int) -> list[tuple[int, Values]]:
+def _ranked_prefixes(space: Space, known: Sequence[Known], cut: int, passes: Passes) -> list[tuple[int, Values]]:
     """The prefixes of earlier trials, the best first: by the best end that one came to, then by its own rung."""
     best: dict[str, tuple[tuple[float, float], int, Values]] = {}
     for each in known:
-        if len(each.rungs) <= cut or each.state == "failed":
+        if len(each.rungs) <= cut or each.state == "failed" or not passes(cut, each.rungs[cut]):
             continue
-        prefix = _prefix_of(space, each.values, cut)
+        prefix = prefix_of(space, each.values, cut)
         worth = (float("-inf") if each.score is None else each.score, each.rungs[cut])
         name = fingerprint(prefix)
         if name not in best or worth > best[name][0]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.execution.driver import Result
-from harness.searching.proposals import Proposer, State
+from harness.searching.proposals import Proposer, State, prefix_of
 from harness.searching.records import Notebook, RungRecord, Trial
 from harness.searching.space import Space, Values
 from harness.searching.trials import Bench, Rung
@@ -189,7 +189,7 @@ class RecipeSearch:
             values, origin = self.defaults, "default" if number == 0 else "default, free threshold"
             self._know(number, values)
         else:
-            proposal = self._proposer.propose(number)
+            proposal = self._proposer.propose(number, self._passes(number))
             values, origin = proposal.values, proposal.origin
         if number in self._recorded:
             self._ended.add(number)
@@ -228,27 +228,33 @@ class RecipeSearch:
         active.is_handed = False
         if len(active.reached) == len(active.rungs):
             self._finish(active, "complete", told)
-        elif self._is_stopped(active):
+        elif not self._passes(active.number)(len(active.reached) - 1, score.value):
             self._finish(active, "stopped", told)
         return True
 
     def _may_stop(self, number: int) -> bool:
         return self.search.stopping == "asha" and number >= FULL and number % FULL != 0
 
-    def _is_stopped(self, active: _Active) -> bool:
-        if not self._may_stop(active.number):
-            return False
-        place, before = len(active.reached) - 1, active.number - self.parallel
+    def _passes(self, number: int) -> Callable[[int, float], bool]:
+        """Whether the trial of this number goes on with a score at a rung, by what is known when it starts."""
+        if not self._may_stop(number):
+            return lambda place, score: True
+        before = number - self.parallel
         checks = self.checks(before)
-        if place >= len(checks) or not checks[place].is_on:
-            return False
-        name = active.reached[place].name
-        peers = []
+        peers: dict[int, dict[str, float]] = {}
         for trial in self.trials.values():
-            is_peer = trial.number <= before and trial.number in self._ended and trial.state != "failed"
-            if is_peer and len(trial.rungs) > place and trial.rungs[place].name == name:
-                peers.append(trial.rungs[place].score)
-        return stops(active.reached[place].score, peers, self.search.reduction)
+            if trial.number > before or trial.number not in self._ended or trial.state == "failed":
+                continue
+            for place, rung in enumerate(trial.rungs):
+                # What many trials have in common is one peer.
+                prefix = fingerprint(prefix_of(self.space, trial.values, place))
+                peers.setdefault(place, {})[prefix] = rung.score
+
+        def passes(place: int, score: float) -> bool:
+            is_on = place < len(checks) and checks[place].is_on
+            return not (is_on and stops(score, list(peers.get(place, {}).values()), self.search.reduction))
+
+        return passes
 
     def _finish(self, active: _Active, state: State, told: Listener, reason: str = "") -> None:
         del self._active[active.number]
@@ -267,7 +273,8 @@ class RecipeSearch:
         self._end(trial, told)
 
     def _end(self, trial: Trial, told: Listener) -> None:
-        self.trials[trial.number] = trial
+        # In the order of their numbers, whichever ended first.
+        self.trials = dict(sorted({**self.trials, trial.number: trial}.items()))
         self._ended.add(trial.number)
         self.notebook.write(trial)
         told(self, trial)

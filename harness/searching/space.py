@@ -17,7 +17,7 @@ from settings.components import ComponentSpec
 from settings.discovery import registry_of
 from settings.errors import Impossible, UserError, unknown_name
 
-__all__ = ["Dimension", "Space", "Values", "check_paths", "label_of", "space_of"]
+__all__ = ["Dimension", "Space", "Values", "check_paths", "label_of", "samples_of", "space_of"]
 
 Values: TypeAlias = dict[str, Any]
 """The values of a trial by path, as recipes have them; paths that are no option of what was chosen are left out."""
@@ -222,7 +222,7 @@ def _paths_in(model: type[BaseModel]) -> Iterator[str]:
 def _check_values(space: Space, dimension: Dimension, suite: Suite) -> None:
     """Raise UserError where the option does not take the bounds, the choices, or what lies between the bounds."""
     written = dimension.range
-    for value in _samples(written):
+    for value in samples_of(written):
         values = {**written.when, dimension.path: value}
         needed = _needed_choice(space, dimension)
         try:
@@ -249,7 +249,7 @@ def _needed_choice(space: Space, dimension: Dimension) -> Values:
     return {}
 
 
-def _samples(written: Range) -> list[Any]:
+def samples_of(written: Range) -> list[Any]:
     """Values of a range that stand for all of them."""
     if written.choice is not None:
         return list(written.choice)
