@@ -233,7 +233,8 @@ def _check_values(space: Space, dimension: Dimension, suite: Suite) -> None:
             where = suite.place_of(f"search.ranges.{dimension.path}")
             line = str(error).partition(": found ")[2] or str(error)
             found, _, expected = line.partition("; expected ")
-            raise UserError(where, f"{label_of(value)}, which is refused ({found})", expected) from None
+            # Of a component the error tells what in it is wrong, of an option the value says all.
+            raise UserError(where, label_of(value) if dimension.option else found, expected) from None
 
 
 def _needed_choice(space: Space, dimension: Dimension) -> Values:
@@ -259,7 +260,7 @@ def samples_of(written: Range) -> list[Any]:
         return [low, high]
     if written.step is not None:
         return [low, stepped(low, written.step, int((high - low) / written.step + 1e-9))]
-    return [low, low + WITHIN * (high - low), high]
+    return [low, high, low + WITHIN * (high - low)]
 
 
 def stepped(low: float, step: float, count: int) -> float:

@@ -18,7 +18,10 @@ from harness.suites.suite import load_suite, ready_suites
 from tests.conftest import REPOSITORY
 
 GOLDEN = json.loads((REPOSITORY / "tests" / "golden" / "keys.json").read_text(encoding="utf-8"))
-ON_REAL_PHOTOS = ("ablate-coattention", "voc12-animals", "voc12-animals-coattention-question")
+ON_REAL_PHOTOS = (
+    *("ablate-coattention", "voc12-animals", "voc12-animals-coattention-question"),
+    "voc12-animals-searched",
+)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
