@@ -5,7 +5,7 @@ On `scenes`, where the localizer (CAM with a wide hidden layer, many epochs) cos
 (features, weak set) is made beforehand and counts for nobody. Arms: whole; without sharing (the same search, paid as if
 each trial had computed all of its stages); without ASHA; without TPE; without kept prefixes; and Ray Tune's random
 search, whose trials each have a store of their own and share nothing, run side by side.
-Aims: at least 4 times as many candidates as Tune's, the same value on dev at 1/3 of its cost; at least 80 % of the bound
+Aims: at least 4 times as many candidates as Tune's, the same value on dev at 1/3 of its cost; 80 % of the bound
 that `seedbed plan` prints. Then 2,000 trials all of whose stages exist, aim 20 s, and 1,000 replayed searches, aim 60 s
 of one core. Writes search.csv and search.png beside this file.
 Run: python -m benchmarks.search [--stage-seconds 300] [--repetitions 5] [--epochs 40] [--without-tune]

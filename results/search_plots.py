@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from results.metrics.miou import Floats
 from results.rungs import RungCheck
-from results.searches import best_so_far, importances, options_of, score_column
+from results.searches import best_so_far, importances, options_of, score_column, searched_alone
 
 __all__ = ["draw_best", "draw_importances", "draw_parallel", "draw_rungs", "save"]
 
@@ -54,6 +54,7 @@ def draw_best(table: pd.DataFrame, measure: str) -> Figure:
             if default.notna().any():
                 axes.axhline(float(default.iloc[0]), color=colour, linestyle=":", linewidth=1.5)
         axes.set(xlabel="stage-seconds that the search spent", ylabel=f"{measure} on dev")
+        axes.set_xlim(left=0)
         told = "best trial so far; points: trials that came to their end; dotted: default configuration"
         axes.set_title(told, fontsize=11)
         _legend(axes)
@@ -93,7 +94,7 @@ def draw_parallel(table: pd.DataFrame, logarithmic: Log, measure: str) -> Figure
     """
 
     def draw() -> Figure:
-        ended = table[table["score"].notna()].sort_values("score")
+        ended = searched_alone(table[table["score"].notna()]).sort_values("score")
         options = [option for option in options_of(table) if ended[option].notna().any()]
         figure = Figure(figsize=(max(7.0, 2.3 * (len(options) + 1)), 5), layout="constrained")
         axes = figure.subplots()
@@ -137,7 +138,7 @@ def draw_rungs(table: pd.DataFrame, checks: Mapping[str, Sequence[RungCheck]], m
         figure = Figure(figsize=(4.4 * across, 4.0 * down), layout="constrained")
         places = figure.subplots(down, across, squeeze=False).ravel()
         for axes, (recipe, check) in zip(places, panels, strict=False):
-            trials = table[(table["recipe"] == recipe) & table["score"].notna()]
+            trials = searched_alone(table[(table["recipe"] == recipe) & table["score"].notna()])
             axes.scatter(trials[score_column(check.name)], trials["score"], s=18, alpha=0.7)
             told = (
                 f"rank correlation {check.correlation:.2f}, false kills {check.false_kills:.0%} ({check.trials} trials)"

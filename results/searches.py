@@ -24,11 +24,14 @@ __all__ = [
     "options_of",
     "rungs_of",
     "score_column",
+    "searched_alone",
     "seconds_column",
 ]
 
 FIXED_COLUMNS = ("recipe", "trial", "state", "origin", "score", "threshold", "spent", "seconds", "reason")
 AT, TO = "score at ", "seconds to "
+DEFAULT, DEFAULT_FREE = "default", "default, free threshold"
+"""The origins of trial 0, and of the same options at their best threshold."""
 TREES = 64
 LEAST_TRIALS = 8
 """Fewer trials tell nothing of importances."""
@@ -60,7 +63,7 @@ def best_so_far(table: pd.DataFrame) -> pd.DataFrame:
     found = []
     for _, trials in table.groupby("recipe", sort=False):
         ordered = trials.sort_values("trial")
-        found.append(ordered.assign(stage_seconds=ordered["spent"].cumsum(), best=ordered["score"].cummax()))
+        found.append(ordered.assign(stage_seconds=ordered["spent"].cumsum(), best=ordered["score"].cummax().ffill()))
     return pd.concat(found, ignore_index=True)
 
 
@@ -73,7 +76,7 @@ def importances(table: pd.DataFrame, options: Sequence[str]) -> dict[str, float]
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.inspection import permutation_importance
 
-    ended = table[table["score"].notna() & (table["state"] == "complete")]
+    ended = searched_alone(table[table["score"].notna() & (table["state"] == "complete")])
     columns = [option for option in options if option in ended.columns and ended[option].nunique() > 1]
     if len(ended) < LEAST_TRIALS or not columns or ended["score"].nunique() < 2:
         return {}
@@ -85,6 +88,14 @@ def importances(table: pd.DataFrame, options: Sequence[str]) -> dict[str, float]
         return {}
     shares = dict(zip(columns, (means / means.sum()).tolist(), strict=True))
     return dict(sorted(shares.items(), key=lambda entry: -entry[1]))
+
+
+def searched_alone(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the default configurations at their declared thresholds where thresholds are free: these are read
+    otherwise than all other trials.
+    """
+    free = set(table.loc[table["origin"] == DEFAULT_FREE, "recipe"])
+    return table[~((table["origin"] == DEFAULT) & table["recipe"].isin(free))]
 
 
 def encoded(values: pd.Series[Any]) -> Floats:

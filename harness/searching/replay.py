@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from results.metrics.miou import Floats
 from results.rungs import LEAST_CORRELATION, check_rung, stops
-from results.searches import encoded, options_of, rungs_of, score_column, seconds_column
+from results.searches import encoded, options_of, rungs_of, score_column, searched_alone, seconds_column
 from results.shown import Table
 from settings.errors import UserError
 
@@ -99,12 +99,12 @@ def read_recorded(path: Path) -> list[Recorded]:
         table = pd.read_csv(path)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(path, f"an unreadable table ({error})", "trials.csv of a search") from None
-    missing = {"recipe", "trial", "state", "score"} - set(table.columns)
+    missing = {"recipe", "trial", "state", "origin", "score"} - set(table.columns)
     if missing or not rungs_of(table):
         raise UserError(path, f"no column {', '.join(sorted(missing)) or 'of a rung'}", "trials.csv of a search")
     found = []
     for recipe, trials in table.groupby("recipe", sort=False):
-        ended = trials[(trials["state"] == "complete") & trials["score"].notna()]
+        ended = searched_alone(trials[(trials["state"] == "complete") & trials["score"].notna()])
         rungs = [rung for rung in rungs_of(table) if ended[score_column(rung)].notna().all()]
         if len(ended) < LEAST_TRIALS or not rungs:
             mend = "search with `stopping: none`, so that trials come to their end"

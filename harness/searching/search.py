@@ -25,6 +25,7 @@ from harness.store.layout import Ref
 from harness.store.store import Lost, Store
 from harness.suites.search import Budget, Search
 from results.rungs import RungCheck, check_rung, stops
+from results.searches import DEFAULT, DEFAULT_FREE
 from settings.errors import UserError
 from settings.records import fingerprint
 
@@ -186,7 +187,7 @@ class RecipeSearch:
             values, origin = recorded.values, recorded.origin
             self._know(number, values)
         elif number == 0 or (number == 1 and self.space.threshold_is_free):
-            values, origin = self.defaults, "default" if number == 0 else "default, free threshold"
+            values, origin = self.defaults, DEFAULT if number == 0 else DEFAULT_FREE
             self._know(number, values)
         else:
             proposal = self._proposer.propose(number, self._passes(number))

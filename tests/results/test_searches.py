@@ -6,7 +6,7 @@ import pytest
 
 from results.map_difference import map_difference
 from results.metrics.classification import mean_average_precision
-from results.searches import best_so_far, encoded, importances, options_of, rungs_of
+from results.searches import best_so_far, encoded, importances, options_of, rungs_of, searched_alone
 
 
 def table(count: int = 40) -> pd.DataFrame:
@@ -17,6 +17,7 @@ def table(count: int = 40) -> pd.DataFrame:
             "recipe": "cam",
             "trial": range(count),
             "state": "complete",
+            "origin": "random",
             "score": rate * 10,
             "spent": 2.0,
             "score at maps": 0.0,
@@ -32,11 +33,17 @@ def test_columns_tell_rungs_and_options() -> None:
     assert options_of(table()) == ["localizer.rate", "localizer.width"]
 
 
+def test_a_default_at_its_declared_threshold_stands_apart_from_free_ones() -> None:
+    trials = table(4).assign(origin=["default", "default, free threshold", "random", "tpe"])
+    assert searched_alone(trials)["trial"].tolist() == [1, 2, 3]
+    assert len(searched_alone(trials.assign(origin=["default", "random", "random", "tpe"]))) == 4
+
+
 def test_best_so_far_passes_over_trials_without_a_score() -> None:
     trials = table(4).assign(score=[1.0, np.nan, 0.5, 2.0])
     found = best_so_far(trials)
     assert found["stage_seconds"].tolist() == [2, 4, 6, 8]
-    assert found["best"].dropna().tolist() == [1, 1, 2]
+    assert found["best"].tolist() == [1, 1, 1, 2]
 
 
 def test_the_option_that_decides_the_score_is_the_important_one() -> None:

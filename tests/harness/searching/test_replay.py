@@ -16,6 +16,7 @@ def write(path: Path, count: int = 20) -> Path:
             "recipe": "cam",
             "trial": range(count),
             "state": "complete",
+            "origin": "random",
             "score": score,
             "score at localizer": score,
             "score at pseudo_labels": score,
@@ -58,7 +59,7 @@ def test_what_is_no_table_of_trials_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unreadable table"):
         replayed(tmp_path / "absent.csv", 8)
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="no column recipe, score, state, trial"):
+    with pytest.raises(UserError, match="no column origin, recipe, score, state, trial"):
         replayed(tmp_path / "other.csv", 8)
     with pytest.raises(UserError, match="5 trials of cam"):
         replayed(write(tmp_path / "few.csv", 5), 8)
