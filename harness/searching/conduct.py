@@ -11,7 +11,7 @@ from harness.execution.growing import run_growing
 from harness.execution.running import run_suite
 from harness.execution.workers import Workers
 from harness.reports.gathering import read_row
-from harness.searching.outputs import Gap, Gaps, SearchFiles, write_outputs
+from harness.searching.outputs import Gap, Gaps, SearchFiles, draw_outputs, write_outputs
 from harness.searching.search import RecipeSearch, Searches
 from harness.searching.space import check_paths, space_of
 from harness.searching.trials import Bench
@@ -90,6 +90,7 @@ def conduct(
     if not result.interrupted and not suite.search.objective.is_image_level:
         gaps, result = _gaps(findings, suite, files, location, workers, result)
         write_outputs(findings, suite, given, gaps, files)
+    draw_outputs(searches, suite, files)
     store.share(files.folder)
     return Outcome(findings, gaps, result, files.folder)
 

@@ -22,7 +22,7 @@ from results.searches import FIXED_COLUMNS, importances, options_of, score_colum
 from results.shown import Table
 from settings.files import write_bytes
 
-__all__ = ["Gap", "SearchFiles", "summary", "to_json", "trial_table", "write_outputs"]
+__all__ = ["Gap", "SearchFiles", "draw_outputs", "summary", "to_json", "trial_table", "write_outputs"]
 
 MEASURES = {
     "pseudo_labels": "mIoU of pseudo labels",
@@ -71,7 +71,7 @@ class SearchFiles:
 
 
 def write_outputs(findings: Sequence[Finding], suite: Suite, given: str, gaps: Gaps, files: SearchFiles) -> None:
-    """Write all of a search's folder anew; `given` is what the command was called with."""
+    """Write the tables, the journal and the winners anew; `given` is what the command was called with."""
     searches = [finding.search for finding in findings]
     table = trial_table(searches)
     files.folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,12 @@ def write_outputs(findings: Sequence[Finding], suite: Suite, given: str, gaps: G
     write_bytes(files.summary, f"# Search of {suite.folder_name}\n\n{text}\n".encode())
     write_bytes(files.winners, recipe_suite(list(findings), suite, given).encode())
     write_journal(searches, files.journal)
-    if not any(search.trials for search in searches):
+
+
+def draw_outputs(searches: Sequence[RecipeSearch], suite: Suite, files: SearchFiles) -> None:
+    """Draw the plots of a search anew; nothing where no trial has ended."""
+    table = trial_table(searches)
+    if table.empty:
         return
     assert suite.search is not None
     measure = MEASURES[suite.search.objective.scored]

@@ -50,6 +50,12 @@ def searched(suite: Path, asked: Asked = WHOLE, told: list[int] | None = None, *
     return conduct(str(suite), overrides, suite.parent / "store", Workers("serial"), asked, listen)
 
 
+@pytest.fixture(autouse=True)
+def unplotted(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches within a test draw no plots: that of the module's fixture has drawn all of them."""
+    monkeypatch.setattr("harness.searching.conduct.draw_outputs", lambda *_: None)
+
+
 @pytest.fixture(scope="module")
 def outcome(suite: Path) -> Outcome:
     return searched(suite)
