@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LAYERS = (
     ("commands", "api"),
-    ("pictures", "inspection", "checkups"),
+    ("pictures", "inspection", "checkups", "searching"),
     ("reports",),
     ("execution",),
     ("stages",),

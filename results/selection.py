@@ -6,7 +6,7 @@ from typing import ClassVar
 from results.metrics.sweep import Sweep
 from settings.errors import UserError, unknown_name
 
-__all__ = ["FIXED", "ORACLE", "check_policy", "chooser", "is_held_out", "is_ranked"]
+__all__ = ["FIXED", "IMAGE_LEVEL", "ORACLE", "check_policy", "chooser", "is_held_out", "is_ranked"]
 
 FIXED, ORACLE = "fixed", "oracle"
 

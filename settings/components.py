@@ -116,7 +116,8 @@ def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
         field = model.model_fields.get(part)
         nested = _model_in(field.annotation) if field else None
         model = nested or model
-    return list(model.model_fields)
+    # As users write them, where Python has another name for it.
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

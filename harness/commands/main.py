@@ -30,6 +30,7 @@ from harness.commands.output import prepare_output
 from harness.commands.predict import predict
 from harness.commands.progress import Patience
 from harness.commands.score import score
+from harness.commands.search import search
 from harness.commands.store import store_app
 from harness.commands.track import track
 from settings.errors import UserError
@@ -61,6 +62,7 @@ for _verb in (
     components,
     score,
     compare,
+    search,
     predict,
     track,
 ):

@@ -25,6 +25,7 @@ from settings.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.searching.bound import Bound
     from results.shown import Table
 
 ReportFormat = Literal["html", "md", "latex"]
@@ -43,11 +44,22 @@ def plan(
     from harness.reports.estimate import estimate
     from harness.suites.suite import load_suite
 
-    shown = estimate(load_suite(suite, set_ or []), store, address)
+    planned = load_suite(suite, set_ or [])
+    shown = estimate(planned, store, address)
+    bounds: list[Bound] = []
+    if planned.search is not None:
+        from harness.searching.bound import bounds_of
+
+        bounds = bounds_of(planned, store)
     if as_json:
-        typer.echo(json.dumps(shown.to_json(), indent=1))
-    else:
-        typer.echo(shown.to_text())
+        content = shown.to_json()
+        if bounds:
+            content["search"] = [{**vars(bound), "most": bound.most} for bound in bounds]
+        typer.echo(json.dumps(content, indent=1))
+        return
+    typer.echo(shown.to_text())
+    for bound in bounds:
+        typer.echo(bound.to_text())
 
 
 def run(

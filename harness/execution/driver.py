@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 from harness.execution.executor import Executor
 from harness.execution.job import Job, Outcome
@@ -20,7 +21,7 @@ from harness.store.events import Ending, Event, EventLog
 from harness.store.layout import Ref
 from harness.suites.resources import Wants, most, told
 
-__all__ = ["Result", "drive"]
+__all__ = ["Feed", "Result", "drive"]
 
 BUSY_WAIT_S = 1.0
 """After how long a stage is asked for again that another process holds."""
@@ -44,6 +45,17 @@ class Result:
     interrupted: bool = False
 
 
+class Feed(Protocol):
+    """Gives a run more stages while it goes on, by what it has come to so far."""
+
+    def more(self, result: Result) -> Mapping[Ref, Stage]:
+        """Further stages, each after its inputs; none where the next ones depend on those that run.
+
+        It is asked when the run begins and whenever stages have ended; `result` says which of them ended badly.
+        """
+        ...
+
+
 def drive(
     stages: Mapping[Ref, Stage],
     executor: Executor,
@@ -51,14 +63,16 @@ def drive(
     log: EventLog,
     seconds: Callable[[Stage], float] = lambda stage: stage.photos + 1.0,
     rounds: Mapping[Ref, int] = NO_ROUNDS,
+    feed: Feed | None = None,
 ) -> Result:
-    """Run all stages, each after its inputs; a failure blocks its dependants only.
+    """Run all stages, and those that `feed` adds, each after its inputs; a failure blocks its dependants only.
 
     Ready stages are taken in the order of their `rounds`, those without one last; within a round in the order of the
     longest way that still follows them, by their estimated `seconds`, and across rounds where that is critical. One
     SIGINT or SIGTERM stops new stages and lets running ones finish (training: its epoch); a second one ends at once.
     """
-    loop = _Loop(stages, executor, store, log, cache(seconds), rounds)
+    loop = _Loop(executor, store, log, cache(seconds), rounds, feed)
+    loop.add(stages)
     with _stop_on_signals(loop):
         loop.run()
     return loop.result
@@ -78,37 +92,60 @@ class _Loop:
 
     def __init__(
         self,
-        stages: Mapping[Ref, Stage],
         executor: Executor,
         store: str | Path,
         log: EventLog,
         seconds: Callable[[Stage], float],
         rounds: Mapping[Ref, int],
+        feed: Feed | None,
     ) -> None:
-        self.stages, self.executor, self.store, self.log = stages, executor, store, log
+        self.stages: dict[Ref, Stage] = {}
+        self.executor, self.store, self.log = executor, store, log
+        self.seconds, self.feed = seconds, feed
         self.result = Result()
+        self.done: set[Ref] = set()
         self.stopping = False
         self.room = Room(executor.capacity)
         self.retries = Retries()
         self.waiting_for: dict[Ref, set[Ref]] = {}
-        self.dependants: dict[Ref, list[Ref]] = {ref: [] for ref in stages}
-        for ref, stage in stages.items():
-            self.waiting_for[ref] = {need for need in stage.needs() if need in stages}
-            for need in self.waiting_for[ref]:
-                self.dependants[need].append(ref)
-        way = remaining_way(stages, self.dependants, seconds)
-        self.queue = ReadyQueue(stages, way, seconds, self._wants, executor.join_s, rounds)
+        self.dependants: dict[Ref, list[Ref]] = {}
+        self.queue = ReadyQueue(seconds, self._wants, executor.join_s, rounds)
         self.running: dict[Ref, _Held] = {}
         self.later: list[tuple[float, Ref]] = []
         """What somebody else holds, with the time at which it is asked for again."""
         self.busy = time.monotonic()
         """When a job was last under way."""
 
+    def add(self, stages: Mapping[Ref, Stage]) -> None:
+        """Take on stages, each after its inputs; those that are known already stay as they are."""
+        new = {ref: stage for ref, stage in stages.items() if ref not in self.stages}
+        self.stages |= new
+        self.dependants |= {ref: [] for ref in new}
+        for ref, stage in new.items():
+            self.waiting_for[ref] = {need for need in stage.needs() if need in self.stages and need not in self.done}
+            for need in self.waiting_for[ref]:
+                self.dependants[need].append(ref)
+        self.queue.extend(new, remaining_way(new, self.dependants, self.seconds))
+        for ref in new:
+            ended_badly = [need for need in self.waiting_for[ref] if self._root_of(need) is not None]
+            if ended_badly:
+                self.result.blocked[ref] = self._root_of(ended_badly[0]) or ended_badly[0]
+            elif not self.waiting_for[ref]:
+                self.queue.push(ref)
+
+    def _root_of(self, ref: Ref) -> Ref | None:
+        """The stage whose failure or loss keeps this one from being there; None where nothing does."""
+        if ref in self.result.failures or ref in self.result.lost:
+            return ref
+        return self.result.blocked.get(ref)
+
+    def _grow(self) -> None:
+        """Ask for more stages."""
+        if self.feed is not None and not self.stopping:
+            self.add(self.feed.more(self.result))
+
     def run(self) -> None:
         """Run stages until all have ended; after a signal, wait until those have ended that were running."""
-        for ref, needs in self.waiting_for.items():
-            if not needs:
-                self.queue.push(ref)
         while self.running or ((self.queue or self.later) and not self.stopping):
             # Signals only set `stopping`: what runs is waited for, so that nothing finished is lost.
             self._wake()
@@ -116,8 +153,11 @@ class _Loop:
             self._submit()
             if not self.running:
                 self._wait_for_room()
-            for outcome in self.executor.wait():
+            outcomes = self.executor.wait()
+            for outcome in outcomes:
                 self._take(outcome)
+            if outcomes or not self.running:
+                self._grow()
         self.result.interrupted = self.stopping
 
     def _wake(self) -> None:
@@ -164,6 +204,7 @@ class _Loop:
         ref, ending, stage = outcome.ref, outcome.status, self.stages[outcome.ref]
         self._give_back(ref)
         if ending is Ending.DONE:
+            self.done.add(ref)
             self._free_dependants(ref)
         elif ending is Ending.BUSY:
             # Another run makes it; nobody tells us when, so it is asked for again.

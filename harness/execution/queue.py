@@ -116,21 +116,21 @@ class ReadyQueue:
 
     def __init__(
         self,
-        stages: Mapping[Ref, Stage],
-        way: Mapping[Ref, float],
         seconds: Callable[[Stage], float],
         wants: Callable[[Stage], Wants],
         join_s: float = JOIN_S,
         rounds: Mapping[Ref, int] = NO_ROUNDS,
     ) -> None:
-        self._stages, self._way, self._seconds, self._wants, self._join_s = stages, way, seconds, wants, join_s
+        self._stages: dict[Ref, Stage] = {}
+        self._way: dict[Ref, float] = {}
+        self._seconds, self._wants, self._join_s = seconds, wants, join_s
         self._rounds = rounds
         self._last_round = max(rounds.values(), default=0) + 1
         """That of the stages which no table needs: pictures, measures on dev."""
-        self._left = sum(seconds(stage) * stage.slots for stage in stages.values())
+        self._left = 0.0
         """Core-seconds of all that was not taken yet, or is to be taken again, whether it is ready or not."""
         self._taken: set[Ref] = set()
-        self._order = {ref: number for number, ref in enumerate(stages)}
+        self._order: dict[Ref, int] = {}
         self._lines: dict[tuple[tuple[str, float], ...], _Line] = {}
         self._line_of: dict[Ref, _Line] = {}
         self._bundles: dict[str, set[Ref]] = {}
@@ -141,6 +141,14 @@ class ReadyQueue:
 
     def __iter__(self) -> Iterator[Ref]:
         return iter(self._line_of)
+
+    def extend(self, stages: Mapping[Ref, Stage], way: Mapping[Ref, float]) -> None:
+        """Know of further stages, which may be pushed from now on, and of the seconds of their ways to the end."""
+        self._stages.update(stages)
+        self._way.update(way)
+        for ref, stage in stages.items():
+            self._order[ref] = len(self._order)
+            self._left += self._seconds(stage) * stage.slots
 
     def push(self, ref: Ref, suspect: bool = False) -> None:
         """Queue a stage that may run now; a suspect, which may have killed its worker, takes nobody with it again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from harness.store.store import Lost, Store
 from harness.suites.suite import Suite
 from settings.errors import UserError
 
-__all__ = ["ANYWHERE", "Display", "Run", "missing_of", "run_plan", "run_suite"]
+__all__ = ["ANYWHERE", "Display", "Run", "check_device", "missing_of", "open_log", "run_plan", "run_suite"]
 
 ANYWHERE = Workers()
 """Wherever this machine can: on all its cores."""
@@ -94,11 +94,12 @@ def run_plan(
         missing = missing_of(plan, store)
         # A cluster's nodes have GPUs and cores of their own: it is asked when it is there.
         if workers.address is None:
-            _check_device(missing)
+            check_device(missing.values())
             check_teams(missing.values(), workers.slots or usable_cores())
         log: EventLog | None = None
         if missing:
-            log = _open_log(store, plan, missing, workers)
+            done = len(plan.graph) - len(missing)
+            log = open_log(store, plan.suite.name, missing, workers, done=done, shown=plan.targets)
     except OSError as error:
         raise store.unusable(error) from None
     # Until it has come to its end: what refuses or ends a run halfway leaves a log that says so.
@@ -122,10 +123,10 @@ def run_plan(
             log.write(Event.RUN_FINISHED, **counts, stopped=result.interrupted)
 
 
-def _check_device(missing: dict[Ref, Stage]) -> None:
+def check_device(stages: Iterable[Stage]) -> None:
     """Raise UserError where stages want a GPU and torch does not find any."""
     # Runs on CPUs are spared the import of torch, which takes seconds.
-    if any(stage.device == "cuda" for stage in missing.values()):
+    if any(stage.device == "cuda" for stage in stages):
         import torch
 
         if not torch.cuda.is_available():
@@ -183,22 +184,31 @@ def _execute(plan: Plan, missing: dict[Ref, Stage], workers: Workers, store: Sto
         log.forget_stopping()
 
 
-def _open_log(store: Store, plan: Plan, missing: dict[Ref, Stage], workers: Workers) -> EventLog:
-    """A log of its own for this run, which begins with all that others have to know of it."""
+def open_log(
+    store: Store,
+    name: str,
+    missing: Mapping[Ref, Stage],
+    workers: Workers,
+    done: int = 0,
+    shown: Iterable[Ref] = (),
+) -> EventLog:
+    """A log of its own for a run of the suite of that name, which begins with all that others have to know of it.
+
+    `missing` is what it runs, `done` how many stages there are already, `shown` what stays while the run goes on.
+    """
     store.check_writable()
     # The last six digits keep runs apart that begin in the same second.
-    log = store.begin_log(f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.suite.name}-{time.time_ns() % 10**6:06d}")
+    log = store.begin_log(f"{time.strftime('%Y%m%d-%H%M%S')}-{name}-{time.time_ns() % 10**6:06d}")
     # Before the event that names them: who reads of a stage in the log finds out what it is.
     describe(store, missing.values())
-    groups = {stage.key: stage.group for stage in missing.values()}
     log.write(
         Event.RUN_STARTED,
-        suite=plan.suite.name,
+        suite=name,
         executor=workers.name,
         slots=workers.known_slots,
-        done=len(plan.graph) - len(missing),
-        groups=groups,
-        shown=[list(ref) for ref in plan.targets],
+        done=done,
+        groups={stage.key: stage.group for stage in missing.values()},
+        shown=[list(ref) for ref in shown],
         driver=this_process(),
     )
     return log

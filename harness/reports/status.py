@@ -101,7 +101,7 @@ class _Follower:
         if first is None or not {"suite", "executor", "groups"} <= first.keys():
             raise UserError(log, "no beginning of a run", "an event log")
         self._first = self._last = first
-        self._groups: Mapping[str, str] = first["groups"]
+        self._groups: dict[str, str] = dict(first["groups"])
         # A finished run without failures is told without the stages themselves, of which there may be thousands.
         newest = self._reader.last() or first
         self._known = described(store) if not _is_over(newest) or newest.get("failures") else {}
@@ -109,8 +109,8 @@ class _Follower:
         shown = [Ref(*ref) for ref in first.get("shown", ())]
         rows = [ref for ref in shown if ref in graph and isinstance(graph[ref].identity, RowIdentity)]
         rounds = round_of_stages(graph, rounds_of(graph[ref] for ref in rows))
-        stages = {key: self._known[key] for key in self._groups if key in self._known}
-        self._state = RunState(stages, Costs(store), rounds)
+        self._stages = {key: self._known[key] for key in self._groups if key in self._known}
+        self._state = RunState(self._stages, Costs(store), rounds)
         self._state.take(first)
         self._provisional = Provisional(graph, rows, self._groups.keys(), self._state, store)
         self._tables: list[str] = []
@@ -118,6 +118,8 @@ class _Follower:
     def look(self) -> tuple[list[str], bool]:
         """What `status_of` tells, line by line, and whether the run goes on."""
         for event in self._events:
+            if event["event"] == Event.GROWN:
+                self._grow(event.get("groups", {}))
             self._state.take(event)
             self._last = event
         self._events = self._reader.new()
@@ -136,6 +138,13 @@ class _Follower:
                     label = self._known[key].label
                 lines.append(f"  failed: {label} ({key[:12]}): {reason}")
         return lines, goes_on
+
+    def _grow(self, groups: Mapping[str, str]) -> None:
+        """The run has more stages than were known when it began; `groups` are theirs, by key."""
+        self._groups |= groups
+        if self._known and not groups.keys() <= self._known.keys():
+            self._known = described(self._store)
+        self._stages |= {key: self._known[key] for key in groups if key in self._known}
 
     def _next_tables(self) -> list[str]:
         """The provisional tables, line by line; before there are any, how far the first is."""

@@ -177,7 +177,8 @@ def makespan(
         for need in needs:
             dependants[need].append(ref)
     way = remaining_way(waiting, dependants, planned)
-    queue = ReadyQueue(waiting, way, planned, lambda stage: {"threads": min(stage.slots, slots)}, 0.0, rounds)
+    queue = ReadyQueue(planned, lambda stage: {"threads": min(stage.slots, slots)}, 0.0, rounds)
+    queue.extend(waiting, way)
     for ref, needs_left in lacking.items():
         if not needs_left:
             queue.push(ref)

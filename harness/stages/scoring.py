@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
-from harness.stages.blueprint import TrueMasks
 from harness.stages.kind import Identity, PhotosRuntime, Runtime, StageKind
 from harness.stages.labels import plan_pseudo_labels
 from harness.stages.line import Line
-from harness.stages.refiner import plan_final_maps
+from harness.stages.refiner import plan_refined
 from harness.stages.segmenter import plan_segmentation, step_name
 from harness.stages.source import once
 from harness.stages.work import Work
@@ -47,6 +46,9 @@ __all__ = [
     "SweepKind",
     "declared_threshold",
     "plan_choice",
+    "plan_dev_scores",
+    "plan_dev_segmentation_scores",
+    "plan_dev_sweeps",
     "plan_main_choice",
     "plan_scores",
     "plan_segmentation_scores",
@@ -256,22 +258,64 @@ def plan_sweeps(line: Line) -> tuple[Ref, ...]:
     return _plan_sweeps(line, line.blueprint.reported.maps, line.blueprint.reported.purpose)
 
 
-@once
-def _plan_sweeps(line: Line, split: str, purpose: Purpose, masks: int | None = None) -> tuple[Ref, ...]:
-    """The counts of the final maps of a split; `masks`: of so many photos of dev alone."""
-    shards = _masked_shards(line, split)
-    if masks is not None:
-        # The masks of the ceiling that this policy is to be held against.
-        chosen = frozenset(revealed_ids(line.blueprint.dataset, masks, line.rng_seed))
-        fewer = [(shard, tuple(photo_id for photo_id in ids if photo_id in chosen)) for shard, ids in shards]
-        shards = [(shard, ids) for shard, ids in fewer if ids]
+def plan_dev_sweeps(line: Line, masks: int | None, steps: int) -> tuple[Ref, ...]:
+    """The counts of the maps after the first `steps` refiners on dev, to choose by; `masks`: on so many of dev's."""
+    return _plan_sweeps(line, "dev", "choose", masks, steps)
+
+
+def plan_dev_scores(line: Line, masks: int | None) -> tuple[Ref, ...]:
+    """The counts of the pseudo labels, as the recipe declares them, on dev, to choose by."""
     found = []
-    for shard, ids in shards:
+    for shard, ids in _chosen_shards(line, "dev", masks):
+        labels = plan_pseudo_labels(line, shard)
+        found.append(_plan_score(line, labels, "dev", ids, "apart", "score", "choose"))
+    return tuple(found)
+
+
+def plan_dev_segmentation_scores(line: Line, masks: int | None, choice: Ref | None) -> tuple[Ref, ...]:
+    """The counts of the predictions on dev, to choose by, where the suite reports dev.
+
+    `choice` is the stage that chooses the threshold of the pseudo labels, if one does.
+    """
+    val, found = line.blueprint.val, []
+    chosen = _chosen_ids(line, masks)
+    for shard, every in segmented_shards(line):
+        if ids := tuple(photo_id for photo_id in every if chosen is None or photo_id in chosen):
+            predictions = plan_segmentation(line, val, val.shards[shard], [shard], choice)
+            found.append(_plan_score(line, predictions, "dev", ids, "error", "score segmentation", "choose"))
+    return tuple(found)
+
+
+def _chosen_ids(line: Line, masks: int | None) -> frozenset[str] | None:
+    """So many photos of dev, those of the ceiling that a choice on them is held against; None: all."""
+    if masks is None:
+        return None
+    return frozenset(revealed_ids(line.blueprint.dataset, masks, line.rng_seed))
+
+
+def _chosen_shards(line: Line, split: str, masks: int | None) -> Shards:
+    """The shards that hold photos of a split with a true mask; `masks`: so many photos of dev alone."""
+    shards, chosen = _masked_shards(line, split), _chosen_ids(line, masks)
+    if chosen is None:
+        return shards
+    fewer = [(shard, tuple(photo_id for photo_id in ids if photo_id in chosen)) for shard, ids in shards]
+    return [(shard, ids) for shard, ids in fewer if ids]
+
+
+@once
+def _plan_sweeps(
+    line: Line, split: str, purpose: Purpose, masks: int | None = None, steps: int | None = None
+) -> tuple[Ref, ...]:
+    """The counts of the maps of a split, after so many refiners (None: all); `masks`: of so many of dev's alone."""
+    if steps is None:
+        steps = len(line.components.refiners)
+    found = []
+    for shard, ids in _chosen_shards(line, split, masks):
         ref = line.blueprint.add(
             SweepKind(),
             SweepIdentity(**line.blueprint.true_masks(ids, purpose), steps=SWEEP_STEPS),
             _counted_runtime(line, split, ids),
-            inputs={"maps": (plan_final_maps(line, shard),)},
+            inputs={"maps": (plan_refined(line, shard, steps),)},
             label=line.label(f"sweep of {ids[0]}…"),
             group=line.group("scores"),
             photos=len(ids),
@@ -320,10 +364,20 @@ def scored_segmentation(line: Line, policy: str, variant: Segmenter) -> list[Sco
     return found
 
 
-def _plan_score(line: Line, masks: Ref, split: str, ids: tuple[str, ...], void: Void, step: str) -> Ref:
+def _plan_score(
+    line: Line,
+    masks: Ref,
+    split: str,
+    ids: tuple[str, ...],
+    void: Void,
+    step: str,
+    purpose: Purpose | None = None,
+) -> Ref:
+    # Counts on dev are read to choose options, and the ledger of their rows must say so.
+    truth = line.blueprint.true_masks(ids, purpose or line.blueprint.reported.purpose)
     return line.blueprint.add(
         Score(),
-        ScoreIdentity(**_counted_against(line, ids), protocol=PROTOCOL, void=void),
+        ScoreIdentity(**truth, protocol=PROTOCOL, void=void),
         _counted_runtime(line, split, ids),
         inputs={"masks": (masks,)},
         label=line.label(f"{step} of {ids[0]}…"),
@@ -366,11 +420,6 @@ def _plan_select(line: Line, policy: str) -> Ref:
         label=line.label(f"choice by {policy}"),
         group=line.group("scores"),
     )
-
-
-def _counted_against(line: Line, ids: tuple[str, ...]) -> TrueMasks:
-    # Counts on dev are read to choose options, and the ledger of their rows must say so.
-    return line.blueprint.true_masks(ids, line.blueprint.reported.purpose)
 
 
 def _counted_runtime(line: Line, split: str, ids: tuple[str, ...]) -> CountedRuntime:

@@ -71,6 +71,8 @@ class Event(StrEnum):
     """What a run's log tells beside how stages end. Values are the words in logs; those of old logs stay readable."""
 
     RUN_STARTED = "run_started"
+    GROWN = "grown"
+    """More stages were added to the run: `groups` and `shown` are those of these."""
     CONNECTED = "connected"
     """The executor is there, and tells how many slots it has."""
     STARTED = "started"

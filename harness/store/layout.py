@@ -23,12 +23,13 @@ FORMAT = 1
 MARKER = "seedbed-store.json"
 COSTS = "costs.json"
 EVENTS, STAGES, FAILURES, DAMAGED, LEADERBOARDS = "events", "stages", "failures", "damaged", "leaderboards"
+SEARCHES = "searches"
 URL_NOTE = ".url"
 """Tells people who look into a cache which store it stands in front of."""
 LOG_SUFFIX, STOP_SUFFIX = ".jsonl", ".stop"
 EVICTED = ".evicted."
 """How the name of a dead holder's lease begins while it is removed."""
-BESIDE = (DAMAGED, EVENTS, FAILURES, LEADERBOARDS, STAGES)
+BESIDE = (DAMAGED, EVENTS, FAILURES, LEADERBOARDS, SEARCHES, STAGES)
 """The folders that hold no artefacts: no kind of stage may be called so."""
 ATTEMPT = "attempt-"
 """How the name of an attempt's folder begins."""
@@ -59,6 +60,11 @@ def document_of(folder: str, key: str) -> str:
 def key_of_document(name: str) -> str:
     """The key of the stage that a document in `stages/`, `failures/` or `done/<kind>/` is about."""
     return PurePosixPath(name).name.removesuffix(".json")
+
+
+def search_folder(name: str) -> str:
+    """Where the search of a suite is written: its trials, tables and plots."""
+    return f"{SEARCHES}/{name}"
 
 
 def run_log(run: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +14,7 @@ from harness.suites.combining import Combine, RecipeName, with_combinations
 from harness.suites.grid import Grid, with_grid
 from harness.suites.reading import expand_variables, override, read_with_includes
 from harness.suites.resources import Demand, Resources
+from harness.suites.search import Search
 from methods.base import BackboneOptions, TrainingMode
 from methods.references import REFERENCES, reference
 from methods.segmenting import Inference
@@ -151,6 +152,7 @@ class Suite(Options):
     resources: dict[str, Resources] = Field(
         default_factory=dict, description="what stages ask of the machine, by kind; `all`: of each kind not named"
     )
+    search: Search | None = Field(None, description="what `seedbed search` varies; a run passes over it")
     gallery: int = Field(
         0, ge=0, le=100, description="photos in the picture of photo, map, pseudo label, prediction, truth"
     )
@@ -319,9 +321,21 @@ def _validated(content: dict[str, object], file: str) -> Suite:
         for name in names:
             if name not in recipes:
                 raise unknown_name(suite.place_of(f"recipes_of.{label}"), "recipe", name, recipes)
+    if suite.search is not None:
+        _check_names(suite.place_of("search.recipes"), suite.search.recipes, suite.recipes)
+        _check_names(suite.place_of("search.ranges_of"), suite.search.ranges_of, suite.recipes)
+        if suite.search.setting is not None and suite.search.setting not in suite.settings:
+            raise unknown_name(suite.place_of("search.setting"), "setting", suite.search.setting, suite.settings)
     if not recipes:
         raise UserError(suite.place_of("recipes"), "nothing", "at least one recipe or reference")
     return suite
+
+
+def _check_names(where: str, names: Iterable[str], recipes: Iterable[str]) -> None:
+    """Raise UserError for a recipe that the suite does not have: references have no options to search."""
+    for name in names:
+        if name not in recipes:
+            raise unknown_name(where, "recipe", name, recipes)
 
 
 def _place(key: str, file: str, overrides: Sequence[str]) -> str:

@@ -1,12 +1,14 @@
 """What can go from a store, and its removal: each key under its lease, so that living holders are left alone.
 
-What runs need that go on right now is told by their event logs and by the descriptions of their stages.
+What runs need that go on right now is told by their event logs and by the descriptions of their stages; what searches
+need, by the trials that they have on record.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -14,7 +16,7 @@ from pathlib import PurePosixPath
 from harness.store.backends.backend import Entry, Slot
 from harness.store.care.usage import published
 from harness.store.events import SILENT_S, Event, Told
-from harness.store.layout import FAILURES, STAGES, Ref, document_of, key_of_document
+from harness.store.layout import FAILURES, SEARCHES, STAGES, Ref, document_of, key_of_document
 from harness.store.lease import lives
 from harness.store.store import Store
 from settings.errors import UserError, unknown_name
@@ -80,7 +82,7 @@ def waste_of(store: Store, needed: Set[Ref]) -> list[Waste]:
     """
     every = store.backend.slots()
     busy = {slot.ref for slot in every if slot.is_busy}
-    kept = needed | _needed_by_runs(store, busy)
+    kept = needed | _needed_by_runs(store, busy) | _needed_by_searches(store)
     found: list[Waste] = []
     for slot in every:
         if slot.ref not in busy:
@@ -202,16 +204,34 @@ def _needed_by_runs(store: Store, busy: Set[Ref]) -> set[Ref]:
     return refs | _with_ancestors(store, needs)
 
 
+def _needed_by_searches(store: Store) -> set[Ref]:
+    """The stages of all trials that searches have on record: without them they could not be continued or extended."""
+    found: set[Ref] = set()
+    for name in store.backend.sizes(SEARCHES):
+        if name.endswith(".json"):
+            with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+                content = json.loads(store.read_document(f"{SEARCHES}/{name}"))
+                found.update(_refs(content.get("claimed", ())), _refs(content.get("targets", ())))
+    return found
+
+
 def _runs_that_go_on(store: Store, busy: Set[str]) -> Iterator[Told]:
-    """The first event of every run that goes on.
+    """The first event of every run that goes on, with the stages that were added since.
 
     One whose log is not ended does while its driver lives, one of its stages is held, or its log is not silent.
     """
     for log in store.logs():
         reader = store.reader(log)
-        events = {event["event"]: event for event in reader.new()}
-        started = events.get(Event.RUN_STARTED)
-        if started is None or "groups" not in started or Event.RUN_FINISHED in events:
+        started: Told | None = None
+        is_over = False
+        for event in reader.new():
+            if event["event"] == Event.RUN_STARTED:
+                started = event
+            elif event["event"] == Event.GROWN and started is not None and "groups" in started:
+                started["groups"] |= event.get("groups", {})
+                started["shown"] = [*started.get("shown", []), *event.get("shown", [])]
+            is_over = is_over or event["event"] == Event.RUN_FINISHED
+        if started is None or "groups" not in started or is_over:
             continue
         driver_lives = lives(started.get("driver", {}))
         if driver_lives or started["groups"].keys() & busy or reader.silence_s() < SILENT_S:

@@ -319,3 +319,35 @@ def test_ray_with_one_slot_does_too(tmp_path: Path) -> None:
     suite = load_suite("smoke", ONLY_CAM)
     alone, by_ray = (run_and_gather(suite, tmp_path / name, Workers(name, 1)) for name in ("serial", "ray"))
     assert results_of(by_ray) == results_of(alone)
+
+
+class Fed:
+    """Gives one batch of stages after the other, the next one whenever it is asked."""
+
+    def __init__(self, graph: dict[Ref, Stage], *batches: str) -> None:
+        by_name = {stage.label: stage for stage in graph.values()}
+        self.batches = [{by_name[name].ref: by_name[name] for name in batch} for batch in batches]
+
+    def more(self, result: Result) -> dict[Ref, Stage]:
+        return self.batches.pop(0) if self.batches else {}
+
+
+def test_stages_that_a_feed_adds_run_once_and_after_inputs_that_are_done_or_run(tmp_path: Path) -> None:
+    graph = graph_of(DIAMOND)
+    feed, executor = Fed(graph, "bc", "bd", "e"), Pretended()
+    first = {ref: stage for ref, stage in graph.items() if stage.label == "a"}
+    result = drive(first, executor, tmp_path, EventLog(tmp_path / "log.jsonl"), feed=feed)
+    assert sorted(executor.order) == list("abcde")
+    assert executor.order.index("d") > max(executor.order.index("b"), executor.order.index("c"))
+    assert not result.failures
+    assert feed.batches == []
+
+
+def test_what_a_feed_adds_behind_a_failure_is_blocked_by_it(tmp_path: Path) -> None:
+    graph = graph_of(DIAMOND)
+    executor = Pretended(lambda stage, nth: Ending.FAILED if stage.label == "a" else Ending.DONE)
+    first = {ref: stage for ref, stage in graph.items() if stage.label == "a"}
+    feed = Fed(graph, "bce", "d")
+    result = drive(first, executor, tmp_path, EventLog(tmp_path / "log.jsonl"), feed=feed)
+    assert {graph[ref].label: graph[root].label for ref, root in result.blocked.items()} == dict.fromkeys("bcd", "a")
+    assert sorted(executor.order) == ["a", "e"]

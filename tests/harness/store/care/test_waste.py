@@ -201,6 +201,19 @@ def test_gc_leaves_a_run_whose_driver_lives_all_it_needs(store: Store, monkeypat
     assert {waste.what for waste in waste_of(store, set())} == {"localizer_fit", "records of stages"}
 
 
+def test_gc_leaves_a_run_what_was_added_to_it_since_it_began(store: Store) -> None:
+    read, made, other = (
+        publish(store, "features", "a"),
+        publish(store, "localizer_fit", "b"),
+        publish(store, "row", "c"),
+    )
+    describe(store, made, {})
+    log = store.begin_log("1")
+    log.write("run_started", groups={}, driver=LIVING)
+    log.write("grown", groups={made.key: "fit"}, shown=[list(read)])
+    assert {waste.ref for waste in waste_of(store, set())} == {other}
+
+
 def test_a_run_is_silent_since_its_log_was_written_last(folder: Store) -> None:
     log = folder.begin_log("1")
     log.write("run_started", groups={})

@@ -1,0 +1,245 @@
+"""How many more candidates a search tries for the same stage-seconds: ours, without each of its parts, and Ray Tune's.
+
+On `scenes`, where the localizer (CAM with a wide hidden layer, many epochs) costs at least three times what follows it
+(PAMR and a sweep on 32 masks of dev). All arms have the same budget of stage-seconds; what is common to all trials
+(features, weak set) is made beforehand and counts for nobody. Arms: whole; without sharing (the same search, paid as if
+each trial had computed all of its stages); without ASHA; without TPE; without kept prefixes; and Ray Tune's random
+search, whose trials each have a store of their own and share nothing, run side by side.
+Aims: at least 4 times as many candidates as Tune's, the same value on dev at 1/3 of its cost; 80 % of the bound
+that `seedbed plan` prints. Then 2,000 trials all of whose stages exist, aim 20 s, and 1,000 replayed searches, aim 60 s
+of one core. Writes search.csv and search.png beside this file.
+Run: python -m benchmarks.search [--stage-seconds 300] [--repetitions 5] [--epochs 40] [--without-tune]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import yaml
+
+from harness.execution.workers import Workers
+from harness.searching.bound import bounds_of
+from harness.searching.conduct import Asked, Outcome, conduct
+from harness.searching.replay import replayed
+from harness.suites.suite import load_suite
+
+FOLDER = Path(__file__).parent
+RATE, ITERATIONS = "localizer.training.learning_rate", "refiners.0.iterations"
+RANGES = {
+    RATE: {"log_uniform": [0.002, 0.5]},
+    "localizer.hidden": {"choice": [64, 128, 256]},
+    ITERATIONS: {"int": [1, 24]},
+    "refiners.0.size": {"choice": [64, 96, 128]},
+}
+ARMS: Mapping[str, tuple[str, ...]] = {
+    "whole": (),
+    "without ASHA": ("search.stopping=none",),
+    "without TPE": ("search.sampler=random",),
+    "without prefixes": ("search.sampler=tpe",),
+}
+EXISTING, SEARCHES = 2000, 1000
+
+
+def write_suite(folder: Path, epochs: int) -> Path:
+    """The suite that all arms search."""
+    recipe = {
+        "localizer": {"name": "cam", "hidden": 256, "training": {"epochs": epochs}},
+        "refiners": [{"name": "pamr", "size": 96}],
+        "labeler": {"name": "threshold", "threshold": 0.3},
+    }
+    search = {"ranges": RANGES, "objective": {"policy": "held_out(32)"}, "budget": {"trials": 1}, "parallel": 4}
+    content = {
+        "dataset": {"name": "scenes", "size": 96, "train": 128, "dev": 32, "val": 16},
+        "backbone": {"size": 224},
+        "recipes": {"cam+pamr": recipe},
+        "search": search,
+    }
+    path = folder / "searched.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def ours(suite: Path, base: Path, folder: Path, seconds: float, rng_seed: int, changes: tuple[str, ...]) -> Outcome:
+    """A search on a copy of the store that has what all trials have in common."""
+    shutil.copytree(base, folder)
+    budget = f"search.budget={{stage_seconds: {seconds}}}"
+    overrides = (*changes, budget, f"search.rng_seed={rng_seed}")
+    return conduct(str(suite), overrides, folder, Workers(), Asked(), lambda *_: None)
+
+
+def curve(outcome: Outcome, is_shared: bool = True) -> Iterator[tuple[float, float]]:
+    """Stage-seconds spent and score, trial by trial after the default; not shared: as if each had computed all."""
+    trials = list(outcome.findings[0].search.trials.values())
+    paid: dict[int, list[float]] = {}
+    for trial in trials:
+        for place, rung in enumerate(trial.rungs):
+            if rung.seconds:
+                paid.setdefault(place, []).append(rung.seconds)
+    for trial in trials[1:]:
+        spent = trial.spent
+        if not is_shared:
+            spent = sum(rung.seconds or float(np.median(paid.get(n, [0.0]))) for n, rung in enumerate(trial.rungs))
+        yield spent, float("-inf") if trial.score is None else trial.score
+
+
+def tunes(suite: Path, base: Path, folder: Path, seconds: float, rng_seed: int) -> list[tuple[float, float]]:
+    """Ray Tune's random search: stage-seconds and score of each trial, until the budget is used up."""
+    import ray
+    from ray import tune
+
+    def trial(config: dict[str, Any]) -> None:
+        with tempfile.TemporaryDirectory() as own:
+            shutil.copytree(base, Path(own) / "store")
+            parts = [f"recipes.cam+pamr.localizer.training.learning_rate={config['rate']}"]
+            parts.append(f"recipes.cam+pamr.localizer.hidden={config['hidden']}")
+            chain = [{"name": "pamr", "iterations": config["iterations"], "size": config["size"]}]
+            parts += [f"recipes.cam+pamr.refiners={json.dumps(chain)}", "search.budget.trials=1"]
+            parts.append(f"search.ranges={json.dumps(RANGES)}")
+            found = conduct(str(suite), parts, Path(own) / "store", Workers("serial"), Asked(), lambda *_: None)
+            (one,) = found.findings[0].search.trials.values()
+            tune.report({"score": one.score, "spent": one.spent})
+
+    class Budget(tune.Stopper):
+        spent = 0.0
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            Budget.spent += result["spent"]
+            return False
+
+        def stop_all(self) -> bool:
+            return Budget.spent >= seconds
+
+    space = {
+        "rate": tune.loguniform(0.002, 0.5),
+        "hidden": tune.choice([64, 128, 256]),
+        "iterations": tune.randint(1, 25),
+        "size": tune.choice([64, 96, 128]),
+    }
+    ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    try:
+        Budget.spent = 0.0
+        np.random.seed(rng_seed)  # Tune's random search draws from numpy's global state.
+        tuner = tune.Tuner(
+            trial,
+            param_space=space,
+            tune_config=tune.TuneConfig(num_samples=10_000, reuse_actors=True),
+            run_config=tune.RunConfig(storage_path=str(folder.absolute()), stop=Budget(), verbose=0),
+        )
+        results = [result.metrics for result in tuner.fit() if result.metrics and "spent" in result.metrics]
+    finally:
+        ray.shutdown()
+    return [(one["spent"], one["score"]) for one in results]
+
+
+def told(rows: pd.DataFrame) -> None:
+    """Print, arm by arm, the candidates and the best score, and what came to Tune's best at which cost."""
+    for arm, runs in rows.groupby("arm", sort=False):
+        each = runs.groupby("rng_seed")
+        counts, best = each.size(), each["score"].max()
+        print(f"{arm:18} {counts.mean():6.1f} candidates ({counts.min()} to {counts.max()}), best {best.mean():.4f}")
+    tune = rows[rows["arm"] == "Ray Tune, random"]
+    if tune.empty:
+        return
+    shares = []
+    for rng_seed, runs in tune.groupby("rng_seed"):
+        whole = rows[(rows["arm"] == "whole") & (rows["rng_seed"] == rng_seed)]
+        came = whole[whole["score"].cummax() >= runs["score"].max()]
+        shares.append(came["total"].min() / runs["total"].max() if len(came) else float("nan"))
+    print(f"Tune's best value on dev at {np.nanmean(shares):.2f} of its cost (not reached: {np.isnan(shares).sum()})")
+
+
+def existing(suite: Path, folder: Path) -> float:
+    """Seconds of a search of which every stage is there: a second one by another name, on the store of the first."""
+    fast = ("search.sampler=random", "search.stopping=none", f"search.ranges={json.dumps(FEW)}")
+    conduct(str(suite), (*fast, "search.budget={trials: 60}"), folder, Workers(), Asked(), lambda *_: None)
+    shutil.rmtree(folder / "searches")
+    start = time.perf_counter()
+    found = conduct(
+        str(suite), (*fast, f"search.budget={{trials: {EXISTING}}}"), folder, Workers(), Asked(), lambda *_: None
+    )
+    trials = len(found.findings[0].search.trials)
+    return (time.perf_counter() - start) / trials * EXISTING
+
+
+FEW = {ITERATIONS: {"int": [1, 24]}}
+
+
+def main() -> None:
+    """Run the arms, print what they came to, write the table and the plot."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stage-seconds", type=float, default=300.0)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--without-tune", action="store_true")
+    asked = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+
+    def add(arm: str, rng_seed: int, trials: Iterator[tuple[float, float]] | list[tuple[float, float]]) -> None:
+        total = 0.0
+        for spent, score in trials:
+            total += spent
+            # Of an arm that is paid otherwise than it ran, what lies beyond the budget was never tried.
+            if total - spent < asked.stage_seconds:
+                rows.append({"arm": arm, "rng_seed": rng_seed, "total": total, "score": score})
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        suite, base = write_suite(folder, asked.epochs), folder / "base"
+        conduct(str(suite), (), base, Workers(), Asked(), lambda *_: None)
+        for bound in bounds_of(load_suite(suite), base):
+            print(bound.to_text())
+        shutil.rmtree(base / "searches")
+        for rng_seed in range(asked.repetitions):
+            for arm, changes in ARMS.items():
+                outcome = ours(suite, base, folder / f"{arm} {rng_seed}", asked.stage_seconds, rng_seed, changes)
+                add(arm, rng_seed, curve(outcome))
+                if arm == "whole":
+                    add("without sharing", rng_seed, curve(outcome, is_shared=False))
+            if not asked.without_tune:
+                found = tunes(suite, base, folder / f"tune {rng_seed}", asked.stage_seconds, rng_seed)
+                add("Ray Tune, random", rng_seed, found)
+        frame = pd.DataFrame(rows)
+        told(frame)
+        print(f"{EXISTING} trials whose stages exist: {existing(suite, folder / 'whole 0'):.1f} s, aim 20 s")
+        table = folder / "without ASHA 0" / "searches"
+        recorded = next(iter(sorted(table.rglob("trials.csv"))))
+        start = time.process_time()
+        replayed(recorded, SEARCHES)
+        print(f"{SEARCHES} replayed searches: {time.process_time() - start:.1f} s of one core, aim 60 s")
+    frame.to_csv(FOLDER / "search.csv", index=False)
+    draw(frame)
+
+
+def draw(frame: pd.DataFrame) -> None:
+    """The best score so far by stage-seconds, the mean over repetitions, an arm a line."""
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    grid = np.linspace(0, frame["total"].max(), 200)
+    for arm, runs in frame.groupby("arm", sort=False):
+        lines = []
+        for _, run in runs.groupby("rng_seed"):
+            best = run["score"].cummax().to_numpy()
+            place = np.searchsorted(run["total"].to_numpy(), grid, side="right") - 1
+            lines.append(np.where(place >= 0, best[np.maximum(place, 0)], np.nan))
+        shown = np.stack(lines)
+        known = np.isfinite(shown).any(axis=0)
+        shown = np.where(np.isfinite(shown), shown, np.nan)
+        axes.plot(
+            grid[known], np.nanmean(shown[:, known], axis=0), label=f"{arm}: {len(runs) / len(lines):.0f} candidates"
+        )
+    axes.set(xlabel="stage-seconds", ylabel="best mIoU on dev so far, mean over repetitions")
+    axes.legend(loc="lower right")
+    figure.savefig(FOLDER / "search.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main()

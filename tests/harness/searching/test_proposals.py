@@ -1,0 +1,108 @@
+"""Proposals: the same for the same history, never twice, with prefixes by gain per remaining second."""
+
+import optuna
+import pytest
+
+from harness.searching.journal import write_journal
+from harness.searching.proposals import Known, Proposer, cut_weights, finished_trial
+from harness.searching.space import Space, space_of
+from tests.harness.searching.pretended import run, search_of, suite_of
+
+RATE, ITERATIONS = "localizer.training.learning_rate", "refiners.0.iterations"
+
+
+@pytest.fixture
+def space() -> Space:
+    return space_of("cam", suite_of())
+
+
+def known(number: int, rate: float, iterations: int, score: float, seconds: tuple[float, float]) -> Known:
+    return Known(number, {RATE: rate, ITERATIONS: iterations}, "complete", score, (score, score), seconds)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "prefix"])
+def test_the_same_history_gives_the_same_proposals(space: Space, sampler: str) -> None:
+    def proposed() -> list[object]:
+        proposer = Proposer(space, sampler, 0)  # type: ignore[arg-type]
+        found = []
+        for number in range(14):
+            found.append(proposer.propose(number))
+            if number >= 2:
+                values = found[number - 2].values
+                score = -abs(values[RATE] - 0.1)
+                proposer.tell(Known(number - 2, values, "complete", score, (score, score), (3.0, 1.0)))
+        return [(each.values, each.origin) for each in found]
+
+    first = proposed()
+    assert first == proposed()
+    assert all(0.001 <= values[RATE] <= 1 and 1 <= values[ITERATIONS] <= 60 for values, _ in first)
+
+
+def test_a_continued_proposer_goes_on_as_if_it_had_not_stopped(space: Space) -> None:
+    whole = Proposer(space, "tpe", 0)
+    for number in range(12):
+        values = whole.propose(number).values
+        whole.tell(Known(number, values, "complete", -values[RATE], (0.0, -values[RATE]), (1.0, 1.0)))
+    again = Proposer(space, "tpe", 0)
+    for each in list(whole.known):
+        again.begin(each.number, each.values)
+        again.tell(each)
+    assert again.propose(12) == whole.propose(12)
+
+
+def test_parallel_proposals_are_all_others(space: Space) -> None:
+    changed = space_of("cam", suite_of(ranges={"localizer.hidden": {"choice": [0, 16, 32, 64]}}))
+    proposer = Proposer(changed, "tpe", 0)
+    values = [proposer.propose(number).values["localizer.hidden"] for number in range(4)]
+    assert sorted(values) == [0, 16, 32, 64]
+    assert proposer.is_exhausted
+
+
+def test_a_cut_is_as_likely_as_its_gain_per_remaining_second(space: Space) -> None:
+    # Localizer 9 s, refiner 1 s. Scores spread by 0.1 with the rate, and by 0.01 within one rate.
+    told = [
+        known(0, 0.1, 1, 0.50, (9, 1)),
+        known(1, 0.1, 2, 0.51, (0, 1)),
+        known(2, 0.2, 1, 0.60, (9, 1)),
+        known(3, 0.2, 2, 0.61, (0, 1)),
+    ]
+    scores = [0.50, 0.51, 0.60, 0.61]
+    mean = sum(scores) / 4
+    overall = (sum((score - mean) ** 2 for score in scores) / 3) ** 0.5
+    within = (2 * 2 * 0.005**2 / 2) ** 0.5
+    assert cut_weights(space, told) == pytest.approx({None: overall / 10, 0: within / 1})
+
+
+def test_a_prefix_that_would_be_stopped_is_not_kept(space: Space) -> None:
+    told = [known(number, 0.1 + number / 100, 1, 0.5, (9, 1)) for number in range(4)]
+    assert set(cut_weights(space, told)) == {None, 0}
+    assert set(cut_weights(space, told, lambda rung, score: False)) == {None}
+
+
+def test_choices_of_mappings_are_proposed_as_mappings() -> None:
+    chains = [[{"name": "pamr", "iterations": 3}], [{"name": "pamr", "iterations": 5}, {"name": "pamr"}]]
+    changed = space_of("cam", suite_of(ranges={"refiners": {"choice": chains}}))
+    proposer = Proposer(changed, "random", 0)
+    assert proposer.propose(0).values["refiners"] in chains
+
+
+def test_what_lies_outside_of_the_ranges_is_not_told_to_optuna(space: Space) -> None:
+    assert finished_trial(space, known(0, 5.0, 1, 0.5, (1, 1))) is None
+    proposer = Proposer(space, "tpe", 0)
+    proposer.begin(0, {RATE: 5.0, ITERATIONS: 10})
+    proposer.tell(known(0, 5.0, 10, 0.5, (1, 1)))
+    assert proposer.propose(1).values[RATE] <= 1
+
+
+def test_the_journal_is_opened_by_optuna(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    search, _ = search_of(tmp_path, suite_of(sampler="random"))
+    run(tmp_path, search, [])
+    write_journal([search], tmp_path / "optuna.log")
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "optuna.log")))
+    study = optuna.load_study(study_name="cam", storage=storage)
+    assert search.best is not None
+    assert study.best_value == search.best.score
+    assert study.best_params == search.best.values
+    states = [trial.state.name for trial in study.trials]
+    ours = [{"complete": "COMPLETE", "stopped": "PRUNED"}[trial.state] for trial in search.trials.values()]
+    assert states == ours
