@@ -70,7 +70,7 @@ class KillRaylet(Fault):
 
     def strike(self, scene: Scene) -> str:
         for pid in descendants(scene.run.process.pid):
-            if _command(pid).endswith("raylet"):
+            if command_of(pid).endswith("raylet"):
                 os.kill(pid, signal.SIGKILL)
                 return "raylet killed"
         return ""
@@ -168,7 +168,8 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
+    """The program of a process, empty where there is none."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
     except OSError:
