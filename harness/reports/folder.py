@@ -23,7 +23,7 @@ from results.per_image import read_table, stacked, write_table
 from results.rows import Row, frame, write_rows
 from results.selection import is_ranked
 from results.shown import Table, code, markdown
-from settings.files import write_json
+from settings.files import read_plain, write_json
 from settings.records import fingerprint
 
 __all__ = ["shows", "unscored", "write_figures", "write_leaderboard", "write_tables"]
@@ -69,7 +69,7 @@ def unscored(plan: Plan, nothing: str) -> str:
 
 def _shown_by(state: Path) -> object:
     try:
-        return json.loads(state.read_text(encoding="utf-8"))
+        return json.loads(read_plain(state))
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from uuid import uuid4
 
 from harness.store.layout import EVICTED
-from settings.files import create_exclusively
+from settings.files import create_exclusively, read_plain
 
 __all__ = ["HEARTBEAT_S", "TIMEOUT_S", "FileLease", "Lease", "lives", "process_start", "this_process"]
 
@@ -102,7 +102,7 @@ class FileLease(Lease):
 
     def _read(self) -> Mapping[str, object]:
         try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
+            content = json.loads(read_plain(self._path))
         except (OSError, ValueError, RecursionError):
             return {}
         # Anything else than a holder (a damaged file) is left to the heartbeat.
