@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-__all__ = ["COLUMNS", "curves", "draw_curves", "plot_curves"]
+__all__ = ["COLUMNS", "curves", "draw_curves", "plot_curves", "records_in"]
 
 COLUMNS = ("recipe", "setting", "rng_seed", "step", "epoch", "term", "value")
 """The columns of the frame and the CSV; `step` is localizer or segmenter, `epoch` begins with 0."""
@@ -24,6 +24,18 @@ Colours: TypeAlias = dict[str, tuple[float, float, float]]
 def curves(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """The records (one a fit, epoch and term) as a frame with COLUMNS."""
     return pd.DataFrame(list(records), columns=list(COLUMNS))
+
+
+def records_in(path: Path) -> list[dict[str, Any]]:
+    """The records of a CSV that was written of `curves`; none where there is no such file, or another one."""
+    try:
+        # A recipe may be called `NA`.
+        empty: Any = {"value": [""]}
+        frame = pd.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=empty)
+        records: list[Any] = frame[list(COLUMNS)].to_dict("records")
+        return records
+    except (OSError, ValueError, LookupError):
+        return []
 
 
 def plot_curves(frame: pd.DataFrame, path_png: Path) -> None:

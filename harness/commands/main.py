@@ -29,6 +29,7 @@ from harness.commands.output import prepare_output
 from harness.commands.progress import Patience
 from harness.commands.score import score
 from harness.commands.store import store_app
+from harness.store.lease import declared_timeout_s
 from settings.errors import UserError
 from settings.progress import listener
 
@@ -134,6 +135,7 @@ def main() -> NoReturn:
     prepare_output()
     listener.set(Patience("planning"))
     try:
+        declared_timeout_s()
         # In its own mode, click would print usage errors in three lines, and end by itself with its own exit codes.
         code = app(standalone_mode=False)
     except UserError as error:

@@ -44,7 +44,7 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
     # Made beside and moved when all is there: on a full disk the old leaderboard stays whole.
     partial = Path(mkdtemp(prefix=PARTIAL_FOLDER, dir=folder))
     try:
-        _fill(run, board, LeaderboardFiles(partial))
+        _fill(run, board, LeaderboardFiles(partial), files)
         # Without its state a folder that is half moved is written again.
         files.state.unlink(missing_ok=True)
         _move_all(partial, folder)
@@ -74,14 +74,15 @@ def _shown_by(state: Path) -> object:
         return None
 
 
-def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
+def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles, before: LeaderboardFiles) -> None:
+    """Write all files but the state; `before` are those that are shown now, if any."""
     store = Store.at(run.location)
     write_rows(files.rows, board.rows)
     _write_tables(run, board, files)
     _write_counts(run, store, files)
     write_figures(board.rows, board.tables, files)
     _copy_galleries(run, store, files.folder)
-    _write_curves(run, store, files)
+    _write_curves(run, store, files, before)
     for name, refs in run.plan.unscored.items():
         _copy_masks(store, refs, files.folder / name)
     # Last: it holds what was written before it. Others' photos are left to those who ask for them.
@@ -181,14 +182,17 @@ def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
                 shutil.copyfile(artefact.path(name), folder / name)
 
 
-def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
-    """Write the training curves; nothing where no localizer was trained."""
+def _write_curves(run: Run, store: Store, files: LeaderboardFiles, before: LeaderboardFiles) -> None:
+    """Write the training curves; nothing where no localizer was trained.
+
+    A fit may be lost while all that came of it is whole, and then it is not made again: its curve is what it was.
+    """
     records: list[dict[str, object]] = []
     for stage in run.plan.graph.values():
         runtime = stage.runtime
         # Fits that a policy chose inputs for, and held-out ones, would be second curves of one recipe.
         if stage.kind.curve and isinstance(runtime, FitRuntime) and not (runtime.held_out or runtime.chosen):
-            records += _logged(store, stage, runtime)
+            records += _logged(store, stage, runtime, before)
     if not any(record["step"] == "localizer" for record in records):
         return
     from results.curves import curves, plot_curves
@@ -198,12 +202,8 @@ def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
     plot_curves(frame, files.training_png)
 
 
-def _logged(store: Store, stage: Stage, runtime: FitRuntime) -> Iterator[dict[str, object]]:
-    """What a fit logged, one record for each epoch and term of the loss; none where its artefact is lost."""
-    try:
-        log = json.loads(FitFiles(store.open(stage.ref).folder).log.read_text(encoding="utf-8"))
-    except Lost:
-        return
+def _logged(store: Store, stage: Stage, runtime: FitRuntime, before: LeaderboardFiles) -> Iterator[dict[str, object]]:
+    """What a fit logged, one record for each epoch and term of the loss; of a lost one, what was written before."""
     assert isinstance(stage.identity, FitIdentity)
     fit: Mapping[str, object] = {
         "recipe": runtime.recipe,
@@ -211,6 +211,13 @@ def _logged(store: Store, stage: Stage, runtime: FitRuntime) -> Iterator[dict[st
         "rng_seed": stage.identity.rng_seed,
         "step": stage.kind.curve,
     }
+    try:
+        log = json.loads(FitFiles(store.open(stage.ref).folder).log.read_text(encoding="utf-8"))
+    except Lost:
+        from results.curves import records_in
+
+        yield from (record for record in records_in(before.training_csv) if fit.items() <= record.items())
+        return
     for epoch, row in enumerate(log):
         for name, value in row.items():
             if name != "epoch":
