@@ -1,5 +1,7 @@
 """Training curves: the losses of every fit by epoch, as CSV and as a figure with a panel for each loss term."""
 
+import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,13 +31,17 @@ def curves(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def records_in(path: Path) -> list[dict[str, Any]]:
     """The records of a CSV that was written of `curves`; none where there is no such file, or another one."""
     try:
-        # A recipe may be called `NA`.
-        empty: Any = {"value": [""]}
-        frame = pd.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=empty)
-        records: list[Any] = frame[list(COLUMNS)].to_dict("records")
-        return records
-    except (OSError, ValueError, LookupError):
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_record(row) for row in csv.DictReader(file)]
+    except (OSError, ValueError, LookupError, csv.Error):
         return []
+
+
+def _record(row: dict[str, str]) -> dict[str, Any]:
+    value = math.nan
+    if row["value"]:
+        value = float(row["value"])
+    return {**row, "rng_seed": int(row["rng_seed"]), "epoch": int(row["epoch"]), "value": value}
 
 
 def plot_curves(frame: pd.DataFrame, path_png: Path) -> None:
