@@ -24,18 +24,25 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def _check_size(metadata: pq.FileMetaData, most: int) -> list[str]:
-    """The columns of texts; raises ValueError where more values, or bytes for them, are declared than `most`."""
-    declared, size, texts = 0, 0, []
+    """Raise ValueError where more values, or bytes for them, are declared than `most`.
+
+    Returns the columns of texts, unless these cannot be long even if each were the longest of its column.
+    """
+    declared, size, length, texts = 0, 0, 0, []
     for group in range(metadata.num_row_groups):
         of_group = metadata.row_group(group)
-        columns = [of_group.column(place) for place in range(of_group.num_columns)]
-        declared += sum(column.num_values for column in columns)
-        size += sum(column.total_uncompressed_size for column in columns)
-        texts += [column.path_in_schema for column in columns if column.physical_type == "BYTE_ARRAY"]
+        for column in map(of_group.column, range(of_group.num_columns)):
+            declared += column.num_values
+            size += column.total_uncompressed_size
+            if column.physical_type == "BYTE_ARRAY":
+                texts.append(column.path_in_schema)
+                length += column.num_values * column.total_uncompressed_size
     if declared > most:
         raise ValueError(f"{declared} values in a small file")
     if size > VALUE_BYTES * most:
         raise ValueError(f"{size} bytes of values in a small file")
+    if length <= VALUE_BYTES * most:
+        return []
     return texts
 
 
@@ -57,6 +64,8 @@ def _whole(file: BinaryIO, size: int) -> pa.Table:
     parquet = pq.ParquetFile(file, pre_buffer=False)
     most = SURE_VALUES + VALUES_A_BYTE * size
     texts = _check_size(parquet.metadata, most)
+    if not texts:
+        return parquet.read(use_threads=False)
     table = pq.ParquetFile(file, pre_buffer=False, read_dictionary=texts).read(use_threads=False)
     repeated = sum(_text_bytes(chunk) for column in table.columns for chunk in column.chunks)
     if repeated > VALUE_BYTES * most:

@@ -27,6 +27,7 @@ class Run:
         module: Sequence[str] = SEEDBED,
         how: Sequence[str] = SERIAL,
         clock: Path | None = None,
+        suite: str | Path = "smoke",
         **variables: str,
     ) -> None:
         self.store, self.clock = store, clock
@@ -36,7 +37,7 @@ class Run:
             variables |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), **kept}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 — closed when the block ends
         self.process = subprocess.Popen(
-            [sys.executable, *module, "run", "smoke", *how, "--store", str(store)],
+            [sys.executable, *module, "run", str(suite), *how, "--store", str(store)],
             cwd=REPOSITORY,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,

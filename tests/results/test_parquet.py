@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from results import parquet
 from results.parquet import read_table, write_table
 from settings.errors import UserError
 
@@ -20,7 +21,11 @@ TABLE = pa.table(
 ).replace_schema_metadata({"images": "four"})
 
 
-def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("texts", [[], ["text", "texts.list.element", "bytes"]], ids=["at once", "with care"])
+def test_a_table_comes_back_as_it_was_written(
+    texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "_check_size", lambda metadata, most: texts)
     write_table(tmp_path / "t.parquet", TABLE)
     back, by_arrow = read_table(tmp_path / "t.parquet"), pq.read_table(tmp_path / "t.parquet")
     assert back.schema.equals(by_arrow.schema, check_metadata=True)
