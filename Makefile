@@ -28,12 +28,14 @@ format: $(READY)
 bench: $(READY)
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
-# Hostile input in thousands of generated cases; `make test` runs a sample of them.
+# Hostile input in thousands of generated cases, and an S3 whose answers are lost; `make test` runs a sample of them.
 fuzz: $(READY)
-	SEEDBED_FUZZ_CASES=$${SEEDBED_FUZZ_CASES:-2000} $(BIN)/python -m pytest -q tests/fuzz --timeout 1200
+	SEEDBED_FUZZ_CASES=$${SEEDBED_FUZZ_CASES:-2000} $(BIN)/python -m pytest -q tests/fuzz \
+		tests/harness/store/backends/test_faulty_s3.py --timeout 1200
 
 # `seedbed run smoke` killed ten times alone and ten times beside a second run, fifty rounds of all kinds of faults on
-# Ray, and a node that dies; `make test` does a little of it.
+# Ray (its own processes killed and paused, too), five whose clock is set (Debian's package faketime), five whose input
+# files change, and a node that dies; `make test` does a little of it.
 chaos: $(READY)
 	SEEDBED_CHAOS_KILLS=$${SEEDBED_CHAOS_KILLS:-10} SEEDBED_CHAOS_ROUNDS=$${SEEDBED_CHAOS_ROUNDS:-50} \
 		$(BIN)/python -m pytest -q tests/chaos tests/harness/execution --timeout 7200

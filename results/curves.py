@@ -1,5 +1,7 @@
 """Training curves: the losses of every fit by epoch, as CSV and as a figure with a panel for each loss term."""
 
+import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-__all__ = ["COLUMNS", "curves", "draw_curves", "plot_curves"]
+__all__ = ["COLUMNS", "curves", "draw_curves", "plot_curves", "records_in"]
 
 COLUMNS = ("recipe", "setting", "rng_seed", "step", "epoch", "term", "value")
 """The columns of the frame and the CSV; `step` is localizer or segmenter, `epoch` begins with 0."""
@@ -24,6 +26,22 @@ Colours: TypeAlias = dict[str, tuple[float, float, float]]
 def curves(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """The records (one a fit, epoch and term) as a frame with COLUMNS."""
     return pd.DataFrame(list(records), columns=list(COLUMNS))
+
+
+def records_in(path: Path) -> list[dict[str, Any]]:
+    """The records of a CSV that was written of `curves`; none where there is no such file, or another one."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_record(row) for row in csv.DictReader(file)]
+    except (OSError, ValueError, LookupError, csv.Error):
+        return []
+
+
+def _record(row: dict[str, str]) -> dict[str, Any]:
+    value = math.nan
+    if row["value"]:
+        value = float(row["value"])
+    return {**row, "rng_seed": int(row["rng_seed"]), "epoch": int(row["epoch"]), "value": value}
 
 
 def plot_curves(frame: pd.DataFrame, path_png: Path) -> None:

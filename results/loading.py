@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from results.rows import IDENTITY, Row, frame, shared_rows
+from results.rows import Row, frame, shared_rows
 from settings.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def latest_rows(store: str | Path) -> list[tuple[Row, Artefact]]:
     for artefact in sorted(_published(store), key=_when):
         for row in shared_rows().read(artefact.path(name), artefact.record.files.get(name, "")):
             latest[row.identity] = (row, artefact)
-    return sorted(latest.values(), key=lambda found: _order(found[0]))
+    return [latest[identity] for identity in sorted(latest)]
 
 
 def _published(location: str | Path) -> list[Artefact]:
@@ -76,7 +76,3 @@ def _when(artefact: Artefact) -> tuple[datetime, str]:
         found = f"'{record.finished}' as the time when it was published"
         raise UserError(artefact.ref, found, "ISO 8601", "run the suite again") from None
     return (finished if finished.tzinfo else finished.replace(tzinfo=UTC), record.key)
-
-
-def _order(row: Row) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in IDENTITY)

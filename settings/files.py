@@ -15,8 +15,8 @@ from settings.errors import kind_of
 
 __all__ = ["create_exclusively", "read_plain", "replaced", "sha256_of", "sync_files", "write_bytes", "write_json"]
 
-MAX_DOCUMENT = 1 << 28
-"""So many bytes has no record, and no description of a stage."""
+MAX_DOCUMENT = 1 << 24
+"""So many bytes has no record, and no description of a stage; read as JSON, they may take 25 times as many."""
 SYNCS = 8
 """How many files a disk is asked at once to write for good: it does so for all of them in one go."""
 

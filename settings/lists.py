@@ -15,6 +15,8 @@ from settings.records import UNKNOWN
 
 __all__ = ["MAX_CLASSES", "NO_CLASS", "implied_value", "read_classes", "read_ids", "read_labels", "table_rows"]
 
+MAX_TEXT = 1 << 25
+"""Longer lists are refused unread: ids and classes of a million photos take as much."""
 MAX_CLASSES = UNKNOWN - 1
 """Mask values 1..254 are classes: 0 is background, 255 unknown."""
 NO_CLASS = "none"
@@ -184,7 +186,8 @@ def _refuse_control_characters(path: Path, text: str) -> None:
 
 
 def _filled_lines(text: str) -> Iterator[tuple[int, str]]:
-    lines = enumerate(map(str.strip, text.split("\n")), 1)
+    # One line after the other: as a list, a million short ones would take a hundred times their text.
+    lines = enumerate(map(str.strip, StringIO(text, newline="\n")), 1)
     return ((number, line) for number, line in lines if line)
 
 
@@ -194,6 +197,8 @@ def _read_text(path: Path, what: str, expected: str) -> str:
         # A pipe would be waited for without end.
         raise UserError(path, f"an unreadable {what} ({kind_of(path)})", expected)
     try:
+        if (size := path.stat().st_size) > MAX_TEXT:
+            raise UserError(path, f"{size} bytes", f"a {what} of at most {MAX_TEXT}")
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
     except OSError as error:

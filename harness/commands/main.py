@@ -33,6 +33,7 @@ from harness.commands.score import score
 from harness.commands.search import search
 from harness.commands.store import store_app
 from harness.commands.track import track
+from harness.store.lease import declared_timeout_s
 from settings.errors import UserError
 from settings.progress import listener
 
@@ -152,6 +153,7 @@ def main() -> NoReturn:
     prepare_output()
     listener.set(Patience("planning"))
     try:
+        declared_timeout_s()
         # In its own mode, click would print usage errors in three lines, and end by itself with its own exit codes.
         code = app(standalone_mode=False)
     except UserError as error:

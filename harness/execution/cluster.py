@@ -1,4 +1,4 @@
-"""To a Ray cluster and back: a fresh one on this machine, or one that exists, with our code on every node."""
+"""To a Ray cluster that exists and back, with our code on every node."""
 
 from __future__ import annotations
 
@@ -16,63 +16,33 @@ from tempfile import TemporaryDirectory
 import ray
 
 from harness.execution import Packages
-from harness.stages.numerics import usable_cores
+from harness.execution.local_cluster import FOR_WORKERS
 from harness.stages.provenance import OURS, ROOT
 from settings.errors import UserError
 
 __all__ = ["connect", "disconnect", "pinned"]
 
-OBJECT_STORE_BYTES = 80 << 20
-"""Jobs and outcomes are small: artefacts travel through the store. Ray takes 78,643,200 bytes at least."""
 FORWARDED = "SEEDBED_"
 """Beginning of the environment variables that workers on other nodes are given; Ray may write them into its logs."""
 CONNECT_S = 10.0
 """How long a server at an address may take to accept a connection."""
 
 
-def connect(address: str | None = None, slots: int | None = None, packages: Packages = "installed") -> None:
-    """Join the cluster at `address` (`auto`, `host:port`, `ray://…`); without one, start one that ends with this run.
-
-    The fresh one has `slots` CPUs (all usable cores), on this machine alone. Raises UserError where no cluster answers.
-    """
-    variables = {
-        # Stages name their GPU themselves: the variable that Ray would set changes inside a reused worker, where a
-        # CUDA context of an earlier task would then sit on another GPU.
-        "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1",
-        # Workers of a team that share GPUs ask Ray for none, and older versions of Ray would hide all GPUs from them.
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    }
-    # Ray's own processes fail where Python leaves out docstrings, and inherit the variable.
-    os.environ.pop("PYTHONOPTIMIZE", None)
-    if address is None:
-        search_path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-        variables["PYTHONPATH"] = os.pathsep.join(filter(None, search_path))
-        ray.init(
-            # Left out, Ray would join whatever cluster RAY_ADDRESS names or was last started on this machine.
-            address="local",
-            num_cpus=slots or usable_cores(),
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            runtime_env={"env_vars": variables},
-            # No idle workers; and workers as brisk as a serial run, where Ray would make them yield to everything else.
-            _system_config={"prestart_worker_first_driver": False, "worker_niceness": 0, "event_stats": False},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-        return
+def connect(address: str, packages: Packages = "installed") -> None:
+    """Join the cluster at `address` (`auto`, `host:port`, `ray://…`); raises UserError where none answers."""
     _check_answers(address)
     # Ray has copied the folder to the cluster when `init` returns.
     with TemporaryDirectory() as folder, _told(address):
-        sent = _sent(variables, packages, Path(folder))
+        sent = _sent(packages, Path(folder))
         ray.init(address=address, runtime_env=sent, log_to_driver=False, logging_level=logging.ERROR)
 
 
 def disconnect() -> None:
-    """Leave the cluster that this process is connected to; one that was started by `connect` ends."""
+    """Leave the cluster that this process is connected to."""
     ray.shutdown()
 
 
-def _sent(variables: dict[str, str], packages: Packages, folder: Path) -> dict[str, object]:
+def _sent(packages: Packages, folder: Path) -> dict[str, object]:
     """The runtime environment of workers elsewhere: our packages as they are here, and the variables that they need.
 
     Ours alone travel, copied into `folder`, not the working directory: no run, photo or test can come along by mistake.
@@ -82,7 +52,7 @@ def _sent(variables: dict[str, str], packages: Packages, folder: Path) -> dict[s
         # Leaderboards are results that runs write into a checkout.
         copytree(ROOT / name, folder / name, ignore=ignore_patterns("leaderboards", "__pycache__"))
     forwarded = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
-    content: dict[str, object] = {"env_vars": {**forwarded, **variables}, "working_dir": str(folder)}
+    content: dict[str, object] = {"env_vars": {**forwarded, **FOR_WORKERS}, "working_dir": str(folder)}
     if packages == "pinned":
         content["pip"] = list(pinned())
     return content

@@ -29,6 +29,7 @@ from harness.execution.cluster import connect, disconnect
 from harness.execution.credentials import Credentials, adopt, credentials
 from harness.execution.executor import Executor, check_teams
 from harness.execution.job import Job, Outcome
+from harness.execution.local_cluster import LocalCluster
 from harness.execution.nodes import offered, strangers_to
 from harness.execution.team import PATIENCE, Report, Team, run_rank
 from harness.execution.worker import run_job
@@ -54,14 +55,20 @@ class Ray(Executor):
     unnamed = 0.0
 
     def __init__(self, slots: int | None = None, address: str | None = None, packages: Packages = "installed") -> None:
-        connect(address, slots, packages)
-        self._is_own = address is None
+        self._own: LocalCluster | None = None
+        """The cluster that ends with this run; it may be another one than that which the run began with."""
+        if address is None:
+            self._own = LocalCluster(slots)
+        else:
+            connect(address, packages)
         self._credentials = credentials()
         self._most = math.inf
         """How many slots of a cluster that exists this run may take; of its own it takes all."""
         if address is not None and slots is not None:
             self._most = slots
         self._widest = self.slots = 1
+        # One of this run's own has the same node as long as it lives; asked when it does not, it would never answer.
+        self._nodes = offered()
         self.capacity()
         # Ray retries nothing, since `retries` decides what is begun again. With 0 it leaves to us also what its memory
         # monitor ended; with any more, that would be begun again as often as Ray's own setting says.
@@ -72,10 +79,16 @@ class Ray(Executor):
         self._jobs: dict[_Reference, Job] = {}
         self._deadlines: dict[_Reference, float] = {}
         """When a team's time is up, by `time.monotonic`; other jobs watch their time themselves."""
+        self._cut_off: list[Outcome] = []
+        """How jobs ended whose cluster ended, until `wait` tells it."""
+        self._loss = ""
+        """How Ray told that its own processes have ended, which it may notice before they have."""
 
     def capacity(self) -> Wants:
         """What the nodes that are alive have now; threads no more than the slots that this run may take."""
-        nodes = offered()
+        if self._own is None:
+            self._nodes = offered()
+        nodes = self._nodes
         whole: defaultdict[str, float] = defaultdict(float)
         for node in nodes:
             for name, amount in node.items():
@@ -96,7 +109,7 @@ class Ray(Executor):
         super().check(stages, store)
         check_teams(stages, self.slots)
         # The nodes of a cluster of this run's own are this machine.
-        if self._is_own:
+        if self._own:
             return
         for host, trouble in strangers_to(store).items():
             mend = "a folder that all nodes have at the same path, or a URL; see seedbed doctor --cluster"
@@ -104,6 +117,7 @@ class Ray(Executor):
 
     def submit(self, job: Job) -> None:
         """Hand the job to Ray, which finds a node for it; a team's job asks for its processes itself."""
+        self._renew()
         if job.stages[0].processes > 1:
             reference = self._train.options(num_cpus=0).remote(job, self._credentials)
             self._deadlines[reference] = time.monotonic() + (job.timeout_s or math.inf)
@@ -113,6 +127,10 @@ class Ray(Executor):
 
     def wait(self) -> list[Outcome]:
         """Outcomes of the tasks that have ended, and of those whose time is up; waits a second for the first."""
+        self._renew()
+        if self._cut_off:
+            ended_with_it, self._cut_off = self._cut_off, []
+            return ended_with_it
         if not self._jobs:
             return []
         waiting = list(self._jobs)
@@ -127,7 +145,21 @@ class Ray(Executor):
 
     def close(self) -> None:
         """Leave the cluster; one of this run's own ends, with all that still runs there."""
-        disconnect()
+        if self._own:
+            self._own.end()
+        else:
+            disconnect()
+
+    def _renew(self) -> None:
+        """Start a cluster of this run's own anew where it has ended; what ran there is to begin again."""
+        if self._own is None or not (trouble := self._loss or self._own.trouble()):
+            return
+        for job in self._jobs.values():
+            self._cut_off += job.ended(Ending.WORKER_DIED, f"the Ray cluster on this machine ended: {trouble}")
+        self._jobs.clear()
+        self._deadlines.clear()
+        self._loss = ""
+        self._own.renew(trouble)
 
     def _overdue(self) -> list[Outcome]:
         """End the teams whose time is up, by ending their tasks, with which their processes end; their outcomes."""
@@ -144,11 +176,16 @@ class Ray(Executor):
         job = self._jobs.pop(reference)
         self._deadlines.pop(reference, None)
         try:
-            return ray.get(reference)
+            outcomes = ray.get(reference)
+            if self._own:
+                self._own.proven()
+            return outcomes
         except ray.exceptions.RayTaskError as error:
             # What goes wrong inside a stage is an outcome: this node lacks something, such as a package.
             return job.ended(Ending.FAILED, " ".join(str(error.cause).split()))
         except ray.exceptions.RayError as error:
+            if isinstance(error, ray.exceptions.LocalRayletDiedError | ray.exceptions.NodeDiedError):
+                self._loss = type(error).__name__
             return job.ended(Ending.WORKER_DIED, f"the worker ended: {type(error).__name__}")
 
 

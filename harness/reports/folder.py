@@ -26,7 +26,7 @@ from results.rows import Row, frame, write_rows
 from results.selection import is_ranked
 from results.shown import Further, Table, code, joined_csv, markdown
 from results.verdict_tables import INTERVAL
-from settings.files import write_json
+from settings.files import read_plain, write_json
 from settings.records import fingerprint
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
     # Made beside and moved when all is there: on a full disk the old leaderboard stays whole.
     partial = Path(mkdtemp(prefix=PARTIAL_FOLDER, dir=folder))
     try:
-        _fill(run, board, LeaderboardFiles(partial))
+        _fill(run, board, LeaderboardFiles(partial), files)
         # Without its state a folder that is half moved is written again.
         files.state.unlink(missing_ok=True)
         move_all(partial, folder)
@@ -85,12 +85,13 @@ def unscored(plan: Plan, nothing: str) -> str:
 
 def _shown_by(state: Path) -> object:
     try:
-        return json.loads(state.read_text(encoding="utf-8"))
+        return json.loads(read_plain(state))
     except (OSError, ValueError, RecursionError):
         return None
 
 
-def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
+def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles, before: LeaderboardFiles) -> None:
+    """Write all files but the state; `before` are those that are shown now, if any."""
     store = Store.at(run.location)
     write_rows(files.rows, board.rows)
     head = _write_tables(run, board, files)
@@ -99,7 +100,7 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     _write_counts(run, store, files)
     write_figures(board.rows, board.tables, files)
     _copy_galleries(run, store, files.folder)
-    _write_curves(run, store, files)
+    _write_curves(run, store, files, before)
     for name, refs in run.plan.unscored.items():
         _copy_masks(store, refs, files.folder / name)
     # Last: it holds what was written before it.
@@ -226,12 +227,15 @@ def _copy_masks(store: Store, refs: Sequence[Ref], folder: Path) -> None:
                 shutil.copyfile(artefact.path(name), folder / name)
 
 
-def _write_curves(run: Run, store: Store, files: LeaderboardFiles) -> None:
-    """Write the training curves; nothing where no localizer was trained."""
+def _write_curves(run: Run, store: Store, files: LeaderboardFiles, before: LeaderboardFiles) -> None:
+    """Write the training curves; nothing where no localizer was trained.
+
+    A fit may be lost while all that came of it is whole, and then it is not made again: its curve is what it was.
+    """
     records: list[dict[str, object]] = []
     for stage in drawn_fits(run.plan.graph):
         assert isinstance(stage.runtime, FitRuntime)
-        records += _logged(store, stage, stage.runtime)
+        records += _logged(store, stage, stage.runtime, before)
     if not any(record["step"] == "localizer" for record in records):
         return
     from results.curves import curves, plot_curves
@@ -250,12 +254,8 @@ def drawn_fits(graph: Mapping[Ref, Stage]) -> Iterator[Stage]:
             yield stage
 
 
-def _logged(store: Store, stage: Stage, runtime: FitRuntime) -> Iterator[dict[str, object]]:
-    """What a fit logged, one record for each epoch and term of the loss; none where its artefact is lost."""
-    try:
-        log = json.loads(FitFiles(store.open(stage.ref).folder).log.read_text(encoding="utf-8"))
-    except Lost:
-        return
+def _logged(store: Store, stage: Stage, runtime: FitRuntime, before: LeaderboardFiles) -> Iterator[dict[str, object]]:
+    """What a fit logged, one record for each epoch and term of the loss; of a lost one, what was written before."""
     assert isinstance(stage.identity, FitIdentity)
     fit: Mapping[str, object] = {
         "recipe": runtime.recipe,
@@ -263,6 +263,13 @@ def _logged(store: Store, stage: Stage, runtime: FitRuntime) -> Iterator[dict[st
         "rng_seed": stage.identity.rng_seed,
         "step": stage.kind.curve,
     }
+    try:
+        log = json.loads(FitFiles(store.open(stage.ref).folder).log.read_text(encoding="utf-8"))
+    except Lost:
+        from results.curves import records_in
+
+        yield from (record for record in records_in(before.training_csv) if fit.items() <= record.items())
+        return
     for epoch, row in enumerate(log):
         for name, value in row.items():
             if name != "epoch":

@@ -26,6 +26,8 @@ __all__ = [
 
 VERSION = 1
 THROTTLE_S = 0.5
+MAX_LINE = 1 << 24
+"""So long is no event: that which begins a run names its stages, a hundred bytes for each."""
 TAIL_BYTES = 1 << 20
 """So much of a log's end is looked at for its newest event."""
 # A run of which nothing was heard for so many seconds, and whose driver nobody can see, may have been killed.
@@ -165,8 +167,9 @@ class EventReader:
             # Line by line: the log of a long run may be larger than memory.
             with self._path.open("rb") as file:
                 file.seek(self._offset)
-                for line in file:
-                    if not line.endswith(b"\n"):
+                while line := file.readline(MAX_LINE):
+                    # What is longer than any event comes in parts, and none of them is one.
+                    if not line.endswith(b"\n") and len(line) < MAX_LINE:
                         return
                     self._offset += len(line)
                     event = _event_in(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -16,11 +17,42 @@ from types import TracebackType
 from uuid import uuid4
 
 from harness.store.layout import EVICTED
-from settings.files import create_exclusively
+from settings.errors import UserError
+from settings.files import create_exclusively, read_plain
 
-__all__ = ["HEARTBEAT_S", "TIMEOUT_S", "FileLease", "Lease", "lives", "process_start", "this_process"]
+__all__ = [
+    "HEARTBEAT_S",
+    "TIMEOUT_S",
+    "FileLease",
+    "Lease",
+    "declared_timeout_s",
+    "lives",
+    "process_start",
+    "this_process",
+]
 
-TIMEOUT_S = float(os.environ.get("SEEDBED_LEASE_TIMEOUT", "30"))
+TIMEOUT = "SEEDBED_LEASE_TIMEOUT"
+USUAL_TIMEOUT_S = 30.0
+
+
+def declared_timeout_s() -> float:
+    """What the environment variable `SEEDBED_LEASE_TIMEOUT` says, else what is usual; UserError for what is no time."""
+    text = os.environ.get(TIMEOUT, "") or str(USUAL_TIMEOUT_S)
+    # Without units, and no more than a day.
+    if not re.fullmatch(r"\d{1,5}(\.\d+)?", text) or float(text) < 1:
+        raise UserError(TIMEOUT, f"'{text}'", "seconds from 1 on, such as 30", "unset it, or set it right")
+    return float(text)
+
+
+def _timeout_s() -> float:
+    # Importing fails for nobody: `main` tells what is wrong.
+    try:
+        return declared_timeout_s()
+    except UserError:
+        return USUAL_TIMEOUT_S
+
+
+TIMEOUT_S = _timeout_s()
 """A holder whose process nobody can see, or that is paused, is taken for dead after so many seconds without a sign."""
 HEARTBEAT_S = min(5.0, TIMEOUT_S / 5)
 
@@ -102,7 +134,7 @@ class FileLease(Lease):
 
     def _read(self) -> Mapping[str, object]:
         try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
+            content = json.loads(read_plain(self._path))
         except (OSError, ValueError, RecursionError):
             return {}
         # Anything else than a holder (a damaged file) is left to the heartbeat.

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -17,6 +18,7 @@ from harness.store.store import Store
 from tests.chaos.runs import Run
 
 LEASE_TIMEOUT_S = 3.0
+DISK_BYTES = 64 << 20
 
 
 @dataclass
@@ -65,15 +67,45 @@ class KillWorker(Fault):
         return _signal(scene, signal.SIGKILL, "killed")
 
 
-class KillRaylet(Fault):
-    """What starts and watches the workers of this node."""
+@dataclass(frozen=True)
+class KillRays(Fault):
+    """One of Ray's own processes: the raylet, which has the workers; GCS, which knows who is there; an agent."""
+
+    program: str
 
     def strike(self, scene: Scene) -> str:
         for pid in descendants(scene.run.process.pid):
-            if _command(pid).endswith("raylet"):
+            if command_of(pid).endswith(self.program):
                 os.kill(pid, signal.SIGKILL)
-                return "raylet killed"
+                return f"{self.program} killed"
         return ""
+
+
+@dataclass(frozen=True)
+class PauseRays(Fault):
+    """One of Ray's own processes, or the driver, stops for some seconds."""
+
+    program: str = ""
+    """Empty: the driver."""
+
+    def strike(self, scene: Scene) -> str:
+        driver = scene.run.process.pid
+        for pid in (driver, *descendants(driver)):
+            if (pid == driver and not self.program) or (self.program and command_of(pid).endswith(self.program)):
+                _pause(scene, pid, 2 * LEASE_TIMEOUT_S)
+                return f"{self.program or 'driver'} paused"
+        return ""
+
+
+class MoveClock(Fault):
+    """The clock of the run's machine is set while it runs, by up to an hour, forwards or back."""
+
+    def strike(self, scene: Scene) -> str:
+        if scene.run.clock is None:
+            return ""
+        seconds = scene.rng.choice((-3600, -20, 20, 3600))
+        scene.run.clock.write_text(f"{seconds:+d}")
+        return f"clock moved by {seconds:+d} s"
 
 
 class PauseHolder(Fault):
@@ -83,14 +115,8 @@ class PauseHolder(Fault):
         running = scene.running()
         if not running:
             return ""
-        pid = int(str(scene.rng.choice(running)["pid"]))
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-            timer = threading.Timer(3 * LEASE_TIMEOUT_S, _continue, [pid])
-            timer.start()
-            scene.later.append(timer)
-            return "worker paused"
-        return ""
+        _pause(scene, int(str(scene.rng.choice(running)["pid"])), 3 * LEASE_TIMEOUT_S)
+        return "worker paused"
 
 
 class FillDisk(Fault):
@@ -108,6 +134,20 @@ class FillDisk(Fault):
         timer.start()
         scene.later.append(timer)
         return "disk full"
+
+
+class ShrinkDisk(Fault):
+    """The disk is no larger, for two seconds, than what lies on it."""
+
+    def strike(self, scene: Scene) -> str:
+        if scene.disk is None:
+            return ""
+        used = shutil.disk_usage(scene.disk).used
+        _resize(scene.disk, used + 4096)
+        timer = threading.Timer(2, _resize, [scene.disk, DISK_BYTES])
+        timer.start()
+        scene.later.append(timer)
+        return "disk shrunk"
 
 
 class Corrupt(Fault):
@@ -152,8 +192,17 @@ FAULTS: tuple[Fault, ...] = (
     DeleteAttempt(),
     FillDisk(),
     PauseHolder(),
-    KillRaylet(),
+    KillRays("raylet"),
+    KillRays("gcs_server"),
+    KillRays("ray::RuntimeEnvAgent"),
+    KillRays("ray::DashboardAgent"),
+    PauseRays(),
+    PauseRays("raylet"),
+    PauseRays("gcs_server"),
+    ShrinkDisk(),
 )
+ON_ONE_PROCESS: tuple[Fault, ...] = (MoveClock(), MoveClock(), KillDriver(), Corrupt(), ShrinkDisk(), PauseRays())
+"""What strikes a serial run whose clock is set."""
 
 
 def descendants(pid: int) -> list[int]:
@@ -168,7 +217,8 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
+    """The program of a process, empty where there is none."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
     except OSError:
@@ -182,6 +232,18 @@ def _signal(scene: Scene, number: signal.Signals, what: str) -> str:
             os.kill(int(str(scene.rng.choice(running)["pid"])), number)
             return f"worker {what}"
     return ""
+
+
+def _pause(scene: Scene, pid: int, seconds: float) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        timer = threading.Timer(seconds, _continue, [pid])
+        timer.start()
+        scene.later.append(timer)
+
+
+def _resize(disk: Path, size: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
 
 
 def _continue(pid: int) -> None:

@@ -16,8 +16,18 @@ import pytest
 from harness.reports.leaderboard import Finished
 from harness.store.store import Store
 from tests.chaos.evidence import differences, flaws
-from tests.chaos.faults import FAULTS, LEASE_TIMEOUT_S, Fault, KillWorker, Scene, wait_for
-from tests.chaos.runs import Run
+from tests.chaos.faults import (
+    DISK_BYTES,
+    FAULTS,
+    LEASE_TIMEOUT_S,
+    ON_ONE_PROCESS,
+    Fault,
+    KillWorker,
+    MoveClock,
+    Scene,
+    wait_for,
+)
+from tests.chaos.runs import FAKETIME, SERIAL, Run
 from tests.chaos.telling import told
 
 ROUNDS = int(os.environ.get("SEEDBED_CHAOS_ROUNDS", "1"))
@@ -39,18 +49,39 @@ def test_a_run_that_is_struck_ends_with_the_same_table(number: int, smoke: Finis
     assert wrong == []
 
 
+@pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, reason="takes a minute: `make chaos`")
+@pytest.mark.skipif(FAKETIME is None, reason="no clock of its own: Debian's package faketime")
+@pytest.mark.parametrize("number", range(FIRST, FIRST + -(-ROUNDS // 10)))
+def test_a_run_whose_clock_is_set_ends_with_the_same_table(number: int, smoke: Finished, tmp_path: Path) -> None:
+    rng = random.Random(f"clock {number}")
+    strikes = [(MoveClock(), 0.0), *((rng.choice(ON_ONE_PROCESS), rng.uniform(0, 6)) for _ in range(2))]
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    with disk(tmp_path / "disk") as room:
+        store = Store(tmp_path / "disk" / "store")
+        done = _endure(store.root, strikes, rng, 1, room, clock)
+        wrong = flaws(store) + differences(store.root / "leaderboards" / "smoke", smoke.folder)
+    told.append(f"clock {number}: {', '.join(done)}: {'; '.join(wrong) or 'as if nothing had happened'}")
+    assert wrong == []
+
+
 FIRST_ROUND: list[tuple[Fault, float]] = [(KillWorker(), 0.5)]
 """What `make test` does."""
 
 
 def _endure(
-    store: Path, strikes: list[tuple[Fault, float]], rng: random.Random, runs: int, room: Path | None
+    store: Path,
+    strikes: list[tuple[Fault, float]],
+    rng: random.Random,
+    runs: int,
+    room: Path | None,
+    clock: Path | None = None,
 ) -> list[str]:
     """Runs on one store, the first of them struck, until the first ends well; what was done to it."""
     done: list[str] = []
     for _ in range(MOST_RUNS):
         with ExitStack() as stack:
-            first, *others = [stack.enter_context(_run(store)) for _ in range(runs)]
+            first, *others = [stack.enter_context(_run(store, clock)) for _ in range(runs)]
             scene = Scene(first, rng, room)
             while strikes and first.process.poll() is None:
                 fault, seconds = strikes.pop(0)
@@ -66,15 +97,16 @@ def _endure(
     raise AssertionError(f"not whole after {MOST_RUNS} runs: {done}")
 
 
-def _run(store: Path) -> Run:
-    return Run(store, how=HOW, SEEDBED_LEASE_TIMEOUT=f"{LEASE_TIMEOUT_S:g}", OMP_NUM_THREADS="1")
+def _run(store: Path, clock: Path | None) -> Run:
+    how = SERIAL if clock else HOW
+    return Run(store, how=how, clock=clock, SEEDBED_LEASE_TIMEOUT=f"{LEASE_TIMEOUT_S:g}", OMP_NUM_THREADS="1")
 
 
 @contextmanager
 def disk(folder: Path) -> Iterator[Path | None]:
     """A small file system of its own where one may be mounted, else an ordinary folder that is never full."""
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         yield None
         return

@@ -7,7 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
-from results.curves import COLUMNS, curves, draw_curves, plot_curves
+from results.curves import COLUMNS, curves, draw_curves, plot_curves, records_in
 
 
 def record(recipe: str, rng_seed: int, epoch: int, term: str, value: float, **changes: Any) -> dict[str, Any]:
@@ -66,3 +66,12 @@ def test_files_are_deterministic_and_matplotlib_is_left_alone(tmp_path: Path) ->
 def test_the_columns_are_those_of_the_csv() -> None:
     assert tuple(curves(RECORDS).columns) == COLUMNS
     assert len(curves(RECORDS)) == len(RECORDS)
+
+
+def test_records_come_back_from_their_csv(tmp_path: Path) -> None:
+    records = [*RECORDS, record("NA", 3, 1, "classification", 0.1 + 0.2, setting="a,b")]
+    curves(records).to_csv(tmp_path / "training.csv", index=False)
+    assert records_in(tmp_path / "training.csv") == records
+    assert records_in(tmp_path / "none.csv") == []
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    assert records_in(tmp_path / "other.csv") == []

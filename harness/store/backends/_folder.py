@@ -281,7 +281,7 @@ class FolderBackend:
 def entries_in(folder: Path) -> list[Path]:
     """A folder's entries by name; none where it is not there, or not any more."""
     try:
-        return sorted(folder.iterdir())
+        return sorted(folder.iterdir(), key=lambda path: path.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -17,7 +17,7 @@ def test_ray_is_not_told_what_opens_stores(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("FSSPEC_S3_SECRET", SECRET)
     monkeypatch.setenv("SEEDBED_REAL_DATA", "/data")
-    sent = cluster._sent({"RAY": "1"}, "installed", tmp_path)
+    sent = cluster._sent("installed", tmp_path)
     assert SECRET not in str(sent) and sent["env_vars"]["SEEDBED_REAL_DATA"] == "/data"  # type: ignore[index]
 
 
