@@ -145,14 +145,15 @@ class RowKind(StageKind[RowIdentity, RowRuntime]):
         if work.inputs["counts"][0].kind == SweepKind.name:
             swept = total_sweep(table, len(place.classes), work.identity.steps)
             total = swept.counts(round((threshold or 0.0) * work.identity.steps))
-        elif place.stage == "pseudo_labels":
+        elif place.stage == "segmentation":
+            total = total_counts(table, len(place.classes))
+        else:
+            # Maps that are read beside a background are scored as the labels so read, which may leave pixels undecided.
             labels = total_label_counts(table, len(place.classes))
             total = labels.as_background
-        else:
-            total = total_counts(table, len(place.classes))
         _refuse_background_alone(place, total)
         measured = _measured(total, place.classes)
-        if labels is not None:
+        if labels is not None and place.stage == "pseudo_labels":
             measured["coverage"] = nullable(labels.coverage)
             measured["miou_covered"] = nullable(mean_iou(labels.decided).mean)
         lineage = Lineage.of(work)
