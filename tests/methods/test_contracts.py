@@ -104,9 +104,10 @@ def check_localizer(localizer: Any, toy: Toy, surroundings: Callable[..., Any]) 
 
 def check_cue(cue: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
     """Saliency at photo size, from photos (without labels) or, in a simulation, from true masks."""
-    photos = [photo.without_labels() for photo in (toy.weak.photos if cue.trained else PHOTOS)]
+    reads_features = cue.fit_features() or cue.apply_features()
+    photos = [photo.without_labels() for photo in (toy.weak.photos if reads_features else PHOTOS)]
     rng = np.random.default_rng(0)
-    truths = [rng.integers(0, 3, SIZE).astype(np.uint8) for _ in photos]
+    truths = [rng.integers(0, 3, photo.image().shape[:2]).astype(np.uint8) for photo in photos]
     if cue.reads_masks:
         runs = [[cue.simulate(photo.id, mask) for photo, mask in zip(photos, truths, strict=True)] for _ in range(2)]
     else:
