@@ -147,10 +147,9 @@ def _map(reads: Sequence[torch.Tensor], label: int, surroundings: Surroundings) 
     grid = reads[0].shape[1:]
     total_HW = torch.zeros(grid, device=reads[0].device)
     for read_DHW in reads:
-        map_HW = (mean_cosine(read_DHW, own_ND) - mean_cosine(read_DHW, context_ND)).relu()
-        total_HW += resized(map_HW[None, None], grid)[0, 0]
-    map_HW = total_HW / total_HW.max().clamp_min(1e-8)
-    return map_HW
+        apart_HW = (mean_cosine(read_DHW, own_ND) - mean_cosine(read_DHW, context_ND)).relu()
+        total_HW += resized(apart_HW[None, None], grid)[0, 0]
+    return total_HW / total_HW.max().clamp_min(1e-8)
 
 
 def mean_cosine(read_DHW: torch.Tensor, centres_ND: torch.Tensor) -> torch.Tensor:

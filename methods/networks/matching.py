@@ -161,6 +161,15 @@ class MatchingNetwork(nn.Module):
             query = covered
         return self.own_matcher(correlations(query, covered))  # type: ignore[no-any-return]
 
+    def by_truth(self, query: Features, matched: Matched, truth_BHW: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 2, h, w) from the query's correlations with what of itself its true mask (0 or 1) covers.
+
+        As released, the true mask is laid on what the first mask left where both sides are masked.
+        """
+        if self.self_mask == "both_sides":
+            query = masked(query, matched.first_mask_BHW)
+        return self.own(query, truth_BHW)
+
     def losses(
         self,
         query: Features,
@@ -171,14 +180,11 @@ class MatchingNetwork(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """Cross-entropy of the merged logits, and of the second ones with the true mask in the first one's place.
 
-        Truth is 0, 1, or 255 where unknown; `known` is what the means divide by. As released, both sides are masked
-        by the first mask times the true one where `self_mask` is `both_sides`.
+        Truth is 0, 1, or 255 where unknown; `known` is what the means divide by.
         """
         matched = self(query, support, support_mask_BHW)
-        truth = truth_BHW.where(truth_BHW != UNKNOWN, 0)
-        if self.self_mask == "both_sides":
-            query = masked(query, matched.first_mask_BHW)
-        by_truth_B2HW = self.own(query, truth)
+        truth_only_BHW = truth_BHW.where(truth_BHW != UNKNOWN, 0)
+        by_truth_B2HW = self.by_truth(query, matched, truth_only_BHW)
         size = truth_BHW.shape[1:]
         of_merged, of_truth = (
             mean_cross_entropy(resized(logits, size, align_corners=True), truth_BHW.long(), known)
