@@ -1,7 +1,7 @@
 """LPCAM (Chen & Sun, CVPR 2023): a class is where features are like its own clusters and unlike those of its context.
 
 Clusters of the places where CAM sees the class stand for all of its parts, also those that the classifier needs least.
-Formulas in docs/methods.md §2.
+Formulas in docs/methods.md §1.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every dense branch holds each position of a photo against every other one; the two affinities are fused entry by entry.
 N positions make N² entries, so that they are made some rows at a time, and again in the backward pass. `unary` is after
-AuxSegNet+ (Xu et al., TNNLS 2025), of which the abstract alone could be read. Formulas in docs/methods.md §9.
+AuxSegNet+ (Xu et al., TNNLS 2025), of which the abstract alone could be read. Formulas in docs/methods.md §4.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """AuxSegNet (Xu et al., ICCV 2021) as a refiner: segmentation and saliency learn from the maps and a cue, and the
-affinity that both dense tasks learn carries the maps along. On features of the frozen backbone; docs/methods.md §9.
+affinity that both dense tasks learn carries the maps along. On features of the frozen backbone; docs/methods.md §4.
 
 `unary: true` is after AuxSegNet+ (Xu et al., TNNLS 2025), of which the abstract alone could be read.
 """
@@ -88,8 +88,9 @@ class CrossTask(Refiner):
     options: CrossTaskOptions
     gives_background = True
     needs_cue = True
-    fit_cost = Cost(0.01, power=1.5, channels="width", usual_channels=64)
-    apply_cost = Cost(0.004, power=1.5, channels="width", usual_channels=64)
+    # Of the usual three rounds together.
+    fit_cost = Cost(0.05, power=1.5, channels="width", usual_channels=64)
+    apply_cost = Cost(0.011, power=1.5, channels="width", usual_channels=64)
 
     def check_backbone(self, backbone: BackboneOptions, where: str) -> None:
         """Raise UserError, naming `where`, where the first level of photos of this size has too many positions."""

@@ -79,8 +79,9 @@ class FewShotMatching(Segmenter):
     options_model = FewShotMatchingOptions
     options: FewShotMatchingOptions
     modes = ("frozen",)
-    fit_cost = Cost(0.03)
-    apply_cost = Cost(0.15)
+    fit_cost = Cost(0.04)
+    # Beside thirty examples.
+    apply_cost = Cost(0.24)
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """Three levels of each photo, plain and mirrored."""
@@ -210,7 +211,7 @@ class FewShotMatching(Segmenter):
             query = [self._on_grid([photo.id], request, index, surroundings).to(device) for index, request in plain]
             with torch.inference_mode():
                 logits_M2HW = self._logits(network, query, kept, surroundings)
-                mask = _found(logits_M2HW, kept["classes"], surroundings.image_size(photo))
+                mask = found_classes(logits_M2HW, kept["classes"], surroundings.image_size(photo))
             yield mask
 
     def _logits(
@@ -240,7 +241,7 @@ def one_class(masks_BHW: torch.Tensor, classes_B: torch.Tensor) -> torch.Tensor:
     return truth_BHW
 
 
-def _found(logits_M2HW: torch.Tensor, classes_M: torch.Tensor, size: tuple[int, int]) -> Mask:
+def found_classes(logits_M2HW: torch.Tensor, classes_M: torch.Tensor, size: tuple[int, int]) -> Mask:
     """The class of each pixel at `size` from the logits of all examples, whose classes are given; uint8."""
     import torch
 
