@@ -69,12 +69,12 @@ class CrossTaskOptions(Options):
         "given",
         description="what the affinity carries along: the maps that come in, or the network's own (as released)",
     )
-    rounds: int = Field(3, ge=1, le=10, description="each from the weights before, on labels of the one before")
+    rounds: int = Field(2, ge=1, le=10, description="each from the weights before, on labels of the one before")
     map_threshold: float = Field(0.2, ge=0, le=1, description="a map above shows its class, for the labels of a round")
     saliency_threshold: float = Field(0.06, ge=0, le=1, description="saliency above shows an object, for the same")
     dropout: float = Field(0.5, ge=0, lt=1, description="of whole channels before the classifier")
     training: TrainingOptions = TrainingOptions(
-        epochs=3, batch=4, learning_rate=0.05, momentum=0.0, nesterov=False, weight_decay=0.0
+        epochs=4, batch=8, optimizer="adamw", learning_rate=0.001, weight_decay=0.01
     )
 
 
@@ -88,8 +88,8 @@ class CrossTask(Refiner):
     options: CrossTaskOptions
     gives_background = True
     needs_cue = True
-    # Of the usual three rounds together.
-    fit_cost = Cost(0.05, power=1.5, channels="width", usual_channels=64)
+    # Of the usual two rounds together.
+    fit_cost = Cost(0.036, power=1.5, channels="width", usual_channels=64)
     apply_cost = Cost(0.011, power=1.5, channels="width", usual_channels=64)
 
     def check_backbone(self, backbone: BackboneOptions, where: str) -> None:
