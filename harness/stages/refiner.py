@@ -13,6 +13,7 @@ from harness.stages.guesses import apply_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.localizer import plan_maps
+from harness.stages.pretraining import plan_backbone
 from harness.stages.source import once
 from harness.stages.stored import StoredMaps, StoredMasks
 from harness.stages.weak_set import plan_weak_set
@@ -98,7 +99,7 @@ def plan_refined(line: Line, shard: int, steps: int) -> Ref:
     if refiner.trained:
         inputs["weights"] = (_plan_fit(line, steps),)
     if requests := refiner.apply_features():
-        inputs["features"] = plan_features(blueprint, line.source, requests, [shard])
+        inputs["features"] = plan_features(blueprint, line.source, requests, [shard], plan_backbone(line))
     return blueprint.add(
         RefinerApply(),
         RefinerApplyIdentity(
@@ -122,7 +123,7 @@ def _plan_fit(line: Line, steps: int) -> Ref:
     inputs = {
         "weak_set": (plan_weak_set(line.blueprint, line.source),),
         "maps": tuple(plan_refined(line, shard, steps - 1) for shard in shards),
-        "features": plan_features(line.blueprint, line.source, refiner.fit_features(), shards),
+        "features": plan_features(line.blueprint, line.source, refiner.fit_features(), shards, plan_backbone(line)),
     }
     if refiner.needs_cue:
         inputs["cue"] = tuple(plan_saliency(line, shard) for shard in shards)

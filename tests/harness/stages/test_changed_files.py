@@ -56,6 +56,7 @@ recipes:
     refiners: [affinity]
     cue: c2am
     labeler: saliency
+  before: {pretraining: loca, localizer: cam, labeler: {name: threshold, threshold: 0.5}, segmenter: none}
 policies: {fixed: segmentation, oracle: maps}
 diagnostics: [classifier, maps, cue, boundary_iou]
 gallery: 2
