@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from methods.base import LocalizationMaps, Saliency
-from methods.labelers.threshold import Threshold, ThresholdOptions
+from methods.labelers.threshold import Threshold as ThresholdLabeler
+from methods.labelers.threshold import ThresholdOptions
 from methods.outside import OutsideOptions, place_of
 from settings.errors import UserError
 from settings.masks import check_size
@@ -33,7 +34,7 @@ class ProposalsOptions(ThresholdOptions, OutsideOptions):
     covers: float = Field(0.85, ge=0, le=1, description="or where it holds at least this share of the class")
 
 
-class Proposals(Threshold):
+class Proposals(ThresholdLabeler):
     """The threshold labeler's mask, in which proposals replace the pixels of each class that they lie over."""
 
     options_model = ProposalsOptions

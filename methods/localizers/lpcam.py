@@ -13,7 +13,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from methods.base import FeatureRequest, Fit, MapRecords, Photo, Photos, Surroundings, WeakSet, Weights
-from methods.localizers.cam import Cam, CamOptions
+from methods.localizers.cam import Cam as CamLocalizer
+from methods.localizers.cam import CamOptions
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,7 @@ class LpcamOptions(CamOptions):
         return self
 
 
-class Lpcam(Cam):
+class Lpcam(CamLocalizer):
     """Mean cosine to a class's clusters less that to its context's, ReLU, mean over scales, divided by its maximum."""
 
     options_model = LpcamOptions

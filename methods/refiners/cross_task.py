@@ -193,8 +193,9 @@ class CrossTask(Refiner):
         original_NHW = np.stack([_cue_at(data, photo, side) for photo in data.weak.photos])
         labels = []
         for photo, saliency_HW in zip(data.weak.photos, original_NHW, strict=True):
-            maps_1CHW = torch.from_numpy(maps_at(data.maps(photo.id), (side, side)))[None]
-            labels.append(self._label(photo, peaked(maps_1CHW)[0].numpy(), saliency_HW))
+            record = data.maps(photo.id)
+            maps_1CHW = torch.from_numpy(maps_at(record, (side, side)))[None]
+            labels.append(self._label(record, peaked(maps_1CHW)[0].numpy(), saliency_HW))
         return Targets(original_NHW, _binary(original_NHW), np.stack(labels))
 
     def _next_targets(
@@ -211,30 +212,29 @@ class CrossTask(Refiner):
             predictions, alike = self._predict(network, photo, surroundings)
             original_1HW = torch.from_numpy(original_HW)[None].to(surroundings.device)
             saliency_1HW = refined_saliency(predictions.refined_saliency_B1HW, original_1HW)
-            maps_CHW = self._refined(photo, data.maps(photo.id), predictions, alike)
+            record = data.maps(photo.id)
+            maps_CHW = self._refined(record, predictions, alike)
             maps_1CHW = resized(maps_CHW[None], original_HW.shape)
             saliency.append(saliency_1HW[0].cpu().numpy())
-            labels.append(self._label(photo, maps_1CHW[0].cpu().numpy(), saliency[-1]))
+            labels.append(self._label(record, maps_1CHW[0].cpu().numpy(), saliency[-1]))
         return Targets(targets.original_NHW, _binary(np.stack(saliency)), np.stack(labels))
 
     def _label(
-        self, photo: Photo, maps_CHW: NDArray[np.float32], saliency_HW: NDArray[np.float32]
+        self, record: LocalizationMaps, maps_CHW: NDArray[np.float32], saliency_HW: NDArray[np.float32]
     ) -> NDArray[np.uint8]:
-        if not photo.labels:
+        if not record.class_ids:
             return np.zeros(saliency_HW.shape, np.uint8)
         o = self.options
         rule = AgreementOptions(map_threshold=o.map_threshold, saliency_threshold=o.saliency_threshold)
-        return agreement(maps_CHW, photo.labels, saliency_HW, rule)
+        return agreement(maps_CHW, record.class_ids, saliency_HW, rule)
 
-    def _refined(
-        self, photo: Photo, record: LocalizationMaps, predictions: Predictions, alike: Alike | None
-    ) -> torch.Tensor:
-        """The maps of a photo's labels after the affinity, (C, h, w), up to 2."""
+    def _refined(self, record: LocalizationMaps, predictions: Predictions, alike: Alike | None) -> torch.Tensor:
+        """The maps of a record's classes after the affinity, (C, h, w), up to 2."""
         import torch
 
         from methods.networks.cross_task import refined_maps
 
-        maps_1CHW = predictions.class_maps_BKHW[:, list(photo.labels)]
+        maps_1CHW = predictions.class_maps_BKHW[:, list(record.class_ids)]
         if self.options.maps == "given":
             grid = (maps_1CHW.shape[2], maps_1CHW.shape[3])
             maps_1CHW = torch.from_numpy(maps_at(record, grid))[None].to(maps_1CHW.device)
@@ -250,14 +250,14 @@ class CrossTask(Refiner):
                 yield record
                 continue
             predictions, alike = self._predict(network, photo, surroundings)
-            maps_CHW = self._refined(photo, record, predictions, alike).clamp(max=1).cpu().numpy()
+            maps_CHW = self._refined(record, predictions, alike).clamp(max=1).cpu().numpy()
             background_HW = 1 - predictions.refined_saliency_B1HW.sigmoid()[0, 0].cpu().numpy()
             yield replace(record, maps_CHW=maps_CHW, background_HW=background_HW, upsampling="bilinear")
 
     def views(self, photo: Photo, maps: LocalizationMaps, surroundings: Surroundings) -> Mapping[str, LocalizationMaps]:
         """Each dense task before and after the affinity: the probability of the photo's classes, and of any object."""
         predictions, _ = self._predict(self._network(surroundings), photo, surroundings)
-        rows = [label + 1 for label in photo.labels]
+        rows = [class_id + 1 for class_id in maps.class_ids]
         found = {}
         for name, logits_1SHW in (
             ("segmentation, first", predictions.segmentation_BSHW),
