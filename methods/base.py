@@ -263,11 +263,16 @@ class Refiner(FeatureReader):
 
     gives_background: ClassVar[bool | None] = None
     """Whether its maps have a background map beside them; None: where the maps that it gets have one."""
+    needs_cue: ClassVar[bool] = False
+    """Whether its `fit` reads a cue's saliency: its recipe then has a cue."""
 
     @property
     def trained(self) -> bool:
         """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
         return type(self).fit is not Refiner.fit
+
+    def check_backbone(self, backbone: BackboneOptions, where: str) -> None:
+        """Raise UserError, naming `where`, for a suite's backbone that it cannot work on; asked at planning."""
 
     def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
         """Train on localization maps; a refiner that trains nothing leaves this out."""
@@ -276,6 +281,13 @@ class Refiner(FeatureReader):
     @abstractmethod
     def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """One record a photo, of the same classes, in the order of `photos`; `maps` gives those of a photo's id."""
+
+    def views(self, photo: Photo, maps: LocalizationMaps, surroundings: Surroundings) -> Mapping[str, LocalizationMaps]:
+        """Inner maps of a photo by name, to be looked at; `maps` are those that it refines.
+
+        `surroundings` are those of `apply`.
+        """
+        return {}
 
 
 class Cue(FeatureReader):

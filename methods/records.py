@@ -82,10 +82,12 @@ class Fit:
 
 @dataclass(frozen=True)
 class Localized:
-    """What refiners learn from: photos with image-level labels, and the localization maps of each."""
+    """What refiners learn from: photos with image-level labels, and the localization maps of each, by photo id."""
 
     weak: WeakSet
     maps: Callable[[str], LocalizationMaps]
+    saliency: Callable[[str], Saliency] | None = None
+    """The cue's of a photo, for a refiner that needs one."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ REFERENCES: dict[str, dict[str, Any]] = {
     "centre-prior": {"localizer": "centre_prior", "labeler": {"name": "threshold", "threshold": 0.5}},
     "untrained-cam": {"localizer": "untrained", "labeler": {"name": "threshold", "threshold": 0.5}},
     "few-shot(16)": {"reveal": 16},
+    "few_shot_matching(16)": {"reveal": 16, "segmenter": "few_shot_matching", "training_mode": "frozen"},
     "full-supervision": {"reveal": "all"},
 }
 
 
 def reference(name: str) -> dict[str, Any] | None:
-    """The recipe of that name, `few-shot(n)` for any n ≥ 1; None where there is none."""
-    if few := re.fullmatch(r"few-shot\(([1-9]\d{0,6})\)", name):
-        return {**REFERENCES["few-shot(16)"], "reveal": int(few[1])}
+    """The recipe of that name, `few-shot(n)` and `few_shot_matching(n)` for any n ≥ 1; None where there is none."""
+    if few := re.fullmatch(r"(few-shot|few_shot_matching)\(([1-9]\d{0,6})\)", name):
+        return {**REFERENCES[f"{few[1]}(16)"], "reveal": int(few[2])}
     return REFERENCES.get(name)

@@ -23,7 +23,7 @@ from harness.stages.weak_set import weak_set_of
 from harness.stages.work import weights_in
 from harness.store.layout import FeatureFiles, FitFiles, MapFiles, MaskFiles, Ref, StageFiles, WeakSetFiles
 from harness.store.store import Artefact
-from methods.base import LocalizationMaps, Localizer, Surroundings
+from methods.base import LocalizationMaps, Localizer, Refiner, Surroundings
 from settings.records import Photo
 
 __all__ = ["KINDS", "Inputs", "Kind", "Needs", "Subject"]
@@ -140,6 +140,43 @@ def _draw_views(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
     return columns
 
 
+def _needs_inner(line: Line, subject: Subject) -> Needs:
+    """What each refiner with inner maps of its own reads, under the number of its step and the role."""
+    shards, needs = subject.shards_in(line.source), dict[str, dict[Ref, None]]()
+    for step, refiner in enumerate(line.components.refiners, 1):
+        if not shards or type(refiner).views is Refiner.views:
+            continue
+        for shard in shards:
+            for role, refs in line.blueprint.graph[plan_refined(line, shard, step)].inputs.items():
+                needs.setdefault(f"{step} {role}", {}).update(dict.fromkeys(refs))
+    return {role: tuple(refs) for role, refs in needs.items()}
+
+
+def _draw_inner(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
+    """The refiners' inner maps, made on demand from the maps that they refine, their weights and stored features."""
+    from methods.features import StoredFeatures
+
+    columns = []
+    for step in sorted({int(role.partition(" ")[0]) for role in inputs}):
+        refiner, name = line.components.refiners[step - 1], line.components.refiner_names[step - 1]
+        known = maps_of_photos(_files(inputs, f"{step} maps", MapFiles), subject.ids)
+        surroundings = Surroundings(
+            line.blueprint.dataset.label_space,
+            line.blueprint.suite.backbone,
+            weights_in(_files(inputs, f"{step} weights", FitFiles)),
+            StoredFeatures([files.features for files in _files(inputs, f"{step} features", FeatureFiles)]),
+        )
+        found: dict[str, dict[str, LocalizationMaps]] = {}
+        for photo in subject.photos:
+            # A photo without a class has no map to show.
+            if photo.id in known and known[photo.id].class_ids:
+                for view, maps in refiner.views(photo, known[photo.id], surroundings).items():
+                    found.setdefault(view, {})[photo.id] = maps
+        for view, by_id in found.items():
+            columns.append(maps_column(f"{line.recipe}\n{name}: {view}", by_id.get, subject.class_id))
+    return columns
+
+
 def _needs_pseudo_labels(line: Line, subject: Subject) -> Needs:
     shards = subject.shards_in(line.source)
     if line.components.labeler is None or not shards:
@@ -177,6 +214,7 @@ KINDS: Mapping[str, Kind] = {
     "maps": Kind("localization maps", _needs_maps, _draw_maps),
     "refined": Kind("refined maps", _needs_refined, _draw_refined),
     "views": Kind("kinds of map", _needs_views, _draw_views),
+    "inner": Kind("inner maps of a refiner", _needs_inner, _draw_inner),
     "pseudo_labels": Kind("pseudo labels", _needs_pseudo_labels, _draw_pseudo_labels),
     "prediction": Kind("predictions", _needs_prediction, _draw_prediction),
 }

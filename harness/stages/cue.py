@@ -134,7 +134,8 @@ def impossible(line: Line) -> str:
     """Why a recipe cannot be run under a setting that others can be run under; empty where it can."""
     cue = line.components.cue
     # Extra photos are given pseudo labels, and so saliency, where a network is trained on them.
-    takes_extra = line.source.trusts_extra and line.components.segmenter
+    has_trainee = line.components.segmenter or any(refiner.needs_cue for refiner in line.components.refiners)
+    takes_extra = line.source.trusts_extra and has_trainee
     if cue is not None and cue.reads_masks and takes_extra:
         return f"cue {line.components.names['cue']} simulates saliency from true masks, which extra photos do not have"
     return ""

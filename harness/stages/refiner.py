@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from harness.stages.contract import checked_maps, named
+from harness.stages.cue import plan_saliency
 from harness.stages.features import plan_features
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
 from harness.stages.graph import Stage
@@ -14,10 +15,10 @@ from harness.stages.line import Line
 from harness.stages.localizer import plan_maps
 from harness.stages.pretraining import plan_backbone
 from harness.stages.source import once
-from harness.stages.stored import StoredMaps
+from harness.stages.stored import StoredMaps, StoredMasks
 from harness.stages.weak_set import plan_weak_set
 from harness.stages.work import Work
-from harness.store.layout import MapFiles, Ref
+from harness.store.layout import MapFiles, MaskFiles, Ref
 from harness.suites.recipes import ComponentIdentity
 from methods.base import Fit, Localized, Refiner, Surroundings
 from settings.records import WeakSet
@@ -26,7 +27,7 @@ __all__ = ["RefinerApply", "RefinerFit", "plan_final_maps", "plan_refined"]
 
 
 class RefinerFit(FitKind):
-    """Localization maps and stored features of the photos that segmentation is trained on → a refiner's weights."""
+    """Maps, stored features and (if asked for) saliency of what segmentation is trained on → a refiner's weights."""
 
     name = "refiner_fit"
     seconds_a_photo = 0.2
@@ -36,7 +37,10 @@ class RefinerFit(FitKind):
         refiner: Refiner = work.component(work.identity.component)
         maps = StoredMaps(work.read("maps", MapFiles))
         mapped = replace(weak, photos=tuple(photo for photo in weak.photos if photo.id in maps))
-        return refiner.fit(Localized(mapped, maps.of), surroundings)
+        saliency = None
+        if refiner.needs_cue:
+            saliency = StoredMasks(work.read("cue", MaskFiles)).saliency_of
+        return refiner.fit(Localized(mapped, maps.of, saliency), surroundings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,5 +125,7 @@ def _plan_fit(line: Line, steps: int) -> Ref:
         "maps": tuple(plan_refined(line, shard, steps - 1) for shard in shards),
         "features": plan_features(line.blueprint, line.source, refiner.fit_features(), shards, plan_backbone(line)),
     }
+    if refiner.needs_cue:
+        inputs["cue"] = tuple(plan_saliency(line, shard) for shard in shards)
     identity = line.components.refiner_identity(steps - 1, fit=True)
     return plan_fit(line, RefinerFit(), refiner, identity, inputs, f"{name} fit", target_alone=True)

@@ -135,14 +135,15 @@ class RowKind(StageKind[RowIdentity, RowRuntime]):
         if work.inputs["counts"][0].kind == SweepKind.name:
             swept = total_sweep(table, len(place.classes), work.identity.steps)
             total = swept.counts(round((threshold or 0.0) * work.identity.steps))
-        elif place.stage == "pseudo_labels":
+        elif place.stage == "segmentation":
+            total = total_counts(table, len(place.classes))
+        else:
+            # Maps that are read beside a background are scored as the labels so read, which may leave pixels undecided.
             labels = total_label_counts(table, len(place.classes))
             total = labels.as_background
-        else:
-            total = total_counts(table, len(place.classes))
         _refuse_background_alone(place, total)
         measured = measured_fields(total, place.classes)
-        if labels is not None:
+        if labels is not None and place.stage == "pseudo_labels":
             measured = label_fields(labels, place.classes)
         lineage = Lineage.of(work)
         costs = lineage.row_fields(work.identity.declared_on or {})

@@ -58,6 +58,10 @@ class StoredMasks:
         """The photo's saliency map, uint8 (H, W); None where no shard has it."""
         if photo_id not in self._paths:
             return None
+        return self.saliency_of(photo_id)
+
+    def saliency_of(self, photo_id: str) -> Saliency:
+        """The photo's saliency map, uint8 (H, W); KeyError where no shard has it."""
         return read_saliency(self._paths[photo_id])
 
 

@@ -227,6 +227,8 @@ def components_of(name: str, recipe: Recipe, suite: Suite) -> RecipeComponents:
         variants=variants,
         segmenter_of_its_own=segmenter_of_its_own,
     )
+    for refiner in components.refiners:
+        refiner.check_backbone(suite.backbone, f"{where}.refiners")
     if components.labeler is not None:
         labeler = components.labeler.reading(_has_background(components))
         components = replace(components, labeler=labeler)
@@ -315,15 +317,20 @@ def _check_inputs(components: RecipeComponents, where: str) -> None:
         raise UserError(f"{where}.pretraining", found, expected)
     if labeler is None:
         return
-    reader = f"labeler '{components.names['labeler']}'"
+    labeler_name = f"labeler '{components.names['labeler']}'"
+    refined_by = zip(components.refiners, components.refiner_names, strict=True)
+    cue_readers = [f"refiner '{name}'" for refiner, name in refined_by if refiner.needs_cue]
+    if labeler.needs_cue:
+        cue_readers.append(labeler_name)
+    map_readers = [labeler_name] if labeler.needs_maps else []
     # What lies idle is refused too: its supervision would move the recipe to a board where it does not belong.
-    for role, is_needed in (("localizer", labeler.needs_maps), ("cue", labeler.needs_cue)):
+    for role, readers in (("localizer", map_readers), ("cue", cue_readers)):
         is_given = getattr(components, role) is not None
-        if is_needed and not is_given:
-            raise Contradictory(f"{where}.{role}", "nothing", f"a {role}, since {reader} needs one")
-        if is_given and not is_needed:
+        if readers and not is_given:
+            raise Contradictory(f"{where}.{role}", "nothing", f"a {role}, since {readers[0]} needs one")
+        if is_given and not readers:
             found = f"'{components.names[role]}'"
-            raise Contradictory(f"{where}.{role}", found, f"none, since {reader} does not read it")
+            raise Contradictory(f"{where}.{role}", found, f"none, since {labeler_name} does not read it")
 
 
 def _check_possible(components: RecipeComponents, where: str) -> None:

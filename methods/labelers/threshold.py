@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class ThresholdOptions(Options):
 class Threshold(Labeler):
     """argmax over [background score, maps] at photo size; ties go to the background, then to the lower class."""
 
-    options_model = ThresholdOptions
+    options_model: ClassVar[type[Options]] = ThresholdOptions
     options: ThresholdOptions
     chosen_option = "threshold"
 
@@ -41,7 +41,7 @@ class Threshold(Labeler):
             return self
         is_declared = "threshold" in self.options.model_fields_set
         rule = "maps" if has_background and not is_declared else "constant"
-        return Threshold(self.options.model_copy(update={"rule": rule}))
+        return type(self)(self.options.model_copy(update={"rule": rule}))
 
     @property
     def needs_cue(self) -> bool:
@@ -60,7 +60,7 @@ class Threshold(Labeler):
 
     def with_threshold(self, threshold: float) -> Threshold:
         """The rule constant, at the threshold that a policy chose."""
-        return Threshold(self.options.model_copy(update={"rule": "constant", "threshold": threshold}))
+        return type(self)(self.options.model_copy(update={"rule": "constant", "threshold": threshold}))
 
     def label(self, photo: Photo, maps: LocalizationMaps | None, cue_HW: Saliency | None = None) -> Mask:
         """uint8 (H, W) without undecided pixels; a photo without labels is all background."""

@@ -59,6 +59,10 @@ def folder(tmp_path: Path, toy: Toy) -> Path:
         write_saliency(tmp_path / "saliency" / f"{photo.id}.png", np.full(SIZE, 200, np.uint8))
         value = photo.labels[0] + 1 if photo.labels else 0
         write_mask(tmp_path / "masks" / f"{photo.id}.png", np.full(SIZE, value, np.uint8))
+        for name, columns in (("left", slice(0, 20)), ("right", slice(10, 30))):
+            proposal_HW = np.zeros(SIZE, np.uint8)
+            proposal_HW[:, columns] = 255
+            write_saliency(tmp_path / "proposals" / photo.id / f"{name}.png", proposal_HW)
     return tmp_path
 
 
@@ -66,6 +70,7 @@ PREPARED: Mapping[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
     ("localizers", "folder"): lambda folder: {"root": folder / "maps", "supervision": "I"},
     ("cues", "folder"): lambda folder: {"root": str(folder / "saliency")},
     ("labelers", "folder"): lambda folder: {"root": folder / "masks", "supervision": "I"},
+    ("labelers", "proposals"): lambda folder: {"root": folder / "proposals", "supervision": "I+S"},
     ("segmenters", "folder"): lambda folder: {"root": folder / "predictions", "supervision": "I"},
 }
 """Options of the components that have none by default."""
@@ -136,6 +141,8 @@ def check_labeler(labeler: Any, toy: Toy, surroundings: Callable[..., Any]) -> N
     rng = np.random.default_rng(0)
     for photo in PHOTOS:
         maps = LocalizationMaps(photo.id, photo.labels, rng.random((len(photo.labels), 5, 7)).astype(np.float32), SIZE)
+        if labeler.needs_background:
+            maps = replace(maps, background_HW=rng.random((5, 7)).astype(np.float32))
         saliency_HW = rng.integers(0, 256, SIZE).astype(np.uint8)
         mask = labeler.label(photo, maps, saliency_HW)
         assert (mask.shape, mask.dtype) == (SIZE, np.uint8)
@@ -210,7 +217,9 @@ def check_refiner(refiner: Any, toy: Toy, surroundings: Callable[..., Any]) -> N
     known[blank.id] = LocalizationMaps(blank.id, (), np.zeros((0, 8, 8), np.float32), (64, 64))
     weights = {}
     if refiner.trained:
-        weights = refiner.fit(Localized(toy.weak, known.__getitem__), surroundings(bank=toy.bank)).weights
+        saliency = {photo_id: (mask_HW > 0) * np.uint8(255) for photo_id, mask_HW in toy.truth.items()}
+        data = Localized(toy.weak, known.__getitem__, saliency.__getitem__ if refiner.needs_cue else None)
+        weights = refiner.fit(data, surroundings(bank=toy.bank)).weights
         assert all(np.isfinite(tensor.numpy()).all() for tensor in weights.values())
     photos = (*toy.weak.photos[:3], blank)
     records = list(refiner.apply(photos, known.__getitem__, surroundings(weights=weights, bank=toy.bank)))

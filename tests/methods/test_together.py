@@ -13,6 +13,7 @@ from methods.localizers.cam import Cam, CamOptions
 from methods.localizers.coattention import CoAttention, CoAttentionOptions
 from methods.localizers.seam import Seam, SeamOptions
 from methods.refiners.affinity import Affinity, AffinityOptions
+from methods.refiners.cross_task import CrossTask, CrossTaskOptions
 from methods.refiners.irn import Irn, IrnOptions
 from methods.segmenters.deeplab import DeepLab, DeepLabOptions
 from methods.segmenters.deeplab_largefov import DeepLabLargeFov, DeepLabLargeFovOptions
@@ -82,6 +83,14 @@ def irn(toy: Toy, context: Any) -> Fit:
     return Irn(options).fit(maps_of(toy), context)
 
 
+def cross_task(toy: Toy, context: Any) -> Fit:
+    """Without dropout, which each process draws for itself; two rounds, the second on labels of the first."""
+    saliency = {photo_id: (mask_HW > 0) * np.uint8(255) for photo_id, mask_HW in toy.truth.items()}
+    training = ODD.model_copy(update={"epochs": 1})
+    options = CrossTaskOptions(width=8, dilations=(1, 1, 1), dropout=0, rounds=2, training=training)
+    return CrossTask(options).fit(replace(maps_of(toy), saliency=saliency.__getitem__), context)
+
+
 CASES: Mapping[str, Callable[[Toy, Any], Fit]] = {
     "cam": cam,
     "cam with batch norm": lambda toy, context: cam(toy, context, hidden=8),
@@ -91,14 +100,23 @@ CASES: Mapping[str, Callable[[Toy, Any], Fit]] = {
     "seam": seam,
     "affinity": affinity,
     "irn": irn,
+    "cross_task": cross_task,
     "c2am": lambda toy, context: C2am(C2amOptions(training=ODD)).fit(toy.weak.photos, context),
 }
+
+
+def cross_task(toy: Toy, context: Any) -> Fit:
+    """Without dropout, which each process draws for itself; two rounds, the second on labels of the first."""
+    saliency = {photo_id: (mask_HW > 0) * np.uint8(255) for photo_id, mask_HW in toy.truth.items()}
+    training = ODD.model_copy(update={"epochs": 1})
+    options = CrossTaskOptions(width=8, dilations=(1, 1, 1), dropout=0, rounds=2, training=training)
+    return CrossTask(options).fit(replace(maps_of(toy), saliency=saliency.__getitem__), context)
 
 
 def losses(fit: Fit) -> np.ndarray:
     """(epochs, terms)."""
     return np.array(
-        [[value for name, value in row.items() if name not in ("epoch", "learning_rate")] for row in fit.log]
+        [[value for name, value in row.items() if name not in ("epoch", "learning_rate", "round")] for row in fit.log]
     )
 
 
