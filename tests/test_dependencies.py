@@ -19,7 +19,7 @@ FOR_OTHERS = {
     "ray": "its extras client and default serve addresses with ray:// and a cluster's dashboard",
 }
 """Packages of extras that our own files need not import, and who does."""
-NOT_HERE = {"pydensecrf": "pydensecrf2"}
+NOT_HERE = {"onnx": "onnx", "pydensecrf": "pydensecrf2"}
 """Distributions of optional packages by import name, where nothing may be installed that tells."""
 
 OF_TYPE_CHECKERS = {"_typeshed"}
