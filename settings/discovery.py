@@ -166,7 +166,8 @@ def _form(function: FunctionType) -> str:
 def _names_of_files(package: str, base: str) -> frozenset[str]:
     spec = importlib.util.find_spec(package)
     folders = list(spec.submodule_search_locations or ()) if spec else []
-    pattern = re.compile(rf"^class \w+\((?:\w+\.)?{base}\b", re.MULTILINE)
+    # On the base, or on a class between that bears its name at the end: `FusingCue`.
+    pattern = re.compile(rf"^class \w+\((?:\w+\.)?(?:[A-Z]\w*)?{base}\b", re.MULTILINE)
     files = (path for folder in folders for path in Path(folder).glob("[a-z]*.py"))
     return frozenset(path.stem for path in files if pattern.search(path.read_text(encoding="utf-8")))
 
