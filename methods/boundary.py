@@ -54,7 +54,8 @@ def background_weights(colours_HWC: Floats) -> Floats:
     paths = sparse.csr_matrix((np.maximum(lengths, 1e-9), (steps[0], steps[1])), (len(colours_NC), len(colours_NC)))
     reach_NN = np.exp(-(dijkstra(paths, directed=False) ** 2) / (2 * SIGMA_COLOUR**2))
     connectivity_N = reach_NN[:, border].sum(1) / np.sqrt(reach_NN.sum(1))
-    return 1 - np.exp(-(connectivity_N**2) / (2 * SIGMA_BORDER**2))
+    weights_N: Floats = 1 - np.exp(-(connectivity_N**2) / (2 * SIGMA_BORDER**2))
+    return weights_N
 
 
 def saliency_of(colours_HWC: Floats) -> Floats:

@@ -7,7 +7,7 @@ is held against those of the photos most alike, and the mean of the cues counts 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -89,7 +89,7 @@ class Rerank(FusingCue):
             order_N = torch.from_numpy(share.of(order)).to(differences)
             return {"order": order_loss(differences, order_N, self.options.margin)}
 
-        log: Sequence[dict[str, float]] = ()
+        log: tuple[Mapping[str, float], ...] = ()
         is_ordered = len(np.unique(found.photo_M)) > 1
         if is_ordered:
             log = train(ranker, groups_of(ranker), len(found.photo_M), step, self.options.training, surroundings)
@@ -99,7 +99,7 @@ class Rerank(FusingCue):
         with torch.no_grad():
             scores_M = ranker(seen_MC).float().cpu()
         reference = {"photos_NC": photos_NC, "photo_M": torch.from_numpy(found.photo_M), "score_M": scores_M}
-        return Fit({**named_tensors(ranker=ranker), **reference}, tuple(log))
+        return Fit({**named_tensors(ranker=ranker), **reference}, log)
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Saliency]:
         """One saliency map a photo, uint8 at photo size, in the order of `photos`."""
