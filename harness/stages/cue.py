@@ -12,6 +12,7 @@ from harness.stages.graph import Stage
 from harness.stages.guesses import apply_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
+from harness.stages.pretraining import plan_backbone
 from harness.stages.source import once, photo_ids
 from harness.stages.stored import StoredMasks
 from harness.stages.weak_set import plan_weak_set
@@ -134,7 +135,7 @@ def plan_maps_of_cue(line: Line, named: NamedCue, shard: int) -> Ref:
     if cue.trained:
         inputs["weights"] = (_plan_fit(line, named),)
     if requests := cue.apply_features():
-        inputs["features"] = plan_features(blueprint, line.source, requests, [shard])
+        inputs["features"] = plan_features(blueprint, line.source, requests, [shard], plan_backbone(line))
     for number, part in enumerate(cue.parts):
         inputs[_role(number)] = (plan_maps_of_cue(line, part, shard),)
     # A cue that reads finished maps computes nothing: its key names no arithmetic.
@@ -164,7 +165,7 @@ def _plan_fit(line: Line, named: NamedCue) -> Ref:
     (name, cue), source = named, line.source
     inputs = {
         "weak_set": (plan_weak_set(line.blueprint, source),),
-        "features": plan_features(line.blueprint, source, cue.fit_features(), source.every_shard),
+        "features": plan_features(line.blueprint, source, cue.fit_features(), source.every_shard, plan_backbone(line)),
     }
     for number, part in enumerate(cue.parts):
         inputs[_role(number)] = tuple(plan_maps_of_cue(line, part, shard) for shard in source.every_shard)

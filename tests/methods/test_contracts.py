@@ -16,8 +16,20 @@ import torch
 
 from methods.base import FeatureRequest, LocalizationMaps, Localized, PseudoLabelled
 from methods.networks import u2net
+from methods.networks.backbones import build as build_backbone
 from methods.segmenting import Inference, SegmenterOptions, variants_of
-from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REFINERS, REGISTRIES, SEGMENTERS, Registry
+from methods.training import part_of
+from settings.discovery import (
+    CLASSIFIERS,
+    CUES,
+    LABELERS,
+    LOCALIZERS,
+    PRETRAININGS,
+    REFINERS,
+    REGISTRIES,
+    SEGMENTERS,
+    Registry,
+)
 from settings.masks import write_mask
 from settings.options import Options
 from settings.records import UNKNOWN
@@ -70,7 +82,7 @@ PREPARED: Mapping[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
 """Options of the components that have none by default."""
 
 
-QUICK = {"training": {"epochs": 1, "batch": 16}, "hidden": 16, "width": 16, "crop": 65}
+QUICK = {"training": {"epochs": 1, "batch": 16}, "hidden": 16, "width": 16, "crop": 65, "size": 32, "query_size": 32}
 """Instead of the defaults, where a component has such options."""
 
 
@@ -170,6 +182,25 @@ def check_segmenter(segmenter: Any, toy: Toy, surroundings: Callable[..., Any]) 
         assert mask.max() <= space.foreground
 
 
+def check_pretraining(pretraining: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
+    """The weights of a backbone that is no longer the suite's, from photos that have labels where it reads them."""
+
+    def maps(photo_id: str) -> LocalizationMaps:
+        assert pretraining.reads_maps
+        labels = next(photo.labels for photo in toy.weak.photos if photo.id == photo_id)
+        return LocalizationMaps(photo_id, labels, np.ones((len(labels), 4, 4), np.float32), (64, 64))
+
+    has_labels = pretraining.reads_labels or pretraining.reads_maps
+    photos = tuple(photo if has_labels else photo.without_labels() for photo in toy.weak.photos[:16])
+    fit = pretraining.fit(Localized(replace(toy.weak, photos=photos), maps), surroundings())
+    assert all(np.isfinite(list(row.values())).all() for row in fit.log)
+    before = build_backbone(SMALL, (1, 4)).body.state_dict()
+    trained = build_backbone(SMALL, (1, 4), part_of(fit.weights, "backbone")).body.state_dict()
+    assert {name.partition(".")[0] for name in fit.weights} == {"backbone"}
+    assert any(not torch.equal(trained[name], before[name]) for name in before)
+    assert pretraining.supervision == ("I" if has_labels else "")
+
+
 def check_classifier(classifier: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
     """Probabilities of the extra photos, in their order; a photo's own label does not change its own."""
     target, extra, foreground = toy.weak.photos[:24], toy.weak.photos[24:], toy.weak.label_space.foreground
@@ -223,6 +254,7 @@ KINDS = {
     LABELERS: check_labeler,
     SEGMENTERS: check_segmenter,
     CLASSIFIERS: check_classifier,
+    PRETRAININGS: check_pretraining,
 }
 """What a kind of component does, tried on a toy set."""
 
@@ -252,7 +284,7 @@ def test_options_are_read_without_torch() -> None:
         "for registry in REGISTRIES.values():\n"
         "    for name in registry.names():\n"
         "        registry.load(name).options_model.model_json_schema()\n"
-        "        found = {'torch', 'timm', 'numba', 'matplotlib', 'ray'} & set(sys.modules)\n"
+        "        found = {'torch', 'timm', 'numba', 'matplotlib', 'ray', 'scipy'} & set(sys.modules)\n"
         "        assert not found, (name, found)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

