@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ __all__ = [
     "Localizer",
     "MapRecords",
     "Mask",
+    "NamedCue",
     "Options",
     "Photo",
     "Photos",
@@ -295,11 +296,25 @@ class Cue(FeatureReader):
 
     reads_masks: ClassVar[bool] = False
     """True for a cue that is simulated from true masks, which the harness then hands to `simulate`."""
+    computes: ClassVar[bool] = True
+    """False for a cue whose maps depend on no arithmetic of this machine: it takes over or averages finished ones."""
 
     @property
     def supervision(self) -> str:
         """A supervised salient-object network, unless a cue says otherwise."""
         return "S"
+
+    @property
+    def parts(self) -> tuple[NamedCue, ...]:
+        """The cues that it fuses: their maps are made first, and found in `surroundings.cues`; none for most."""
+        return ()
+
+    def all_parts(self) -> tuple[Cue, ...]:
+        """The cues that it fuses, and those that these fuse, innermost first."""
+        found: list[Cue] = []
+        for part in self.parts:
+            found += [*part.cue.all_parts(), part.cue]
+        return tuple(found)
 
     @property
     def trained(self) -> bool:
@@ -317,6 +332,13 @@ class Cue(FeatureReader):
     def simulate(self, photo_id: str, truth_HW: Mask) -> Saliency:
         """The saliency map of a photo from its true mask; called only where `reads_masks`."""
         raise NotImplementedError
+
+
+class NamedCue(NamedTuple):
+    """A cue with the name of its component."""
+
+    name: str
+    cue: Cue
 
 
 class Labeler(Component):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
-from methods.records import PLAIN, FeatureRequest, LocalizationMaps, Photos, Upsampling, Weights
+from methods.records import PLAIN, FeatureRequest, LocalizationMaps, Photos, Saliency, Upsampling, Weights
 from methods.sharing import ALONE, Share
 from settings.options import Options, absolute
 from settings.records import LabelSpace, Photo, WeakSet
@@ -78,6 +78,10 @@ def _never() -> bool:
     return False
 
 
+def _no_cues(photo_id: str) -> tuple[Saliency, ...]:
+    raise ValueError(f"no saliency of photo '{photo_id}': only a cue that fuses others is given theirs")
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """All that a component is handed beside the photos and labels it works on.
@@ -95,6 +99,8 @@ class Surroundings:
     """The stored features that the component asks for; None in a `fit` that trains the backbone along."""
     weak: WeakSet | None = field(default=None, repr=False)
     """The photos and labels that a localizer was trained on; None for every other kind of component."""
+    cues: Callable[[str], tuple[Saliency, ...]] = field(default=_no_cues, repr=False)
+    """The saliency maps of a photo's id that a cue's `parts` gave, in their order."""
     device: str = "cpu"
     precision: Literal["float32", "bfloat16"] = "float32"
     rng_seed: int = 0

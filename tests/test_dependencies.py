@@ -21,7 +21,7 @@ FOR_OTHERS = {
 """Packages of extras that our own files need not import, and who does."""
 NOT_HERE = {
     "pydensecrf": "pydensecrf2",
-    **{name: name for name in ("mlflow", "sqlalchemy", "tensorboard", "wandb")},
+    **{name: name for name in ("mlflow", "onnx", "sqlalchemy", "tensorboard", "wandb")},
 }
 """Distributions of optional packages by import name, where nothing may be installed that tells."""
 

@@ -93,7 +93,10 @@ def show(
     setting: Annotated[str | None, typer.Option(help="default: the suite's first")] = None,
     rng_seed: Annotated[int | None, typer.Option(min=0, help="default: each recipe's first")] = None,
     columns: Annotated[
-        str, typer.Option(help="of maps, refined, views, pseudo_labels, prediction, truth; default: all but views")
+        str,
+        typer.Option(
+            help="of maps, refined, views, cue, pseudo_labels, prediction, truth; default: all but views and cue"
+        ),
     ] = "",
     map_class: Annotated[str | None, typer.Option(help="show this class's map, not the strongest")] = None,
     outlines: Annotated[

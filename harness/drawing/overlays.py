@@ -9,13 +9,28 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from harness.drawing.palette import class_colours
-from methods.base import LocalizationMaps
+from methods.base import LocalizationMaps, Saliency
 from methods.upsampling import upsample
 from settings.images import resize
 from settings.masks import resize_mask
 from settings.records import UNKNOWN, Image, Mask
 
-__all__ = ["HEAT", "SIDE", "map_of_class", "mask_colours", "outlines", "reduced", "with_maps", "with_mask"]
+__all__ = [
+    "HEAT",
+    "SIDE",
+    "map_of_class",
+    "mask_colours",
+    "outlines",
+    "reduced",
+    "with_maps",
+    "with_mask",
+    "with_saliency",
+]
+
+HALF = 128
+"""The saliency from which a pixel rather belongs to an object."""
+SALIENT = (255, 200, 0)
+"""The rim of what is salient, whatever its class."""
 
 OPACITY = 0.65
 HEAT = "gray"
@@ -70,6 +85,18 @@ def with_maps(image_HWC: Image, maps: LocalizationMaps) -> Image:
             drawn_HWC[_rim(~high_HW, rim)] = 0
             # A map that is high everywhere has its rim along the picture's edge.
             drawn_HWC[_rim(high_HW, 2 * rim, beyond=False)] = colours[class_id + 1]
+    return drawn_HWC
+
+
+def with_saliency(image_HWC: Image, saliency_HW: Saliency) -> Image:
+    """The photo with its saliency over it, 0 (black) to 255 (white), and a rim around where it is ½ or more."""
+    height, width = image_HWC.shape[:2]
+    small_HW = resize(saliency_HW, height, width)
+    heat_HWC = (colormaps[HEAT](small_HW / 255)[..., :3] * 255).astype(np.uint8)
+    drawn_HWC = _blend(image_HWC, heat_HWC, np.full((height, width, 1), OPACITY))
+    object_HW, rim = small_HW >= HALF, _rim_width(image_HWC)
+    drawn_HWC[_rim(~object_HW, rim)] = 0
+    drawn_HWC[_rim(object_HW, 2 * rim, beyond=False)] = SALIENT
     return drawn_HWC
 
 

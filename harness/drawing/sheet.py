@@ -24,25 +24,14 @@ from matplotlib.transforms import Affine2D
 from matplotlib.typing import ColorType
 from PIL import Image as PillowImage
 
-from harness.drawing.overlays import HEAT, map_of_class, mask_colours, reduced, with_maps, with_mask
-from methods.base import LocalizationMaps
+from harness.drawing.overlays import HEAT, map_of_class, mask_colours, reduced, with_maps, with_mask, with_saliency
+from methods.base import LocalizationMaps, Saliency
 from settings.errors import UserError
 from settings.records import UNKNOWN, Image, LabelSpace, Mask, Photo
 
 __all__ = [
-    *(
-        "MAX_LEGEND",
-        "Cell",
-        "Column",
-        "Row",
-        "check_png",
-        "legend",
-        "maps_column",
-        "masks_column",
-        "png_of",
-        "to_png",
-        "write_png",
-    ),
+    *("MAX_LEGEND", "Cell", "Column", "Row", "check_png", "legend", "maps_column", "masks_column", "png_of"),
+    *("saliency_column", "to_png", "write_png"),
 ]
 
 DPI = 110
@@ -98,6 +87,18 @@ def maps_column(head: str, find: Callable[[str], LocalizationMaps | None], class
     return Column(head, cell, is_map=True)
 
 
+def saliency_column(head: str, find: Callable[[str], Saliency | None]) -> Column:
+    """A column of a cue's saliency by photo id; a cell is empty where `find` gives None."""
+
+    def cell(photo_id: str, image_HWC: Image) -> Cell | None:
+        saliency_HW = find(photo_id)
+        if saliency_HW is None:
+            return None
+        return Cell(with_saliency(image_HWC, saliency_HW))
+
+    return Column(head, cell, is_map=True)
+
+
 def masks_column(head: str, find: Callable[[str], Mask | None]) -> Column:
     """A column of masks by photo id: pseudo labels, predictions, truth; a cell is empty where `find` gives None."""
 
@@ -130,7 +131,7 @@ def to_png(
     if any(column.is_map for column in columns):
         for step in HEAT_STEPS:
             handles.append(_patch(colormaps[HEAT](step), f"map {step:g}"))
-        handles.append(_patch("none", "rim of a map: half of its class's highest value"))
+        handles.append(_patch("none", "rim of a map: half of its class's highest value; of saliency: ½"))
     return page.drawn(lines, handles)
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from harness.drawing.sheet import Column, maps_column, masks_column
+from harness.drawing.sheet import Column, maps_column, masks_column, saliency_column
+from harness.stages.cue import plan_maps_of_cue
 from harness.stages.gallery import drawn_photos, drawn_predictions
 from harness.stages.labels import plan_pseudo_labels
 from harness.stages.line import Line
@@ -23,7 +24,7 @@ from harness.stages.weak_set import weak_set_of
 from harness.stages.work import weights_in
 from harness.store.layout import FeatureFiles, FitFiles, MapFiles, MaskFiles, Ref, StageFiles, WeakSetFiles
 from harness.store.store import Artefact
-from methods.base import LocalizationMaps, Localizer, Refiner, Surroundings
+from methods.base import LocalizationMaps, Localizer, NamedCue, Refiner, Surroundings
 from settings.records import Photo
 
 __all__ = ["KINDS", "Inputs", "Kind", "Needs", "Subject"]
@@ -177,6 +178,32 @@ def _draw_inner(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
     return columns
 
 
+def _cues_of(line: Line) -> list[NamedCue]:
+    """The cues that the recipe's cue fuses, if it does, and that cue itself, last."""
+    cue = line.components.cue
+    if cue is None:
+        return []
+    return [*cue.parts, NamedCue(line.components.names["cue"], cue)]
+
+
+def _needs_cue(line: Line, subject: Subject) -> Needs:
+    """Saliency maps, those of each cue under its place as role: what is fused has a column too."""
+    shards = subject.shards_in(line.source)
+    needs: dict[str, tuple[Ref, ...]] = {}
+    if shards:
+        for number, named in enumerate(_cues_of(line)):
+            needs[str(number)] = tuple(plan_maps_of_cue(line, named, shard) for shard in shards)
+    return needs
+
+
+def _draw_cue(line: Line, subject: Subject, inputs: Inputs) -> list[Column]:
+    columns = []
+    for number, named in enumerate(_cues_of(line)):
+        found = StoredMasks(_files(inputs, str(number), MaskFiles))
+        columns.append(saliency_column(f"{line.recipe}\ncue {named.name}", found.saliency))
+    return columns
+
+
 def _needs_pseudo_labels(line: Line, subject: Subject) -> Needs:
     shards = subject.shards_in(line.source)
     if line.components.labeler is None or not shards:
@@ -215,6 +242,7 @@ KINDS: Mapping[str, Kind] = {
     "refined": Kind("refined maps", _needs_refined, _draw_refined),
     "views": Kind("kinds of map", _needs_views, _draw_views),
     "inner": Kind("inner maps of a refiner", _needs_inner, _draw_inner),
+    "cue": Kind("saliency", _needs_cue, _draw_cue),
     "pseudo_labels": Kind("pseudo labels", _needs_pseudo_labels, _draw_pseudo_labels),
     "prediction": Kind("predictions", _needs_prediction, _draw_prediction),
 }

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from harness.stages.contract import named, one_each
 from harness.stages.features import plan_features
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
+from harness.stages.graph import Stage
+from harness.stages.guesses import apply_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.pretraining import plan_backbone
 from harness.stages.source import once, photo_ids
+from harness.stages.stored import StoredMasks
 from harness.stages.weak_set import plan_weak_set
-from harness.stages.work import Work
+from harness.stages.work import AnyWork, Work
 from harness.store.layout import MaskFiles, Ref
-from harness.suites.recipes import ComponentIdentity
-from methods.base import Cue, Fit, Saliency, Surroundings
+from harness.suites.recipes import ComponentIdentity, cue_identity
+from methods.base import Cue, Fit, NamedCue, Saliency, Surroundings
 from settings.dataset import Dataset
 from settings.errors import UserError
 from settings.records import WeakSet
 from settings.saliency import write_saliency
 
-__all__ = ["CueFit", "CueKind", "impossible", "plan_saliency"]
+__all__ = ["CueFit", "CueKind", "impossible", "plan_maps_of_cue", "plan_saliency"]
 
 
 class CueFit(FitKind):
@@ -34,6 +37,7 @@ class CueFit(FitKind):
     def fit(self, work: Work[FitIdentity, FitRuntime], weak: WeakSet, surroundings: Surroundings) -> Fit:
         """Train the cue; what it is shown has no labels, so that it cannot use them by mistake."""
         cue: Cue = work.component(work.identity.component)
+        surroundings = replace(surroundings, cues=_cues_in(work, cue))
         return cue.fit([photo.without_labels() for photo in weak.photos], surroundings)
 
 
@@ -70,6 +74,7 @@ class CueKind(StageKind[CueIdentity, PhotosRuntime]):
             saliency = (cue.simulate(photo.id, gate.mask_of(photo.id)) for photo in photos)
         else:
             surroundings = work.surroundings(work.dataset.label_space, bank=work.bank(), weights=work.weights())
+            surroundings = replace(surroundings, cues=_cues_in(work, cue))
             # Without labels, which the key does not name: a cue cannot use them by mistake.
             saliency = cue.apply([photo.without_labels() for photo in photos], surroundings)
         who = named(work.identity.component)
@@ -79,13 +84,48 @@ class CueKind(StageKind[CueIdentity, PhotosRuntime]):
         if cue.reads_masks:
             work.write_ledger(gate.entries())
 
+    def seconds(self, stage: Stage) -> float:
+        """Guessed by the component's cost of a photo, at the backbone's size; else as its kind usually costs."""
+        assert isinstance(stage.identity, CueIdentity) and isinstance(stage.runtime, PhotosRuntime)
+        seconds = apply_seconds(stage.identity.component, stage.photos, stage.runtime.place.backbone.size)
+        if seconds is None:
+            return super().seconds(stage)
+        return seconds
 
-@once
+
+def _role(number: int) -> str:
+    """Under which the maps of a cue's part, by its place among the parts, are inputs."""
+    return f"cue {number}"
+
+
+def _cues_in(work: AnyWork, cue: Cue) -> Callable[[str], tuple[Saliency, ...]]:
+    """Finds the maps that a cue's parts gave of a photo's id, in their order, among the inputs of a stage."""
+    stored = [StoredMasks(work.read(_role(number), MaskFiles)) for number in range(len(cue.parts))]
+
+    def maps_of(photo_id: str) -> tuple[Saliency, ...]:
+        found = []
+        for number, maps in enumerate(stored):
+            map_HW = maps.saliency(photo_id)
+            if map_HW is None:
+                raise KeyError(f"{_role(number)}: no saliency of photo '{photo_id}'")
+            found.append(map_HW)
+        return tuple(found)
+
+    return maps_of
+
+
 def plan_saliency(line: Line, shard: int) -> Ref:
     """Saliency maps of a shard; raises UserError for a simulated cue on photos that a network can be run on."""
-    cue, blueprint = line.components.cue, line.blueprint
+    cue = line.components.cue
     assert cue is not None
-    name, photos = line.components.names["cue"], line.source.shards[shard]
+    return plan_maps_of_cue(line, NamedCue(line.components.names["cue"], cue), shard)
+
+
+@once
+def plan_maps_of_cue(line: Line, named: NamedCue, shard: int) -> Ref:
+    """Saliency maps of a shard by a recipe's cue or by a part of it, which is the same stage wherever it is used."""
+    (name, cue), blueprint = named, line.blueprint
+    photos = line.source.shards[shard]
     masks = short_masks = None
     if cue.reads_masks:
         _check_simulation(blueprint.dataset, name)
@@ -93,22 +133,24 @@ def plan_saliency(line: Line, shard: int) -> Ref:
         short_masks = blueprint.short_masks(photo_ids(photos))
     inputs: dict[str, tuple[Ref, ...]] = {}
     if cue.trained:
-        inputs["weights"] = (_plan_fit(line),)
+        inputs["weights"] = (_plan_fit(line, named),)
     if requests := cue.apply_features():
         inputs["features"] = plan_features(blueprint, line.source, requests, [shard], plan_backbone(line))
+    for number, part in enumerate(cue.parts):
+        inputs[_role(number)] = (plan_maps_of_cue(line, part, shard),)
     # A cue that reads finished maps computes nothing: its key names no arithmetic.
     threads = None
-    if inputs:
+    if cue.computes:
         threads = blueprint.suite.compute.threads
     return blueprint.add(
         CueKind(),
         CueIdentity(
-            component=line.components.identity("cue"),
+            component=cue_identity(named),
             photos=line.source.content(shard),
             masks=masks,
             files=line.source.files(cue, shard),
         ),
-        line.source.runtime(photos, line.components.places("cue"), line.source.short_files(cue, shard), short_masks),
+        line.source.runtime(photos, cue.places(), line.source.short_files(cue, shard), short_masks),
         threads=threads,
         inputs=inputs,
         label=f"{name} · {line.source.name} · saliency {shard}",
@@ -118,16 +160,16 @@ def plan_saliency(line: Line, shard: int) -> Ref:
 
 
 @once
-def _plan_fit(line: Line) -> Ref:
-    """The stage that trains the cue on all photos of the setting, extra ones too, from their stored features."""
-    cue, source = line.components.cue, line.source
-    assert cue is not None
+def _plan_fit(line: Line, named: NamedCue) -> Ref:
+    """The stage that trains a cue on all photos of the setting, extra ones too, from features and its parts' maps."""
+    (name, cue), source = named, line.source
     inputs = {
         "weak_set": (plan_weak_set(line.blueprint, source),),
         "features": plan_features(line.blueprint, source, cue.fit_features(), source.every_shard, plan_backbone(line)),
     }
-    identity = line.components.identity("cue", fit=True)
-    return plan_fit(line, CueFit(), cue, identity, inputs, f"{line.components.names['cue']} fit")
+    for number, part in enumerate(cue.parts):
+        inputs[_role(number)] = tuple(plan_maps_of_cue(line, part, shard) for shard in source.every_shard)
+    return plan_fit(line, CueFit(), cue, cue_identity(named, fit=True), inputs, f"{name} fit")
 
 
 def impossible(line: Line) -> str:
@@ -136,7 +178,7 @@ def impossible(line: Line) -> str:
     # Extra photos are given pseudo labels, and so saliency, where a network is trained on them.
     has_trainee = line.components.segmenter or any(refiner.needs_cue for refiner in line.components.refiners)
     takes_extra = line.source.trusts_extra and has_trainee
-    if cue is not None and cue.reads_masks and takes_extra:
+    if cue is not None and takes_extra and any(one.reads_masks for one in (*cue.all_parts(), cue)):
         return f"cue {line.components.names['cue']} simulates saliency from true masks, which extra photos do not have"
     return ""
 

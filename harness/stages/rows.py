@@ -280,7 +280,7 @@ def _epochs(line: Line, stage: ScoredStage) -> dict[str, int]:
         "pretraining_epochs": [pretraining],
         "localizer_epochs": [components.localizer],
         "refiner_epochs": components.refiners,
-        "cue_epochs": [components.cue],
+        "cue_epochs": [*components.cue.all_parts(), components.cue] if components.cue else [],
     }
     if stage == "segmentation":
         groups["segmenter_epochs"] = [components.segmenter]

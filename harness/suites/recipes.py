@@ -17,6 +17,7 @@ from methods.base import (
     FeatureReader,
     Labeler,
     Localizer,
+    NamedCue,
     Pretraining,
     Refiner,
     Segmenter,
@@ -31,8 +32,8 @@ from settings.options import Options
 from settings.records import Photo, fingerprint
 
 __all__ = [
-    *("ComponentIdentity", "RecipeComponents", "Skipped", "components_of", "file_contents", "files_identity"),
-    *("identity_of", "possible_recipes"),
+    *("ComponentIdentity", "RecipeComponents", "Skipped", "components_of", "cue_identity", "file_contents"),
+    *("files_identity", "identity_of", "possible_recipes"),
 ]
 
 ROLES = ("localizer", "cue", "labeler", "segmenter", "pretraining")
@@ -73,7 +74,8 @@ class RecipeComponents:
     @property
     def parts(self) -> tuple[Component, ...]:
         """The components that there are, in the order in which they work."""
-        components = (self.pretraining, self.localizer, *self.refiners, self.cue, self.labeler, self.segmenter)
+        cues = (*self.cue.all_parts(), self.cue) if self.cue else ()
+        components = (self.pretraining, self.localizer, *self.refiners, *cues, self.labeler, self.segmenter)
         return tuple(one for one in components if one)
 
     @property
@@ -141,12 +143,27 @@ class RecipeComponents:
         identities += [self.refiner_identity(step) for step in range(len(self.refiners))]
         if self.segmenter_of_its_own:
             identities.append(self.identity("segmenter", variant=self.segmenter_of_its_own))
+        if self.cue:
+            identities += _part_identities(self.cue)
         return [self.reveal, *([one.role, one.name, dict(one.options)] for one in identities)]
 
     def places(self, role: str) -> Mapping[str, object]:
         """The options that say where a component's files lie, as a stage needs them and its key does not."""
         component: Component = getattr(self, role)
         return component.places()
+
+
+def cue_identity(named: NamedCue, fit: bool = False) -> ComponentIdentity:
+    """What of a cue belongs into keys, be it a recipe's own or part of another: `RecipeComponents.identity` of both."""
+    return identity_of("cue", named.name, named.cue, _left_out_of(named.cue, fit))
+
+
+def _part_identities(cue: Cue) -> list[ComponentIdentity]:
+    """Those of the cues that a cue fuses, and of the cues that these fuse."""
+    identities = []
+    for part in cue.parts:
+        identities += [*_part_identities(part.cue), cue_identity(part)]
+    return identities
 
 
 def _left_out_of(component: Component, fit: bool) -> frozenset[str]:

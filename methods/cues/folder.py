@@ -29,6 +29,7 @@ class Folder(Cue):
 
     options_model = FolderOptions
     place_options = frozenset({"root", "sources"})
+    computes = False
     options: FolderOptions
 
     @property

@@ -28,6 +28,7 @@ class Scenes(Cue):
     options_model = ScenesOptions
     options: ScenesOptions
     reads_masks = True
+    computes = False
 
     def simulate(self, photo_id: str, truth_HW: Mask) -> Saliency:
         """Deterministic in the photo's id and the options."""

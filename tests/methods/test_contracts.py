@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from methods.base import FeatureRequest, LocalizationMaps, Localized, PseudoLabelled
+from methods.networks import u2net
 from methods.networks.backbones import build as build_backbone
 from methods.segmenting import Inference, SegmenterOptions, variants_of
 from methods.training import part_of
@@ -47,8 +48,15 @@ PHOTOS = [
 
 
 @pytest.fixture
-def folder(tmp_path: Path, toy: Toy) -> Path:
-    """What other programs made of the photos: maps, saliency, masks and predictions."""
+def folder(tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What other programs made of the photos: maps, saliency, masks and predictions; random weights for a network."""
+
+    def weights(path: Path) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        return u2net.U2NetP().state_dict()
+
+    monkeypatch.setattr(u2net, "read_weights", weights)
+    monkeypatch.setattr(u2net, "SIDE", 32)
     for name in ("maps", "saliency", "masks"):
         (tmp_path / name).mkdir()
     for photo in toy.weak.photos:
@@ -69,6 +77,9 @@ def folder(tmp_path: Path, toy: Toy) -> Path:
 PREPARED: Mapping[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
     ("localizers", "folder"): lambda folder: {"root": folder / "maps", "supervision": "I"},
     ("cues", "folder"): lambda folder: {"root": str(folder / "saliency")},
+    ("cues", "mean_of"): lambda folder: {"cues": ["boundary", {"name": "folder", "root": str(folder / "saliency")}]},
+    ("cues", "rerank"): lambda folder: {"cues": ["boundary", "spectral"]},
+    ("cues", "u2netp"): lambda folder: {"weights": folder / "u2netp.onnx"},
     ("labelers", "folder"): lambda folder: {"root": folder / "masks", "supervision": "I"},
     ("labelers", "proposals"): lambda folder: {"root": folder / "proposals", "supervision": "I+S"},
     ("segmenters", "folder"): lambda folder: {"root": folder / "predictions", "supervision": "I"},
@@ -129,8 +140,14 @@ def check_cue(cue: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
     if cue.reads_masks:
         runs = [[cue.simulate(photo.id, mask) for photo, mask in zip(photos, truths, strict=True)] for _ in range(2)]
     else:
-        weights = cue.fit(photos, surroundings(bank=toy.bank)).weights if cue.trained else {}
-        runs = [list(cue.apply(photos, surroundings(weights=weights, bank=toy.bank))) for _ in range(2)]
+        # What a cue that fuses others is given of them: as many maps as it names, of any kind.
+        given = {
+            photo.id: tuple(rng.integers(0, 256, truth.shape).astype(np.uint8) for _ in cue.parts)
+            for photo, truth in zip(photos, truths, strict=True)
+        }
+        around = surroundings(bank=toy.bank, cues=given.__getitem__)
+        weights = cue.fit(photos, around).weights if cue.trained else {}
+        runs = [list(cue.apply(photos, replace(around, weights=weights))) for _ in range(2)]
     for photo, first, second in zip(photos, *runs, strict=True):
         assert (first.shape, first.dtype) == (photo.image().shape[:2], np.uint8)
         assert np.array_equal(first, second)
