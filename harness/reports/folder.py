@@ -87,9 +87,8 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     _write_curves(run, store, files)
     for name, refs in run.plan.unscored.items():
         _copy_masks(store, refs, files.folder / name)
-    # Last: it holds what was written before it. Others' photos are left to those who ask for them.
-    shown = shown_of(files, board.rows, board.tables, Path(), outlines=True, grids=board.grid_tables)
-    files.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
+    # Last: it holds what was written before it.
+    _write_page(board, files)
 
 
 def _move_all(source: Path, target: Path) -> None:
@@ -157,6 +156,12 @@ def write_figures(rows: Sequence[Row], tables: Sequence[Table], files: Leaderboa
 
     plot_glance(tables, files.table_png, files.table_svg)
     plot_noise(frame(rows), files.noise_png, files.noise_svg)
+
+
+def _write_page(board: Leaderboard, files: LeaderboardFiles) -> None:
+    """Write the page of what lies in the folder; others' photos are left to those who ask for them."""
+    shown = shown_of(files, board.rows, board.tables, Path(), outlines=True, grids=board.grid_tables)
+    files.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
 
 
 def _copy_galleries(run: Run, store: Store, folder: Path) -> None:
