@@ -141,6 +141,9 @@ def with_grid(content: Mapping[str, object], place: Callable[[str], str]) -> dic
         raise unknown_name(place("grid.of"), "recipe", grid.of, known)
     cells: dict[str, object] = {}
     for cell in grid.possible:
+        if cell.name in recipes and recipes[cell.name] is None:
+            # Taken away, as any recipe.
+            continue
         if cell.name in cells or (cell.name in recipes and cell.name != grid.of):
             raise UserError(place("grid"), f"two recipes named '{cell.name}'", "one", "rename a factor or a level")
         recipe = deepcopy(base)

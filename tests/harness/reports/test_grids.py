@@ -7,7 +7,9 @@ import pytest
 
 from harness.execution.costs import Costs
 from harness.reports.estimate import estimate, grid_cost
+from harness.reports.files import LeaderboardFiles
 from harness.reports.leaderboard import Finished, run_and_gather
+from harness.reports.page import shown_of
 from harness.reports.reprint import reprint
 from harness.reports.sides import LeaderboardPlace, Wanted, sides_of_rows
 from harness.stages.planning import make_plan
@@ -15,6 +17,7 @@ from harness.store.store import Store
 from harness.suites.suite import Suite, load_suite
 from results.pair import compared
 from settings.errors import UserError
+from tests.harness.conftest import undrawn
 
 GRID = """
 include: smoke
@@ -51,7 +54,8 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
 
 @pytest.fixture(scope="module")
 def finished(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return run_and_gather(suite, tmp_path_factory.mktemp("grid") / "store", "serial")
+    with undrawn():
+        return run_and_gather(suite, tmp_path_factory.mktemp("grid") / "store", "serial")
 
 
 def test_the_folder_has_the_grid_and_the_terminal_its_tables(finished: Finished) -> None:
@@ -66,7 +70,8 @@ def test_the_folder_has_the_grid_and_the_terminal_its_tables(finished: Finished)
     assert text.startswith("# tiny\n") and "| 1 | – | off |" in text
     # What power and background both set cannot be together.
     assert "skipped: prior--background-on, prior--power-off--background-on, prior--alpha-1--background-on, " in text
-    assert "Ablation of prior" in (finished.folder / "report.html").read_text(encoding="utf-8")
+    tables = finished.board.grid_tables
+    assert shown_of(LeaderboardFiles(finished.folder), [], [], Path(), True, tables).below == tuple(tables)
 
 
 def test_the_folder_makes_the_same_grid_anew(finished: Finished, tmp_path: Path) -> None:

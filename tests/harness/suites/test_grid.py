@@ -103,6 +103,11 @@ def test_what_means_nothing_in_a_cell_makes_no_other(tmp_path: Path) -> None:
     assert cells["co--common-off"] == ("off", "on", None)
 
 
+def test_a_cell_is_taken_away_as_any_recipe_is(tmp_path: Path) -> None:
+    suite = suite_of(EXAMPLE, tmp_path, "grid.design=one_at_a_time", "recipes.co--common-off=null")
+    assert list(suite.recipes) == ["co", "co--contrastive-off", "co--references-0"]
+
+
 def test_a_factor_that_is_taken_away_takes_its_conditions_along(tmp_path: Path) -> None:
     text = EXAMPLE + "  when: {references: {common: on, contrastive: on}, contrastive: {common: on}}\n"
     suite = suite_of(text, tmp_path, "grid.factors.common=null", "grid.design=full")
