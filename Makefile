@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 export SEEDBED_REAL_DATA ?= ../shared/data
+# Many tests start processes of their own, each of which would compile the packages anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: leaderboard test check format bench fuzz chaos
 leaderboard: $(READY)

@@ -56,6 +56,7 @@ __all__ = [
     "Options",
     "Photo",
     "Photos",
+    "Pretraining",
     "PseudoLabelled",
     "Refiner",
     "Saliency",
@@ -172,6 +173,27 @@ class FeatureReader(Component):
     def apply_features(self) -> tuple[FeatureRequest, ...]:
         """The features that `apply` reads of its own photos."""
         return self.features
+
+
+class Pretraining(Component):
+    """Photos → a backbone that goes on from the suite's, before a localizer or a segmenter reads its features."""
+
+    reads_labels: ClassVar[bool] = False
+    """Whether its photos come with their image-level labels; else it cannot use them by mistake."""
+    reads_maps: ClassVar[bool] = False
+    """Whether it learns from the recipe's localization maps: only the segmenter then reads what it makes."""
+
+    @property
+    def supervision(self) -> str:
+        """Empty, or `I` for one that learns from image-level labels or from maps, which are made of them."""
+        return "I" if self.reads_labels or self.reads_maps else ""
+
+    @abstractmethod
+    def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
+        """Train on `data.weak`; its weights are named `backbone.…`, as `surroundings.backbone` has them.
+
+        `data.maps` gives the maps of a photo where `reads_maps`; else it raises KeyError. There are no stored features.
+        """
 
 
 class Localizer(FeatureReader):

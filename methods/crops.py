@@ -1,4 +1,4 @@
-"""Random crops of a photo and its mask, as segmentation networks are trained on."""
+"""Random crops: of a photo and its mask, as segmentation networks are trained on, and parts of a photo alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,34 @@ import numpy as np
 from settings.images import resize
 from settings.masks import resize_mask
 from settings.records import UNKNOWN, Image, Mask
+
+ASPECTS = (3 / 4, 4 / 3)
+"""Width over height of a random part, drawn evenly on the logarithm."""
+
+
+class Box(NamedTuple):
+    """A part of a photo, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def cut(self, image: Image, side: int) -> Image:
+        """This part of an image (H, W, 3), resized to a square."""
+        return resize(image[self.top : self.top + self.height, self.left : self.left + self.width], side, side)
+
+
+def random_box(within: Box, areas: tuple[float, float], rng: np.random.Generator) -> Box:
+    """A part of a box: its share of the area and its aspect (3:4 to 4:3) are drawn, then its place.
+
+    Cut to the box where it is too long or too wide.
+    """
+    area, aspect = rng.uniform(*areas) * within.height * within.width, float(np.exp(rng.uniform(*np.log(ASPECTS))))
+    height = min(within.height, max(1, round((area / aspect) ** 0.5)))
+    width = min(within.width, max(1, round((area * aspect) ** 0.5)))
+    top, left = (int(rng.integers(room + 1)) for room in (within.height - height, within.width - width))
+    return Box(within.top + top, within.left + left, height, width)
 
 
 class Place(NamedTuple):

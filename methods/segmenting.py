@@ -7,7 +7,7 @@ their probabilities at photo size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
@@ -85,12 +85,17 @@ class Inference(Options):
 class SegmenterOptions(Options):
     """What the options of every segmenter with variants begin with; `inference` belongs into its `apply_options`."""
 
+    later_options: ClassVar[frozenset[str]] = frozenset()
+    """Options that a segmenter did not always have, None where they are left out."""
     inference: Inference = Field(Inference(), description="how photos are segmented, where `segment` says nothing else")
 
     @model_serializer(mode="wrap")
     def _without_the_plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """One plain pass is in no key, so that predictions made before there was a choice are still found."""
+        """One plain pass is in no key, nor are later options that are left out: what was made before is still found."""
         content: dict[str, Any] = handler(self)
+        for name in self.later_options:
+            if content.get(name) is None:
+                content.pop(name, None)
         if self.inference == Inference():
             content.pop("inference", None)
         return content

@@ -10,7 +10,7 @@ from results.lines import Line
 
 __all__ = ["EPOCHS", "Fact", "Facts", "facts_of"]
 
-EPOCHS = ("localizer_epochs", "refiner_epochs", "cue_epochs", "segmenter_epochs")
+EPOCHS = ("pretraining_epochs", "localizer_epochs", "refiner_epochs", "cue_epochs", "segmenter_epochs")
 """The fields of `results.rows.Row` that tell how long networks were trained."""
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "LABELERS",
     "LOCALIZERS",
     "METRICS",
+    "PRETRAININGS",
     "REFINERS",
     "REGISTRIES",
     "SEGMENTERS",
@@ -194,6 +195,7 @@ DATASETS = Registry("datasets", "settings.datasets", "Dataset")
 SETTINGS = Registry("settings", "settings", "Setting")
 SOURCES = Registry("sources", "settings.sources", "ExtraSource")
 FILTERS = Registry("filters", "settings.filters", "Filter")
+PRETRAININGS = Registry("pretrainings", "methods.pretraining", "Pretraining")
 CLASSIFIERS = Registry("classifiers", "methods.classifiers", "Classifier")
 LOCALIZERS = Registry("localizers", "methods.localizers", "Localizer")
 CUES = Registry("cues", "methods.cues", "Cue")
@@ -211,6 +213,7 @@ REGISTRIES: Mapping[str, Registry] = {
         SOURCES,
         FILTERS,
         CLASSIFIERS,
+        PRETRAININGS,
         LOCALIZERS,
         CUES,
         REFINERS,

@@ -1,5 +1,6 @@
 """What all tests share: one compute thread, a cache and a configuration of their own, repeatable examples."""
 
+import gc
 import os
 import sys
 
@@ -19,8 +20,17 @@ if TYPE_CHECKING:
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
 
+gc.disable()  # nothing is garbage yet: until all tests are collected it would only look
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 set_hypothesis_home_dir(REPOSITORY / ".pytest_cache" / "hypothesis")
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: from here on garbage is looked for among what is made later."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

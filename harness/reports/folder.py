@@ -95,14 +95,8 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles) -> None:
     _write_curves(run, store, files)
     for name, refs in run.plan.unscored.items():
         _copy_masks(store, refs, files.folder / name)
-    # Last: it holds what was written before it. Others' photos are left to those who ask for them.
+    # Last: it holds what was written before it.
     write_page(files, board.rows, board.tables)
-
-
-def write_page(files: LeaderboardFiles, rows: Sequence[Row], tables: Sequence[Table]) -> None:
-    """Write the page of what a leaderboard's folder holds, without photos of others."""
-    shown = shown_of(files, rows, tables, Path(), outlines=True)
-    files.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
 
 
 def move_all(source: Path, target: Path) -> None:
@@ -176,6 +170,12 @@ def write_figures(rows: Sequence[Row], tables: Sequence[Table], files: Leaderboa
 
     plot_glance(tables, files.table_png, files.table_svg)
     plot_noise(frame(rows), files.noise_png, files.noise_svg)
+
+
+def write_page(files: LeaderboardFiles, rows: Sequence[Row], tables: Sequence[Table]) -> None:
+    """Write the page of what lies in the folder; others' photos are left to those who ask for them."""
+    shown = shown_of(files, rows, tables, Path(), outlines=True)
+    files.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
 
 
 def _copy_galleries(run: Run, store: Store, folder: Path) -> None:

@@ -10,6 +10,7 @@ from harness.stages.features import plan_features
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
+from harness.stages.pretraining import plan_backbone
 from harness.stages.source import once, photo_ids
 from harness.stages.weak_set import plan_weak_set
 from harness.stages.work import Work
@@ -94,7 +95,7 @@ def plan_saliency(line: Line, shard: int) -> Ref:
     if cue.trained:
         inputs["weights"] = (_plan_fit(line),)
     if requests := cue.apply_features():
-        inputs["features"] = plan_features(blueprint, line.source, requests, [shard])
+        inputs["features"] = plan_features(blueprint, line.source, requests, [shard], plan_backbone(line))
     # A cue that reads finished maps computes nothing: its key names no arithmetic.
     threads = None
     if inputs:
@@ -123,7 +124,7 @@ def _plan_fit(line: Line) -> Ref:
     assert cue is not None
     inputs = {
         "weak_set": (plan_weak_set(line.blueprint, source),),
-        "features": plan_features(line.blueprint, source, cue.fit_features(), source.every_shard),
+        "features": plan_features(line.blueprint, source, cue.fit_features(), source.every_shard, plan_backbone(line)),
     }
     identity = line.components.identity("cue", fit=True)
     return plan_fit(line, CueFit(), cue, identity, inputs, f"{line.components.names['cue']} fit")

@@ -17,6 +17,7 @@ from harness.stages.graph import Stage
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.localizer import plan_held_out_fit, plan_maps
+from harness.stages.pretraining import plan_backbone
 from harness.stages.source import Source, labels_content, photo_ids, spread
 from harness.stages.stored import StoredMasks, maps_of_photos
 from harness.stages.weak_set import seen_by
@@ -229,6 +230,9 @@ def _plan_examine(line: Line) -> Ref | None:
     localizer, photos = line.components.localizer, held_out_photos(line)
     if localizer is None or not localizer.trained or not photos:
         return None
+    # It was shown the labels of these photos, too.
+    if line.components.pretraining is not None and line.components.pretraining.reads_labels:
+        return None
     # The base class gives no scores: a fit of its own would be trained to measure nothing.
     if type(localizer).scores_NK is Localizer.scores_NK:
         return None
@@ -248,7 +252,8 @@ def _features(line: Line, localizer: Localizer, fit: Ref, photos: Sequence[Photo
     """The features that the held-out fit's classifier reads of the photos that it left out."""
     source, requests = line.source, localizer.fit_features()
     if line.mode == "frozen":
-        return plan_features(line.blueprint, source, requests, source.shards_of(photo_ids(photos)))
+        shards = source.shards_of(photo_ids(photos))
+        return plan_features(line.blueprint, source, requests, shards, plan_backbone(line))
     # Nobody else asks for features of this backbone: those of the held-out photos are enough.
     alone = Source(f"{source.name}, held out", tuple(photos), source.place)
     return plan_features(line.blueprint, alone, requests, alone.every_shard, fit)

@@ -28,7 +28,7 @@ from settings.dataset import Dataset
 from settings.hashing import content_of
 from settings.records import Photo, WeakSet, fingerprint
 
-__all__ = ["FitIdentity", "FitKind", "FitRuntime", "fitted_backbone", "held_out_ids", "held_out_photos", "plan_fit"]
+__all__ = ["FitIdentity", "FitKind", "FitRuntime", "held_out_ids", "held_out_photos", "plan_fit"]
 
 TUNING = Cost(0.1)
 """Of a backbone that is trained along: three times what a photo's way through it costs."""
@@ -85,7 +85,7 @@ class FitKind(StageKind[FitIdentity, FitRuntime]):
             weak = replace(weak, photos=tuple(photo for photo in weak.photos if photo.id not in left_out))
         # A backbone that is tuned has no stored features: it reads photos.
         bank = None
-        tunes_backbone = self.tunes_backbone and work.identity.training_mode == "fine_tuned"
+        tunes_backbone = self.trains_backbone(work.identity)
         if not tunes_backbone:
             bank = work.bank()
         fitted = self.fit(work, weak, work.surroundings(weak.label_space, weak=weak, bank=bank))
@@ -105,9 +105,13 @@ class FitKind(StageKind[FitIdentity, FitRuntime]):
         seconds = fit_seconds(stage.identity.component, stage.photos, size)
         if seconds is None:
             seconds = super().seconds(stage)
-        if self.tunes_backbone and stage.identity.training_mode == "fine_tuned":
+        if self.trains_backbone(stage.identity):
             seconds += TUNING.of(stage.photos, size, {}, epochs_of(stage.identity.component))
         return seconds
+
+    def trains_backbone(self, identity: FitIdentity) -> bool:
+        """Whether photos go through a backbone that learns, and no stored features are read."""
+        return self.tunes_backbone and identity.training_mode == "fine_tuned"
 
     @abstractmethod
     def fit(self, work: Work[FitIdentity, FitRuntime], weak: WeakSet, surroundings: Surroundings) -> Fit:
@@ -173,13 +177,6 @@ def plan_fit(
         group=line.group(step),
         photos=photos,
     )
-
-
-def fitted_backbone(line: Line, fit: Ref | None) -> Ref | None:
-    """The fit whose backbone features are made with: after fine-tuning its own; None where the backbone is frozen."""
-    if line.mode == "fine_tuned":
-        return fit
-    return None
 
 
 def held_out_photos(line: Line) -> tuple[Photo, ...]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from harness.stages.contract import checked_maps, named
 from harness.stages.features import plan_features
 from harness.stages.filters import plan_filter
-from harness.stages.fit import FitIdentity, FitKind, FitRuntime, fitted_backbone, held_out_photos, plan_fit
+from harness.stages.fit import FitIdentity, FitKind, FitRuntime, held_out_photos, plan_fit
 from harness.stages.graph import Stage
 from harness.stages.guesses import apply_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
+from harness.stages.pretraining import plan_backbone
 from harness.stages.source import once
 from harness.stages.weak_set import plan_weak_set, seen_by
 from harness.stages.work import Work
@@ -104,8 +105,8 @@ def _plan_fit(line: Line, step: str, left_out: Sequence[Photo] | None = None) ->
     inputs: dict[str, tuple[Ref, ...]] = {"weak_set": (plan_weak_set(line.blueprint, line.source),)}
     # A backbone that is tuned reads photos: features of its untuned self are of no use to it.
     if line.mode == "frozen":
-        shards = line.source.every_shard
-        inputs["features"] = plan_features(line.blueprint, line.source, localizer.fit_features(), shards)
+        shards, backbone = line.source.every_shard, plan_backbone(line)
+        inputs["features"] = plan_features(line.blueprint, line.source, localizer.fit_features(), shards, backbone)
     return plan_fit(
         line,
         LocalizerFit(),
@@ -158,7 +159,7 @@ def plan_maps(line: Line, shard: int) -> Ref:
 
 def _features(line: Line, localizer: Localizer, shard: int, fit: Ref | None) -> tuple[Ref, ...]:
     """What a localizer reads of a shard's own photos, and of all photos as references; each artefact once."""
-    blueprint, source, fitted = line.blueprint, line.source, fitted_backbone(line, fit)
+    blueprint, source, fitted = line.blueprint, line.source, plan_backbone(line, fit=fit)
     own = plan_features(blueprint, source, localizer.apply_features(), [shard], fitted)
     # Of every shard: references are drawn over all photos of the setting, so that shards shift no choice.
     references = plan_features(blueprint, source, localizer.reference_features(), source.every_shard, fitted)

@@ -12,6 +12,7 @@ from harness.stages.guesses import apply_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.localizer import plan_maps
+from harness.stages.pretraining import plan_backbone
 from harness.stages.source import once
 from harness.stages.stored import StoredMaps
 from harness.stages.weak_set import plan_weak_set
@@ -94,7 +95,7 @@ def plan_refined(line: Line, shard: int, steps: int) -> Ref:
     if refiner.trained:
         inputs["weights"] = (_plan_fit(line, steps),)
     if requests := refiner.apply_features():
-        inputs["features"] = plan_features(blueprint, line.source, requests, [shard])
+        inputs["features"] = plan_features(blueprint, line.source, requests, [shard], plan_backbone(line))
     return blueprint.add(
         RefinerApply(),
         RefinerApplyIdentity(
@@ -118,7 +119,7 @@ def _plan_fit(line: Line, steps: int) -> Ref:
     inputs = {
         "weak_set": (plan_weak_set(line.blueprint, line.source),),
         "maps": tuple(plan_refined(line, shard, steps - 1) for shard in shards),
-        "features": plan_features(line.blueprint, line.source, refiner.fit_features(), shards),
+        "features": plan_features(line.blueprint, line.source, refiner.fit_features(), shards, plan_backbone(line)),
     }
     identity = line.components.refiner_identity(steps - 1, fit=True)
     return plan_fit(line, RefinerFit(), refiner, identity, inputs, f"{name} fit", target_alone=True)

@@ -79,6 +79,7 @@ class RowPlace:
     backbone_size: int | None = None
     options: str | None = None
     """What stands for all options of the recipe: see `results.rows.Row`."""
+    pretraining_epochs: int | None = None
     localizer_epochs: int | None = None
     """Of each network behind the row; None where it has none that is trained by epochs."""
     refiner_epochs: int | None = None
@@ -271,7 +272,11 @@ def _options(line: Line) -> str:
 def _epochs(line: Line, stage: ScoredStage) -> dict[str, int]:
     """For how many epochs the networks behind a row are trained, by the names of `RowPlace`; without those of none."""
     components = line.components
+    pretraining = components.pretraining
+    if stage != "segmentation" and pretraining is not None and pretraining.reads_maps:
+        pretraining = None
     groups: dict[str, Sequence[Component | None]] = {
+        "pretraining_epochs": [pretraining],
         "localizer_epochs": [components.localizer],
         "refiner_epochs": components.refiners,
         "cue_epochs": [components.cue],

@@ -8,13 +8,15 @@ from itertools import cycle, islice
 
 from harness.stages.contract import checked_mask, named, one_each
 from harness.stages.features import plan_features
-from harness.stages.fit import FitIdentity, FitKind, FitRuntime, fitted_backbone, plan_fit
+from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
 from harness.stages.graph import Stage
 from harness.stages.guesses import apply_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.labels import plan_pseudo_labels, plan_revealed
 from harness.stages.line import Line
 from harness.stages.planned import short
+from harness.stages.pretraining import plan_backbone
+from harness.stages.refiner import plan_final_maps
 from harness.stages.source import Source, contents, once, photo_ids
 from harness.stages.stored import StoredMasks
 from harness.stages.weak_set import plan_weak_set
@@ -123,7 +125,7 @@ def plan_segmentation(
     fitted = None
     if segmenter.trained:
         fit = _plan_fit(line, choice, is_main)
-        inputs, fitted = {"weights": (fit,)}, fitted_backbone(line, fit)
+        inputs, fitted = {"weights": (fit,)}, _plan_backbone(line, fit)
     if requests := segmenter.apply_features():
         inputs["features"] = plan_features(blueprint, source, requests, shards, fitted)
     read = file_contents(segmenter, photos)
@@ -168,7 +170,8 @@ def _plan_fit(line: Line, choice: Ref | None, is_main: bool) -> Ref:
     revealed = plan_revealed(line)
     inputs["pseudo_labels"] = revealed or tuple(plan_pseudo_labels(line, shard, choice) for shard in shards)
     if line.mode == "frozen":
-        inputs["features"] = plan_features(line.blueprint, line.source, segmenter.fit_features(), shards)
+        backbone = _plan_backbone(line)
+        inputs["features"] = plan_features(line.blueprint, line.source, segmenter.fit_features(), shards, backbone)
     return plan_fit(
         line,
         SegmenterFit(),
@@ -180,6 +183,15 @@ def _plan_fit(line: Line, choice: Ref | None, is_main: bool) -> Ref:
         chosen=choice is not None and not is_main,
         target_alone=True,
     )
+
+
+def _plan_backbone(line: Line, fit: Ref | None = None) -> Ref | None:
+    """The fit whose backbone the segmenter's features are made with; see `plan_backbone`."""
+    pretraining = line.components.pretraining
+    maps: tuple[Ref, ...] = ()
+    if pretraining is not None and pretraining.reads_maps:
+        maps = tuple(plan_final_maps(line, shard) for shard in line.source.taught)
+    return plan_backbone(line, maps, fit)
 
 
 def step_name(step: str, variant: str) -> str:

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from harness.suites.suite import Recipe, Suite
-from methods.base import Component, Cue, FeatureReader, Labeler, Localizer, Refiner, Segmenter, TrainingMode
+from methods.base import (
+    Component,
+    Cue,
+    FeatureReader,
+    Labeler,
+    Localizer,
+    Pretraining,
+    Refiner,
+    Segmenter,
+    TrainingMode,
+)
 from methods.segmenting import variants_of
 from results.rows import CEILING
 from settings.components import ComponentSpec, build_component
@@ -25,7 +35,7 @@ __all__ = [
     *("identity_of", "possible_recipes"),
 ]
 
-ROLES = ("localizer", "cue", "labeler", "segmenter")
+ROLES = ("localizer", "cue", "labeler", "segmenter", "pretraining")
 """What a recipe has at most one of; refiners, of which it may have several, stand beside them."""
 
 
@@ -52,6 +62,8 @@ class RecipeComponents:
     training_mode: TrainingMode
     names: Mapping[str, str]
     """The components' names, by role."""
+    pretraining: Pretraining | None = None
+    """What trains the backbone before others read its features."""
     refiner_names: tuple[str, ...] = ()
     variants: tuple[Segmenter, ...] = ()
     """The segmenter in every way that the suite runs it, itself the first; none without a segmenter."""
@@ -61,7 +73,7 @@ class RecipeComponents:
     @property
     def parts(self) -> tuple[Component, ...]:
         """The components that there are, in the order in which they work."""
-        components = (self.localizer, *self.refiners, self.cue, self.labeler, self.segmenter)
+        components = (self.pretraining, self.localizer, *self.refiners, self.cue, self.labeler, self.segmenter)
         return tuple(one for one in components if one)
 
     @property
@@ -285,6 +297,11 @@ def _check_inputs(components: RecipeComponents, where: str) -> None:
         expected = "a labeler, or reveal: true masks"
         mend = "segmenter 'folder' alone needs neither: it reads predictions"
         raise UserError(where, "nothing that makes pseudo labels", expected, mend)
+    pretraining = components.pretraining
+    if pretraining is not None and pretraining.reads_maps and (components.localizer is None or segmenter is None):
+        found = f"'{components.names['pretraining']}'"
+        expected = "a localizer, whose maps it reads, and a segmenter, which it is for"
+        raise UserError(f"{where}.pretraining", found, expected)
     if labeler is None:
         return
     reader = f"labeler '{components.names['labeler']}'"
@@ -300,6 +317,9 @@ def _check_inputs(components: RecipeComponents, where: str) -> None:
 
 def _check_possible(components: RecipeComponents, where: str) -> None:
     """Raise Impossible for components that are right by themselves and do not go together, or not on this machine."""
+    if components.pretraining is not None and components.training_mode != "frozen":
+        expected = "frozen beside a pretraining, whose backbone gives the features that others read"
+        raise Impossible(f"{where}.training_mode", f"'{components.training_mode}'", expected)
     for trained in (components.localizer, components.segmenter):
         if trained is not None and components.training_mode not in trained.modes:
             expected = f"one of {', '.join(trained.modes)} for this recipe"

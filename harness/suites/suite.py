@@ -43,6 +43,7 @@ RngSeeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_disti
 class Recipe(Options):
     """One method from photos to segmentation, by the names of its components."""
 
+    pretraining: ComponentSpec | None = Field(None, description="of the backbone, before localizer or segmenter")
     localizer: ComponentSpec | None = None
     refiners: tuple[ComponentSpec, ...] = Field((), description="maps → better maps, one after the other")
     cue: ComponentSpec | None = Field(None, description="where objects are at all, for labelers that use it")

@@ -7,7 +7,6 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import ndimage
 
 from methods.base import Cue, Saliency
 from settings.options import Options
@@ -32,6 +31,9 @@ class Scenes(Cue):
 
     def simulate(self, photo_id: str, truth_HW: Mask) -> Saliency:
         """Deterministic in the photo's id and the options."""
+        # Takes half a second, and planning reads the options alone.
+        from scipy import ndimage
+
         digest = sha256(f"{self.options.rng_seed}/{photo_id}".encode()).digest()
         rng = np.random.default_rng(list(digest))
         seen_HW = self._seen_objects(truth_HW, rng)
@@ -43,6 +45,8 @@ class Scenes(Cue):
 
     def _seen_objects(self, truth_HW: Mask, rng: np.random.Generator) -> NDArray[np.bool_]:
         """The union of the connected regions of one class each, less those that are missed."""
+        from scipy import ndimage
+
         seen_HW = np.zeros(truth_HW.shape, np.bool_)
         for value in np.unique(truth_HW[(truth_HW != 0) & (truth_HW != UNKNOWN)]):
             regions_HW, count = ndimage.label(truth_HW == value)

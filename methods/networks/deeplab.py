@@ -9,6 +9,7 @@ is made on its own grid.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from methods.networks.enlarged import add_of_enlarged, pays
 from methods.networks.grids import resized
 from methods.networks.pointwise import Pointwise, mixed, sum_of_mixed
 
-__all__ = ["DeepLabHead"]
+__all__ = ["Decoded", "DeepLabHead"]
 
 LOW_WIDTH = 48
 """Channels that the shallow level is reduced to, as its authors propose."""
@@ -27,17 +28,35 @@ DROPOUT = 0.1
 """Behind the pyramid, in training."""
 
 
+class Decoded(NamedTuple):
+    """What the decoder makes of two levels, at stride 4."""
+
+    features_BCHW: torch.Tensor
+    edges_BHW: torch.Tensor | None
+    """Logits of edges; None without an edge branch."""
+
+
 class DeepLabHead(nn.Module):
     """Class scores at stride 4 from features at stride 4 and at the backbone's output stride, whatever that is."""
 
-    def __init__(self, low: int, high: int, classes: int, width: int, rates: tuple[int, ...]) -> None:
+    def __init__(
+        self, low: int, high: int, classes: int, width: int, rates: tuple[int, ...], edges: bool = False
+    ) -> None:
         super().__init__()
         self.decoder = _Decoder(low, high, width, rates)
         self.classifier = Pointwise(width, classes)
+        self.edges = _Edges(width) if edges else None
+
+    def decoded(self, low_BCHW: torch.Tensor, high_BCHW: torch.Tensor) -> Decoded:
+        """The features that classes are told from, gated by the edge branch where there is one."""
+        features_BCHW: torch.Tensor = self.decoder(low_BCHW, high_BCHW)
+        if self.edges is None:
+            return Decoded(features_BCHW, None)
+        return Decoded(*self.edges(features_BCHW))
 
     def forward(self, low_BCHW: torch.Tensor, high_BCHW: torch.Tensor) -> torch.Tensor:
         """→ logits (B, classes, H/4, W/4)."""
-        logits_BCHW: torch.Tensor = self.classifier(self.decoder(low_BCHW, high_BCHW))
+        logits_BCHW: torch.Tensor = self.classifier(self.decoded(low_BCHW, high_BCHW).features_BCHW)
         return logits_BCHW
 
     @classmethod
@@ -46,9 +65,21 @@ class DeepLabHead(nn.Module):
         classes, width = state["classifier.weight"].shape[:2]
         low = state["decoder.block1.0.weight"].shape[1]
         high = state["decoder.aspp.0.convs.0.0.weight"].shape[1]
-        head = cls(low, high, classes, width, rates)
+        head = cls(low, high, classes, width, rates, edges="edges.logit.weight" in state)
         head.load_state_dict(dict(state))
         return head
+
+
+class _Edges(nn.Module):
+    """A branch that tells edges, and whose features gate the others: f · (1 + σ(e)), as in ECGAN's generator."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.branch, self.logit = _Separable(width, width), Pointwise(width, 1)
+
+    def forward(self, features_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        edge_BCHW = self.branch(features_BCHW)
+        return features_BCHW * (1 + edge_BCHW.sigmoid()), self.logit(edge_BCHW.relu())[:, 0]
 
 
 class _Normed(nn.Sequential):

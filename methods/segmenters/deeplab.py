@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -11,14 +11,16 @@ from pydantic import Field, PositiveInt
 from methods.base import Cost, FeatureRequest, Fit, Photos, PseudoLabelled, Segmenter, Surroundings, TrainingOptions
 from methods.segmenting import Pass, SegmenterOptions, mask_of
 from settings.masks import resize_mask
+from settings.options import Options
 from settings.records import UNKNOWN, Mask
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+    from torch import nn
 
     from methods.inputs import Inputs
-    from methods.networks.deeplab import DeepLabHead
+    from methods.networks.deeplab import Decoded, DeepLabHead
 
 LEVELS = (1, 4)
 """timm's feature levels that the decoder reads: stride 4 and the output stride."""
@@ -26,12 +28,33 @@ BATCH = 4
 """Photos a forward pass of the trained head."""
 
 
+class PixelContrast(Options):
+    """Supervised contrast between pixels of a batch, as in ECGAN's second paper (arXiv 2307.12084)."""
+
+    weight: float = Field(0.1, gt=0, le=100, description="of the loss, beside cross-entropy")
+    temperature: float = Field(0.1, ge=0.01, le=10)
+    samples: int = Field(64, ge=2, le=4096, description="pixels of a class, batch and scale, at most")
+    scales: tuple[PositiveInt, ...] = Field((1,), min_length=1, max_length=4, description="sides of blocks (positions)")
+    length: int = Field(64, ge=2, le=1024, description="of the vectors that are compared")
+    classes: Literal["true", "shuffled"] = Field("true", description="shuffled: the control, pixels' labels permuted")
+
+
+class Edges(Options):
+    """A branch that tells the edges of pseudo labels, and gates the features (after arXiv 2003.13898)."""
+
+    weight: float = Field(0.5, gt=0, le=100, description="of the loss, beside cross-entropy")
+    targets: Literal["labels", "noise"] = Field("labels", description="noise: the control, as many edges at random")
+
+
 class DeepLabOptions(SegmenterOptions):
     """The decoder and its training."""
 
+    later_options = frozenset({"pixel_contrast", "edges"})
     width: int = Field(64, ge=8, le=1024, multiple_of=8, description="channels of the decoder")
     atrous_rates: tuple[PositiveInt, PositiveInt, PositiveInt] = (3, 6, 9)
     training: TrainingOptions = TrainingOptions(epochs=6, batch=8, learning_rate=0.15)
+    pixel_contrast: PixelContrast | None = Field(None, description="a further loss; none by default")
+    edges: Edges | None = Field(None, description="an edge branch; none by default")
 
 
 class DeepLab(Segmenter):
@@ -64,6 +87,7 @@ class DeepLab(Segmenter):
         torch.manual_seed(surroundings.rng_seed)
         inputs = training_inputs(data.photos, LEVELS, surroundings)
         head = self._head(inputs, data.label_space.foreground + 1).to(surroundings.device)
+        projection = self._projection().to(surroundings.device)
         masks_NHW = torch.from_numpy(_small_masks(data, surroundings.backbone.size // 4)).to(surroundings.device)
         share = surroundings.share
 
@@ -74,13 +98,20 @@ class DeepLab(Segmenter):
             truth_BHW[flips] = truth_BHW[flips].flip(2)
             known = share.even((truth_BHW != UNKNOWN).sum(), items)
             low, high = inputs(rows, flips)
-            logits_BCHW = head(_at_least(low, truth_BHW.shape[1]), high)
-            return {"cross_entropy": mean_cross_entropy(logits_BCHW.float(), truth_BHW, known)}
+            decoded = head.decoded(_at_least(low, truth_BHW.shape[1]), high)
+            logits_BCHW = head.classifier(decoded.features_BCHW)
+            losses = {"cross_entropy": mean_cross_entropy(logits_BCHW.float(), truth_BHW, known)}
+            if self.options.pixel_contrast or self.options.edges:
+                # Drawn for a slice of the batch: other processes draw otherwise, and go on alike.
+                own_rng = np.random.default_rng([int(rng.integers(2**62)), share.rank])
+                losses |= self._further(decoded, projection, truth_BHW, own_rng)
+            return losses
 
         training = self.options.training
         groups = groups_of(head, bias_factor=training.bias_factor)
+        groups += groups_of(projection, bias_factor=training.bias_factor)
         groups += inputs.groups(training.backbone_factor, training.bias_factor)
-        modules = torch.nn.ModuleDict({"head": head, "inputs": inputs.module})
+        modules = torch.nn.ModuleDict({"head": head, "projection": projection, "inputs": inputs.module})
         log = train(modules, groups, len(data.photos), step, training, surroundings)
         return Fit(inputs.weights_with(head=head), log)
 
@@ -103,7 +134,55 @@ class DeepLab(Segmenter):
         from methods.networks.deeplab import DeepLabHead
 
         low, high = inputs.channels
-        return DeepLabHead(low, high, classes, self.options.width, self.options.atrous_rates)
+        edges = self.options.edges is not None
+        return DeepLabHead(low, high, classes, self.options.width, self.options.atrous_rates, edges)
+
+    def _projection(self) -> nn.Module:
+        """What contrast compares pixels by; an empty module without it."""
+        from torch import nn
+
+        from methods.networks.pixel_contrast import PixelProjection
+
+        contrast = self.options.pixel_contrast
+        return nn.Identity() if contrast is None else PixelProjection(self.options.width, contrast.length)
+
+    def _further(
+        self, decoded: Decoded, projection: nn.Module, truth_BHW: torch.Tensor, rng: np.random.Generator
+    ) -> dict[str, torch.Tensor]:
+        """The loss terms beside cross-entropy that the options ask for, weighted."""
+        from methods.networks.pixel_contrast import PixelProjection, edge_loss, edges_of, pixel_contrast
+
+        losses: dict[str, torch.Tensor] = {}
+        if contrast := self.options.pixel_contrast:
+            assert isinstance(projection, PixelProjection)
+            labels_BHW = truth_BHW if contrast.classes == "true" else _permuted(truth_BHW, rng)
+            losses["pixel_contrast"] = contrast.weight * pixel_contrast(
+                projection,
+                decoded.features_BCHW.float(),
+                labels_BHW,
+                contrast.samples,
+                contrast.scales,
+                contrast.temperature,
+                rng,
+            )
+        if edges := self.options.edges:
+            assert decoded.edges_BHW is not None
+            edges_BHW = edges_of(truth_BHW)
+            if edges.targets == "noise":
+                edges_BHW = _permuted(edges_BHW, rng)
+            losses["edges"] = edges.weight * edge_loss(decoded.edges_BHW.float(), edges_BHW)
+        return losses
+
+
+def _permuted(values_BHW: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """The same known values at other known places."""
+    import torch
+
+    known = values_BHW != UNKNOWN
+    order = torch.from_numpy(rng.permutation(int(known.sum()))).to(values_BHW.device)
+    permuted_BHW = values_BHW.clone()
+    permuted_BHW[known] = values_BHW[known][order]
+    return permuted_BHW
 
 
 def _logits_BCHW(head: DeepLabHead, ids: Sequence[str], one: Pass, surroundings: Surroundings) -> torch.Tensor:

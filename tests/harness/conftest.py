@@ -1,5 +1,8 @@
 """What tests of whole runs share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from harness.reports.leaderboard import Finished
@@ -11,14 +14,22 @@ ONLY_CAM = (
 """Overrides that leave one trained recipe of the smoke suite: quick, and its options decide whole kinds of stage."""
 
 
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs within a test draw no figures and curves: that is half of what a tiny run takes.
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Runs in the block draw no figures, no curves and no page: that is most of what a tiny run takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for drawing in ("write_figures", "_write_curves"):
+            patch.setattr(f"harness.reports.folder.{drawing}", lambda *_: None)
+        # An empty one: a folder without a page is written again.
+        patch.setattr("harness.reports.folder.write_page", lambda files, *_: files.page.touch())
+        yield
 
-    Those of a session's or module's fixture (`smoke` above all) are whole.
-    """
-    for drawing in ("write_figures", "_write_curves"):
-        monkeypatch.setattr(f"harness.reports.folder.{drawing}", lambda *_: None)
+
+@pytest.fixture(autouse=True)
+def _undrawn() -> Iterator[None]:
+    """Runs within a test are `undrawn`; those of a session's or module's fixture (`smoke` above all) are whole."""
+    with undrawn():
+        yield
 
 
 def results_of(finished: Finished) -> list[tuple[object, ...]]:

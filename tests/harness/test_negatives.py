@@ -13,6 +13,7 @@ from harness.store.store import Artefact, Store
 from harness.suites.suite import Suite, load_suite
 from settings.errors import UserError
 from settings.masks import read_mask, write_mask
+from tests.harness.conftest import undrawn
 
 COUNTS = {"train": 20, "dev": 2, "val": 2}
 
@@ -55,7 +56,8 @@ def suite(root: Path, *overrides: str) -> Suite:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("negatives")
-    return run_and_gather(suite(write_folder(folder / "walls")), folder / "store", "serial")
+    with undrawn():
+        return run_and_gather(suite(write_folder(folder / "walls")), folder / "store", "serial")
 
 
 def artefacts(finished: Finished, kind: str) -> list[Artefact]:

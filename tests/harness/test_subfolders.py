@@ -20,6 +20,7 @@ from results.scoring import score_split
 from settings.errors import UserError
 from settings.masks import read_mask, write_mask
 from settings.saliency import write_saliency
+from tests.harness.conftest import undrawn
 
 IDS = [f"city_{city}/img {number:02d} ({city})" for city in "ab" for number in range(6)]
 TRAIN, VAL = IDS[:4] + IDS[6:10], IDS[4:6] + IDS[10:]
@@ -87,7 +88,8 @@ def recipes_of(place: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def finished(place: Path) -> Finished:
-    return run_and_gather(suite_of(place, **recipes_of(place)), place / "store", "serial")
+    with undrawn():
+        return run_and_gather(suite_of(place, **recipes_of(place)), place / "store", "serial")
 
 
 def test_every_kind_of_folder_is_read_by_such_ids(finished: Finished) -> None:

@@ -12,10 +12,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from methods.base import FeatureRequest, LocalizationMaps, Localized, PseudoLabelled
+from methods.networks.backbones import build as build_backbone
 from methods.segmenting import Inference, SegmenterOptions, variants_of
-from settings.discovery import CLASSIFIERS, CUES, LABELERS, LOCALIZERS, REFINERS, REGISTRIES, SEGMENTERS, Registry
+from methods.training import part_of
+from settings.discovery import (
+    CLASSIFIERS,
+    CUES,
+    LABELERS,
+    LOCALIZERS,
+    PRETRAININGS,
+    REFINERS,
+    REGISTRIES,
+    SEGMENTERS,
+    Registry,
+)
 from settings.masks import write_mask
 from settings.options import Options
 from settings.records import UNKNOWN
@@ -58,7 +71,7 @@ PREPARED: Mapping[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
 """Options of the components that have none by default."""
 
 
-QUICK = {"training": {"epochs": 1, "batch": 16}, "hidden": 16, "width": 16, "crop": 65}
+QUICK = {"training": {"epochs": 1, "batch": 16}, "hidden": 16, "width": 16, "crop": 65, "size": 32, "query_size": 32}
 """Instead of the defaults, where a component has such options."""
 
 
@@ -104,9 +117,10 @@ def check_localizer(localizer: Any, toy: Toy, surroundings: Callable[..., Any]) 
 
 def check_cue(cue: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
     """Saliency at photo size, from photos (without labels) or, in a simulation, from true masks."""
-    photos = [photo.without_labels() for photo in (toy.weak.photos if cue.trained else PHOTOS)]
+    reads_features = cue.fit_features() or cue.apply_features()
+    photos = [photo.without_labels() for photo in (toy.weak.photos if reads_features else PHOTOS)]
     rng = np.random.default_rng(0)
-    truths = [rng.integers(0, 3, SIZE).astype(np.uint8) for _ in photos]
+    truths = [rng.integers(0, 3, photo.image().shape[:2]).astype(np.uint8) for photo in photos]
     if cue.reads_masks:
         runs = [[cue.simulate(photo.id, mask) for photo, mask in zip(photos, truths, strict=True)] for _ in range(2)]
     else:
@@ -149,6 +163,25 @@ def check_segmenter(segmenter: Any, toy: Toy, surroundings: Callable[..., Any]) 
     for mask in masks:
         assert (mask.shape, mask.dtype) == ((64, 64), np.uint8)
         assert mask.max() <= space.foreground
+
+
+def check_pretraining(pretraining: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
+    """The weights of a backbone that is no longer the suite's, from photos that have labels where it reads them."""
+
+    def maps(photo_id: str) -> LocalizationMaps:
+        assert pretraining.reads_maps
+        labels = next(photo.labels for photo in toy.weak.photos if photo.id == photo_id)
+        return LocalizationMaps(photo_id, labels, np.ones((len(labels), 4, 4), np.float32), (64, 64))
+
+    has_labels = pretraining.reads_labels or pretraining.reads_maps
+    photos = tuple(photo if has_labels else photo.without_labels() for photo in toy.weak.photos[:16])
+    fit = pretraining.fit(Localized(replace(toy.weak, photos=photos), maps), surroundings())
+    assert all(np.isfinite(list(row.values())).all() for row in fit.log)
+    before = build_backbone(SMALL, (1, 4)).body.state_dict()
+    trained = build_backbone(SMALL, (1, 4), part_of(fit.weights, "backbone")).body.state_dict()
+    assert {name.partition(".")[0] for name in fit.weights} == {"backbone"}
+    assert any(not torch.equal(trained[name], before[name]) for name in before)
+    assert pretraining.supervision == ("I" if has_labels else "")
 
 
 def check_classifier(classifier: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
@@ -204,6 +237,7 @@ KINDS = {
     LABELERS: check_labeler,
     SEGMENTERS: check_segmenter,
     CLASSIFIERS: check_classifier,
+    PRETRAININGS: check_pretraining,
 }
 """What a kind of component does, tried on a toy set."""
 
@@ -233,7 +267,7 @@ def test_options_are_read_without_torch() -> None:
         "for registry in REGISTRIES.values():\n"
         "    for name in registry.names():\n"
         "        registry.load(name).options_model.model_json_schema()\n"
-        "        found = {'torch', 'timm', 'numba', 'matplotlib', 'ray'} & set(sys.modules)\n"
+        "        found = {'torch', 'timm', 'numba', 'matplotlib', 'ray', 'scipy'} & set(sys.modules)\n"
         "        assert not found, (name, found)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

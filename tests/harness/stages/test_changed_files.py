@@ -5,12 +5,14 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
 from safetensors.torch import save_file
+from torch import Tensor
 
 from harness.execution.running import Run, run_plan
 from harness.reports.leaderboard import run_and_gather
@@ -56,6 +58,7 @@ recipes:
     refiners: [affinity]
     cue: c2am
     labeler: saliency
+  before: {pretraining: loca, localizer: cam, labeler: {name: threshold, threshold: 0.5}, segmenter: none}
 policies: {fixed: segmentation, oracle: maps}
 diagnostics: [classifier, maps, cue, boundary_iou]
 gallery: 2
@@ -81,10 +84,15 @@ def write_square(path: Path, value: int, side: int = 16) -> None:
     write_mask(path, mask_HW)
 
 
-def write_weights(path: Path, scale: float = 1.0) -> None:
+@cache
+def some_weights() -> dict[str, Tensor]:
+    """Of a small backbone, drawn once for all tests."""
     options = BackboneOptions(name="test_efficientnet", weights="random", size=32)
-    state = build(options, (0, 1, 2, 3, 4)).body.state_dict()
-    save_file({name: tensor * scale for name, tensor in state.items()}, path)
+    return dict(build(options, (0, 1, 2, 3, 4)).body.state_dict())
+
+
+def write_weights(path: Path, scale: float = 1.0) -> None:
+    save_file({name: tensor * scale for name, tensor in some_weights().items()}, path)
 
 
 def write_labels(root: Path, swapped: str = "") -> None:

@@ -15,6 +15,7 @@ from harness.suites.data import dataset_of
 from harness.suites.suite import load_suite
 from methods.cues.c2am import C2am
 from settings.records import Photo
+from tests.harness.conftest import undrawn
 
 CUE = "{name: c2am, training: {epochs: 2, batch: 8}}"
 RECIPES = f"""{{
@@ -34,7 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
         GIVEN.extend(photos)
         return fit(self, photos, *rest)
 
-    with pytest.MonkeyPatch.context() as patch:
+    with undrawn(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(C2am, "fit", noting)
         yield run_and_gather(load_suite("smoke", OVERRIDES), tmp_path_factory.mktemp("cues") / "store", "serial")
 

@@ -16,7 +16,7 @@ from results.metrics.miou import iou
 from settings.discovery import METRICS
 from settings.errors import UserError
 from settings.masks import read_mask
-from tests.harness.conftest import ONLY_CAM
+from tests.harness.conftest import ONLY_CAM, undrawn
 
 METRIC_NAMES = METRICS.names()
 MEASURED = (*ONLY_CAM, "gallery=0", f"diagnostics=[{', '.join(METRIC_NAMES)}]")
@@ -27,7 +27,8 @@ def finished(smoke: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finis
     """Upon the smoke suite's store, which has all but the measures."""
     store = tmp_path_factory.mktemp("measured") / "store"
     shutil.copytree(smoke.run.store_folder, store)
-    return run_and_gather(load_suite("smoke", MEASURED), store, "serial")
+    with undrawn():
+        return run_and_gather(load_suite("smoke", MEASURED), store, "serial")
 
 
 def values(finished: Finished) -> dict[str, float | None]:

@@ -418,13 +418,14 @@ DISTRIBUTION = {
 LOOK = """
 import json, sys
 from pathlib import Path
-from harness.reports.leaderboard import run_and_gather
+from harness.execution.running import run_suite
+from harness.reports.gathering import gather
 from harness.suites.suite import load_suite
-done = run_and_gather(load_suite(sys.argv[1]), Path(sys.argv[2]), "serial")
-(row,) = done.board.rows
-(record,) = done.run.store_folder.glob("label/*/done.json")
+with run_suite(load_suite(sys.argv[1]), Path(sys.argv[2]), "serial") as run:
+    (row,) = gather(run).rows
+(record,) = run.store_folder.glob("label/*/done.json")
 sources = list(json.loads(record.read_text())["sources"])
-print(json.dumps([done.run.stages_run, row.reason, sources, list(row.stale)]))
+print(json.dumps([run.stages_run, row.reason, sources, list(row.stale)]))
 """
 
 

@@ -20,6 +20,7 @@ from settings.aliases import Aliases
 from settings.errors import UserError
 from settings.records import LabelSpace
 from settings.sources.scenes import Scenes, ScenesOptions
+from tests.harness.conftest import undrawn
 
 EXTRA = "source: {name: scenes, photos_per_class: 70, size: 32}"
 WEB = f"{{name: web, {EXTRA}}}"
@@ -149,7 +150,8 @@ def test_a_simulated_cue_is_skipped_where_extra_photos_would_need_it() -> None:
 def filtered(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A run under `web` without and with a filter; no stage 2."""
     both = suite(f"{{web: {WEB}, filtered: {FILTERED}}}", "segmenter=none")
-    return run_and_gather(both, tmp_path_factory.mktemp("filtered") / "store", "serial")
+    with undrawn():
+        return run_and_gather(both, tmp_path_factory.mktemp("filtered") / "store", "serial")
 
 
 def weak_sets(finished: Finished) -> dict[str, dict]:

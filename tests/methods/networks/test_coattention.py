@@ -169,12 +169,6 @@ def test_contrastive_terms_off() -> None:
     assert with_them.contrastive_n.item() > 0.5
 
 
-@pytest.mark.parametrize("name", ["five_map_mean", "five_map_mean_2", "five_map_mean_3"])
-def test_fusion_of_the_released_program(name: str) -> None:
-    with np.load(GOLDEN / f"{name}.npz") as stored:
-        assert np.array_equal(five_map_mean(stored["maps"]), stored["mean_map_uint8"])
-
-
 @given(st.integers(1, 6), st.integers(0, 1000))
 def test_fusion_of_any_number_of_maps(count: int, rng_seed: int) -> None:
     """Beside a loop in double precision, to one step of uint8."""

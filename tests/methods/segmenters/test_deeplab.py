@@ -12,7 +12,7 @@ from torch import nn
 from methods.base import BackboneOptions, FeatureRequest, PseudoLabelled, TrainingOptions
 from methods.networks.backbones import build
 from methods.networks.cross_entropy import mean_cross_entropy
-from methods.networks.deeplab import DeepLabHead
+from methods.networks.deeplab import Decoded, DeepLabHead
 from methods.segmenters.deeplab import DeepLab, DeepLabOptions
 from methods.segmenting import Inference, argmax_at
 from methods.training import part_of
@@ -221,18 +221,18 @@ def test_mirrored_photos_get_mirrored_labels(
     toy: Any, surroundings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each label that the loss sees lies where the features of its photo have the evidence."""
-    forward, seen, agreed = DeepLabHead.forward, [], []
+    decoded, seen, agreed = DeepLabHead.decoded, [], []
 
-    def noted(head: DeepLabHead, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    def noted(head: DeepLabHead, low: torch.Tensor, high: torch.Tensor) -> Decoded:
         seen.append(low)
-        return forward(head, low, high)
+        return decoded(head, low, high)
 
     def compared(logits: torch.Tensor, truth: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         agreed.append(float(((seen[-1][:, :3].max(1).values > 0.5) == (truth > 0)).float().mean()))
         assert known == truth.numel()
         return logits.sum() * 0
 
-    monkeypatch.setattr(DeepLabHead, "forward", noted)
+    monkeypatch.setattr(DeepLabHead, "decoded", noted)
     monkeypatch.setattr("methods.networks.cross_entropy.mean_cross_entropy", compared)
     toy.bank.asked.clear()
     DeepLab(options(training=TrainingOptions(epochs=1))).fit(labelled(toy), surroundings(bank=toy.bank))
@@ -247,3 +247,30 @@ def test_a_fine_tuned_fit_returns_its_backbone(toy: Any, surroundings: Callable[
     state = build(SMALL, (1, 4), trained).body.state_dict()
     assert all(torch.equal(state[name], trained[name]) for name in state)
     assert not torch.equal(trained["conv_stem.weight"], build(SMALL, (1, 4)).body.state_dict()["conv_stem.weight"])
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        {"pixel_contrast": {"samples": 8, "scales": (1, 2), "length": 8}},
+        {"pixel_contrast": {"samples": 8, "length": 8, "classes": "shuffled"}},
+        {"edges": {}},
+        {"edges": {"targets": "noise"}},
+    ],
+)
+def test_contrast_and_edges_are_further_losses_of_a_network_that_still_segments(
+    toy: Any, surroundings: Callable[..., Noted], further: dict[str, Any]
+) -> None:
+    segmenter = DeepLab(options(**further))
+    fit = segmenter.fit(labelled(toy), surroundings(bank=toy.bank))
+    assert set(fit.log[-1]) == {"epoch", "learning_rate", "cross_entropy", *further}
+    assert fit.log[-1]["cross_entropy"] < fit.log[0]["cross_entropy"]
+    context = surroundings(bank=toy.bank, weights=fit.weights)
+    masks = list(segmenter.apply(toy.weak.photos[:4], context))
+    found = [(mask == toy.truth[photo.id]).mean() for photo, mask in zip(toy.weak.photos, masks, strict=False)]
+    assert np.mean(found) > 0.85
+
+
+def test_what_is_left_out_is_in_no_key() -> None:
+    assert {"pixel_contrast", "edges"}.isdisjoint(DeepLabOptions().model_dump(mode="json"))
+    assert DeepLabOptions(edges={}).model_dump(mode="json")["edges"]["targets"] == "labels"  # type: ignore[arg-type]

@@ -99,6 +99,8 @@ def test_who_does_not_answer_is_one_error(bucket: str, monkeypatch: pytest.Monke
     import fsspec
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    # botocore's own attempts, with longer and longer pauses between them.
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     fsspec.filesystem("s3").clear_instance_cache()
     try:
         remote = Remote("s3://stores/x")
