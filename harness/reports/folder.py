@@ -104,11 +104,7 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles, before: Leaderb
     for name, refs in run.plan.unscored.items():
         _copy_masks(store, refs, files.folder / name)
     # Last: it holds what was written before it.
-<<<<<<< HEAD
     _write_page(run, store, board, files)
-=======
-    _write_page(board, files)
->>>>>>> grid
 
 
 def move_all(source: Path, target: Path) -> None:
@@ -183,7 +179,6 @@ def write_figures(rows: Sequence[Row], tables: Sequence[Table], files: Leaderboa
     plot_noise(frame(rows), files.noise_png, files.noise_svg)
 
 
-<<<<<<< HEAD
 def _write_page(run: Run, store: Store, board: Leaderboard, files: LeaderboardFiles) -> None:
     """The page, and the pictures of single photos on it, where the run drew galleries."""
     from harness.reports.tiles import write_tiles
@@ -206,12 +201,6 @@ def write_page(
     # Others' photos are left to those who ask for them.
     shown = shown_of(files, rows, tables, counts or counts_of(files, rows, tables), Path(), outlines=True, grids=grids)
     files.page.write_text(page_of([shown], outlines=True).text, encoding="utf-8")
-=======
-def _write_page(board: Leaderboard, files: LeaderboardFiles) -> None:
-    """Write the page of what lies in the folder; others' photos are left to those who ask for them."""
-    shown = shown_of(files, board.rows, board.tables, Path(), outlines=True, grids=board.grid_tables)
-    files.page.write_text(page_of([shown], outlines=True), encoding="utf-8")
->>>>>>> grid
 
 
 def _copy_galleries(run: Run, store: Store, folder: Path) -> None:

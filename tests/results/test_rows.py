@@ -27,7 +27,7 @@ def test_rows_survive_the_file(tmp_path: Path, row: Callable[..., Row]) -> None:
     assert read_table(tmp_path / "rows.parquet").schema.equals(SCHEMA)
 
 
-def test_the_columns_of_version_7() -> None:
+def test_the_columns_of_version_8() -> None:
     assert COLUMNS == (
         "dataset", "split", "recipe", "setting", "training_mode", "backbone", "backbone_size", "options",
         "pretraining_epochs", "localizer_epochs", "refiner_epochs", "cue_epochs", "segmenter_epochs",
@@ -102,9 +102,9 @@ def rewritten(path: Path, row: Callable[..., Row], change: Callable[[pa.Table], 
 def test_another_version_is_named(tmp_path: Path, row: Callable[..., Row]) -> None:
     def later(table: pa.Table) -> pa.Table:
         place = table.column_names.index("row_version")
-        return table.set_column(place, "row_version", pa.array([8, 8])).drop_columns(["filter"])
+        return table.set_column(place, "row_version", pa.array([9, 9])).drop_columns(["filter"])
 
-    with pytest.raises(UserError, match=r"found row version 8; expected row version 7; .*`seedbed store rm row "):
+    with pytest.raises(UserError, match=r"found row version 9; expected row version 8; .*`seedbed store rm row "):
         read_rows(rewritten(tmp_path / "rows.parquet", row, later))
 
 
