@@ -176,10 +176,12 @@ def _remove(folder: Path) -> None:
     for _ in range(REMOVALS):
         shutil.rmtree(folder / SESSION, ignore_errors=True)
         if not (folder / SESSION).exists():
-            # By its lock it would be found again, so that one goes last.
             shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
             return
         time.sleep(REMOVAL_S)
+    # By its lock the next run finds it.
+    (folder / LOCK).touch()
 
 
 def _read_token_anew() -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from harness.execution import local_cluster
 from harness.execution.credentials import Credentials
 from harness.execution.job import Job, Outcome
 from harness.execution.local_cluster import LocalCluster, _private_folder
@@ -171,3 +173,23 @@ def test_folders_of_dead_runs_go_with_the_next_one(monkeypatch: pytest.MonkeyPat
         with _private_folder() as own:
             assert set(tmp_path.iterdir()) == {living, own}
         assert list(tmp_path.iterdir()) == [living]
+
+
+def test_a_folder_in_which_workers_still_write_is_left_to_the_next_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(local_cluster, "REMOVAL_S", 0.0)
+    removed = shutil.rmtree
+
+    def and_written_again(folder: Path, ignore_errors: bool) -> None:
+        removed(folder, ignore_errors=ignore_errors)
+        (own / "ray").mkdir(parents=True, exist_ok=True)
+
+    with _private_folder() as own:
+        (own / "ray").mkdir()
+        monkeypatch.setattr(shutil, "rmtree", and_written_again)
+    assert sorted(path.name for path in own.iterdir()) == ["lock", "ray"]
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    with _private_folder() as another:
+        assert list(tmp_path.iterdir()) == [another]

@@ -87,6 +87,7 @@ def faults(bucket: str) -> Iterator[Faults]:
         fsspec.config.set_conf_env(fsspec.config.conf)
         yield faults
     server.shutdown()
+    server.server_close()
 
 
 def insist(work: Callable[[], Any]) -> Any:
