@@ -9,7 +9,7 @@ import numpy as np
 
 from results.metrics.miou import Floats
 
-__all__ = ["LEAST_CORRELATION", "LEAST_TRIALS", "RungCheck", "check_rung", "stops"]
+__all__ = ["LEAST_CORRELATION", "LEAST_TRIALS", "RungCheck", "check_rung", "cutoff", "stops"]
 
 LEAST_CORRELATION = 0.6
 """Of ranks: a rung that predicts the end less well stops nobody."""
@@ -40,9 +40,12 @@ def stops(score: float, peers: Sequence[float], reduction: float) -> bool:
     As in ASHA (Li et al. 2020, algorithm 2) and in Ray Tune's `AsyncHyperBandScheduler`: without a peer it goes on, and
     a score that equals the cutoff goes on.
     """
-    if not peers:
-        return False
-    return score < float(np.percentile(np.array(peers, float), (1 - 1 / reduction) * 100))
+    return bool(peers) and score < cutoff(peers, reduction)
+
+
+def cutoff(peers: Sequence[float], reduction: float) -> float:
+    """The score at which the best 1 / `reduction` of some trials begin, of which there is at least one."""
+    return float(np.percentile(np.array(peers, float), (1 - 1 / reduction) * 100))
 
 
 def check_rung(name: str, scores: Sequence[float], ends: Sequence[float], reduction: float) -> RungCheck:

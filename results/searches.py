@@ -17,6 +17,8 @@ import pandas as pd
 from results.metrics.miou import Floats
 
 __all__ = [
+    "DEFAULT",
+    "DEFAULT_FREE",
     "FIXED_COLUMNS",
     "best_so_far",
     "encoded",

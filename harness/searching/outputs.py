@@ -22,7 +22,7 @@ from results.searches import FIXED_COLUMNS, importances, options_of, score_colum
 from results.shown import Table
 from settings.files import write_bytes
 
-__all__ = ["Gap", "SearchFiles", "draw_outputs", "summary", "to_json", "trial_table", "write_outputs"]
+__all__ = ["Gap", "Gaps", "SearchFiles", "draw_outputs", "summary", "to_json", "trial_table", "write_outputs"]
 
 MEASURES = {
     "pseudo_labels": "mIoU of pseudo labels",

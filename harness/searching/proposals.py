@@ -24,7 +24,17 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from harness.searching.space import Dimension, Space, Values, stepped
 from settings.records import fingerprint
 
-__all__ = ["Known", "Proposal", "Proposer", "State", "choice_labels", "cut_weights", "finished_trial", "prefix_of"]
+__all__ = [
+    "Known",
+    "Passes",
+    "Proposal",
+    "Proposer",
+    "State",
+    "choice_labels",
+    "cut_weights",
+    "finished_trial",
+    "prefix_of",
+]
 
 State = Literal["complete", "stopped", "failed"]
 START = 10
@@ -157,13 +167,14 @@ class Proposer:
         plain = "random" if self.sampler == "random" or len(self.known) < START else "tpe"
         if self.sampler != "prefix":
             return plain, {}
-        weights = cut_weights(self.space, self.known, passes)
+        known = _worth_telling(self.known)
+        weights = cut_weights(self.space, known, passes)
         cuts = list(weights)
         chances = np.array([weights[cut] for cut in cuts])
         cut = cuts[int(rng.choice(len(cuts), p=chances / chances.sum()))]
         if cut is None:
             return plain, {}
-        ranked = _ranked_prefixes(self.space, self.known, cut, passes)
+        ranked = _ranked_prefixes(self.space, known, cut, passes)
         best = ranked[: -(-len(ranked) // BEST_PREFIXES)]
         number, prefix = best[int(rng.integers(len(best)))]
         return f"{plain}, prefix of trial {number}", prefix

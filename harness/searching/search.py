@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.execution.driver import Result
-from harness.searching.proposals import Proposer, State, prefix_of
+from harness.searching.proposals import Passes, Proposer, State, prefix_of
 from harness.searching.records import Notebook, RungRecord, Trial
 from harness.searching.space import Space, Values
 from harness.searching.trials import Bench, Rung
@@ -24,7 +24,7 @@ from harness.stages.graph import Stage
 from harness.store.layout import Ref
 from harness.store.store import Lost, Store
 from harness.suites.search import Budget, Search
-from results.rungs import RungCheck, check_rung, stops
+from results.rungs import RungCheck, check_rung, cutoff
 from results.searches import DEFAULT, DEFAULT_FREE
 from settings.errors import UserError
 from settings.records import fingerprint
@@ -45,6 +45,8 @@ class _Active:
     values: Values
     origin: str
     rungs: tuple[Rung, ...]
+    passes: Passes
+    """Whether it goes on with a score at a rung, by what was known when it started."""
     reached: list[RungRecord] = field(default_factory=list)
     is_handed: bool = False
     """Whether the stages of its next rung were given to the run."""
@@ -77,6 +79,11 @@ class RecipeSearch:
         self._active: dict[int, _Active] = {}
         self._ended: set[int] = set()
         self._claimed: set[Ref] = set()
+        self._judges: list[Trial] = []
+        """The settled trials that nobody might stop and that came to their end."""
+        self._peers: dict[int, dict[str, float]] = {}
+        """By rung, the settled trials' scores there; what several of them have in common is one peer."""
+        self._settled_spent = 0.0
         self._settled = 0
         """How many trials, from the first on, have their costs."""
         self._next = 0
@@ -133,19 +140,16 @@ class RecipeSearch:
         while self._settled in self._ended:
             self._settle(self._settled)
 
-    def checks(self, before: int | None = None) -> list[RungCheck]:
-        """How well each rung but the last predicts the end, by the trials that ran to it whatever happened."""
-        judges = [trial for trial in self.trials.values() if not trial.may_stop and trial.score is not None]
-        judges = [trial for trial in judges if trial.number in self._ended and trial.number != self._twin]
-        if before is not None:
-            judges = [trial for trial in judges if trial.number <= before]
+    def checks(self) -> list[RungCheck]:
+        """How well each rung but the last predicts the end, by the settled trials that nobody might stop."""
+        names = [rung.name for rung in max((trial.rungs for trial in self._judges), key=len, default=())]
+        # A choice of refiners makes chains of several lengths: only equal ones are compared.
+        alike = [trial for trial in self._judges if [rung.name for rung in trial.rungs] == names]
+        ends = [trial.score or 0.0 for trial in alike]
         found = []
-        names = [rung.name for rung in max((trial.rungs for trial in judges), key=len, default=())]
         for place, name in enumerate(names[:-1]):
-            # A choice of refiners makes chains of several lengths: only equal ones are compared.
-            alike = [trial for trial in judges if [rung.name for rung in trial.rungs] == names]
             scores = [trial.rungs[place].score for trial in alike]
-            found.append(check_rung(name, scores, [trial.score or 0.0 for trial in alike], self.search.reduction))
+            found.append(check_rung(name, scores, ends, self.search.reduction))
         return found
 
     @property
@@ -171,10 +175,8 @@ class RecipeSearch:
         budget = self.budget
         if budget.trials is not None and number >= budget.trials:
             return False
-        if budget.stage_seconds is not None:
-            spent = sum(trial.spent for trial in self.trials.values() if trial.number <= number - self.parallel)
-            if spent >= budget.stage_seconds:
-                return False
+        if budget.stage_seconds is not None and self._settled_spent >= budget.stage_seconds:
+            return False
         return budget.hours is None or self.hours < budget.hours
 
     def _start(self, told: Listener) -> None:
@@ -182,6 +184,7 @@ class RecipeSearch:
         self._next += 1
         for earlier in range(self._settled, number - self.parallel + 1):
             self._settle(earlier)
+        passes = self._passes(number)
         recorded = self.trials.get(number)
         if recorded is not None:
             values, origin = recorded.values, recorded.origin
@@ -190,7 +193,7 @@ class RecipeSearch:
             values, origin = self.defaults, DEFAULT if number == 0 else DEFAULT_FREE
             self._know(number, values)
         else:
-            proposal = self._proposer.propose(number, self._passes(number))
+            proposal = self._proposer.propose(number, passes)
             values, origin = proposal.values, proposal.origin
         if number in self._recorded:
             self._ended.add(number)
@@ -200,7 +203,7 @@ class RecipeSearch:
         except UserError as error:
             self._end(Trial(number, values, origin, "failed", reason=str(error), may_stop=False), told)
             return
-        self._active[number] = _Active(number, values, origin, rungs)
+        self._active[number] = _Active(number, values, origin, rungs, passes)
         while number in self._active and self._look_at(self._active[number], Result(), told):
             pass
 
@@ -229,33 +232,21 @@ class RecipeSearch:
         active.is_handed = False
         if len(active.reached) == len(active.rungs):
             self._finish(active, "complete", told)
-        elif not self._passes(active.number)(len(active.reached) - 1, score.value):
+        elif not active.passes(len(active.reached) - 1, score.value):
             self._finish(active, "stopped", told)
         return True
 
     def _may_stop(self, number: int) -> bool:
         return self.search.stopping == "asha" and number >= FULL and number % FULL != 0
 
-    def _passes(self, number: int) -> Callable[[int, float], bool]:
-        """Whether the trial of this number goes on with a score at a rung, by what is known when it starts."""
-        if not self._may_stop(number):
-            return lambda place, score: True
-        before = number - self.parallel
-        checks = self.checks(before)
-        peers: dict[int, dict[str, float]] = {}
-        for trial in self.trials.values():
-            if trial.number > before or trial.number not in self._ended or trial.state == "failed":
-                continue
-            for place, rung in enumerate(trial.rungs):
-                # What many trials have in common is one peer.
-                prefix = fingerprint(prefix_of(self.space, trial.values, place))
-                peers.setdefault(place, {})[prefix] = rung.score
-
-        def passes(place: int, score: float) -> bool:
-            is_on = place < len(checks) and checks[place].is_on
-            return not (is_on and stops(score, list(peers.get(place, {}).values()), self.search.reduction))
-
-        return passes
+    def _passes(self, number: int) -> Passes:
+        """Whether the trial of this number goes on with a score at a rung, by what is settled when it starts."""
+        cutoffs: dict[int, float] = {}
+        if self._may_stop(number):
+            for place, check in enumerate(self.checks()):
+                if check.is_on and self._peers.get(place):
+                    cutoffs[place] = cutoff(list(self._peers[place].values()), self.search.reduction)
+        return lambda place, score: score >= cutoffs.get(place, float("-inf"))
 
     def _finish(self, active: _Active, state: State, told: Listener, reason: str = "") -> None:
         del self._active[active.number]
@@ -288,9 +279,16 @@ class RecipeSearch:
             self.trials[number] = trial
             self.notebook.write(trial)
         self._claimed.update(trial.claimed)
-        if number != self._twin:
-            self._proposer.tell(trial.known())
-        self._settled = number + 1
+        self._settled, self._settled_spent = number + 1, self._settled_spent + trial.spent
+        if number == self._twin:
+            return
+        self._proposer.tell(trial.known())
+        if not trial.may_stop and trial.score is not None:
+            self._judges.append(trial)
+        if trial.state != "failed":
+            for place, rung in enumerate(trial.rungs):
+                prefix = fingerprint(prefix_of(self.space, trial.values, place))
+                self._peers.setdefault(place, {})[prefix] = rung.score
 
     def _with_costs(self, trial: Trial) -> Trial:
         values = {} if trial.number == 0 else trial.values

@@ -17,7 +17,7 @@ from settings.components import ComponentSpec
 from settings.discovery import registry_of
 from settings.errors import Impossible, UserError, unknown_name
 
-__all__ = ["Dimension", "Space", "Values", "check_paths", "label_of", "samples_of", "space_of"]
+__all__ = ["THRESHOLD", "Dimension", "Space", "Values", "check_paths", "label_of", "samples_of", "space_of", "stepped"]
 
 Values: TypeAlias = dict[str, Any]
 """The values of a trial by path, as recipes have them; paths that are no option of what was chosen are left out."""

@@ -23,7 +23,7 @@ from results.per_image import joined, read_table
 from results.statistics import Difference, difference, samples
 from settings.errors import UserError, counted
 
-__all__ = ["SEARCHED", "Finding", "finding_of", "recipe_suite"]
+__all__ = ["SEARCHED", "Finding", "finding_of", "masks_text", "recipe_suite"]
 
 SEARCHED = "searched"
 """How the name of a winner ends."""
