@@ -71,9 +71,10 @@ POLICIES: dict[str, Policy] = {FIXED: Fixed(), **CHOOSERS}
 KNOWN = (*POLICIES, "held_out(n)")
 _SOME = re.compile(r"held_out\(([1-9]\d{0,5})\)")
 IMAGE_LEVEL = "image_level"
+"""Chooses training options in a search (docs/search.md), which then stand under `fixed`."""
 NO_THRESHOLD = (
-    "image-level labels tell no pixel, so no threshold can be chosen by them; training options can: measure them by "
-    "`diagnostics: [classifier]`, and declare them under fixed"
+    "image-level labels tell no pixel, so no threshold can be chosen by them; training options can: "
+    "`seedbed search` with `objective: image_level`, whose winner is declared under fixed"
 )
 
 

@@ -91,7 +91,8 @@ class Objective(Options):
     @model_validator(mode="before")
     @classmethod
     def _image_level(cls, content: object) -> object:
-        return {"scored": IMAGE_LEVEL, "policy": IMAGE_LEVEL} if content == IMAGE_LEVEL else content
+        named = content.get("policy") if isinstance(content, dict) else content
+        return {"scored": IMAGE_LEVEL, "policy": IMAGE_LEVEL} if named == IMAGE_LEVEL else content
 
     @model_validator(mode="after")
     def _no_oracle(self) -> Objective:

@@ -44,8 +44,9 @@ def test_a_search_chooses_on_held_out_masks_alone(policy: str) -> None:
 
 
 def test_image_level_reads_no_mask() -> None:
-    objective = Objective.model_validate("image_level")
-    assert objective.is_image_level
+    for written in ("image_level", {"scored": "pseudo_labels", "policy": "image_level"}):
+        objective = Objective.model_validate(written)
+        assert objective.is_image_level
     assert Objective(policy="held_out(64)").masks == 64
 
 
