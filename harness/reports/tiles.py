@@ -81,7 +81,7 @@ def _lines(run: Run, store: Store) -> dict[str, _Line]:
         assert isinstance(runtime, GalleryRuntime) and isinstance(identity, GalleryIdentity)
         if not store.has(ref):
             continue
-        line = found.setdefault(f"{runtime.recipe} · {runtime.setting}", _Line())
+        line = found.setdefault(f"{runtime.recipe} · {runtime.setting_name}", _Line())
         line.named.setdefault(runtime.split, {}).update(dict.fromkeys(identity.photos or ()))
         own = line.inputs.setdefault(runtime.split, {})
         for role in (*MAPS_DRAWN, *MASKS_DRAWN):

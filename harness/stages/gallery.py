@@ -61,7 +61,7 @@ class GalleryRuntime(PhotosRuntime):
     split: str
     # Stages of galleries were described without these by older versions.
     recipe: str = ""
-    setting: str = ""
+    setting_name: str = ""
     """Of the line whose sheet it is."""
 
 
@@ -234,7 +234,7 @@ def _plan_gallery(
         title=f"{line.recipe} · {setting} · {what} {split}",
         split=split,
         recipe=line.recipe,
-        setting=setting,
+        setting_name=setting,
     )
     return line.blueprint.add(
         Gallery(),

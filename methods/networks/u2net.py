@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate, max_pool2d
 
 from settings.errors import UserError
 
-__all__ = ["SHA256", "SIDE", "U2NetP", "read_weights"]
+__all__ = ["SHA256", "SIDE", "U2NetP", "normalised", "read_weights"]
 
 SIDE = 320
 """Photos become squares of this side in pixels."""

@@ -122,13 +122,17 @@ def test_what_has_a_fit_of_its_own_is_trained() -> None:
     assert trained == {
         ("localizers", "cam"),
         ("localizers", "coattention"),
+        ("localizers", "lpcam"),
         ("localizers", "seam"),
         ("localizers", "untrained"),
         ("refiners", "affinity"),
+        ("refiners", "cross_task"),
         ("refiners", "irn"),
         ("cues", "c2am"),
+        ("cues", "rerank"),
         ("segmenters", "deeplab"),
         ("segmenters", "deeplab_largefov"),
+        ("segmenters", "few_shot_matching"),
     }
 
 

@@ -194,7 +194,7 @@ def test_what_nothing_reads_is_told_one_line_a_kind(files: Files, capsys: pytest
     (files.root / "images" / "new.png").write_bytes(b"never opened")
     (files.root / "images" / "new.webp").touch()
     (files.root / "images" / ".DS_Store").touch()
-    (files.root / "test.txt").write_text("new\n")
+    (files.root / "tests.txt").write_text("new\n")
     (files.root / "labels.csv").write_text((files.root / "labels.csv").read_text() + "new,cat\nolder,dog\n")
     lists = "list their ids in train.txt, dev.txt or val.txt if they are wanted"
     assert [finding.text for finding in files.findings() if finding.kind == "kinds of files that nothing reads"] == [
@@ -202,7 +202,7 @@ def test_what_nothing_reads_is_told_one_line_a_kind(files: Files, capsys: pytest
         f"nothing reads 1 file of no listed id in images/ ('new.png'); {lists}",
         "nothing reads 6 files of another kind than PNG in masks/ ('d1.jpg'); "
         "save masks as <id>.png, with class indices as values (`seedbed data import-masks` makes them of JSON)",
-        "nothing reads 1 file beside the lists ('test.txt'); the lists are train.txt, dev.txt, val.txt",
+        "nothing reads 1 file beside the lists ('tests.txt'); the lists are train.txt, dev.txt, val.txt, test.txt",
         f"nothing reads 2 rows of labels.csv, of no listed id ('new'); {lists}",
     ]
     assert run("check", files.root) == 0

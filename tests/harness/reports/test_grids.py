@@ -8,6 +8,7 @@ import pytest
 from harness.execution.costs import Costs
 from harness.reports.estimate import estimate, grid_cost
 from harness.reports.files import LeaderboardFiles
+from harness.reports.grids import grids_shown
 from harness.reports.leaderboard import Finished, run_and_gather
 from harness.reports.page import shown_of
 from harness.reports.reprint import reprint
@@ -15,6 +16,7 @@ from harness.reports.sides import LeaderboardPlace, Wanted, sides_of_rows
 from harness.stages.planning import make_plan
 from harness.store.store import Store
 from harness.suites.suite import Suite, load_suite
+from results.page import Counts
 from results.pair import compared
 from settings.errors import UserError
 from tests.harness.conftest import undrawn
@@ -70,15 +72,20 @@ def test_the_folder_has_the_grid_and_the_terminal_its_tables(finished: Finished)
     assert text.startswith("# tiny\n") and "| 1 | – | off |" in text
     # What power and background both set cannot be together.
     assert "skipped: prior--background-on, prior--power-off--background-on, prior--alpha-1--background-on, " in text
-    tables = finished.board.grid_tables
-    assert shown_of(LeaderboardFiles(finished.folder), [], [], Path(), True, tables).below == tuple(tables)
+    shown = shown_of(
+        LeaderboardFiles(finished.folder), [], [], Counts(), Path(), True, grids_shown(finished.board.grids)
+    )
+    assert [further.table for further in shown.further] == finished.board.grid_tables
+    assert [further.draw is not None for further in shown.further] == [True, True, False]
 
 
 def test_the_folder_makes_the_same_grid_anew(finished: Finished, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(finished.folder, tmp_path / finished.folder.name))
     for name in WRITTEN[1:]:
         (folder / name).unlink()
-    assert [table.title for table in reprint(folder).grids] == [each.title for each in finished.board.grid_tables]
+    anew = reprint(folder).grids
+    assert anew is not None
+    assert [table.title for table in anew.tables] == [each.title for each in finished.board.grid_tables]
     for name in WRITTEN:
         assert (folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
     (folder / "grid.json").write_text('{"base": "prior"}')

@@ -152,7 +152,7 @@ def test_words_of_other_versions_and_progress_after_the_end_change_nothing(tmp_p
 def test_the_words_in_logs_stay_those_of_old_logs() -> None:
     words = "finished failed stopped input_lost worker_died timed_out out_of_memory busy retried"
     assert [ending.value for ending in Ending] == words.split()
-    told = "run_started connected started progress stopping run_finished"
+    told = "run_started grown connected started progress stopping run_finished"
     assert [name.value for name in Event] == told.split()
 
 
