@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LAYERS = (
     ("commands", "api"),
-    ("pictures", "inspection", "checkups", "searching"),
+    ("pictures", "inspection", "checkups", "leaderboards", "searching", "tracking"),
     ("reports",),
     ("execution",),
     ("stages",),
