@@ -46,12 +46,25 @@ def build_component(kind: Registry | str, component: ComponentSpec | Mapping[str
     """The component object.
 
     `kind` is a registry, or a role in the singular (`localizer`); `component` is what a suite says, or a mapping with
-    `name` and `options`, as stages carry it. Raises UserError, at the place `where`, for an unknown name (with the
-    nearest one) and for unknown or wrong options.
+    `name` and `options`, as stages carry it, whole. What a suite leaves out of options that belong together, as
+    `training: {epochs: 5}` does, is as the component has it. Raises UserError, at the place `where`, for an unknown
+    name (with the nearest one) and for unknown or wrong options.
     """
     registry = registry_of(kind) if isinstance(kind, str) else kind
-    content = component.model_dump() if isinstance(component, ComponentSpec) else component
-    return constructed(registry.load(content["name"], where), content["options"], where)
+    if isinstance(component, ComponentSpec):
+        component_class = registry.load(component.name, where)
+        return constructed(component_class, filled(component_class.options_model, component.options), where)
+    return constructed(registry.load(component["name"], where), component["options"], where)
+
+
+def filled(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with every mapping of a model's own options completed by what its default says otherwise than it."""
+    found = dict(options)
+    for name, field in model.model_fields.items():
+        given, default = found.get(name), field.default
+        if isinstance(given, Mapping) and isinstance(default, Options):
+            found[name] = default.model_dump(exclude_unset=True) | filled(type(default), given)
+    return found
 
 
 def constructed(component_class: Any, options: Mapping[str, Any], where: str) -> Any:

@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from methods.base import TrainingOptions
 from settings.components import ComponentSpec, build_component, normalised
 from settings.discovery import DATASETS, FILTERS, REGISTRIES, SETTINGS
 from settings.errors import UserError
@@ -29,6 +30,19 @@ def test_a_component_is_built_by_role_or_registry_from_a_suite_or_a_key() -> Non
             built = build_component(kind, component, "here")
             assert type(built) is Agreement
             assert (built.options.rule, built.options.threshold) == ("threshold", 0.25)
+
+
+def test_what_a_suite_leaves_out_of_options_that_belong_together_is_as_the_component_has_it() -> None:
+    """A stage carries options whole: what its key leaves out (SGD) is nobody's default."""
+    written = spec({"name": "deeplab", "training": {"epochs": 2}})
+    assert build_component("segmenter", written, "here").options.training == TrainingOptions(
+        epochs=2, batch=8, learning_rate=0.15
+    )
+    by_sgd = build_component("pretraining", spec({"name": "loca", "training": {"optimizer": "sgd"}}), "here")
+    carried = {"name": "loca", "options": by_sgd.options.model_dump(mode="json")}
+    assert build_component("pretraining", carried, "here").options == by_sgd.options
+    assert by_sgd.options.training.optimizer == "sgd"
+    assert build_component("pretraining", spec("loca"), "here").options.training.optimizer == "adamw"
 
 
 def test_mistakes_name_the_place() -> None:
