@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import fsspec
 import pytest
 
+from harness.store.backends import _url
 from harness.store.layout import Ref
 from harness.store.store import Store
 from settings.errors import UserError
@@ -84,10 +85,17 @@ def faults(bucket: str) -> Iterator[Faults]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         patch.setenv("AWS_MAX_ATTEMPTS", "2")
-        fsspec.config.set_conf_env(fsspec.config.conf)
+        connect_anew()
         yield faults
+    connect_anew()
     server.shutdown()
     server.server_close()
+
+
+def connect_anew() -> None:
+    """Forget connections: they stay with the server that they were made to, whatever the environment says now."""
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    _url._url_backend.cache_clear()
 
 
 def insist(work: Callable[[], Any]) -> Any:
