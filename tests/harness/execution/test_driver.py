@@ -315,6 +315,7 @@ def test_ray_gives_the_same_table_as_serial(smoke: Finished, tmp_path: Path) -> 
     assert results_of(by_ray) == results_of(smoke)
 
 
+@pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, reason="takes half a minute: `make chaos`")
 def test_ray_with_one_slot_does_too(tmp_path: Path) -> None:
     suite = load_suite("smoke", ONLY_CAM)
     alone, by_ray = (run_and_gather(suite, tmp_path / name, Workers(name, 1)) for name in ("serial", "ray"))
