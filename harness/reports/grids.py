@@ -11,6 +11,7 @@ from results.grids import Design, Grids, measured_grids
 from results.rows import Row
 from results.shown import Further, joined_csv
 from settings.errors import UserError
+from settings.files import read_plain
 
 __all__ = ["design_of_folder", "grids_of_plan", "grids_shown", "write_grid"]
 
@@ -27,7 +28,7 @@ def design_of_folder(files: LeaderboardFiles) -> Design | None:
     if not files.grid.exists():
         return None
     try:
-        return Design.from_json(files.grid.read_text(encoding="utf-8"))
+        return Design.from_json(read_plain(files.grid).decode())
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(files.grid, f"no grid ({error})", "what a run wrote", "run the suite again") from None
 
@@ -48,7 +49,7 @@ def write_grid(files: LeaderboardFiles, grids: Grids, head: str) -> None:
 
 def _draw(files: LeaderboardFiles, grids: Grids) -> None:
     """Draw cells and effects; nothing where no cell was measured."""
-    having = [board for board in grids.boards if any(cell.against_full for cell in board.cells.values())]
+    having = grids.measured
     if not having:
         return
     # What draws takes long to import, and a leaderboard that is written already needs none of it.
@@ -64,7 +65,7 @@ def grids_shown(grids: Grids | None) -> list[Further]:
         return []
     from results.grids.plot import draw_cells, draw_effects
 
-    cells = [board for board in grids.boards if any(cell.against_full for cell in board.cells.values())]
+    cells = grids.measured
     effects = [board for board in cells if board.effects]
     shown = [Further(table) for table in grids.tables]
     if cells:

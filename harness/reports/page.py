@@ -182,7 +182,7 @@ def _tiles(files: LeaderboardFiles, outlines: bool) -> Tiles | None:
 
 
 def _pictures(files: LeaderboardFiles, outlines: bool) -> Iterator[Picture]:
-    drawn = {files.table_png, files.noise_png, files.training_png}
+    drawn = {files.table_png, files.noise_png, files.training_png, files.grid_png, files.effects_png}
     found = sorted(path for path in files.folder.glob("*.png") if path not in drawn)
     with_photos = [path for path in found if path.name.startswith(PHOTOS)]
     if outlines:

@@ -24,6 +24,11 @@ class Grids:
     variances: tuple[GridVariance, ...]
 
     @property
+    def measured(self) -> list[GridBoard]:
+        """The boards on which some cell stands beside the full method: there is nothing to draw of others."""
+        return [board for board in self.boards if any(cell.against_full for cell in board.cells.values())]
+
+    @property
     def ablations(self) -> list[Table]:
         """A table of cells for each board."""
         return [ablation_table(board) for board in self.boards]

@@ -77,6 +77,8 @@ def test_the_folder_has_the_grid_and_the_terminal_its_tables(finished: Finished)
     )
     assert [further.table for further in shown.further] == finished.board.grid_tables
     assert [further.draw is not None for further in shown.further] == [True, True, False]
+    # Drawn on the page as a figure, and not shown as a picture once more.
+    assert shown.pictures == ()
 
 
 def test_the_folder_makes_the_same_grid_anew(finished: Finished, tmp_path: Path) -> None:
