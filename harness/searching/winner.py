@@ -142,7 +142,7 @@ def _recipe(finding: Finding, suite: Suite) -> dict[str, Any]:
     if suite.recipes[space.name].segmenter is None:
         # The suite's own: the file that includes it brings it too.
         content.pop("segmenter", None)
-    for role in ("localizer", "cue", "labeler", "segmenter"):
+    for role in ("pretraining", "localizer", "cue", "labeler", "segmenter"):
         if role in content:
             content[role] = {"name": content[role]["name"], **content[role].get("options", {})}
     if not content.get("refiners"):
