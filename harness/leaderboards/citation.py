@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from harness.leaderboards.merging import check_is_shared, joined, replaced
-from harness.leaderboards.shared import Entry, Shared, read_shared, write_shared
+from harness.leaderboards.shared import Entry, Shared, changing, read_shared, write_shared
 from harness.leaderboards.submission import SPLIT_OF, Declared
 from harness.reports.files import LeaderboardFiles
 from results.rows import Row
@@ -31,9 +31,17 @@ def cite(declared: Declared, miou: float, folder: Path, reason: str = "", at: st
     check_is_shared(folder, "--leaderboard")
     if not LeaderboardFiles(folder).rows.exists():
         raise UserError("--leaderboard", f"'{folder}', which has no row", "one whose rows tell the data set")
-    before = read_shared(folder)
-    row = Row(
-        dataset=before.entries[0].row.dataset,
+    with changing(folder):
+        before = read_shared(folder)
+        row = _row(declared, miou, before.entries[0].row.dataset)
+        new = Shared((Entry(row, None, folder),))
+        found = replaced(before, new, reason, at) if reason else joined((before, new), at)
+        return row, write_shared(found, folder)
+
+
+def _row(declared: Declared, miou: float, dataset: str) -> Row:
+    return Row(
+        dataset=dataset,
         split=SPLIT_OF[declared.stage],
         recipe=declared.recipe,
         setting=declared.setting,
@@ -54,6 +62,3 @@ def cite(declared: Declared, miou: float, folder: Path, reason: str = "", at: st
         masks_trained=declared.masks_trained,
         provenance=json.dumps({"source": declared.source}),
     )
-    new = Shared((Entry(row, None, folder),))
-    found = replaced(before, new, reason, at) if reason else joined((before, new), at)
-    return row, write_shared(found, folder)

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from harness.leaderboards.log import Line, added, corrected, is_superseded, last_of, row_id, together
-from harness.leaderboards.shared import Entry, Shared, check_masks, read_shared, write_shared
+from harness.leaderboards.shared import Entry, Shared, changing, check_masks, read_shared, write_shared
 from harness.reports.files import LeaderboardFiles
 from harness.reports.reprint import folders_of
 from results.rows import Row
@@ -36,14 +36,15 @@ def merge(what: Sequence[str], store: str, output: Path, reason: str = "", at: s
         for entry in board.entries:
             check_masks(entry)
     check_is_shared(output, "--output")
-    before = Shared(())
-    if LeaderboardFiles(output).rows.exists():
-        before = read_shared(output)
-    if reason:
-        found = replaced(before, _resolved(boards), reason, at)
-    else:
-        found = joined((before, *boards))
-    return found, write_shared(found, output)
+    with changing(output):
+        before = Shared(())
+        if LeaderboardFiles(output).rows.exists():
+            before = read_shared(output)
+        if reason:
+            found = replaced(before, _resolved(boards), reason, at)
+        else:
+            found = joined((before, *boards))
+        return found, write_shared(found, output)
 
 
 def check_is_shared(folder: Path, where: str) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TextIO
 
 from harness.leaderboards.log import Line, last_of, read_log, row_id, state_of, write_log
 from harness.reports.files import LeaderboardFiles
@@ -24,7 +28,7 @@ from settings.masks import read_mask
 from settings.photo_ids import file_of
 from settings.records import fingerprint
 
-__all__ = ["Entry", "Shared", "check_masks", "masks_folder", "read_shared", "write_shared"]
+__all__ = ["Entry", "Shared", "changing", "check_masks", "masks_folder", "read_shared", "write_shared"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,39 @@ class Shared:
 
     entries: tuple[Entry, ...]
     log: tuple[Line, ...] = ()
+
+
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """In the block nobody else changes a leaderboard's folder, which is made where it is not there; others wait.
+
+    Who reads a leaderboard to write it again does both in one block. Raises OSError where the file system has no locks.
+    """
+    path = LeaderboardFiles(folder).lock
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        # For writing: NFS gives no lock of its own to who only reads.
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(file, path):
+                # Who held it has taken it away: it locks nothing any more.
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    # Where nothing was written there was none before.
+                    folder.rmdir()
+            return
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    """Whether that is where an open file lies, and neither nothing nor another one."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def masks_folder(files: LeaderboardFiles, row: Row) -> Path:
@@ -107,10 +144,9 @@ def check_masks(entry: Entry) -> None:
 def write_shared(shared: Shared, folder: Path) -> list[Table]:
     """Write a leaderboard's folder: rows, counts, masks, log, tables, figure and page; return the tables.
 
-    The same entries give the same files, whatever order they come in. Raises UserError for a folder that a run writes.
+    The same entries give the same files, whatever order they come in. It is called while `changing` the folder.
     """
     files = LeaderboardFiles(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     partial = LeaderboardFiles(Path(mkdtemp(prefix=PARTIAL_FOLDER, dir=folder)))
     try:
         entries = sorted(shared.entries, key=lambda entry: entry.row.identity)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from harness.leaderboards.merging import check_is_shared, joined, replaced
-from harness.leaderboards.shared import Entry, Shared, read_shared, write_shared
+from harness.leaderboards.shared import Entry, Shared, changing, read_shared, write_shared
 from harness.reports.files import LeaderboardFiles
 from harness.stages.provenance import provenance
 from harness.store.layout import MaskFiles
@@ -119,28 +119,31 @@ def submit(
     """
     declared.check()
     check_is_shared(folder, "--leaderboard")
-    files = LeaderboardFiles(folder)
-    before = read_shared(folder) if files.rows.exists() else Shared(())
-    split = SPLIT_OF[declared.stage]
     score = scored(masks, declared.stage, dataset, declared.values)
-    row = _row(declared, dataset, split, score, opened_by)
-    _check_seeds(row, before)
+    row = _row(declared, dataset, SPLIT_OF[declared.stage], score, opened_by)
     with TemporaryDirectory() as temporary:
         kept = Path(temporary)
         assert score.per_image is not None
         entry = Entry(row, Counted(False, score.per_image.counts), masks, kept)
-        new = Shared((entry,))
-        known = {each.row.identity: each.row for each in before.entries}
-        is_new = known.get(row.identity) is None or known[row.identity].masks_sha256 != row.masks_sha256
-        if reason:
-            found = replaced(before, new, reason, at)
-        else:
-            found = joined((before, new), at)
-        tables: Sequence[Table] = ()
-        if not dry_run:
-            _keep(masks, kept, score, declared.values)
-            tables = write_shared(found, folder)
-    return Submitted(row, score, tables, is_new)
+        if dry_run:
+            _, is_new = _added(entry, folder, reason, at)
+            return Submitted(row, score, (), is_new)
+        _keep(masks, kept, score, declared.values)
+        # Only now: others would wait as long as the scoring takes.
+        with changing(folder):
+            found, is_new = _added(entry, folder, reason, at)
+            return Submitted(row, score, write_shared(found, folder), is_new)
+
+
+def _added(entry: Entry, folder: Path, reason: str, at: str) -> tuple[Shared, bool]:
+    """A leaderboard with one entry more, and whether that is new to it; nothing is written."""
+    before = read_shared(folder) if LeaderboardFiles(folder).rows.exists() else Shared(())
+    _check_seeds(entry.row, before)
+    known = {each.row.identity: each.row.masks_sha256 for each in before.entries}
+    is_new = known.get(entry.row.identity) != entry.row.masks_sha256
+    new = Shared((entry,))
+    found = replaced(before, new, reason, at) if reason else joined((before, new), at)
+    return found, is_new
 
 
 def scored(masks: Path, stage: str, dataset: Dataset, values: Mapping[int, int]) -> FolderScore:

@@ -46,5 +46,7 @@ class LeaderboardFiles(StageFiles):
     training_png = Named("training.png")
     log = Named("log.jsonl")
     """Of a leaderboard that rows are added to: what was added and corrected, a line each; nothing is taken out."""
+    lock = Named(".lock")
+    """Of a leaderboard that rows are added to: held by the process that adds some, and gone afterwards."""
     masks = Named("masks")
     """The folder of the masks that were handed in: one folder for each entry, named by their sha256."""

@@ -1,14 +1,20 @@
 """Masks that anybody hands in: what is refused, what the row says, and that the stored masks give it again."""
 
+import fcntl
 import json
+import multiprocessing
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pytest
 
+from harness.leaderboards.log import read_log
 from harness.leaderboards.merging import merge
+from harness.leaderboards.shared import Shared, changing, read_shared
 from harness.leaderboards.submission import Declared, submit
 from harness.leaderboards.verification import verify
 from results.evaluation import mask_digest
@@ -166,3 +172,49 @@ def test_other_true_masks_are_told_by_the_field(
     assert names[0] == "evaluation_fingerprint" and "miou" in names and "masks_sha256" not in names
     with pytest.raises(UserError, match="evaluation_fingerprint of val"):
         submit(masks("others", lines=7), replace(declared, rng_seed=1), scenes, tmp_path / "board")
+
+
+def test_of_two_at_the_same_moment_both_are_added(
+    tmp_path: Path, masks: Masks, scenes: Scenes, declared: Declared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = tmp_path / "board"
+    submit(masks("first"), declared, scenes, board)
+    read = read_shared
+
+    def and_written_later(folder: Path) -> Shared:
+        found = read(folder)
+        time.sleep(0.3)
+        return found
+
+    monkeypatch.setattr("harness.leaderboards.submission.read_shared", and_written_later)
+    fork = multiprocessing.get_context("fork")
+    processes = []
+    for name, lines in (("one", 16), ("other", 24)):
+        said = replace(declared, recipe=name)
+        processes.append(fork.Process(target=submit, args=(masks(name, lines), said, scenes, board)))
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert [row.recipe for row in rows_in(board)] == ["one", "other", "theirs"]
+    assert len(read_log(board / "log.jsonl")) == len(list((board / "masks").iterdir())) == 3
+    assert not (board / ".lock").exists()
+
+
+def test_a_lock_that_was_taken_away_locks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = tmp_path / "board"
+    board.mkdir()
+    (board / ".lock").touch()
+    flock, waited = fcntl.flock, []
+
+    def while_another_ends(file: TextIO, operation: int) -> None:
+        flock(file, operation)
+        waited.append(file.name)
+        if len(waited) == 1:
+            (board / ".lock").unlink()
+
+    monkeypatch.setattr(fcntl, "flock", while_another_ends)
+    with changing(board):
+        assert len(waited) == 2 and (board / ".lock").exists()
+    assert not board.exists()
