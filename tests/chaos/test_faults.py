@@ -1,6 +1,7 @@
 """`seedbed run smoke` on Ray, struck by all that can go wrong, ends as if nothing had happened.
 
-`make chaos` holds fifty rounds; the ordinary suite one. In each, one or two runs share a store on a small disk of its
+`make chaos` holds fifty rounds; the ordinary suite the first one, on a store that a run in one process has begun until
+it was killed: its table is that of all executors. In each, one or two runs share a store on a small disk of its
 own; faults strike at random moments, and a run that ends before the table is whole is started again.
 """
 
@@ -27,6 +28,7 @@ from tests.chaos.faults import (
     Scene,
     wait_for,
 )
+from tests.chaos.moments import During
 from tests.chaos.runs import FAKETIME, SERIAL, Run
 from tests.chaos.telling import told
 
@@ -43,6 +45,8 @@ def test_a_run_that_is_struck_ends_with_the_same_table(number: int, smoke: Finis
     strikes = [(rng.choice(FAULTS), rng.uniform(0, 6)) for _ in range(rng.randint(1, 3))] if number else FIRST_ROUND
     with disk(tmp_path / "disk") as room:
         store = Store(tmp_path / "disk" / "store")
+        if not number:
+            _begin(store.root)
         done = _endure(store.root, strikes, rng, 1 + number % 2, room)
         wrong = flaws(store) + differences(store.root / "leaderboards" / "smoke", smoke.folder)
     told.append(f"round {number}: {', '.join(done)}: {'; '.join(wrong) or 'as if nothing had happened'}")
@@ -67,6 +71,14 @@ def test_a_run_whose_clock_is_set_ends_with_the_same_table(number: int, smoke: F
 
 FIRST_ROUND: list[tuple[Fault, float]] = [(KillWorker(), 0.5)]
 """What `make test` does."""
+
+
+def _begin(store: Path) -> None:
+    """Begin the suite in one process, and kill that while it trains."""
+    with Run(store) as run:
+        During("segmenter_fit", 0.1).wait(run)
+        run.kill()
+        assert run.was_killed()
 
 
 def _endure(

@@ -3,12 +3,12 @@
 import ast
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from harness.commands.main import main
 from harness.reports.leaderboard import Finished
 from tests.conftest import REPOSITORY
 
@@ -32,15 +32,21 @@ def test_the_localizer_of_the_text_is_short() -> None:
     assert max(len(line) for line in text.splitlines()) <= 120
 
 
-def test_the_localizer_of_the_text_gets_its_row_in_the_table(smoke: Finished, tmp_path: Path) -> None:
+def test_the_localizer_of_the_text_gets_its_row_in_the_table(
+    smoke: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / f"{NAME}.py").write_text(block("python"), encoding="utf-8")
     (tmp_path / "mine.yaml").write_text(block("yaml"), encoding="utf-8")
     command, *arguments = block("sh").split()
     assert command == "seedbed"
     # What the other recipes of the suite need is done already.
     shutil.copytree(smoke.run.store_folder, tmp_path / "runs")
-    seedbed = [sys.executable, "-m", "harness.commands.main", *arguments, "--executor", "serial", "--set", "gallery=0"]
-    shown = subprocess.run(seedbed, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [command, *arguments, "--executor", "serial", "--set", "gallery=0"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
     # Pseudo labels with their precision; the maps that they were cut out of have no column of their own.
     assert re.search(rf"│ {NAME}[^│]*│ +0\.\d+ │ +0\.\d+ │", shown), shown
     (folder,) = (tmp_path / "runs" / "leaderboards").glob("mine*")

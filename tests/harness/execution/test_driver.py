@@ -1,4 +1,7 @@
-"""The loop that drives executors, on a pretended one; then the real ones, which must give one table."""
+"""The loop that drives executors, on a pretended one; then the real ones, which must give one table.
+
+`make test` compares their tables in `tests/chaos/test_faults.py` alone.
+"""
 
 import os
 import signal
@@ -33,6 +36,7 @@ def names(graph: dict[Ref, Stage], refs: object) -> set[str]:
     return {graph[ref].label for ref in refs}
 
 
+IN_CHAOS = pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, reason="takes half a minute: `make chaos`")
 DIAMOND = {"a": "", "b": "a", "c": "a", "d": "bc", "e": ""}
 
 
@@ -308,6 +312,7 @@ def test_a_long_chain_is_blocked_without_end_of_the_stack(tmp_path: Path) -> Non
     assert len(result.blocked) == 2999
 
 
+@IN_CHAOS
 def test_ray_gives_the_same_table_as_serial(smoke: Finished, tmp_path: Path) -> None:
     """All rows; the pictures would be drawn by workers that import for that what draws."""
     by_ray = run_and_gather(load_suite("smoke", ["gallery=0"]), tmp_path / "store", Workers("ray", 2))
@@ -315,7 +320,7 @@ def test_ray_gives_the_same_table_as_serial(smoke: Finished, tmp_path: Path) -> 
     assert results_of(by_ray) == results_of(smoke)
 
 
-@pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, reason="takes half a minute: `make chaos`")
+@IN_CHAOS
 def test_ray_with_one_slot_does_too(tmp_path: Path) -> None:
     suite = load_suite("smoke", ONLY_CAM)
     alone, by_ray = (run_and_gather(suite, tmp_path / name, Workers(name, 1)) for name in ("serial", "ray"))

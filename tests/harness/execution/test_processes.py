@@ -282,6 +282,7 @@ def test_rows_tell_how_many_processes_trained() -> None:
     assert fields(*both, record(train_processes=3, sync_batch_norm=False)) == (3, "per process", 12.0)
 
 
+@pytest.mark.skipif("SEEDBED_CHAOS_ROUNDS" not in os.environ, reason="takes half a minute: `make chaos`")
 def test_ray_trains_a_team_to_the_same_result(place: Place) -> None:
     """The task that runs the job asks for no CPU: the two workers of the trainer take both that there are."""
     import ray

@@ -27,6 +27,7 @@ RECIPES = f"""recipes={{
   constant: {{{CAM}, refiners: [{AFFINITY}], labeler: {{name: threshold, rule: constant}}}},
   cross: {{{CAM}, {C2AM}, {CROSS}, labeler: agreement}},
 }}"""
+FEW = ("dataset.train=8", "dataset.dev=4", "dataset.val=4")
 
 
 def plan_of(*overrides: str) -> Plan:
@@ -59,7 +60,8 @@ def test_what_only_the_walk_reads_trains_nothing_anew(refiner: str, changed: int
 
 
 def test_refined_maps_have_rows_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    suite = load_suite("smoke", (ONLY_CAM[1], RECIPES, "segmenter=none", "gallery=2"))
+    overrides = (ONLY_CAM[1], RECIPES, *FEW, "segmenter=none", "gallery=0")
+    suite = load_suite("smoke", overrides)
     finished = run_and_gather(suite, tmp_path / "store", "serial")
     assert finished.board.holes == 0
     rows = {(row.recipe, row.stage, row.policy): row.miou for row in finished.board.rows}
@@ -77,7 +79,7 @@ def test_refined_maps_have_rows_of_their_own(tmp_path: Path, monkeypatch: pytest
     assert rows["cross", "refined", "fixed"] == rows["cross", "pseudo_labels", "fixed"]
     asked = Request(recipes=("cross",), columns=("inner", "pseudo_labels"), count=2)
     heads = _heads(monkeypatch)
-    show("smoke", (ONLY_CAM[1], RECIPES, "segmenter=none", "gallery=2"), tmp_path / "store", asked)
+    show("smoke", overrides, tmp_path / "store", asked)
     inner = ["segmentation, first", "segmentation, refined", "saliency, first", "saliency, refined"]
     assert heads == [*(f"cross\ncross_task: {name}" for name in inner), "cross\npseudo label"]
 
