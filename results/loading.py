@@ -24,9 +24,9 @@ def load(store: str | Path) -> pd.DataFrame:
     """Read the rows of every published artefact of kind `row`, ordered by their identity columns.
 
     `store` is a folder, or a URL that fsspec opens. Where several rows have one identity (the sources or the photos
-    were changed between two runs, say) the one published last stays; rows of other options, of another backbone or of
-    another input size have identities of their own, and all stay. Raises UserError for a missing store and for damaged
-    artefacts, which are set aside as in a run.
+    were changed between two runs, say) the one that was published last stays, by the order of runs; rows of other
+    options, of another backbone or of another input size have identities of their own, and all stay. Raises UserError
+    for a missing store and for damaged artefacts, which are set aside as in a run.
     """
     return frame(row for row, _ in latest_rows(store))
 
@@ -67,12 +67,16 @@ def _rows_file() -> str:
     return RowFiles.rows.name
 
 
-def _when(artefact: Artefact) -> tuple[datetime, str]:
-    """When it was published; times without a zone are read as UTC, so that any two can be compared."""
+def _when(artefact: Artefact) -> tuple[str, datetime, str]:
+    """Its place in the order in which runs were begun, and that in which each of them published.
+
+    The clock alone would not do: it may have been set back between two runs. Times without a zone are read as UTC, so
+    that any two can be compared.
+    """
     record = artefact.record
     try:
         finished = datetime.fromisoformat(record.finished)
     except ValueError:
         found = f"'{record.finished}' as the time when it was published"
         raise UserError(artefact.ref, found, "ISO 8601", "run the suite again") from None
-    return (finished if finished.tzinfo else finished.replace(tzinfo=UTC), record.key)
+    return (record.run, finished if finished.tzinfo else finished.replace(tzinfo=UTC), record.key)

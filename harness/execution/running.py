@@ -22,7 +22,7 @@ from harness.stages.planning import Plan, make_plan
 from harness.stages.rounds import round_of_stages, rounds_of
 from harness.store.backends.urls import Location, absolute
 from harness.store.events import Event, EventLog
-from harness.store.layout import Ref
+from harness.store.layout import Ref, later_run
 from harness.store.lease import this_process
 from harness.store.store import Lost, Store
 from harness.suites.suite import Suite
@@ -197,8 +197,7 @@ def open_log(
     `missing` is what it runs, `done` how many stages there are already, `shown` what stays while the run goes on.
     """
     store.check_writable()
-    # The last six digits keep runs apart that begin in the same second.
-    log = store.begin_log(f"{time.strftime('%Y%m%d-%H%M%S')}-{name}-{time.time_ns() % 10**6:06d}")
+    log = store.begin_log(later_run(name, store.newest_run()))
     # Before the event that names them: who reads of a stage in the log finds out what it is.
     describe(store, missing.values())
     log.write(

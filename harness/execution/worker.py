@@ -25,7 +25,7 @@ from harness.stages.plugins import source_modules
 from harness.stages.provenance import sources_of
 from harness.stages.work import AnyWork
 from harness.store.events import Ending, Event, EventLog
-from harness.store.layout import FAILURES, SINGLE_RUN, Ref, document_of
+from harness.store.layout import FAILURES, SINGLE_RUN, Ref, document_of, is_run, run_of
 from harness.store.lease import Lease
 from harness.store.record import Record
 from harness.store.store import Attempt, Lost, Store
@@ -151,7 +151,8 @@ class _Worker:
             seconds = (time.perf_counter() - start) / len(works)
             cpu_seconds = (time.process_time() - start_cpu) / len(works)
             for work in works:
-                work.attempt.record = _record(work, seconds, cpu_seconds, peak_memory)
+                record = _record(work, seconds, cpu_seconds, peak_memory)
+                work.attempt.record = replace(record, run=self._run_name())
             for work in works:
                 published.append(_publish(work, mine[work.stage], self.store, seconds))
         # Whatever a component does wrong is the stage's failure, not the run's.
@@ -164,6 +165,13 @@ class _Worker:
             spent = sum(outcome.seconds for outcome in done)
             self.log.write(Ending.DONE, stages=[outcome.ref.key for outcome in done], seconds=round(spent, 3))
         return published + failed
+
+    def _run_name(self) -> str:
+        """The run that the job is of; a stage that is run alone counts as one of the newest run."""
+        name = run_of(self.job.log)
+        if is_run(name):
+            return name
+        return self.store.newest_run()
 
     def _compute(self, works: Sequence[AnyWork]) -> int:
         """Fill the attempts; returns the most bytes of memory that it took, in all processes together."""

@@ -22,7 +22,7 @@ from harness.stages.rounds import round_of_stages, rounds_of
 from harness.stages.rows import RowIdentity
 from harness.store.backends.urls import Location, absolute
 from harness.store.events import SILENT_S, Ending, Event, Told
-from harness.store.layout import FAILURES, SINGLE_RUN, FitFiles, Ref, key_of_document, run_of
+from harness.store.layout import FAILURES, SINGLE_RUN, FitFiles, Ref, key_of_document, run_log
 from harness.store.lease import lives
 from harness.store.record import Record
 from harness.store.store import Lost, Store
@@ -71,19 +71,18 @@ def watch(
 
 def _newest_log(store: Store) -> Path:
     """The log of the newest run; raises UserError where there was none."""
-    # A stage that was run alone since is no run of a suite.
-    logs = [log for log in store.logs() if run_of(log) != SINGLE_RUN]
-    if not logs:
+    newest = store.newest_run()
+    if not newest:
         raise UserError(store.name, "no run", "a store that a suite was run on", "see --store")
-    return logs[-1]
+    return store.root / run_log(newest)
 
 
 def is_running(store: Store) -> bool:
     """Whether the newest run on a store goes on, as far as its log and its driver tell."""
-    logs = [log for log in store.logs() if run_of(log) != SINGLE_RUN]
-    if not logs:
+    newest = store.newest_run()
+    if not newest:
         return False
-    reader = store.reader(logs[-1])
+    reader = store.reader(store.root / run_log(newest))
     first, last = next(reader.new(), None), reader.last()
     return first is not None and last is not None and _ending(first, last)[1]
 

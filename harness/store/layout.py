@@ -11,6 +11,8 @@ All names are relative to the store, with slashes.
 
 from __future__ import annotations
 
+import time
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, overload
 
@@ -35,6 +37,8 @@ ATTEMPT = "attempt-"
 """How the name of an attempt's folder begins."""
 PARTIAL_FOLDER = ".partial-"
 """How the names of folders begin in which leaderboards are made."""
+STAMP, STAMP_LENGTH = "%Y%m%d-%H%M%S", 15
+"""How the name of a run begins: with the time at which it began."""
 SINGLE_RUN = "single"
 """The run whose log takes the events of stages that are run alone."""
 ARCHIVE_FORMAT = 1
@@ -70,6 +74,28 @@ def search_folder(name: str) -> str:
 def run_log(run: str) -> str:
     """The events of a run in a folder; behind a URL each process has a log of its own, in `events/<run>/`."""
     return f"{EVENTS}/{run}{LOG_SUFFIX}"
+
+
+def later_run(suite: str, newest: str) -> str:
+    """The name of a run that begins now, after the one called `newest` (empty: there is none), in the order of names.
+
+    It begins with the time, which is a second more than the newest one's where the clock has been set back.
+    """
+    stamp = time.strftime(STAMP)
+    if stamp <= newest[:STAMP_LENGTH]:
+        following = datetime.strptime(newest[:STAMP_LENGTH], STAMP) + timedelta(seconds=1)
+        stamp = following.strftime(STAMP)
+    # The last six digits keep runs apart that begin in the same second.
+    return f"{stamp}-{suite}-{time.time_ns() % 10**6:06d}"
+
+
+def is_run(name: str) -> bool:
+    """Whether a log of that name is one of a suite's run: others have no time in front."""
+    try:
+        datetime.strptime(name[:STAMP_LENGTH], STAMP)
+    except ValueError:
+        return False
+    return True
 
 
 def run_of(log: Path) -> str:

@@ -65,6 +65,9 @@ class Record:
     """Of all files together."""
     finished: str = ""
     """When it was published: ISO 8601 with a time zone."""
+    run: str = ""
+    """The run that published it. Names of runs are in the order in which they began, whatever clocks said; empty in
+    records of older versions."""
     label: str = ""
     group: str = ""
     identity: Options = field(default_factory=dict)
@@ -125,6 +128,8 @@ class Record:
             del content["gpus"]
         if not self.cpu_seconds:
             del content["cpu_seconds"]
+        if not self.run:
+            del content["run"]
         return json.dumps(content, indent=1, sort_keys=True)
 
 

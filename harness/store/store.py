@@ -27,7 +27,9 @@ from harness.store.layout import (
     FolderPlaces,
     Ref,
     document_of,
+    is_run,
     run_log,
+    run_of,
 )
 from harness.store.lease import Lease
 from harness.store.record import Absent, Damaged, Lost, Record
@@ -270,6 +272,10 @@ class Store:
 
     # Event logs
 
+    def newest_run(self) -> str:
+        """The name of the run of a suite that was begun last; empty where there was none."""
+        return max(filter(is_run, map(run_of, self.logs())), default="")
+
     def begin_log(self, run: str) -> EventLog:
         """The event log of a run that begins on this machine."""
         path = self.root / run_log(run)
@@ -285,7 +291,7 @@ class Store:
         return self.backend.reader(path)
 
     def logs(self) -> list[Path]:
-        """The logs of all runs, the newest run's at the end."""
+        """The logs of all runs, the newest run's at the end; that of stages which are run alone comes after it."""
         return self.backend.logs()
 
     def _opened(self, record: Record) -> Artefact:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.store.events import EventReader
+from harness.store.events import EventReader, Told
 from harness.store.store import Store
 from tests.chaos.runs import Run
 
@@ -31,17 +31,23 @@ class Scene:
     later: list[threading.Timer] = field(default_factory=list)
 
     def running(self) -> list[dict[str, object]]:
-        """The `started` events of jobs that have not ended."""
-        logs = Store(self.run.store).logs()
-        events = list(EventReader(logs[-1]).new()) if logs else []
+        """The `started` events of its jobs that have not ended."""
         begun: dict[str, dict[str, object]] = {}
-        for event in events:
+        for event in self._events():
             for key in event.get("stages", ()):
                 if event["event"] == "started":
                     begun[key] = event
                 elif event["event"] != "progress":
                     begun.pop(key, None)
         return list({id(event): event for event in begun.values()}.values())
+
+    def _events(self) -> list[Told]:
+        """What the run has told so far; other runs on the store have logs of their own."""
+        for log in Store(self.run.store).logs():
+            events = list(EventReader(log).new())
+            if events and events[0].get("driver", {}).get("pid") == self.run.process.pid:
+                return events
+        return []
 
 
 class Fault(ABC):

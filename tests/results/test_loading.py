@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import results
-from harness.store.layout import Ref, RowFiles
+from harness.store import layout
+from harness.store.layout import Ref, RowFiles, later_run
 from harness.store.store import Store
 from results import rows as rows_module
 from results.rows import Row, shared_rows, write_rows
@@ -29,14 +31,14 @@ def location(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     return places[request.param]
 
 
-def publish(location: str | Path, key: str, rows: list[Row], finished: str = NOON) -> Path:
-    """An artefact with rows, as if published at that time; returns its folder on this machine."""
+def publish(location: str | Path, key: str, rows: list[Row], finished: str = NOON, run: str = "") -> Path:
+    """An artefact with rows, as if published at that time by that run; returns its folder on this machine."""
     store = Store.at(location).create()
     attempt = store.attempt(Ref("row", key * 64))
     write_rows(RowFiles(attempt.folder).rows, rows)
     with pytest.MonkeyPatch.context() as patch:
         completed = Store._completed
-        patch.setattr(Store, "_completed", lambda *given: replace(completed(*given), finished=finished))
+        patch.setattr(Store, "_completed", lambda *given: replace(completed(*given), finished=finished, run=run))
         assert store.publish(attempt)
     return attempt.folder
 
@@ -61,6 +63,18 @@ def test_the_row_published_last_stays(location: str, row: Callable[..., Row]) ->
     publish(location, "a", [row(miou=0.1)], "2026-01-02T00:30:00+00:00")
     publish(location, "b", [row(miou=0.2)], "2026-01-02T01:00:00+02:00")
     publish(location, "c", [row(miou=0.3)], "2026-01-01T23:59:59")
+    assert results.load(location)["miou"].tolist() == [0.1]
+
+
+def test_of_two_runs_the_later_ones_row_stays_whatever_their_clocks_said(
+    location: str, row: Callable[..., Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = later_run("smoke", "")
+    monkeypatch.setattr(layout, "time", SimpleNamespace(strftime=lambda _: "20200101-000000", time_ns=lambda: 0))
+    second = later_run("smoke", first)
+    publish(location, "a", [row(miou=0.1)], "2020-01-01T00:00:05+00:00", second)
+    publish(location, "b", [row(miou=0.2)], "2026-01-01T00:00:00+00:00", first)
+    publish(location, "c", [row(miou=0.3)], "2027-01-01T00:00:00+00:00")  # by an older version
     assert results.load(location)["miou"].tolist() == [0.1]
 
 

@@ -211,14 +211,13 @@ class FolderBackend:
         return EventReader(path)
 
     def logs(self) -> list[Path]:
-        logs: list[tuple[float, Path]] = []
+        logs: list[Path] = []
         for path in (self.root / EVENTS).glob(f"*{LOG_SUFFIX}"):
             with suppress(FileNotFoundError):
-                stat = path.lstat()
                 # Neither a link, which leads out of the store, nor a pipe, which is waited for.
-                if S_ISREG(stat.st_mode):
-                    logs.append((stat.st_mtime, path))
-        return [path for _, path in sorted(logs)]
+                if S_ISREG(path.lstat().st_mode):
+                    logs.append(path)
+        return sorted(logs)
 
     def slots(self) -> list[Slot]:
         """Every folder that is called like a key; other folders are none of a store's business."""

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -13,11 +14,12 @@ from harness.execution.job import Job
 from harness.execution.running import run_suite
 from harness.execution.worker import run_job
 from harness.reports.leaderboard import Finished, run_and_gather
-from harness.reports.status import status_of
+from harness.reports.status import run_one, status_of
+from harness.store import layout
 from harness.store.care.usage import verify
 from harness.store.care.waste import chosen, remove, waste_of
 from harness.store.events import Ending, EventReader
-from harness.store.layout import Ref
+from harness.store.layout import Ref, run_of
 from harness.store.store import Store
 from harness.suites.suite import load_suite
 from settings.errors import UserError
@@ -44,6 +46,22 @@ def test_gc_takes_nothing_from_a_run_that_is_being_gathered(store: Store) -> Non
         assert waste(store) == set()
     assert waste(store) == set(run.plan.graph)
     assert "finished" in status_of(store.root)
+
+
+def test_runs_are_in_the_order_in_which_they_began_though_the_clock_was_set_back(
+    smoke: Finished, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before,) = store.logs()
+    monkeypatch.setattr(layout, "time", SimpleNamespace(strftime=lambda _: "20200101-000000", time_ns=lambda: 0))
+    with run_suite(load_suite("smoke"), store.root, "serial"):
+        pass
+    assert store.logs()[0] == before and run_of(store.logs()[1]) == store.newest_run() > run_of(before)
+    assert store.record(smoke.run.plan.rows[0]).run == store.newest_run()
+    assert store.record(smoke.run.plan.rows[1]).run == run_of(before)
+    # What is run alone afterwards is made last.
+    store.backend.remove(smoke.run.plan.rows[1])
+    assert run_one(store.root, smoke.run.plan.rows[1].key, debug=False).exit_code == 0
+    assert store.record(smoke.run.plan.rows[1]).run == store.newest_run()
 
 
 def test_a_run_whose_gathering_breaks_off_has_ended(store: Store) -> None:

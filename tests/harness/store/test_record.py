@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.store.layout import FolderPlaces, Ref, RemotePlaces, document_of, key_of_document, run_log, run_of
+from harness.store.layout import (
+    FolderPlaces,
+    Ref,
+    RemotePlaces,
+    document_of,
+    is_run,
+    key_of_document,
+    later_run,
+    run_log,
+    run_of,
+)
 from harness.store.record import Record
 
 REF = Ref("row", "a" * 64)
@@ -36,6 +46,7 @@ def test_a_record_comes_back_from_its_text() -> None:
         {"b": "1" * 64, "a": "2" * 64},
         bytes=7,
         finished="2026-01-01T00:00:00+00:00",
+        run="20260101-000000-smoke-000001",
         label="é · b",
         group="g",
         identity={"deep": {"list": [1, None, "x"]}},
@@ -54,8 +65,8 @@ def test_a_record_comes_back_from_its_text() -> None:
     assert json.loads(text)["inputs"] == [["score", "b" * 64]] and list(json.loads(text)) == sorted(json.loads(text))
 
 
-def test_without_ledger_gpus_and_cpu_seconds_there_are_no_such_entries() -> None:
-    assert not {"ledger", "gpus", "cpu_seconds"} & json.loads(read().to_json()).keys()
+def test_without_ledger_gpus_cpu_seconds_and_run_there_are_no_such_entries() -> None:
+    assert not {"ledger", "gpus", "cpu_seconds", "run"} & json.loads(read().to_json()).keys()
 
 
 @pytest.mark.parametrize(
@@ -100,4 +111,6 @@ def test_places_are_where_they_were() -> None:
     assert there.stop("run") == "stops/run" and there.probe("x") == "clock/x"
     assert there.log("run", "host-1-a", 2) == "events/run/host-1-a-0002.jsonl"
     assert run_log("run") == "events/run.jsonl" and run_of(Path("/s/events/run.jsonl")) == "run"
+    assert later_run("b", "20991231-235959-z-000001").startswith("21000101-000000-b-")
+    assert is_run(later_run("b", "")) and not is_run("single")
     assert document_of("stages", "k") == "stages/k.json" and key_of_document("row/k.json") == "k"
