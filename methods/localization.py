@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from methods.base import LocalizationMaps
+from methods.npz import MAX_VALUES
 from settings.errors import UserError
 
 FORMAT = "seedbed-localization-maps/1"
@@ -48,41 +51,73 @@ def _in_order(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
-def ids_of(path: Path) -> list[str]:
-    """The photos of one shard, in the order they were written; the maps themselves are not read."""
-    return [photo["id"] for photo in _photos(path)]
+class MapShard:
+    """The records of one shard, of which each photo's maps are read when they are asked for.
+
+    Raises UserError for another format, and for maps of other sizes or types than those of the records, or of more than
+    MAX_VALUES values: before any of them is read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = safe_open(path, framework="np")
+            header = self._file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise UserError(path, f"format {header.get('format')!r}", FORMAT)
+            self._photos: dict[str, dict[str, Any]] = {photo["id"]: photo for photo in json.loads(header["photos"])}
+            self._names = frozenset(self._file.keys())
+            for photo_id in self._photos:
+                self._check(path, photo_id)
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise UserError(path, f"no readable maps ({error})", FORMAT) from None
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The photos, in the order they were written."""
+        return tuple(self._photos)
+
+    def __iter__(self) -> Iterator[LocalizationMaps]:
+        """The records, in that order."""
+        return map(self.of, self._photos)
+
+    def of(self, photo_id: str) -> LocalizationMaps:
+        """The record of one photo; raises KeyError where the shard has none of it."""
+        photo, background = self._photos[photo_id], _background(photo_id)
+        return LocalizationMaps(
+            photo_id,
+            tuple(photo["class_ids"]),
+            self._file.get_tensor(photo_id),
+            tuple(photo["image_size"]),
+            photo["upsampling"],
+            self._file.get_tensor(background) if background in self._names else None,
+        )
+
+    def _check(self, path: Path, photo_id: str) -> None:
+        """Raise UserError where a photo's maps are not there, or not such as its record says."""
+        classes, background = len(self._photos[photo_id]["class_ids"]), _background(photo_id)
+        declared = [self._declared(name) for name in (photo_id, background) if name in self._names]
+        shape = declared[0].shape if photo_id in self._names else []
+        fits = len(shape) == 3 and shape[0] == classes and all(one.shape[-2:] == shape[1:] for one in declared)
+        if not fits or any(one.type != "F32" for one in declared):
+            raise UserError(path, f"{photo_id}: maps that are {declared}", f"{classes} maps of 32 bits a value")
+        if prod(shape) > MAX_VALUES:
+            raise UserError(path, f"{photo_id}: maps of shape {tuple(shape)}", f"at most {MAX_VALUES} values a photo")
+
+    def _declared(self, name: str) -> _Declared:
+        tensor = self._file.get_slice(name)
+        return _Declared(tensor.get_dtype(), tensor.get_shape())
 
 
-def _photos(path: Path) -> list[dict[str, Any]]:
-    """The header's records; raises UserError for another format."""
-    from safetensors import SafetensorError, safe_open
+class _Declared(NamedTuple):
+    """What a shard's header says of a tensor."""
 
-    try:
-        with safe_open(path, framework="np") as file:
-            header = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise UserError(path, f"no readable maps ({error})", FORMAT) from None
-    if header.get("format") != FORMAT:
-        raise UserError(path, f"format {header.get('format')!r}", FORMAT)
-    photos: list[dict[str, Any]] = json.loads(header["photos"])
-    return photos
+    type: str
+    shape: list[int]
 
 
 def read_maps(path: Path) -> list[LocalizationMaps]:
-    """The records of one shard, in the order they were written; raises UserError for another format."""
-    photos = _photos(path)
-    tensors = load_file(path)
-    return [
-        LocalizationMaps(
-            photo["id"],
-            tuple(photo["class_ids"]),
-            tensors[photo["id"]],
-            tuple(photo["image_size"]),
-            photo["upsampling"],
-            tensors.get(_background(photo["id"])),
-        )
-        for photo in photos
-    ]
+    """All records of one shard, in the order they were written; raises what `MapShard` raises."""
+    return list(MapShard(path))
 
 
 def _background(photo_id: str) -> str:
@@ -99,5 +134,7 @@ def check_record(record: LocalizationMaps) -> None:
         raise ValueError(f"{record.photo_id}: a background map of another shape than the maps, or outside [0, 1]")
     if maps.ndim != 3 or maps.shape[0] != len(record.class_ids):
         raise ValueError(f"{record.photo_id}: maps of shape {maps.shape} for {len(record.class_ids)} classes")
+    if maps.size > MAX_VALUES:
+        raise ValueError(f"{record.photo_id}: maps of shape {maps.shape}, more than {MAX_VALUES} values")
     if not np.isfinite(maps).all() or (maps.size and (maps.min() < 0 or maps.max() > 1)):
         raise ValueError(f"{record.photo_id}: maps outside [0, 1] or not finite")

@@ -2,10 +2,11 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -82,6 +83,7 @@ IDENTITY = (
     *("rng_seed", "stage", "variant", "policy", "tier"),
 )
 """The columns that are together unique."""
+_identity_of: Callable[["Row"], tuple[Any, ...]] = attrgetter(*IDENTITY)
 CEILING = "M"
 """The supervision of a row that trained on true masks: shown on every board, never ranked."""
 
@@ -224,7 +226,7 @@ class Row:
     @property
     def identity(self) -> tuple[Any, ...]:
         """The values of the `IDENTITY` columns."""
-        return tuple(getattr(self, name) for name in IDENTITY)
+        return _identity_of(self)
 
     @property
     def option_set(self) -> OptionSet:
@@ -301,18 +303,25 @@ def frame(rows: Iterable[Row]) -> "pd.DataFrame":
     # Every worker imports this module, and none that trains makes a data frame: pandas takes half a second to import.
     import pandas as pd
 
-    rows = list(rows)
-    columns = {f.name: pd.Series([getattr(row, f.name) for row in rows], dtype=_KINDS[f.type][1]) for f in fields(Row)}
+    # All fields of a row at once, in their order: one by one they take ten times as long.
+    values = list(zip(*(vars(row).values() for row in rows), strict=True)) or [()] * len(COLUMNS)
+    columns = {
+        f.name: pd.Series(list(of_field), dtype=_KINDS[f.type][1])
+        for f, of_field in zip(fields(Row), values, strict=True)
+    }
     return pd.DataFrame(columns)
 
 
 def rows_of(table: "pd.DataFrame") -> list[Row]:
     """The rows of a DataFrame that `frame` made, whatever was filtered or added; KeyError for a missing column."""
-    values = [_without_nan(table[name].tolist()) for name in COLUMNS]
+    values = [_without_nan(table[name]) for name in COLUMNS]
     return [Row(**dict(zip(COLUMNS, of_row, strict=True))) for of_row in zip(*values, strict=True)]
 
 
-def _without_nan(values: list[Any]) -> list[Any]:
+def _without_nan(column: "pd.Series[Any]") -> list[Any]:
+    values = column.tolist()
+    if not column.hasnans:
+        return values
     return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
 
 

@@ -201,9 +201,9 @@ def _about(content: _Content) -> list[str]:
 
 def _records(content: _Content) -> Iterator[dict[str, Any]]:
     """One a line and scored stage, whether or not the stage has a column."""
-    lines, leading = content.lines, content.leading.column
+    lines, leading, columns = content.lines, content.leading.column, columns_of(content.board)
     for n, (line, why, gap) in enumerate(zip(lines, content.unranked, content.gaps, strict=True)):
-        for column in columns_of(content.board):
+        for column in columns:
             if cell := line.cells.get(column):
                 yield {
                     **_record(content.board, line, column, cell, not why),

@@ -79,7 +79,7 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def read_plain(path: Path, most: int = MAX_DOCUMENT) -> bytes:
+def read_plain(path: Path | str, most: int = MAX_DOCUMENT) -> bytes:
     """The content of a plain file of at most so many bytes.
 
     Raises OSError for a longer one, and for a link, a pipe or a device: what they lead to may be anybody's, and of any

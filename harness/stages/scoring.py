@@ -112,16 +112,17 @@ class SweepKind(StageKind[SweepIdentity, CountedRuntime]):
 
     def run(self, work: Work[SweepIdentity, CountedRuntime]) -> None:
         """Count each photo's pixels by the threshold up to which they are foreground."""
-        from methods.localization import read_maps
+        from methods.localization import MapShard
         from methods.upsampling import upsample
 
         (shard,) = work.read("maps", MapFiles)
-        maps = {record.photo_id: record for record in read_maps(shard.maps)}
+        maps = MapShard(shard.maps)
         classes = work.dataset.label_space.foreground + 1
 
         # One pass for all thresholds: a photo's maps are upsampled and compared with its mask once.
         def swept(photo_id: str, truth_HW: Mask) -> Sweep:
-            winner = winner_and_score(upsample(maps[photo_id]), maps[photo_id].class_ids)
+            record = maps.of(photo_id)
+            winner = winner_and_score(upsample(record), record.class_ids)
             return threshold_sweep(winner.score, winner.winner, truth_HW, classes, work.identity.steps)
 
         write_table(work.files(CountFiles).counts, sweep_table(_over_truth(work, swept)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.store.layout import MapFiles, MaskFiles
@@ -15,28 +15,22 @@ __all__ = ["StoredMaps", "StoredMasks", "maps_of_photos"]
 
 
 class StoredMaps:
-    """Localization maps of several shards by photo id; a shard is read when one of its photos is first asked for."""
+    """Localization maps of several shards by photo id; a photo's are read when they are asked for."""
 
-    def __init__(self, shards: Sequence[MapFiles]) -> None:
-        from methods.localization import ids_of
+    def __init__(self, shards: Iterable[MapFiles]) -> None:
+        from methods.localization import MapShard
 
-        self._shard_of: dict[str, Path] = {}
+        self._shard_of: dict[str, MapShard] = {}
         for files in shards:
-            self._shard_of |= dict.fromkeys(ids_of(files.maps), files.maps)
-        self._read: dict[Path, dict[str, LocalizationMaps]] = {}
+            shard = MapShard(files.maps)
+            self._shard_of |= dict.fromkeys(shard.ids, shard)
 
     def __contains__(self, photo_id: str) -> bool:
         return photo_id in self._shard_of
 
     def of(self, photo_id: str) -> LocalizationMaps:
         """The photo's localization maps at network resolution; KeyError where no shard has them."""
-        from methods.localization import read_maps
-
-        path = self._shard_of[photo_id]
-        # A shard is one file, and is read once for all of its photos: fits ask photo by photo.
-        if path not in self._read:
-            self._read[path] = {record.photo_id: record for record in read_maps(path)}
-        return self._read[path][photo_id]
+        return self._shard_of[photo_id].of(photo_id)
 
 
 class StoredMasks:
@@ -67,12 +61,5 @@ class StoredMasks:
 
 def maps_of_photos(shards: Iterable[MapFiles], ids: Iterable[str]) -> dict[str, LocalizationMaps]:
     """The maps of these photos by id, from shards that hold more; photos without maps are left out."""
-    from methods.localization import read_maps
-
-    wanted = frozenset(ids)
-    found = {}
-    for files in shards:
-        for record in read_maps(files.maps):
-            if record.photo_id in wanted:
-                found[record.photo_id] = record
-    return found
+    stored = StoredMaps(shards)
+    return {photo_id: stored.of(photo_id) for photo_id in ids if photo_id in stored}

@@ -295,9 +295,11 @@ class Store:
         return self.backend.logs()
 
     def _opened(self, record: Record) -> Artefact:
-        if not self._is_intact(record):
+        folder = self._folder_of(record)
+        if not self._is_whole(record, folder):
             record = self._fetched(record.ref)
-        return Artefact(record.ref, self._folder_of(record), record)
+            folder = self._folder_of(record)
+        return Artefact(record.ref, folder, record)
 
     def _fetched(self, ref: Ref) -> Record:
         """The record of an artefact whose files were brought here anew, since those that were here are damaged."""
@@ -315,7 +317,9 @@ class Store:
 
     def _is_intact(self, record: Record) -> bool:
         """Whether the files here are those that were published, as far as the hash cache can tell."""
-        folder = self._folder_of(record)
+        return self._is_whole(record, self._folder_of(record))
+
+    def _is_whole(self, record: Record, folder: Path) -> bool:
         try:
             for name, sha in record.files.items():
                 path = folder / name

@@ -1,5 +1,7 @@
 """Files of localization maps."""
 
+import json
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from methods.base import LocalizationMaps
-from methods.localization import read_maps, write_maps
+from methods.localization import FORMAT, read_maps, write_maps
 from methods.upsampling import upsample
 from settings.errors import UserError
 
@@ -60,6 +62,43 @@ def test_as_many_maps_as_classes(tmp_path: Path) -> None:
 def test_a_photo_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="p: maps twice"):
         write_maps(tmp_path / "m.safetensors", [maps("p", (0,)), maps("p", (1,))])
+
+
+def declared(path: Path, shape: list[int], type_: str = "F32", classes: int = 1) -> Path:
+    """A shard that declares maps of photo `p`, in a file without anything on the disk behind its header."""
+    photo = {"id": "p", "class_ids": list(range(classes)), "image_size": [4, 4], "upsampling": "bilinear"}
+    size = prod(shape) * {"F32": 4, "U8": 1}[type_]
+    header = {
+        "__metadata__": {"format": FORMAT, "photos": json.dumps([photo])},
+        "p": {"dtype": type_, "shape": shape, "data_offsets": [0, size]},
+    }
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + size)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shape", "type_", "words"),
+    [
+        ([1, 25_000, 25_000], "F32", r"found p: maps of shape \(1, 25000, 25000\); expected at most 33554432 values"),
+        ([2, 3, 3], "F32", "expected 1 maps of 32 bits"),
+        ([3, 3], "F32", "expected 1 maps of 32 bits"),
+        ([1, 3, 3], "U8", "expected 1 maps of 32 bits"),
+    ],
+)
+def test_what_a_shard_declares_is_checked_before_it_is_read(
+    tmp_path: Path, shape: list[int], type_: str, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        read_maps(declared(tmp_path / "m.safetensors", shape, type_))
+
+
+def test_maps_too_large_to_be_read_again_are_not_written(tmp_path: Path) -> None:
+    record = LocalizationMaps("p", (0,), np.broadcast_to(np.float32(0), (1, 2**13, 2**13)), (2**13, 2**13))
+    with pytest.raises(ValueError, match=r"^p: maps of shape \(1, 8192, 8192\), more than 33554432 values"):
+        write_maps(tmp_path / "m.safetensors", [record])
 
 
 def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
