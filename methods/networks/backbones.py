@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +26,8 @@ from methods.networks.grids import resized
 from methods.networks.vgg import Vgg16LargeFov
 from settings.errors import UserError, unknown_name
 
+MAX_UNMAPPED = 1 << 30
+"""Bytes of a file of weights that has to be read as a whole."""
 OWN_NETWORKS: Mapping[str, Callable[[Sequence[int], int], nn.Module]] = {"vgg16_largefov": Vgg16LargeFov}
 """Networks that timm does not have: (feature levels, output stride) → a module with timm's `feature_info` and
 `pretrained_cfg`."""
@@ -192,7 +195,7 @@ def _weights_of_file(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state: dict[str, torch.Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+        state = _state_of(path)
         if not isinstance(state, dict) or not all(isinstance(n, str) and _is_plain(v) for n, v in state.items()):
             raise TypeError
         return state
@@ -200,6 +203,21 @@ def _weights_of_file(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(
             path, f"unreadable weights ({type(error).__name__})", "safetensors, or a .pth of tensors"
         ) from None
+
+
+def _state_of(path: Path) -> dict[str, torch.Tensor]:
+    """What `torch.save` wrote, mapped into memory: of what is not used nothing is read. ValueError for other files."""
+    if not zipfile.is_zipfile(path):
+        # The format of before torch 1.6 cannot be mapped.
+        if path.stat().st_size > MAX_UNMAPPED:
+            raise ValueError
+        return cast("dict[str, torch.Tensor]", torch.load(path, weights_only=True, map_location="cpu"))
+    with zipfile.ZipFile(path) as archive:
+        # torch compresses nothing; what is compressed may declare any size, and cannot be mapped.
+        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+            raise ValueError
+    state = torch.load(str(path), weights_only=True, map_location="cpu", mmap=True)
+    return cast("dict[str, torch.Tensor]", state)
 
 
 def _is_plain(value: object) -> bool:

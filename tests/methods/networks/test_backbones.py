@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -334,6 +335,17 @@ def test_files_that_are_no_weights_are_refused_by_name(tmp_path: Path) -> None:
     wrong = ("shape.safetensors", "other.safetensors", "list.pth", "number.pth", "half.pth", "text.pth")
     for name in (*wrong, "text.safetensors", "empty.pth", "missing.pth", "."):
         assert str(tmp_path / name) in refused(weights=tmp_path / name)
+
+
+def test_weights_that_may_be_of_any_size_are_not_read(tmp_path: Path) -> None:
+    torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "plain.pth")
+    with ZipFile(tmp_path / "plain.pth") as plain, ZipFile(tmp_path / "packed.pth", "w", ZIP_DEFLATED) as packed:
+        for info in plain.infolist():
+            packed.writestr(info.filename, plain.read(info))
+    with (tmp_path / "old.pth").open("wb") as file:
+        file.truncate(3 << 30)
+    for name in ("packed.pth", "old.pth"):
+        assert f"{name}: found unreadable weights (ValueError)" in refused(weights=tmp_path / name)
 
 
 def test_a_download_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

