@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.conversion._arrays import ADMITTED, MAX_BYTES, value_of
+from harness.conversion._arrays import ADMITTED, value_of
 from harness.conversion._pickles import MAX_INSTRUCTIONS, Refused, Unpickler
 from methods.npz import OBJECTS, read_header
 from settings.errors import UserError
 
 __all__ = ["read_dictionary"]
+
+MAX_BYTES = 2**27
+"""Larger files are refused before they are read: maps of 80 classes at 640 × 480 have 98 MB in single precision."""
 
 
 def read_dictionary(path: Path, expected: str, most: int = MAX_INSTRUCTIONS) -> Mapping[str | int, object]:

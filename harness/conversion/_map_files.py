@@ -13,6 +13,7 @@ import numpy as np
 from harness.conversion._arrays import Array
 from harness.conversion._dictionaries import read_dictionary
 from settings.errors import UserError
+from settings.lists import MAX_CLASSES
 from settings.photo_ids import photo_stem
 from settings.saliency import read_saliency
 
@@ -138,6 +139,9 @@ def _stacked(maps: list[object]) -> Array | None:
 
 def _integers(path: Path, keys: object) -> tuple[int, ...]:
     if isinstance(keys, np.ndarray) and keys.ndim == 1 and (keys.dtype.kind in "iu" or not keys.size):
+        # One more for the background; as Python's numbers, they take forty times as much memory.
+        if keys.size > MAX_CLASSES + 1:
+            raise UserError(path, f"{keys.size} keys", f"at most {MAX_CLASSES + 1}")
         keys = keys.tolist()
     # What is nested is never looked into: it may name itself many times over.
     if type(keys) is not list or any(type(key) is not int for key in keys):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypedDict, cast
+
+from pydantic import FailFast
 
 from harness.store.layout import Ref
 
@@ -16,6 +18,7 @@ __all__ = ["Absent", "Damaged", "Lost", "NumericsFields", "Record"]
 
 Text = str | bytes
 Options = dict[str, object]
+# Sequences are read up to their first fault: of a hostile record, the errors alone would take gigabytes.
 
 
 class Lost(RuntimeError):
@@ -72,7 +75,7 @@ class Record:
     group: str = ""
     identity: Options = field(default_factory=dict)
     """What its key was computed from, beside the kind and the inputs."""
-    inputs: tuple[Ref, ...] = ()
+    inputs: Annotated[tuple[Ref, ...], FailFast()] = ()
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     """User and system time of the process that ran it: other programs on the machine do not lengthen it. 0 where nobody
@@ -82,7 +85,7 @@ class Record:
     peak_memory_bytes: int = 0
     sources: dict[str, str] = field(default_factory=dict)
     """Module → hash of the sources that made it."""
-    ledger: tuple[Options, ...] = ()
+    ledger: Annotated[tuple[Options, ...], FailFast()] = ()
     """What was read of the true masks and labels, and for which purpose."""
     gpus: int = 1
     """How many it was made on, where it was made on any."""

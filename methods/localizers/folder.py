@@ -20,6 +20,7 @@ from methods.base import LocalizationMaps, Localizer, MapRecords, Photos, Surrou
 from methods.npz import read_npz
 from methods.outside import OutsideOptions, place_of
 from settings.errors import UserError
+from settings.lists import MAX_CLASSES
 from settings.records import LabelSpace, Photo
 from settings.saliency import read_saliency
 
@@ -97,7 +98,8 @@ def _maps_of_npz(files: tuple[Path, ...], labels: tuple[int, ...], space: LabelS
 
 
 def _check_arrays(path: Path, keys_C: NDArray[Any], maps_CHW: NDArray[Any]) -> None:
-    if keys_C.ndim != 1 or keys_C.dtype.kind not in "iu" or len(set(keys_C.tolist())) < len(keys_C):
+    is_list = keys_C.ndim == 1 and keys_C.dtype.kind in "iu" and len(keys_C) <= MAX_CLASSES
+    if not is_list or len(set(keys_C.tolist())) < len(keys_C):
         found = f"keys of type {keys_C.dtype} and shape {keys_C.shape}: {keys_C.ravel()[:8].tolist()}"
         raise UserError(path, found, "a list of different 0-based class ids")
     if maps_CHW.ndim != 3 or len(maps_CHW) != len(keys_C) or 0 in maps_CHW.shape[1:]:

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, FailFast, Field, ValidationError
 
 from harness.store.care.usage import Progress
 from harness.store.layout import ARCHIVE_FORMAT, ARCHIVE_INDEX, BESIDE, FolderPlaces, Ref
@@ -29,7 +29,6 @@ from settings.files import replaced
 
 __all__ = [
     "CHUNK",
-    "MAX_RECORD",
     "Refused",
     "content_of",
     "export",
@@ -50,8 +49,9 @@ COMPRESSION: Mapping[str, Codec] = {
     ".tzst": "zstd",
 }
 CHUNK = 1 << 20
-# Bytes: an archive may be a stranger's, and what it calls a record or an index is read into memory whole.
-MAX_RECORD = 64 << 20
+# Bytes: an archive may be a stranger's, and what it calls an index is read into memory whole, which takes twenty times
+# as many.
+MAX_INDEX = 32 << 20
 SHA = r"^[0-9a-f]{64}$"
 KIND = r"^[a-z][a-z_]{0,63}$"
 Kind = Annotated[str, Field(pattern=KIND)]
@@ -66,7 +66,8 @@ class Index(BaseModel):
     """An archive's first member: what is to follow, so that what is missing at the end can be named."""
 
     format: int
-    artefacts: list[tuple[Kind, Sha, Sha]]
+    # At the first thing that is none: the errors of millions would take a hundred times as much memory as the index.
+    artefacts: Annotated[list[tuple[Kind, Sha, Sha]], FailFast()]
     """Kind, key and sha256 of the record."""
 
 
@@ -110,7 +111,7 @@ def reading(path: Path) -> Iterator[tarfile.TarFile]:
 def read_index(tar: tarfile.TarFile, path: Path) -> dict[Ref, str]:
     """The artefacts of an archive, each with the sha256 of its record; raises UserError for a foreign file."""
     member = tar.next()
-    if member is None or member.name != ARCHIVE_INDEX or member.size > MAX_RECORD:
+    if member is None or member.name != ARCHIVE_INDEX or member.size > MAX_INDEX:
         raise foreign(path)
     try:
         index = Index.model_validate_json(content_of(tar, member).read())
@@ -210,8 +211,11 @@ def _write(stream: pa.NativeFile, artefacts: list[Artefact], progress: Progress)
         record = artefact.record.to_json().encode()
         records[artefact.ref] = record
         index.append((*artefact.ref, hashlib.sha256(record).hexdigest()))
+    listed = json.dumps({"format": ARCHIVE_FORMAT, "artefacts": index}).encode()
+    if len(listed) > MAX_INDEX:
+        raise UserError("export", f"{len(artefacts)} artefacts", "some 200,000 at most", "export suite by suite")
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        _add(tar, ARCHIVE_INDEX, json.dumps({"format": ARCHIVE_FORMAT, "artefacts": index}).encode())
+        _add(tar, ARCHIVE_INDEX, listed)
         for done, artefact in enumerate(artefacts, 1):
             places = FolderPlaces(artefact.ref)
             _add(tar, places.record, records[artefact.ref])

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from harness.store.care.archive import (
     CHUNK,
-    MAX_RECORD,
     Refused,
     content_of,
     foreign,
@@ -29,6 +28,7 @@ from harness.store.care.usage import Progress
 from harness.store.layout import FolderPlaces, Ref
 from harness.store.store import Attempt, Store
 from settings.errors import UserError
+from settings.files import MAX_DOCUMENT
 
 __all__ = ["Imported", "Importer"]
 
@@ -113,7 +113,7 @@ class Importer:
 
     def _begin(self, now: _Incoming, name: str, content: IO[bytes], size: int) -> None:
         """The record decides what is to come; what is there already, or being made, is left as it is."""
-        if name != FolderPlaces.RECORD or size > MAX_RECORD:
+        if name != FolderPlaces.RECORD or size > MAX_DOCUMENT:
             raise Refused("its record is missing")
         record = read_record(content.read(), now.ref, self._expected[now.ref])
         lease = self._store.lease(now.ref)

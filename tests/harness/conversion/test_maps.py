@@ -214,6 +214,7 @@ for _ in range(60):
         ({"keys": KEYS.astype(float), "cam": MAPS}, "whole numbers"),
         ({"keys": KEYS[None], "cam": MAPS}, "whole numbers"),
         ({"keys": ["cat", "dog"], "cam": MAPS}, "whole numbers"),
+        ({"keys": np.arange(300), "cam": MAPS}, "found 300 keys; expected at most 255"),
         ({"keys": shared, "cam": MAPS}, "whole numbers"),
         ({1: shared, 2: shared}, "shape None"),
         ({"keys": np.array([2, 2]), "cam": MAPS}, r"keys \[2, 2\]"),
@@ -240,6 +241,13 @@ def test_what_cannot_be_converted_is_one_line_that_names_the_file(
 def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "p.npy").write_bytes(content)
     with pytest.raises(UserError, match=r"p\.npy.*npy header"):
+        imported(tmp_path)
+
+
+def test_a_file_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "p.npy").open("wb") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(UserError, match="found a file of more than 134217728 bytes"):
         imported(tmp_path)
 
 

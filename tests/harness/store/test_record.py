@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from harness.store.layout import (
     FolderPlaces,
@@ -100,6 +101,13 @@ def test_what_cannot_be_a_record_of_the_artefact_is_refused(entries: dict[str, o
 def test_other_texts_are_refused(text: bytes) -> None:
     with pytest.raises(ValueError):
         Record.from_json(text, REF)
+
+
+@pytest.mark.parametrize("name", ["inputs", "ledger"])
+def test_a_sequence_is_read_up_to_its_first_fault(name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        read(**{name: [1] * 1000})
+    assert caught.value.error_count() == 1
 
 
 def test_places_are_where_they_were() -> None:

@@ -127,6 +127,7 @@ def test_contents_count_and_places_do_not(tmp_path: Path) -> None:
         ({"keys": np.array([0, 1])}, r"keys \[0, 1\].*'potted plant' \(class id 2\)"),
         ({"keys": np.array([2, 2])}, r"keys of type int64 and shape \(2,\): \[2, 2\]"),
         ({"keys": np.array([2.0, 0.0])}, "keys of type float64"),
+        ({"keys": np.arange(255)}, r"keys of type int64 and shape \(255,\): \[0, 1"),
         ({"keys": KEYS[None]}, r"keys .* shape \(1, 2\)"),
         ({"keys": np.array([0, 1, 2])}, r"maps of shape \(2, 3, 5\) for 3 keys"),
         ({"maps": MAPS[0]}, r"maps of shape \(3, 5\)"),

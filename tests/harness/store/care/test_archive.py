@@ -17,9 +17,11 @@ import pytest
 import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from harness.commands.store import store_app
 from harness.reports.leaderboard import Finished, run_and_gather
+from harness.store.care import archive
 from harness.store.care.archive import export
 from harness.store.care.importing import Imported, Importer
 from harness.store.care.usage import published, verify
@@ -273,6 +275,18 @@ def test_records_that_lie_are_refused(target: Store, tmp_path: Path, record: dic
     (reason,) = outcome.refused.values()
     assert words in reason
     assert outcome.new == [] and leftovers(target) == [] and contents(target) == {}
+
+
+def test_an_index_is_read_up_to_its_first_fault_and_no_longer_one_is_written(
+    source: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        archive.Index.model_validate_json('{"format": 1, "artefacts": [' + "[]," * 1000 + "1]}")
+    assert caught.value.error_count() < 5
+    monkeypatch.setattr(archive, "MAX_INDEX", 100)
+    with pytest.raises(UserError, match="found 3 artefacts; expected some 200,000 at most"):
+        export(source, published(source), tmp_path / "a.tar")
+    assert not (tmp_path / "a.tar").exists()
 
 
 def test_a_header_cannot_ask_for_memory(target: Store, tmp_path: Path) -> None:
