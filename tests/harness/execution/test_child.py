@@ -1,5 +1,6 @@
 """Stages with a time limit: ended with all that they started, and begun again; their process is kept otherwise."""
 
+import json
 import os
 import signal
 import time
@@ -78,35 +79,26 @@ def job(store: Path) -> Job:
     return Job((stage,), store, store / "events" / "log.jsonl")
 
 
-def test_a_child_is_kept_from_job_to_job_and_replaced_when_it_dies(tmp_path: Path) -> None:
-    child = Child()
-    try:
-        assert [outcome.status for outcome in child.run(job(tmp_path))] == ["input_lost"]
-        first = child.process.pid
-        assert [outcome.status for outcome in child.run(job(tmp_path))] == ["input_lost"]
-        assert child.process.pid == first
-        os.kill(first, signal.SIGKILL)
-        (outcome,) = child.run(job(tmp_path))
-        assert (outcome.status, outcome.reason) == ("worker_died", "the worker ended: -9")
-        assert [outcome.status for outcome in child.run(job(tmp_path))] == ["input_lost"]
-        assert child.process.pid != first
-    finally:
-        pid = child.process.pid
-        child.end()
-    assert process_start(pid) is None
-
-
-def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+def test_a_child_is_kept_until_it_dies_then_replaced_and_ends_with_its_parent(tmp_path: Path) -> None:
     read, write = os.pipe()
     parent = os.fork()
     if parent == 0:
         child = Child()
-        child.run(job(tmp_path))
-        os.write(write, str(child.process.pid).encode())
+        told = []
+        for is_killed in (False, False, True, False):
+            if is_killed:
+                os.kill(child.process.pid, signal.SIGKILL)
+            (outcome,) = child.run(job(tmp_path))
+            told.append((outcome.status, outcome.reason if is_killed else "", child.process and child.process.pid))
+        os.write(write, json.dumps(told).encode())
         os.kill(os.getpid(), signal.SIGKILL)
-    pid = int(os.read(read, 20))
+    told = json.loads(os.read(read, 2000))
     os.waitpid(parent, 0)
+    assert [status for status, _, _ in told] == ["input_lost", "input_lost", "worker_died", "input_lost"]
+    assert told[2][1] == "the worker ended: -9"
+    first, second, _, last = (pid for _, _, pid in told)
+    assert first == second != last
     deadline = time.monotonic() + 20
-    while process_start(pid) is not None and time.monotonic() < deadline:
+    while process_start(last) is not None and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert process_start(pid) is None
+    assert process_start(last) is None
