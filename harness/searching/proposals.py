@@ -31,6 +31,8 @@ START = 10
 """Trials that are drawn at random before TPE has seen enough; Optuna's own number."""
 REDRAWS = 20
 """How often a proposal is drawn anew that equals an earlier one."""
+SAMPLED_REDRAWS = 1
+"""How often by the sampler itself, which comes back to what it holds for best; then evenly: that finds what is left."""
 MOST_TOLD, KEPT, BEST_KEPT = 250, 120, 40
 """TPE takes ever longer the more trials it sees: beyond the first number it sees the best ones and the latest ones."""
 BEST_PREFIXES = 4
@@ -100,7 +102,7 @@ class Proposer:
         for redraw in range(REDRAWS):
             rng = np.random.default_rng(_seed(self.rng_seed, self.space.name, number, redraw))
             origin, prefix = self._prefix(rng, passes)
-            study.sampler = self._sampler(rng)
+            study.sampler = self._sampler(rng, redraw > SAMPLED_REDRAWS)
             if prefix:
                 study.enqueue_trial(params_of(self.space, prefix))
             trial = study.ask()
@@ -138,10 +140,10 @@ class Proposer:
                 trial.report(score, step)
             self._study.tell(trial, state=TrialState.PRUNED)
 
-    def _sampler(self, rng: np.random.Generator) -> BaseSampler:
+    def _sampler(self, rng: np.random.Generator, evenly: bool) -> BaseSampler:
         """Optuna's sampler for one proposal."""
         seed = int(rng.integers(2**31))
-        if self.sampler == "random" or len(self.known) < START:
+        if evenly or self.sampler == "random" or len(self.known) < START:
             return RandomSampler(seed=seed)
         return TPESampler(seed=seed, n_startup_trials=START)
 

@@ -19,6 +19,8 @@ from harness.suites.suite import SUITES, load_suite, ready_suites
 from tests.conftest import REPOSITORY
 
 GOLDEN = json.loads((REPOSITORY / "tests" / "golden" / "keys.json").read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_the_keys_of_every_kind_of_stage_are_those_of_before(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
