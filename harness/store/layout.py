@@ -83,7 +83,9 @@ def later_run(suite: str, newest: str) -> str:
     """
     stamp = time.strftime(STAMP)
     if stamp <= newest[:STAMP_LENGTH]:
-        following = datetime.strptime(newest[:STAMP_LENGTH], STAMP) + timedelta(seconds=1)
+        second = timedelta(seconds=1)
+        # A log may be called anything: after the last second that there is comes none.
+        following = min(datetime.strptime(newest[:STAMP_LENGTH], STAMP), datetime.max - second) + second
         stamp = following.strftime(STAMP)
     # The last six digits keep runs apart that begin in the same second.
     return f"{stamp}-{suite}-{time.time_ns() % 10**6:06d}"

@@ -120,5 +120,6 @@ def test_places_are_where_they_were() -> None:
     assert there.log("run", "host-1-a", 2) == "events/run/host-1-a-0002.jsonl"
     assert run_log("run") == "events/run.jsonl" and run_of(Path("/s/events/run.jsonl")) == "run"
     assert later_run("b", "20991231-235959-z-000001").startswith("21000101-000000-b-")
+    assert later_run("b", "99991231-235959-z-000001").startswith("99991231-235959-b-")
     assert is_run(later_run("b", "")) and not is_run("single")
     assert document_of("stages", "k") == "stages/k.json" and key_of_document("row/k.json") == "k"
