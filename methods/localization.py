@@ -94,12 +94,16 @@ class MapShard:
 
     def _check(self, path: Path, photo_id: str) -> None:
         """Raise UserError where a photo's maps are not there, or not such as its record says."""
+        if photo_id not in self._names:
+            raise UserError(path, f"no maps of {photo_id}", FORMAT)
         classes, background = len(self._photos[photo_id]["class_ids"]), _background(photo_id)
-        declared = [self._declared(name) for name in (photo_id, background) if name in self._names]
-        shape = declared[0].shape if photo_id in self._names else []
-        fits = len(shape) == 3 and shape[0] == classes and all(one.shape[-2:] == shape[1:] for one in declared)
-        if not fits or any(one.type != "F32" for one in declared):
-            raise UserError(path, f"{photo_id}: maps that are {declared}", f"{classes} maps of 32 bits a value")
+        type_, shape = self._declared(photo_id)
+        fits = type_ == "F32" and len(shape) == 3 and shape[0] == classes
+        if background in self._names:
+            fits = fits and self._declared(background) == ("F32", shape[1:])
+        if not fits:
+            found = f"{photo_id}: maps of type {type_} and shape {tuple(shape)}, or a background of another one"
+            raise UserError(path, found, f"{classes} maps of 32 bits a value")
         if prod(shape) > MAX_VALUES:
             raise UserError(path, f"{photo_id}: maps of shape {tuple(shape)}", f"at most {MAX_VALUES} values a photo")
 
