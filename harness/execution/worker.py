@@ -25,7 +25,7 @@ from harness.stages.plugins import source_modules
 from harness.stages.provenance import sources_of
 from harness.stages.work import AnyWork
 from harness.store.events import Ending, Event, EventLog
-from harness.store.layout import FAILURES, SINGLE_RUN, Ref, document_of, is_run, run_of
+from harness.store.layout import FAILURES, SINGLE_RUN, Ref, document_of, run_of
 from harness.store.lease import Lease
 from harness.store.record import Record
 from harness.store.store import Attempt, Lost, Store
@@ -169,9 +169,9 @@ class _Worker:
     def _run_name(self) -> str:
         """The run that the job is of; a stage that is run alone counts as one of the newest run."""
         name = run_of(self.job.log)
-        if is_run(name):
-            return name
-        return self.store.newest_run()
+        if name == SINGLE_RUN:
+            return self.store.newest_run()
+        return name
 
     def _compute(self, works: Sequence[AnyWork]) -> int:
         """Fill the attempts; returns the most bytes of memory that it took, in all processes together."""

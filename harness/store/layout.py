@@ -82,7 +82,7 @@ def later_run(suite: str, newest: str) -> str:
     It begins with the time, which is a second more than the newest one's where the clock has been set back.
     """
     stamp = time.strftime(STAMP)
-    if stamp <= newest[:STAMP_LENGTH]:
+    if is_stamped(newest) and stamp <= newest[:STAMP_LENGTH]:
         second = timedelta(seconds=1)
         # A log may be called anything: after the last second that there is comes none.
         following = min(datetime.strptime(newest[:STAMP_LENGTH], STAMP), datetime.max - second) + second
@@ -91,8 +91,8 @@ def later_run(suite: str, newest: str) -> str:
     return f"{stamp}-{suite}-{time.time_ns() % 10**6:06d}"
 
 
-def is_run(name: str) -> bool:
-    """Whether a log of that name is one of a suite's run: others have no time in front."""
+def is_stamped(name: str) -> bool:
+    """Whether the name of a run begins with a time, as `later_run` makes them."""
     try:
         datetime.strptime(name[:STAMP_LENGTH], STAMP)
     except ValueError:

@@ -24,10 +24,11 @@ from harness.store.layout import (
     DAMAGED,
     FAILURES,
     LEADERBOARDS,
+    SINGLE_RUN,
     FolderPlaces,
     Ref,
     document_of,
-    is_run,
+    is_stamped,
     run_log,
     run_of,
 )
@@ -274,7 +275,9 @@ class Store:
 
     def newest_run(self) -> str:
         """The name of the run of a suite that was begun last; empty where there was none."""
-        return max(filter(is_run, map(run_of, self.logs())), default="")
+        # A stage that was run alone is no run of a suite; a log that somebody called otherwise is older than all.
+        names = [name for log in self.logs() if (name := run_of(log)) != SINGLE_RUN]
+        return max(names, key=lambda name: (is_stamped(name), name), default="")
 
     def begin_log(self, run: str) -> EventLog:
         """The event log of a run that begins on this machine."""

@@ -11,7 +11,7 @@ from harness.store.layout import (
     Ref,
     RemotePlaces,
     document_of,
-    is_run,
+    is_stamped,
     key_of_document,
     later_run,
     run_log,
@@ -121,5 +121,5 @@ def test_places_are_where_they_were() -> None:
     assert run_log("run") == "events/run.jsonl" and run_of(Path("/s/events/run.jsonl")) == "run"
     assert later_run("b", "20991231-235959-z-000001").startswith("21000101-000000-b-")
     assert later_run("b", "99991231-235959-z-000001").startswith("99991231-235959-b-")
-    assert is_run(later_run("b", "")) and not is_run("single")
+    assert is_stamped(later_run("b", "")) and is_stamped(later_run("b", "one")) and not is_stamped("one")
     assert document_of("stages", "k") == "stages/k.json" and key_of_document("row/k.json") == "k"
