@@ -13,7 +13,16 @@ from uuid import uuid4
 
 from settings.errors import kind_of
 
-__all__ = ["create_exclusively", "read_plain", "replaced", "sha256_of", "sync_files", "write_bytes", "write_json"]
+__all__ = [
+    "MAX_DOCUMENT",
+    "create_exclusively",
+    "read_plain",
+    "replaced",
+    "sha256_of",
+    "sync_files",
+    "write_bytes",
+    "write_json",
+]
 
 MAX_DOCUMENT = 1 << 24
 """So many bytes has no record, and no description of a stage; read as JSON, they may take 25 times as many."""
