@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY
 GOLDEN = json.loads((REPOSITORY / "tests" / "golden" / "keys.json").read_text(encoding="utf-8"))
 ON_REAL_PHOTOS = (
     *("voc12-animals", "voc12-animals-ablate-coattention", "voc12-animals-coattention-question"),
-    *("voc12-animals-searched", "voc12-animals-variance"),
+    *("voc12-animals-neighbours", "voc12-animals-pretraining", "voc12-animals-searched", "voc12-animals-variance"),
 )
 
 
