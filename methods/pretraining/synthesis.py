@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from methods.networks.backbones import Backbone
     from methods.networks.synthesis import Discriminator, Generator
 
-LEVELS = (1, 2, 3)
-"""Of the backbone: the first gives the style, all of them the perceptual loss, the last the distance."""
+LEVELS = (1, 2)
+"""Of the backbone: the first gives the style, both the perceptual loss, the second the distance."""
 HELD_OUT = 8
 """One photo in so many is not learnt from: the distance is measured on them."""
 LEAST = 4
@@ -47,10 +47,10 @@ class SynthesisOptions(Options):
 
     pairs: int = Field(128, ge=1, le=100_000, description="drawn photos that are added to segmentation training")
     side: int = Field(64, ge=32, le=512, multiple_of=32, description="of a drawn photo (pixels)")
-    width: int = Field(24, ge=4, le=256, multiple_of=4, description="channels of the generator's last layers")
+    width: int = Field(16, ge=4, le=256, multiple_of=4, description="channels of the generator's last layers")
     edges: Literal["photo", "noise"] = Field("photo", description="noise: the control, the edge branch learns noise")
     training: TrainingOptions = TrainingOptions(
-        epochs=12, batch=8, optimizer="adamw", learning_rate=1e-3, betas=(0.0, 0.9), weight_decay=0.0
+        epochs=8, batch=8, optimizer="adamw", learning_rate=1e-3, betas=(0.0, 0.9), weight_decay=0.0
     )
 
 
@@ -88,7 +88,7 @@ class Synthesis(PairPretraining):
 
     options_model = SynthesisOptions
     apply_options = frozenset({"pairs"})
-    fit_cost = Cost(0.06, power=0, channels="width", usual_channels=24)
+    fit_cost = Cost(0.05, power=0, channels="width", usual_channels=16)
     options: SynthesisOptions
 
     @property
@@ -157,7 +157,7 @@ class Synthesis(PairPretraining):
         generator.eval().to(device)
         layouts = np.resize(rng.permutation(len(styles_NS)), self.options.pairs)
         classes_NV = shown(known.masks_NHW.numpy(), generator.values)
-        styles = np.array([other_photo(classes_NV, row, rng) for row in layouts])
+        styles = np.array([other_photo(classes_NV, int(row), rng) for row in layouts])
         flips = rng.random(len(layouts)) < 0.5
         for some in batches(range(len(layouts)), surroundings.batch(BATCH)):
             at = list(some)
@@ -216,21 +216,24 @@ class Synthesis(PairPretraining):
         semantics_BKHW = semantics(masks_BHW, generator.values)
         drawn = generator(masks_BHW, styles_BS)
         losses = dict.fromkeys(("adversarial", "matching", "perceptual", "discriminator"), photos_B3HW.new_zeros(()))
-        for name, weight in WEIGHTS.items():
-            image_B3HW = getattr(drawn, name)
-            true_B3HW = edges_B3HW if name == "edge" else photos_B3HW
+        for true_B3HW, names in ((photos_B3HW, ("image", "refined")), (edges_B3HW, ("edge",))):
             true = discriminator(semantics_BKHW, true_B3HW)
-            judged = discriminator.unmoved(semantics_BKHW, image_B3HW)
-            apart = discriminator(semantics_BKHW, image_B3HW.detach())
-            with torch.no_grad():
-                looks = backbone(normalised(true_B3HW, backbone))
-            terms = {
-                "adversarial": hinge_of_generator(scores(judged)),
-                "matching": MATCHING * matched(below_scores(judged), below_scores(true)),
-                "perceptual": MATCHING * matched(backbone(normalised(image_B3HW, backbone)), looks),
-                "discriminator": hinge_of_real(scores(true)) + hinge_of_fake(scores(apart)),
-            }
-            losses = {term: losses[term] + weight * value for term, value in terms.items()}
+            for name in names:
+                image_B3HW, weight = getattr(drawn, name), WEIGHTS[name]
+                judged = discriminator.unmoved(semantics_BKHW, image_B3HW)
+                apart = discriminator(semantics_BKHW, image_B3HW.detach())
+                losses["adversarial"] = losses["adversarial"] + weight * hinge_of_generator(scores(judged))
+                losses["matching"] = losses["matching"] + weight * MATCHING * matched(
+                    below_scores(judged), below_scores(true)
+                )
+                told_apart = hinge_of_real(scores(true)) + hinge_of_fake(scores(apart))
+                losses["discriminator"] = losses["discriminator"] + weight * told_apart
+        # A backbone knows photos, and nothing of edges.
+        with torch.no_grad():
+            looks = backbone(normalised(photos_B3HW, backbone))
+        for name in ("image", "refined"):
+            found = backbone(normalised(getattr(drawn, name), backbone))
+            losses["perceptual"] = losses["perceptual"] + WEIGHTS[name] * MATCHING * matched(found, looks)
         return losses
 
 

@@ -63,7 +63,7 @@ def test_pairs_are_drawn_from_pseudo_labels_and_seen_by_the_segmenter_alone() ->
     assert {stage.photos for stage in (draw, *drawn)} == {9}
     assert all(backbones(plan, stage) == {None} for stage in fits(plan, "segment"))
     told = {stage.identity.row.stage: stage.identity.row.pretraining_epochs for stage in fits(plan, "row")}
-    assert told == {"maps": None, "pseudo_labels": None, "segmentation": 12}
+    assert told == {"maps": None, "pseudo_labels": None, "segmentation": 8}
 
 
 def test_more_pairs_train_no_other_generator_and_copies_train_none() -> None:
