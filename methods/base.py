@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeInt, SerializerFunctionWrapHandler, model
 from methods.costs import Cost
 from methods.records import (
     PLAIN,
+    DrawnPair,
     FeatureRequest,
     Fit,
     LocalizationMaps,
@@ -41,6 +42,7 @@ __all__ = [
     "Component",
     "Cost",
     "Cue",
+    "DrawnPair",
     "FeatureBank",
     "FeatureReader",
     "FeatureRequest",
@@ -55,6 +57,7 @@ __all__ = [
     "Mask",
     "NamedCue",
     "Options",
+    "PairPretraining",
     "Photo",
     "Photos",
     "Pretraining",
@@ -195,6 +198,41 @@ class Pretraining(Component):
 
         `data.maps` gives the maps of a photo where `reads_maps`; else it raises KeyError. There are no stored features.
         """
+
+    @property
+    def for_segmenter_alone(self) -> bool:
+        """Whether only the segmenter reads what it makes; else localizer, refiners and cue do so too."""
+        return self.reads_maps
+
+
+class PairPretraining(Pretraining):
+    """Photos and their pseudo labels → further photos with pseudo labels, for segmentation training.
+
+    The backbone stays the suite's. Pseudo labels are what the recipe's other components made: they add no supervision.
+    """
+
+    @property
+    @abstractmethod
+    def pairs(self) -> int:
+        """How many pairs `draw` gives; known before anything is drawn."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
+        return type(self).fit is not PairPretraining.fit
+
+    @property
+    def for_segmenter_alone(self) -> bool:
+        """Always: pairs are drawn from pseudo labels."""
+        return True
+
+    def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
+        """Train on photos that have a pseudo label, `data.pseudo_label` of their ids; there are no stored features."""
+        return Fit({})
+
+    @abstractmethod
+    def draw(self, data: Localized, surroundings: Surroundings) -> Iterator[DrawnPair]:
+        """So many pairs, from the data of `fit` and what it returned in `surroundings.weights`."""
 
 
 class Localizer(FeatureReader):
@@ -405,6 +443,11 @@ class Segmenter(FeatureReader):
     """The ways of training that it knows; a recipe that asks for another is refused."""
     knows_scored_photos_alone: ClassVar[bool] = False
     """True where it cannot be run on the photos that it was trained on: pictures of these then lack predictions."""
+
+    @property
+    def needs_pseudo_labels(self) -> bool:
+        """Whether its `fit` learns from masks; else it has the photos of `surroundings.weak`, and no labeler."""
+        return True
 
     @property
     def trained(self) -> bool:

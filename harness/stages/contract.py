@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from harness.suites.recipes import ComponentIdentity
-from methods.base import FeatureBank, FeatureRequest, Fit, LocalizationMaps, Mask, Photo, Photos
+from methods.base import DrawnPair, FeatureBank, FeatureRequest, Fit, LocalizationMaps, Mask, Photo, Photos
 from settings.errors import UserError
 from settings.records import UNKNOWN
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DeclaredFeatures", "checked_fit", "checked_maps", "checked_mask", "named", "one_each"]
+__all__ = ["DeclaredFeatures", "check_pair", "checked_fit", "checked_maps", "checked_mask", "named", "one_each"]
 
 Item = TypeVar("Item")
 
@@ -101,6 +101,16 @@ def checked_fit(who: str, fit: Any) -> Fit:
     for row in fit.log:
         _check_row(who, row)
     return fit
+
+
+def check_pair(who: str, photo: Photo, pair: DrawnPair, classes: int) -> None:
+    """Raise UserError for a drawn photo of another type or shape, and for a pseudo label that does not fit it."""
+    image = pair.image
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise UserError(
+            who, f"{_type(image)} for photo '{photo.id}'", "an RGB photo, uint8 of shape (height, width, 3)"
+        )
+    checked_mask(who, photo, pair.mask, classes, image.shape[:2])
 
 
 class DeclaredFeatures:

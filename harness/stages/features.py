@@ -10,8 +10,9 @@ from harness.stages.blueprint import Blueprint
 from harness.stages.graph import Stage
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.source import Source, once
+from harness.stages.stored import StoredPairs
 from harness.stages.work import Work
-from harness.store.layout import FeatureFiles, Ref
+from harness.store.layout import FeatureFiles, PairFiles, Ref
 from methods.backbone_names import check_level, patch_of
 from methods.base import BackboneOptions, FeatureRequest
 from methods.costs import USUAL_SIZE
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     # Planning imports no torch.
     from methods.features import FrozenBackbone
 
-__all__ = ["MOVED", "Features", "plan_features"]
+__all__ = ["MOVED", "DrawnFeatures", "Features", "plan_drawn_features", "plan_features"]
 
 CHANNELS_OF_LEVEL = (16, 24, 40, 112, 320)
 """Those of the default backbone; other networks are wider, and their first run measures them."""
@@ -79,9 +80,13 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
         network = _network(first, tuple(sorted({request.level for request in requests})))
         # Backbones are run as in inference, so each photo counts for itself: half a batch gives the same features.
         batch = max(1, BATCH >> first.process.halvings)
-        computed = compute(network, first.photos(), requests, first.progress, batch)
+        computed = compute(network, self.photos(first), requests, first.progress, batch)
         for work, request in zip(works, requests, strict=True):
             write_shard(work.files(FeatureFiles).features, request, computed.shard, computed.features[request])
+
+    def photos(self, work: Work[FeaturesIdentity, PhotosRuntime]) -> Sequence[Photo]:
+        """The photos that go through the backbone."""
+        return work.photos()
 
     def seconds(self, stage: Stage) -> float:
         """Guessed by the pixels of a pass and by what decoding takes, which no size changes."""
@@ -95,6 +100,16 @@ class Features(StageKind[FeaturesIdentity, PhotosRuntime]):
         request, backbone = stage.identity.request, stage.runtime.place.backbone
         side = round(backbone.size * request.scale) // _stride(request.level, backbone)
         return BYTES_A_VALUE * CHANNELS_OF_LEVEL[request.level] * side * side * stage.photos
+
+
+class DrawnFeatures(Features):
+    """Drawn photos → stored features, as those of any photo."""
+
+    name = "drawn_features"
+
+    def photos(self, work: Work[FeaturesIdentity, PhotosRuntime]) -> Sequence[Photo]:
+        """Those among the inputs."""
+        return StoredPairs(work.read("pairs", PairFiles)).photos
 
 
 def _network(work: Work[FeaturesIdentity, PhotosRuntime], levels: tuple[int, ...]) -> FrozenBackbone:
@@ -150,33 +165,60 @@ def plan_features(
 @once
 def _plan(blueprint: Blueprint, source: Source, request: FeatureRequest, shard: int, fitted: Ref | None) -> Ref:
     photos = source.shards[shard]
-    identity = FeaturesIdentity(
-        photos=source.content(shard),
-        backbone=blueprint.backbone,
-        scale=request.scale,
-        flip=request.flip,
-        level=request.level,
-        version=MOVED if _stride(request.level, blueprint.suite.backbone) > 4 else None,
-    )
+    identity = _identity(blueprint, source.content(shard), request)
     # What the stages of one bundle have in common: they decode the photos once and share the backbone's passes.
     shared = {"photos": identity.photos, "backbone": identity.backbone}
     inputs: dict[str, tuple[Ref, ...]] = {}
     if fitted is not None:
         inputs["backbone"] = (fitted,)
-    label = f"{source.name} {shard}, scale {request.scale:g}, level {request.level}"
-    if request.flip:
-        label += ", mirrored"
     return blueprint.add(
         Features(),
         identity,
         source.runtime(photos),
         threads=blueprint.suite.compute.threads,
         inputs=inputs,
-        label=label,
+        label=f"{source.name} {shard}, {_told(request)}",
         group=f"features of {_origin(blueprint, source, photos)}",
         photos=len(photos),
         bundle=fingerprint([shared, fitted]),
     )
+
+
+def plan_drawn_features(blueprint: Blueprint, pairs: Ref, requests: Iterable[FeatureRequest]) -> tuple[Ref, ...]:
+    """Features of all drawn photos of a stage, one artefact a request, of the suite's own backbone."""
+    count = blueprint.graph[pairs].photos
+    found = []
+    for request in requests:
+        found.append(
+            blueprint.add(
+                DrawnFeatures(),
+                _identity(blueprint, pairs.key, request),
+                PhotosRuntime(place=blueprint.place, ids=()),
+                threads=blueprint.suite.compute.threads,
+                inputs={"pairs": (pairs,)},
+                label=f"drawn photos, {_told(request)}",
+                group="features of drawn photos",
+                photos=count,
+                bundle=fingerprint([blueprint.backbone, pairs]),
+            )
+        )
+    return tuple(found)
+
+
+def _identity(blueprint: Blueprint, photos: str, request: FeatureRequest) -> FeaturesIdentity:
+    return FeaturesIdentity(
+        photos=photos,
+        backbone=blueprint.backbone,
+        scale=request.scale,
+        flip=request.flip,
+        level=request.level,
+        version=MOVED if _stride(request.level, blueprint.suite.backbone) > 4 else None,
+    )
+
+
+def _told(request: FeatureRequest) -> str:
+    told = f"scale {request.scale:g}, level {request.level}"
+    return f"{told}, mirrored" if request.flip else told
 
 
 def _origin(blueprint: Blueprint, source: Source, photos: Sequence[Photo]) -> str:

@@ -14,10 +14,10 @@ from harness.stages.stored import StoredMaps
 from harness.stages.weak_set import plan_weak_set
 from harness.stages.work import Work
 from harness.store.layout import MapFiles, Ref
-from methods.base import Fit, Localized, Pretraining, Surroundings
+from methods.base import Fit, Localized, PairPretraining, Pretraining, Surroundings
 from settings.records import WeakSet
 
-__all__ = ["PretrainingFit", "plan_backbone"]
+__all__ = ["PretrainingFit", "no_maps", "plan_backbone"]
 
 
 class PretrainingFit(FitKind):
@@ -48,10 +48,11 @@ class PretrainingFit(FitKind):
             return pretraining.fit(Localized(mapped, maps.of), surroundings)
         if not pretraining.reads_labels:
             weak = replace(weak, photos=tuple(photo.without_labels() for photo in weak.photos))
-        return pretraining.fit(Localized(weak, _no_maps), surroundings)
+        return pretraining.fit(Localized(weak, no_maps), surroundings)
 
 
-def _no_maps(photo_id: str) -> NoReturn:
+def no_maps(photo_id: str) -> NoReturn:
+    """In place of a photo's maps, for a pretraining that does not read them."""
     raise KeyError(f"no maps of '{photo_id}': this pretraining does not read them")
 
 
@@ -64,7 +65,7 @@ def plan_backbone(line: Line, maps: tuple[Ref, ...] = (), fit: Ref | None = None
     if line.mode == "fine_tuned":
         return fit
     pretraining = line.components.pretraining
-    if pretraining is None or (pretraining.reads_maps and not maps):
+    if pretraining is None or isinstance(pretraining, PairPretraining) or (pretraining.reads_maps and not maps):
         return None
     return _plan_fit(line, maps if pretraining.reads_maps else ())
 

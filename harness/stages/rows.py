@@ -274,7 +274,7 @@ def _epochs(line: Line, stage: ScoredStage) -> dict[str, int]:
     """For how many epochs the networks behind a row are trained, by the names of `RowPlace`; without those of none."""
     components = line.components
     pretraining = components.pretraining
-    if stage != "segmentation" and pretraining is not None and pretraining.reads_maps:
+    if stage != "segmentation" and pretraining is not None and pretraining.for_segmenter_alone:
         pretraining = None
     groups: dict[str, Sequence[Component | None]] = {
         "pretraining_epochs": [pretraining],

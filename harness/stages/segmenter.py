@@ -7,26 +7,27 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 
 from harness.stages.contract import checked_mask, named, one_each
-from harness.stages.features import plan_features
+from harness.stages.features import plan_drawn_features, plan_features
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
 from harness.stages.graph import Stage
 from harness.stages.guesses import apply_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.labels import plan_pseudo_labels, plan_revealed
 from harness.stages.line import Line
+from harness.stages.pairs import plan_pairs
 from harness.stages.planned import short
 from harness.stages.pretraining import plan_backbone
 from harness.stages.refiner import plan_final_maps
 from harness.stages.source import Source, contents, once, photo_ids
-from harness.stages.stored import StoredMasks
+from harness.stages.stored import StoredMasks, StoredPairs
 from harness.stages.weak_set import plan_weak_set
 from harness.stages.work import Work
-from harness.store.layout import MaskFiles, Ref
+from harness.store.layout import MaskFiles, PairFiles, Ref
 from harness.suites.recipes import ComponentIdentity, file_contents, files_identity
 from methods.base import Fit, PseudoLabelled, Segmenter, Surroundings
 from methods.segmenting import SINGLE_SCALE, Inference, variant_of
 from settings.masks import write_mask
-from settings.records import LabelSpace, Photo, WeakSet
+from settings.records import LabelSpace, Mask, Photo, WeakSet
 
 __all__ = ["Segment", "SegmenterFit", "plan_predictions", "plan_segmentation", "step_name"]
 
@@ -50,7 +51,13 @@ class SegmenterFit(FitKind):
         labelled = [photo for photo in pool if photo.id in masks]
         # Segmentation has the same budget for every method: with fewer masks than photos, each comes more often.
         photos = tuple(islice(cycle(labelled), max(len(labelled), len(pool))))
-        return segmenter.fit(PseudoLabelled(photos, weak.label_space, masks.mask), surroundings)
+        drawn = StoredPairs(work.read("pairs", PairFiles))
+
+        def pseudo_label(photo_id: str) -> Mask:
+            return drawn.mask(photo_id) if photo_id in drawn else masks.mask(photo_id)
+
+        data = PseudoLabelled((*photos, *drawn.photos), weak.label_space, pseudo_label)
+        return segmenter.fit(data, surroundings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +174,16 @@ def _plan_fit(line: Line, choice: Ref | None, is_main: bool) -> Ref:
     assert segmenter is not None
     inputs: dict[str, tuple[Ref, ...]] = {"weak_set": (plan_weak_set(line.blueprint, line.source),)}
     # A ceiling is trained just as the recipes below it: only its masks are true.
-    revealed = plan_revealed(line)
-    inputs["pseudo_labels"] = revealed or tuple(plan_pseudo_labels(line, shard, choice) for shard in shards)
+    if not line.components.learns_without_masks:
+        revealed = plan_revealed(line)
+        inputs["pseudo_labels"] = revealed or tuple(plan_pseudo_labels(line, shard, choice) for shard in shards)
+        if pairs := plan_pairs(line, inputs["pseudo_labels"]):
+            inputs["pairs"] = (pairs,)
     if line.mode == "frozen":
         backbone = _plan_backbone(line)
         inputs["features"] = plan_features(line.blueprint, line.source, segmenter.fit_features(), shards, backbone)
+        for drawn in inputs.get("pairs", ()):
+            inputs["features"] += plan_drawn_features(line.blueprint, drawn, segmenter.fit_features())
     return plan_fit(
         line,
         SegmenterFit(),

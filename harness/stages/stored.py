@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
-from harness.store.layout import MapFiles, MaskFiles
+from harness.store.layout import MapFiles, MaskFiles, PairFiles
 from methods.base import LocalizationMaps, Saliency
+from settings.images import read_photo
 from settings.masks import read_mask
-from settings.records import Mask
+from settings.records import Mask, Photo
 from settings.saliency import read_saliency
 
-__all__ = ["StoredMaps", "StoredMasks", "maps_of_photos"]
+__all__ = ["StoredMaps", "StoredMasks", "StoredPairs", "drawn_photo", "maps_of_photos"]
 
 
 class StoredMaps:
@@ -57,6 +59,31 @@ class StoredMasks:
     def saliency_of(self, photo_id: str) -> Saliency:
         """The photo's saliency map, uint8 (H, W); KeyError where no shard has it."""
         return read_saliency(self._paths[photo_id])
+
+
+def drawn_photo(path: Path) -> Photo:
+    """The drawn photo of a PNG, whether it is there or yet to be written; no photo of a data set has such an id."""
+    return Photo(f"~drawn/{path.stem}", (), path.stem, partial(read_photo, path), "drawn", file=path)
+
+
+class StoredPairs:
+    """Drawn photos, and the pseudo label of each by the photo's id."""
+
+    def __init__(self, artefacts: Iterable[PairFiles]) -> None:
+        self.photos: tuple[Photo, ...] = ()
+        self._masks: dict[str, Path] = {}
+        for files in artefacts:
+            for _, path in sorted(files.masks.by_photo().items()):
+                photo = drawn_photo(files.photos / path.name)
+                self.photos += (photo,)
+                self._masks[photo.id] = path
+
+    def __contains__(self, photo_id: str) -> bool:
+        return photo_id in self._masks
+
+    def mask(self, photo_id: str) -> Mask:
+        """The pseudo label of a drawn photo, uint8 (H, W); KeyError for any other."""
+        return read_mask(self._masks[photo_id])
 
 
 def maps_of_photos(shards: Iterable[MapFiles], ids: Iterable[str]) -> dict[str, LocalizationMaps]:

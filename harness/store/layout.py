@@ -238,6 +238,31 @@ class MaskFiles(StageFiles):
         return {id_of(path): self.folder / path for path in pngs}
 
 
+class PairFiles(StageFiles):
+    """Photos that were drawn, and the pseudo label of each, by number from 0: two folders of PNGs, and a sheet."""
+
+    sheet = Named("pairs.png")
+
+    @property
+    def photos(self) -> Path:
+        """The folder of the photos."""
+        return self.folder / "photos"
+
+    @property
+    def masks(self) -> MaskFiles:
+        """The pseudo labels, by the names of their photos."""
+        return MaskFiles(self.folder / "masks")
+
+    @staticmethod
+    def name(number: int) -> str:
+        """What the files of a pair are called, without suffix."""
+        return f"{number:05d}"
+
+    def photo(self, number: int) -> Path:
+        """The path of a photo's PNG, whether it is there or yet to be written."""
+        return self.photos / f"{self.name(number)}.png"
+
+
 class CountFiles(StageFiles):
     """Per-image counts, and the digests of the true masks they were counted against."""
 

@@ -18,6 +18,7 @@ from methods.base import (
     Labeler,
     Localizer,
     NamedCue,
+    PairPretraining,
     Pretraining,
     Refiner,
     Segmenter,
@@ -59,7 +60,7 @@ class RecipeComponents:
     cue: Cue | None
     labeler: Labeler | None
     segmenter: Segmenter | None
-    reveal: int | Literal["all"] | None
+    reveal: int | Literal["dev", "all"] | None
     training_mode: TrainingMode
     names: Mapping[str, str]
     """The components' names, by role."""
@@ -97,7 +98,13 @@ class RecipeComponents:
     @property
     def is_made_elsewhere(self) -> bool:
         """Whether it is nothing but predictions that another program made: no setting and no rng seed changes them."""
-        return self.labeler is None and self.reveal is None
+        return self.labeler is None and self.reveal is None and not self.learns_without_masks
+
+    @property
+    def learns_without_masks(self) -> bool:
+        """Whether its segmenter learns from photos and image-level labels alone, without any pseudo label."""
+        segmenter = self.segmenter
+        return segmenter is not None and segmenter.trained and not segmenter.needs_pseudo_labels
 
     @property
     def is_brought(self) -> bool:
@@ -327,11 +334,17 @@ def _check_inputs(components: RecipeComponents, where: str) -> None:
         expected = "a labeler, or reveal: true masks"
         mend = "segmenter 'folder' alone needs neither: it reads predictions"
         raise UserError(where, "nothing that makes pseudo labels", expected, mend)
+    if components.learns_without_masks and not (labeler is None and components.reveal is None):
+        found = "a labeler" if labeler else "reveal: true masks"
+        raise UserError(where, found, f"neither: segmenter '{components.names['segmenter']}' so reads no mask")
     pretraining = components.pretraining
     if pretraining is not None and pretraining.reads_maps and (components.localizer is None or segmenter is None):
         found = f"'{components.names['pretraining']}'"
         expected = "a localizer, whose maps it reads, and a segmenter, which it is for"
         raise UserError(f"{where}.pretraining", found, expected)
+    if isinstance(pretraining, PairPretraining) and (segmenter is None or not segmenter.trained):
+        expected = "a segmenter that is trained, which its pairs are for"
+        raise UserError(f"{where}.pretraining", f"'{components.names['pretraining']}'", expected)
     if labeler is None:
         return
     labeler_name = f"labeler '{components.names['labeler']}'"
@@ -352,7 +365,8 @@ def _check_inputs(components: RecipeComponents, where: str) -> None:
 
 def _check_possible(components: RecipeComponents, where: str) -> None:
     """Raise Impossible for components that are right by themselves and do not go together, or not on this machine."""
-    if components.pretraining is not None and components.training_mode != "frozen":
+    tunes = components.pretraining is not None and not isinstance(components.pretraining, PairPretraining)
+    if tunes and components.training_mode != "frozen":
         expected = "frozen beside a pretraining, whose backbone gives the features that others read"
         raise Impossible(f"{where}.training_mode", f"'{components.training_mode}'", expected)
     for trained in (components.localizer, components.segmenter):

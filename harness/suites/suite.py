@@ -50,8 +50,8 @@ class Recipe(Options):
     refiners: tuple[ComponentSpec, ...] = Field((), description="maps → better maps, one after the other")
     cue: ComponentSpec | None = Field(None, description="where objects are at all, for labelers that use it")
     labeler: ComponentSpec | None = None
-    reveal: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
-        None, description="instead of a labeler: true masks, of so many dev photos or of all of train and dev"
+    reveal: Annotated[int, Field(ge=1)] | Literal["dev", "all"] | None = Field(
+        None, description="instead of a labeler: true masks, of so many dev photos, all of dev, or all of train and dev"
     )
     segmenter: ComponentSpec | None = Field(
         None, description="instead of the suite's; `none`: no segmentation network is trained"

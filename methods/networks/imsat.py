@@ -119,7 +119,7 @@ def neighbour_distance(vectors_NC: torch.Tensor) -> torch.Tensor:
     return distance_NN.kthvalue(nearest, dim=1).values
 
 
-def best_matching(counts_KL: NDArray[np.int64]) -> dict[int, int]:
+def best_matching(counts_KL: NDArray[np.int64] | NDArray[np.float64]) -> dict[int, int]:
     """The label of each cluster, one to one, with which the most inputs (clusters, labels) agree: Hungarian method."""
     clusters, labels = linear_sum_assignment(counts_KL, maximize=True)
     return dict(zip(clusters.tolist(), labels.tolist(), strict=True))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from methods.base import FeatureRequest, LocalizationMaps, Localized, PseudoLabelled
+from methods.base import FeatureRequest, LocalizationMaps, Localized, PairPretraining, PseudoLabelled
 from methods.networks import u2net
 from methods.networks.backbones import build as build_backbone
 from methods.segmenting import Inference, SegmenterOptions, variants_of
@@ -87,7 +87,16 @@ PREPARED: Mapping[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
 """Options of the components that have none by default."""
 
 
-QUICK = {"training": {"epochs": 1, "batch": 16}, "hidden": 16, "width": 16, "crop": 65, "size": 32, "query_size": 32}
+QUICK = {
+    "training": {"epochs": 1, "batch": 16},
+    "hidden": 16,
+    "width": 16,
+    "crop": 65,
+    "size": 32,
+    "query_size": 32,
+    "side": 32,
+    "pairs": 20,
+}
 """Instead of the defaults, where a component has such options."""
 
 
@@ -180,7 +189,7 @@ def check_segmenter(segmenter: Any, toy: Toy, surroundings: Callable[..., Any]) 
     bank = toy.bank if "frozen" in segmenter.modes else None
     if segmenter.trained:
         data = PseudoLabelled(toy.weak.photos, space, toy.truth.__getitem__)
-        weights = segmenter.fit(data, surroundings(bank=bank)).weights
+        weights = segmenter.fit(data, surroundings(bank=bank, weak=toy.weak)).weights
     photos = [photo.without_labels() for photo in toy.weak.photos[:9]]
     masks = list(segmenter.apply(photos, surroundings(weights=weights, bank=toy.bank)))
     assert len(masks) == 9
@@ -190,7 +199,13 @@ def check_segmenter(segmenter: Any, toy: Toy, surroundings: Callable[..., Any]) 
 
 
 def check_pretraining(pretraining: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:
-    """The weights of a backbone that is no longer the suite's, from photos that have labels where it reads them."""
+    """The weights of a backbone that is no longer the suite's, from photos that have labels where it reads them.
+
+    Or, of one that draws pairs, so many of them.
+    """
+    if isinstance(pretraining, PairPretraining):
+        check_pairs(pretraining, toy, surroundings)
+        return
 
     def maps(photo_id: str) -> LocalizationMaps:
         assert pretraining.reads_maps
@@ -206,6 +221,24 @@ def check_pretraining(pretraining: Any, toy: Toy, surroundings: Callable[..., An
     assert {name.partition(".")[0] for name in fit.weights} == {"backbone"}
     assert any(not torch.equal(trained[name], before[name]) for name in before)
     assert pretraining.supervision == ("I" if has_labels else "")
+
+
+def check_pairs(pretraining: PairPretraining, toy: Toy, surroundings: Callable[..., Any]) -> None:
+    """As many drawn photos as it says, each with a pseudo label of known classes, from photos without labels."""
+    photos = tuple(photo.without_labels() for photo in toy.weak.photos[:16])
+
+    def maps(photo_id: str) -> LocalizationMaps:
+        raise AssertionError("pairs are drawn from pseudo labels")
+
+    data = Localized(replace(toy.weak, photos=photos), maps, pseudo_label=toy.truth.__getitem__)
+    weights = pretraining.fit(data, surroundings()).weights if pretraining.trained else {}
+    pairs = list(pretraining.draw(data, surroundings(weights=weights)))
+    assert len(pairs) == pretraining.pairs
+    for image, mask in pairs:
+        assert (image.dtype, mask.dtype, image.shape) == (np.uint8, np.uint8, (*mask.shape, 3))
+        assert set(np.unique(mask).tolist()) <= {UNKNOWN, *range(toy.weak.label_space.foreground + 1)}
+    assert pretraining.supervision == ""
+    assert pretraining.for_segmenter_alone
 
 
 def check_classifier(classifier: Any, toy: Toy, surroundings: Callable[..., Any]) -> None:

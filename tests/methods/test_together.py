@@ -12,14 +12,17 @@ from methods.cues.c2am import C2am, C2amOptions
 from methods.localizers.cam import Cam, CamOptions
 from methods.localizers.coattention import CoAttention, CoAttentionOptions
 from methods.localizers.seam import Seam, SeamOptions
+from methods.pretraining.synthesis import Synthesis, SynthesisOptions
 from methods.refiners.affinity import Affinity, AffinityOptions
 from methods.refiners.cross_task import CrossTask, CrossTaskOptions
 from methods.refiners.irn import Irn, IrnOptions
 from methods.segmenters.deeplab import DeepLab, DeepLabOptions
 from methods.segmenters.deeplab_largefov import DeepLabLargeFov, DeepLabLargeFovOptions
+from methods.segmenters.superpixel_clusters import SuperpixelClusters, SuperpixelClustersOptions
 from methods.sharing import ALONE, Share
 from settings.records import UNKNOWN, WeakSet
 from tests.methods.conftest import Toy, make_photo
+from tests.methods.pretraining.test_synthesis import no_maps
 from tests.methods.refiners.test_walks import corner_maps
 
 ODD = TrainingOptions(epochs=3, batch=7, learning_rate=0.05)
@@ -91,6 +94,21 @@ def cross_task(toy: Toy, context: Any) -> Fit:
     return CrossTask(options).fit(replace(maps_of(toy), saliency=saliency.__getitem__), context)
 
 
+def clusters(toy: Toy, context: Any) -> Fit:
+    """Both processes see the whole batch, which counts twice in the correction n / (n − 1) of running variances."""
+    training = TrainingOptions(epochs=2, batch=63, learning_rate=0.01)
+    options = SuperpixelClustersOptions(clusters=4, superpixels=9, side=32, width=8, training=training)
+    fit = SuperpixelClusters(options).fit(masks_of(toy), replace(context, weak=toy.weak))
+    return replace(fit, weights={name: value for name, value in fit.weights.items() if "running_var" not in name})
+
+
+def synthesis(toy: Toy, context: Any) -> Fit:
+    training = TrainingOptions(epochs=1, batch=7, learning_rate=1e-3)
+    options = SynthesisOptions(side=32, width=4, training=training)
+    data = Localized(WeakSet(toy.weak.photos[:24], toy.weak.label_space), no_maps, pseudo_label=toy.truth.__getitem__)
+    return Synthesis(options).fit(data, replace(context, bank=None))
+
+
 CASES: Mapping[str, Callable[[Toy, Any], Fit]] = {
     "cam": cam,
     "cam with batch norm": lambda toy, context: cam(toy, context, hidden=8),
@@ -101,6 +119,8 @@ CASES: Mapping[str, Callable[[Toy, Any], Fit]] = {
     "affinity": affinity,
     "irn": irn,
     "cross_task": cross_task,
+    "superpixel_clusters": clusters,
+    "synthesis": synthesis,
     "c2am": lambda toy, context: C2am(C2amOptions(training=ODD)).fit(toy.weak.photos, context),
 }
 

@@ -16,6 +16,10 @@ def test_full_supervision_sees_train_and_dev() -> None:
     assert revealed_ids(SET, "all", 0) == tuple(sorted((*SET.splits["train"], *SET.splits["dev"])))
 
 
+def test_clusters_are_named_by_all_of_dev() -> None:
+    assert revealed_ids(SET, "dev", 0) == revealed_ids(SET, "dev", 1) == tuple(SET.splits["dev"])
+
+
 @pytest.mark.parametrize("count", [1, 4, 9, 40])
 def test_few_shot_sees_so_many_of_dev(count: int) -> None:
     ids = revealed_ids(SET, count, 0)
@@ -48,3 +52,12 @@ def test_photos_without_a_class_come_last() -> None:
 def test_more_than_dev_has_is_refused() -> None:
     with pytest.raises(UserError, match="found 41 masks; expected at most the 40 that scenes/dev has"):
         revealed_ids(SET, 41, 0)
+
+
+def test_a_dev_without_masks_names_no_clusters() -> None:
+    class Bare(Scenes):
+        def has_mask(self, photo_id: str) -> bool:
+            return photo_id not in self.splits["dev"]
+
+    with pytest.raises(UserError, match=r"the masks of dev; expected scenes/dev with at least one; name clusters by"):
+        revealed_ids(Bare(SET.options), "dev", 0)

