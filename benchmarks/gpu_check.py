@@ -152,6 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     import torch
 
+    # A part is a session of its own: whoever ends this process by name ends it too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if not options.rehearse and not torch.cuda.is_available():
         print(NO_GPU)
         return 0

@@ -75,5 +75,7 @@ class Place:
 
 
 def memory(name: str, used: int) -> Measure:
-    """Peak memory of the GPU as a measure."""
+    """Peak memory of the GPU as a measure; that of a CPU is not measured."""
+    if not used:
+        return Measure(f"{name}: peak memory", "not measured")
     return Measure(f"{name}: peak memory", round(used / 2**20), "MiB")

@@ -40,7 +40,7 @@ def measures(place: Place) -> Iterator[Measure]:
 
 
 def _mcis_training(place: Place, peaks: dict[bool, float]) -> Iterator[Measure]:
-    size, anchors = place.size((256, 5), (64, 1))
+    size, anchors = place.size((256, 5), (32, 1))
     options = training_step.PAPER.model_copy(update={"size": size})
     modules, photos, labels = training_step.setup(options, anchors, place.device)
     ways = (("released formulas", training_step.plain), ("shared passes", training_step.shared))
@@ -55,7 +55,7 @@ def _mcis_training(place: Place, peaks: dict[bool, float]) -> Iterator[Measure]:
 
 def _mcis_localization(place: Place) -> Iterator[Measure]:
     count = place.size(16, 2)
-    options = localization.VGG.model_copy(update={"size": place.size(256, 64)})
+    options = localization.VGG.model_copy(update={"size": place.size(256, 32)})
     setup = localization.made(options, count, place.device)
     for name, way in (("released formulas", localization.naive), ("stored features", localization.from_bank)):
         seconds = place.seconds(partial(way, setup, 3), rounds=3)
@@ -141,8 +141,8 @@ def _told(place: Place, name: str, step: Callable[[], object], photos: int, peak
         step()
     seconds = place.seconds(step)
     yield Measure(f"{name}: step", round(photos / seconds, 1), "photos a second")
-    yield Measure(f"{name}: step", round(100 * counter.get_total_flops() / seconds / peak, 1), "% of peak")
-    yield memory(f"{name}: step", place.peak_bytes(step))
+    yield Measure(f"{name}: share of peak", round(100 * counter.get_total_flops() / seconds / peak, 1), "%")
+    yield memory(name, place.peak_bytes(step))
 
 
 def _peak(place: Place, dtype: torch.dtype) -> float:
