@@ -108,7 +108,9 @@ def _last_lines(output: str, code: int) -> str:
 def _environment() -> dict[str, str]:
     # A checkout that is installed nowhere runs too, in the processes that a part starts as well.
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    # Relative to where this was called: parts are called from the checkout.
+    data = Path(os.environ.get("SEEDBED_REAL_DATA", ROOT.parent / "shared" / "data")).absolute()
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "SEEDBED_REAL_DATA": str(data)}
 
 
 def machine(device: str) -> Mapping[str, str]:
@@ -152,8 +154,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     import torch
 
-    # A part is a session of its own: whoever ends this process by name ends it too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if not options.rehearse and not torch.cuda.is_available():
         print(NO_GPU)
         return 0
@@ -168,4 +168,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # A part is a session of its own: it is to end when this process is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

@@ -70,8 +70,8 @@ class Place:
 
     def animals_root(self) -> Path | None:
         """The folder of voc12-animals; None where it is absent, and in a rehearsal."""
-        root = Path(os.environ.get("SEEDBED_REAL_DATA", "../shared/data")) / "voc12-animals"
-        return None if self.tiny or not root.is_dir() else root.absolute()
+        root = Path(os.environ["SEEDBED_REAL_DATA"]) / "voc12-animals"
+        return None if self.tiny or not root.is_dir() else root
 
 
 def memory(name: str, used: int) -> Measure:

@@ -91,7 +91,8 @@ class Affinity(Refiner):
 
         o = self.options
         require_label_refiner(o.label_refiner)
-        labels_at = partial(labels_NHW, data, self.sure_labels, o.label_size)
+        label_step = self.sure_labels
+        labels_at = partial(labels_NHW, data, label_step, o.label_size)
 
         def loss(
             head: torch.nn.Module, levels: Sequence[torch.Tensor], labels_BHW: torch.Tensor, counted: Counted
