@@ -34,16 +34,13 @@ class Setup(NamedTuple):
     backbone: Backbone
     network: PairClassifier
     weak: WeakSet
+    device: str = "cpu"
 
 
 def main() -> None:
     """Print the ratios; each way is timed in turn, medians of several rounds."""
     torch.set_flush_denormal(True)
-    scenes = Scenes(ScenesOptions(classes=CLASSES, train=PHOTOS))
-    # Every photo bears both classes, so that each needs references for each.
-    photos = tuple(Photo(i, (0, 1), i, scenes.photo(i).load) for i in scenes.splits["train"])
-    network = PairClassifier(512, CLASSES, Structure(512, 3, "none", learned_affinity=True, separate_heads=True))
-    setup = Setup(build(VGG, (4,)).eval(), network.eval(), WeakSet(photos, scenes.label_space))
+    setup = made(VGG, PHOTOS)
     ways: dict[str, Callable[[], object]] = {
         "naive, R = 3": lambda: naive(setup, 3),
         **{f"bank, R = {count}": lambda count=count: from_bank(setup, count) for count in (1, 3, 10)},  # type: ignore[misc]
@@ -53,6 +50,15 @@ def main() -> None:
         print(f"{name}: {value / PHOTOS:.2f} s a photo (VGG16 at {VGG.size}², {CLASSES} classes)")
     print(f"bank against naive, R = 3: {seconds['naive, R = 3'] / seconds['bank, R = 3']:.1f} times faster")
     print(f"R = 10 against R = 1: {seconds['bank, R = 10'] / seconds['bank, R = 1']:.2f} times the time")
+
+
+def made(options: BackboneOptions, count: int, device: str = "cpu") -> Setup:
+    """So many photos that bear both classes, so that each needs references for each; networks of random weights."""
+    scenes = Scenes(ScenesOptions(classes=CLASSES, train=count))
+    photos = tuple(Photo(i, (0, 1), i, scenes.photo(i).load) for i in scenes.splits["train"])
+    network = PairClassifier(512, CLASSES, Structure(512, 3, "none", learned_affinity=True, separate_heads=True))
+    backbone = build(options, (4,)).eval().to(device)
+    return Setup(backbone, network.eval().to(device), WeakSet(photos, scenes.label_space), device)
 
 
 def timed(ways: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
@@ -71,13 +77,13 @@ def from_bank(setup: Setup, count: int) -> None:
     localizer = CoAttention(CoAttentionOptions(**PAPER, references=count))
     requests: Sequence[FeatureRequest] = localizer.apply_features()
     with TemporaryDirectory() as folder:
-        computed = compute(FrozenBackbone(setup.backbone), setup.weak.photos, requests)
+        computed = compute(FrozenBackbone(setup.backbone, setup.device), setup.weak.photos, requests)
         paths = [Path(folder) / f"{index}.safetensors" for index in range(len(requests))]
         for path, request in zip(paths, requests, strict=True):
             write_shard(path, request, computed.shard, computed.features[request])
         weights = named_tensors(network=setup.network)
         space, bank = setup.weak.label_space, StoredFeatures(paths)
-        surroundings = Surroundings(space, weights=weights, bank=bank, weak=setup.weak)
+        surroundings = Surroundings(space, weights=weights, bank=bank, weak=setup.weak, device=setup.device)
         list(localizer.apply(setup.weak.photos, surroundings))
 
 
@@ -95,10 +101,11 @@ def naive(setup: Setup, count: int) -> None:
 
 def forward_pair(setup: Setup, photo: Photo, other: Photo, mirrored: bool = False) -> None:
     """One forward pass of a pair."""
-    squares = [resize(one.image(), VGG.size, VGG.size)[None] for one in (photo, other)]
+    side = setup.backbone.options.size
+    squares = [resize(one.image(), side, side)[None] for one in (photo, other)]
     if mirrored:
         squares[1] = squares[1][:, :, ::-1]
-    features = [setup.backbone(setup.backbone.to_input(square))[0] for square in squares]
+    features = [setup.backbone(setup.backbone.to_input(square).to(setup.device))[0] for square in squares]
     setup.network.head(*(setup.network(feature_BCHW) for feature_BCHW in features))
 
 

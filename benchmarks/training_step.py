@@ -25,7 +25,7 @@ REPETITIONS = 2
 TARGETS = {"shared, float32": 1.3, "shared, channels_last, bfloat16": 5.0}
 
 Photos = list[torch.Tensor]
-"""Anchor, partner, and the anchor mirrored, at 0.75× and at 2×; (1, 3, h, w) each."""
+"""Anchors, partners, and the anchors mirrored, at 0.75× and at 2×; (B, 3, h, w) each."""
 Loss = Callable[[Backbone, PairClassifier, Photos, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -33,7 +33,7 @@ def plain(
     backbone: Backbone, network: PairClassifier, photos: Photos, anchor_BK: torch.Tensor, partner_BK: torch.Tensor
 ) -> torch.Tensor:
     """Each pair by itself: both of its photos go through the network."""
-    total = torch.zeros(())
+    total = anchor_BK.new_zeros(())
     for index, other in enumerate(photos[1:]):
         pair = [network(backbone(photo)[-1]) for photo in (photos[0], other)]
         maps = network.head(pair[0], pair[1])
@@ -47,17 +47,27 @@ def shared(
 ) -> torch.Tensor:
     """Every photo goes through the network once; photos of one size together."""
     same = network(backbone(torch.cat(photos[:3]))[-1])
-    anchor, partner, mirrored = same.split(1)
+    anchor, partner, mirrored = same.chunk(3)
     copies = [mirrored, *(network(backbone(photo)[-1]) for photo in photos[3:])]
     losses = anchor_loss(network.head, anchor, partner, copies, anchor_BK, partner_BK, Terms(True, True))
     return torch.stack(list(losses.values())).sum()
+
+
+def setup(options: BackboneOptions, anchors: int, device: str = "cpu") -> tuple[nn.ModuleList, Photos, Photos]:
+    """Backbone and pair classifier, so many anchors with what stands beside them, and the labels of both of a pair."""
+    backbone = build(options, (4,))
+    modules = nn.ModuleList([backbone, PairClassifier(backbone.channels[-1], CLASSES, STRUCTURE)]).to(device)
+    sides = [options.size] * 3 + [3 * options.size // 4, 2 * options.size]
+    photos = [torch.randn(anchors, 3, side, side).to(device) for side in sides]
+    labels = [torch.zeros(anchors, CLASSES).index_fill_(1, torch.tensor(shown), 1) for shown in ((3, 7), (3, 9))]
+    return modules, photos, [labels_BK.to(device) for labels_BK in labels]
 
 
 def step(loss: Loss, modules: nn.ModuleList, photos: Photos, labels: Photos, bfloat16: bool) -> None:
     """Forward and backward."""
     backbone, network = modules
     modules.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+    with torch.autocast(photos[0].device.type, torch.bfloat16, enabled=bfloat16):
         total = loss(backbone, network, photos, *labels)
     total.backward()
 
@@ -77,11 +87,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
-    backbone = build(PAPER, (4,))
-    modules = nn.ModuleList([backbone, PairClassifier(backbone.channels[-1], CLASSES, STRUCTURE)])
-    sides = (SIDE, SIDE, SIDE, 3 * SIDE // 4, 2 * SIDE)
-    photos = [torch.randn(1, 3, side, side) for side in sides]
-    labels = [torch.zeros(1, CLASSES).index_fill_(1, torch.tensor(shown), 1) for shown in ((3, 7), (3, 9))]
+    modules, photos, labels = setup(PAPER, 1)
     base = 0.0
     for name, loss, layout, bfloat16 in (
         ("plain, float32", plain, torch.contiguous_format, False),

@@ -10,7 +10,7 @@ from settings.decoding import opened
 from settings.errors import UserError
 from settings.records import Image
 
-__all__ = ["read_saliency", "write_saliency"]
+__all__ = ["encode_saliency", "read_saliency", "write_saliency"]
 
 
 def read_saliency(path: Path) -> Image:
@@ -24,8 +24,13 @@ def read_saliency(path: Path) -> Image:
 
 
 def write_saliency(path: Path, saliency_HW: Image) -> None:
-    """Write a saliency map as a grey PNG, the same map as the same bytes; its folder is made where it is not there."""
+    """Write a saliency map as a grey PNG; its folder is made where it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_saliency(saliency_HW))
+
+
+def encode_saliency(saliency_HW: Image) -> bytes:
+    """The bytes of a grey PNG; the same map gives the same bytes."""
     buffer = BytesIO()
     PillowImage.fromarray(saliency_HW).save(buffer, "PNG", compress_level=3)
-    path.write_bytes(buffer.getvalue())
+    return buffer.getvalue()

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.commands.options import DEFAULT_STORE, SetOption, StoreOption, SuiteArgument
+from harness.commands.options import DEFAULT_STORE, AddressOption, SetOption, StoreOption, SuiteArgument
 from harness.commands.progress import watched
+from harness.execution import ExecutorName
 from settings.errors import UserError, counted
 
 __all__ = ["data_app"]
@@ -24,7 +25,7 @@ OptionOption = Annotated[list[str] | None, typer.Option("--set", help="option=va
 
 @data_app.callback()
 def data(context: typer.Context) -> None:
-    """List, check, show, audit and fetch data sets, and import what other programs made of them."""
+    """List, check, show, audit and fetch data sets; import what other programs made of them, and export it to them."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -212,3 +213,62 @@ def import_maps(
     from harness.conversion.maps import MapOptions, import_maps
 
     typer.echo(import_maps(source, output, MapOptions(array, keys, normalise, divide), watched))
+
+
+@data_app.command(name="export-labels")
+def export_labels(
+    name: NameArgument,
+    output: Annotated[Path, typer.Argument(help="cls_labels.npy, or a list .txt of lines `id class class`, to write")],
+    set_: OptionOption = None,
+    keys: Annotated[
+        Literal["text", "numbers"], typer.Option(help="ids in .npy as they are, or as IRN's numbers: 2007000032")
+    ] = "text",
+) -> None:
+    """Write the image-level labels of train and dev as IRN, PSA and MCIS read them; classes are 0-based, in order."""
+    from harness.conversion.forms import write_labels_form
+    from harness.suites.data import open_dataset
+
+    dataset = open_dataset(name, set_ or [])
+    labels = {photo_id: dataset.photo(photo_id).labels for photo_id in dataset.training_ids}
+    write_labels_form(output, labels, dataset.label_space.foreground, keys)
+    typer.echo(f"labels of {counted(len(labels), 'photo')}: {output}")
+
+
+@data_app.command(name="export-maps")
+def export_maps(
+    suite: SuiteArgument,
+    recipe: Annotated[str, typer.Option(help="one of the suite's recipes")],
+    form: Annotated[
+        Literal["irn", "psa", "mcis", "ir_label", "sem_seg"],
+        typer.Option(help="maps as .npy dictionaries or grey PNGs; or masks: of sure pixels, or pseudo labels"),
+    ],
+    output: Annotated[Path, typer.Option(help="the folder to write")],
+    set_: SetOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    setting: Annotated[str | None, typer.Option(help="default: the suite's first")] = None,
+    rng_seed: Annotated[int | None, typer.Option(min=0, help="default: the recipe's first")] = None,
+    executor: Annotated[
+        ExecutorName | None, typer.Option(help="this process alone, or Ray workers; default: ray")
+    ] = None,
+    slots: Annotated[int | None, typer.Option(min=1, help="compute threads at once; default: all cores")] = None,
+    address: AddressOption = None,
+) -> None:
+    """Write what a recipe makes of the photos that segmentation is trained on, for another program to go on from.
+
+    \b
+    irn       <id>.npy {keys, cam, high_res}, as IRN's make_cam.py
+    psa       <id>.npy {class id: map}, as PSA and SEAM
+    mcis      <id>_<class id>.png in grey, as OAA and MCIS
+    ir_label  <id>.png, what refiner irn or affinity learns from; 255 unknown
+    sem_seg   <id>.png, the recipe's pseudo labels
+
+    What a run of the suite has made is not made again.
+    """
+    from harness.execution.workers import Workers
+    from harness.leaderboards.export import ExportRequest, export_maps
+    from harness.reports.display import Display
+    from harness.suites.suite import load_suite
+
+    request = ExportRequest(recipe=recipe, setting=setting, rng_seed=rng_seed, form=form)
+    workers = Workers(executor, slots, address)
+    typer.echo(export_maps(load_suite(suite, set_ or []), store, request, output, workers, Display))

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from harness.execution.running import Display, run_plan
 from harness.execution.workers import Workers
-from harness.reports.gathering import reason_of
+from harness.leaderboards.choice import LineRequest, line_of, made_by
 from harness.stages.blueprint import Blueprint
-from harness.stages.cue import impossible
 from harness.stages.line import Line
 from harness.stages.planning import Plan
 from harness.stages.plugins import read_plugins
@@ -23,7 +22,6 @@ from harness.stages.source import Source
 from harness.store.backends.urls import Location
 from harness.store.layout import MaskFiles
 from harness.store.store import Store
-from harness.suites.recipes import components_of
 from harness.suites.suite import Suite
 from methods.base import Segmenter
 from methods.segmenting import variant_of
@@ -40,13 +38,10 @@ ARCHIVE = "results.tgz"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(LineRequest):
     """Which photos are segmented, and by what; None stands for the suite's first."""
 
-    recipe: str
     split: str = TEST
-    setting: str | None = None
-    rng_seed: int | None = None
     variant: str | None = None
 
 
@@ -72,7 +67,7 @@ def predict(
     with plugged_in(read_plugins(suite.plugins)):
         blueprint = Blueprint(suite)
         photos = _source(blueprint, request.split)
-        line = _line(suite, blueprint, request)
+        line = line_of(suite, blueprint, request)
         segmenter = _segmenter(line, request)
         choice, refs = plan_main_choice(line), []
         for shard in photos.every_shard:
@@ -80,20 +75,15 @@ def predict(
         # Keys are those of a run of the suite: what it has trained is not trained again.
         plan = Plan(suite, blueprint.graph, tuple(refs))
         with run_plan(plan, location, workers, display) as run:
-            store = Store.at(run.location)
-            for ref in refs:
-                if not store.has(ref):
-                    where = plan.graph[ref].label
-                    raise UserError(where, f"no predictions ({reason_of(run, plan.graph[ref])})", "a stage that runs")
             masks: dict[str, Path] = {}
-            for ref in refs:
-                masks |= MaskFiles(store.open(ref).folder).by_photo()
+            for folder in made_by(run, refs, "predictions"):
+                masks |= MaskFiles(folder).by_photo()
             name = f"{request.split}-{line.recipe}-{line.source.name}-{line.rng_seed}-{variant_of(segmenter)}"
-            folder = output or store.leaderboard_folder(suite.folder_name) / name
+            target = output or Store.at(run.location).leaderboard_folder(suite.folder_name) / name
             layout = blueprint.dataset.server_layout(request.split)
-            archive = _write(masks, layout, folder)
+            archive = _write(masks, layout, target)
     told = f"{line.recipe}, setting {line.source.name}, rng seed {line.rng_seed}, {variant_of(segmenter)}"
-    return Predicted(folder / layout.folder, archive, len(masks), told)
+    return Predicted(target / layout.folder, archive, len(masks), told)
 
 
 def _source(blueprint: Blueprint, split: str) -> Source:
@@ -110,25 +100,6 @@ def _source(blueprint: Blueprint, split: str) -> Source:
             where, "no photo", f"a list {TEST}.txt, as the data set's layout has it", "see docs/leaderboards.md"
         )
     return Source(split, photos, blueprint.place)
-
-
-def _line(suite: Suite, blueprint: Blueprint, request: Request) -> Line:
-    setting = request.setting or next(iter(suite.settings))
-    if setting not in suite.settings:
-        raise unknown_name("--setting", "setting", setting, suite.settings)
-    recipes = suite.all_recipes()
-    if request.recipe not in recipes:
-        raise unknown_name("--recipe", "recipe", request.recipe, recipes)
-    components = components_of(request.recipe, recipes[request.recipe], suite)
-    seeds = suite.seeds_of(request.recipe, setting)
-    rng_seed = seeds[0] if request.rng_seed is None else request.rng_seed
-    if rng_seed not in seeds:
-        raise UserError("--rng-seed", str(rng_seed), f"one of {', '.join(map(str, seeds))}")
-    source = blueprint.source(setting, suite.settings[setting])
-    line = Line(blueprint, source, request.recipe, components, rng_seed)
-    if reason := impossible(line):
-        raise UserError("--recipe", f"'{request.recipe}' ({reason})", "a recipe that can be run")
-    return line
 
 
 def _segmenter(line: Line, request: Request) -> Segmenter:

@@ -23,9 +23,10 @@ from methods.base import (
     Surroundings,
     TrainingOptions,
 )
-from methods.label_steps import LabelRefiner, affinity_labels, require_label_refiner
+from methods.label_steps import LabelRefiner, Scores, affinity_labels, require_label_refiner
 from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
 from settings.options import Options
+from settings.records import Image, Mask
 
 if TYPE_CHECKING:
     import torch
@@ -79,13 +80,18 @@ class Affinity(Refiner):
         """The backbone's levels 2 to 4 of each photo, plain."""
         return tuple(FeatureRequest(level=level) for level in LEVELS)
 
+    def sure_labels(self, maps_CHW: Scores, class_ids: Sequence[int], image_HWC_uint8: Image) -> Mask:
+        """What it learns from: the label of each pixel of a photo, uint8 (H, W), 255 where it is not sure."""
+        o = self.options
+        return affinity_labels(maps_CHW, class_ids, image_HWC_uint8, o.low, o.high, o.label_refiner)
+
     def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
         """The pair loss on labels of sure pixels, on photos mirrored at random; ValueError where nothing is sure."""
         from methods.networks.affinity_net import AffinityHead
 
         o = self.options
         require_label_refiner(o.label_refiner)
-        label_step = partial(affinity_labels, low=o.low, high=o.high, refiner=o.label_refiner)
+        label_step = self.sure_labels
         labels_at = partial(labels_NHW, data, label_step, o.label_size)
 
         def loss(

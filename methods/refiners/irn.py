@@ -21,9 +21,10 @@ from methods.base import (
     Surroundings,
     TrainingOptions,
 )
-from methods.label_steps import LabelRefiner, irn_labels, require_label_refiner
+from methods.label_steps import LabelRefiner, Scores, irn_labels, require_label_refiner
 from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
 from settings.options import Options
+from settings.records import Image, Mask
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +74,11 @@ class Irn(Refiner):
     def _levels(self) -> tuple[int, ...]:
         return tuple(sorted(set(self.options.levels)))
 
+    def sure_labels(self, maps_CHW: Scores, class_ids: Sequence[int], image_HWC_uint8: Image) -> Mask:
+        """What it learns from: the label of each pixel of a photo, uint8 (H, W), 255 where it is not sure."""
+        o = self.options
+        return irn_labels(maps_CHW, class_ids, image_HWC_uint8, o.foreground, o.background, o.label_refiner)
+
     def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
         """The pair loss on labels of sure pixels, on photos mirrored at random; ValueError where nothing is sure."""
         from methods.networks.affinity_net import BoundaryHead
@@ -80,7 +86,7 @@ class Irn(Refiner):
 
         o = self.options
         require_label_refiner(o.label_refiner)
-        label_step = partial(irn_labels, foreground=o.foreground, background=o.background, refiner=o.label_refiner)
+        label_step = self.sure_labels
         labels_at = partial(labels_NHW, data, label_step, o.label_size)
 
         def loss(
