@@ -60,7 +60,7 @@ class MapShard:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = safe_open(path, framework="np")
+            self._file = _opened(path)
             header = self._file.metadata() or {}
             if header.get("format") != FORMAT:
                 raise UserError(path, f"format {header.get('format')!r}", FORMAT)
@@ -110,6 +110,11 @@ class MapShard:
     def _declared(self, name: str) -> _Declared:
         tensor = self._file.get_slice(name)
         return _Declared(tensor.get_dtype(), tensor.get_shape())
+
+
+# Any: the methods of what safetensors opens have no types.
+def _opened(path: Path) -> Any:
+    return safe_open(path, framework="np")
 
 
 class _Declared(NamedTuple):
