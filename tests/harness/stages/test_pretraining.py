@@ -82,8 +82,7 @@ def test_a_backbone_that_is_trained_along_reads_drawn_photos_themselves() -> Non
     assert not fits(plan, "drawn_features")
 
 
-@pytest.mark.parametrize("mode", ["frozen", "fine_tuned"])
-def test_segmentation_is_trained_on_drawn_pairs_too(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segmentation_is_trained_on_drawn_pairs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, tuple[int, int]] = {}
     fit = DeepLab.fit
 
@@ -95,7 +94,7 @@ def test_segmentation_is_trained_on_drawn_pairs_too(mode: str, tmp_path: Path, m
         return fit(self, data, surroundings)
 
     monkeypatch.setattr(DeepLab, "fit", noted)
-    overrides = ["references=[]", "gallery=0", f"training_mode={mode}", "policies={fixed: segmentation}"]
+    overrides = ["references=[]", "gallery=0", "policies={fixed: segmentation}"]
     recipe = "recipes={own: {pretraining: {name: copied_pairs, pairs: 9}, labeler: all_background}}"
     finished = run_and_gather(load_suite("smoke", [*overrides, recipe]), tmp_path, "serial")
     assert seen["photos"] == (32 + 9, 9)
