@@ -50,7 +50,7 @@ class SynthesisOptions(Options):
     width: int = Field(16, ge=4, le=256, multiple_of=4, description="channels of the generator's last layers")
     edges: Literal["photo", "noise"] = Field("photo", description="noise: the control, the edge branch learns noise")
     training: TrainingOptions = TrainingOptions(
-        epochs=8, batch=8, optimizer="adamw", learning_rate=1e-3, betas=(0.0, 0.9), weight_decay=0.0
+        epochs=8, batch=8, optimizer="adamw", learning_rate=2e-3, betas=(0.0, 0.9), weight_decay=0.0
     )
 
 

@@ -1,15 +1,10 @@
 """Pretraining in plans: who reads the features of the backbone that went on, who shares it, what is refused."""
 
-from pathlib import Path
-
 import pytest
 
-from harness.reports.leaderboard import run_and_gather
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan
 from harness.suites.suite import load_suite
-from methods.base import Fit, PseudoLabelled, Surroundings
-from methods.segmenters.deeplab import DeepLab
 from settings.errors import UserError
 
 CAM = "localizer: cam, labeler: {name: threshold, threshold: 0.5}"
@@ -80,26 +75,6 @@ def test_a_backbone_that_is_trained_along_reads_drawn_photos_themselves() -> Non
     (segmenter,) = fits(plan, "segmenter_fit")
     assert "pairs" in segmenter.inputs
     assert not fits(plan, "drawn_features")
-
-
-@pytest.mark.parametrize("mode", ["frozen", "fine_tuned"])
-def test_segmentation_is_trained_on_drawn_pairs_too(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, tuple[int, int]] = {}
-    fit = DeepLab.fit
-
-    def noted(self: DeepLab, data: PseudoLabelled, surroundings: Surroundings) -> Fit:
-        drawn = [photo for photo in data.photos if photo.source == "drawn"]
-        for photo in drawn:
-            assert photo.image().shape[:2] == data.pseudo_label(photo.id).shape
-        seen["photos"] = (len(data.photos), len(drawn))
-        return fit(self, data, surroundings)
-
-    monkeypatch.setattr(DeepLab, "fit", noted)
-    overrides = ["references=[]", "gallery=0", f"training_mode={mode}", "policies={fixed: segmentation}"]
-    recipe = "recipes={own: {pretraining: {name: copied_pairs, pairs: 9}, labeler: all_background}}"
-    finished = run_and_gather(load_suite("smoke", [*overrides, recipe]), tmp_path, "serial")
-    assert seen["photos"] == (32 + 9, 9)
-    assert [row.status for row in finished.board.rows] == ["ok"] * 2
 
 
 def test_recipes_share_one_pretraining_and_others_have_none() -> None:
