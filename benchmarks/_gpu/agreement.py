@@ -44,20 +44,24 @@ def _run(place: Place, device: str, precision: str) -> Finished:
 
 
 def _compared(reference: Finished, found: Finished, precision: str) -> Iterator[Measure]:
-    """Stages of the same name, by kind and component: the largest difference of each."""
+    """Stage by stage what both made of the same; of losses and features the largest difference."""
     one, other = Store(reference.run.store_folder), Store(found.run.store_folder)
-    theirs = {stage.label: stage for stage in found.run.plan.graph.values()}
+    # Both are planned from one suite, in one order; labels alone do not tell all stages apart.
+    pairs = zip(reference.run.plan.graph.values(), found.run.plan.graph.values(), strict=True)
     losses: dict[str, float] = {}
     features = 0.0
-    for stage in reference.run.plan.graph.values():
-        partner, name = theirs[stage.label], stage.group
+    for stage, partner in pairs:
+        if stage.label != partner.label:
+            raise RuntimeError(f"{stage.label} beside {partner.label}: the plans differ")
+        name = stage.group
         # What failed is told already.
         if not (one.has(stage.ref) and other.has(partner.ref)):
             continue
         if stage.kind.writes is FitFiles:
             apart = _losses(one, stage.ref, other, partner.ref)
             losses[name] = max(losses.get(name, 0), apart)
-        elif stage.kind.writes is FeatureFiles:
+        # Of a backbone that was trained, the losses tell.
+        elif stage.kind.writes is FeatureFiles and "backbone" not in stage.inputs:
             features = max(features, _features(one, stage.ref, other, partner.ref))
         elif stage.kind.writes is MapFiles:
             mean = _maps(one, stage.ref, other, partner.ref)
