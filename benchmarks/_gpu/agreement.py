@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 import harness
-from benchmarks._gpu.place import Place
-from benchmarks._gpu.report import Measure, at_most, is_true
+from benchmarks._gpu.place import Place, complete
+from benchmarks._gpu.report import Measure, at_most
 from harness.reports.leaderboard import Finished
 from harness.store.layout import FeatureFiles, FitFiles, MapFiles, MaskFiles, Ref
 from harness.store.store import Store
@@ -31,10 +31,10 @@ PRECISIONS = ("float32", "bfloat16")
 def measures(place: Place) -> Iterator[Measure]:
     """Beside the CPU in float32: the device in float32, then in bfloat16."""
     reference = _run(place, "cpu", "float32")
-    yield is_true("the CPU ran all of it", reference.exit_code == 0, "yes")
+    yield complete("the CPU in float32", reference)
     for precision in PRECISIONS:
         found = _run(place, place.device, precision)
-        yield is_true(f"{precision}: the device ran all of it", found.exit_code == 0, "yes")
+        yield complete(f"{precision} on the device", found)
         yield from _compared(reference, found, precision)
 
 
@@ -44,18 +44,24 @@ def _run(place: Place, device: str, precision: str) -> Finished:
 
 
 def _compared(reference: Finished, found: Finished, precision: str) -> Iterator[Measure]:
-    """Stages of the same name, by kind and component: the largest difference of each."""
+    """Stage by stage what both made of the same; of losses and features the largest difference."""
     one, other = Store(reference.run.store_folder), Store(found.run.store_folder)
-    theirs = {stage.label: stage for stage in found.run.plan.graph.values()}
+    # Both are planned from one suite, in one order; labels alone do not tell all stages apart.
+    pairs = zip(reference.run.plan.graph.values(), found.run.plan.graph.values(), strict=True)
     losses: dict[str, float] = {}
     features = 0.0
-    for stage in reference.run.plan.graph.values():
-        partner = theirs[stage.label]
+    for stage, partner in pairs:
+        if stage.label != partner.label:
+            raise RuntimeError(f"{stage.label} beside {partner.label}: the plans differ")
         name = stage.group
+        # What failed is told already.
+        if not (one.has(stage.ref) and other.has(partner.ref)):
+            continue
         if stage.kind.writes is FitFiles:
             apart = _losses(one, stage.ref, other, partner.ref)
             losses[name] = max(losses.get(name, 0), apart)
-        elif stage.kind.writes is FeatureFiles:
+        # Of a backbone that was trained, the losses tell.
+        elif stage.kind.writes is FeatureFiles and "backbone" not in stage.inputs:
             features = max(features, _features(one, stage.ref, other, partner.ref))
         elif stage.kind.writes is MapFiles:
             mean = _maps(one, stage.ref, other, partner.ref)

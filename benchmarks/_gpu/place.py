@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 
 from benchmarks._gpu.report import Measure
+from harness.reports.leaderboard import Finished
 from settings.dataset import Dataset
 from settings.datasets.scenes import Scenes, ScenesOptions
 from settings.datasets.voc12 import Voc12, Voc12Options
@@ -72,6 +73,14 @@ class Place:
         """The folder of voc12-animals; None where it is absent, and in a rehearsal."""
         root = Path(os.environ["SEEDBED_REAL_DATA"]) / "voc12-animals"
         return None if self.tiny or not root.is_dir() else root
+
+
+def complete(name: str, finished: Finished) -> Measure:
+    """Whether a run made all of its suite; where it did not, the reason of its first failure."""
+    if finished.exit_code == 0:
+        return Measure(name, "complete", "", True, "complete")
+    reasons = [*finished.run.result.failures.values(), "stopped, or not written"]
+    return Measure(name, f"not complete: {reasons[0]}", "", False, "complete")
 
 
 def memory(name: str, used: int) -> Measure:
