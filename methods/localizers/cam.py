@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from methods.base import Cost, FeatureRequest, Fit, Localizer, MapRecords, Photos, Surroundings, TrainingOptions
-from settings.options import Options
+from methods.photo_inputs import PhotoInputs
 from settings.records import Photo, WeakSet
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ TOGETHER = 16
 """Photos a pass through the classifier."""
 
 
-class CamOptions(Options):
+class CamOptions(PhotoInputs):
     """The classifier, its training, and the passes whose maps are summed."""
 
     hidden: int = Field(256, ge=0, le=4096, description="channels of a 3×3 layer before the classifier; 0: none")
@@ -38,7 +38,7 @@ class Cam(Localizer):
     options_model = CamOptions
     version = 2
     bfloat16_pays = True
-    apply_options = frozenset({"scales", "flip"})
+    apply_options = frozenset({"scales", "flip", "aspect"})
     fit_cost = Cost(0.002, channels="hidden", usual_channels=256)
     apply_cost = Cost(0.0035, channels="hidden", usual_channels=256)
     options: CamOptions

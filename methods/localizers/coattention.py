@@ -21,6 +21,7 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.pairs import PartnerRule
+from methods.photo_inputs import ColourJitterOptions
 from settings.options import Options
 from settings.records import Image, Photo, WeakSet
 
@@ -38,15 +39,6 @@ if TYPE_CHECKING:
 
 APPLIED_TOGETHER = 16
 """Photos whose own features and references are computed before their maps are made."""
-
-
-class ColourJitterOptions(Options):
-    """Strengths of the colour jitter on anchors and partners."""
-
-    brightness: float = Field(0.0, ge=0, le=1)
-    contrast: float = Field(0.0, ge=0, le=1)
-    saturation: float = Field(0.0, ge=0, le=1)
-    hue: float = Field(0.0, ge=0, le=0.5)
 
 
 class CoAttentionOptions(Options):
@@ -68,7 +60,7 @@ class CoAttentionOptions(Options):
         "any", description="sources of a training pair: any; with_target: at least one target photo; same_source"
     )
     partner_mirrored: bool = Field(True, description="mirror partners at random in training")
-    jitter: ColourJitterOptions = Field(ColourJitterOptions(), description="fine-tuned only")
+    jitter: ColourJitterOptions = Field(ColourJitterOptions(), description="of anchors and partners, fine-tuned only")
     references: int = Field(3, ge=0, le=100, description="photos of the same class at inference, for each class")
     inference: Literal["common", "references", "basic", "own", "mixture", "affinity", "common_affinity"] = Field(
         "common",

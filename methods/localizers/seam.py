@@ -25,7 +25,7 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.localizers.cam import Cam, CamOptions, summed_maps, total_of_passes
-from settings.options import Options
+from methods.photo_inputs import PhotoInputs
 from settings.records import Photo, WeakSet
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ TERMS = ("equivariance", "consistency", "min_pooling")
 """Options that say whether the term of that name is in the loss."""
 
 
-class SeamOptions(Options):
+class SeamOptions(PhotoInputs):
     """The classifier, the small copy, the terms of the loss, and the passes whose maps are summed."""
 
     hidden: int = Field(256, ge=0, le=4096, description="channels of a 3×3 layer before the classifier; 0: none")
@@ -65,7 +65,7 @@ class Seam(Localizer):
 
     options_model = SeamOptions
     version = 3
-    apply_options = frozenset({"scales", "flip", "rivals"})
+    apply_options = frozenset({"scales", "flip", "aspect", "rivals"})
     options: SeamOptions
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:

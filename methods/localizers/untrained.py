@@ -13,7 +13,7 @@ class Untrained(Localizer):
     options_model = CamOptions
     options: CamOptions
     version = 2
-    apply_options = frozenset({"scales", "flip", "training"})
+    apply_options = frozenset({"scales", "flip", "aspect", "training"})
     modes = ("frozen",)
     fit_cost, apply_cost = Cost(0.0), Cam.apply_cost
     features = (PLAIN,)

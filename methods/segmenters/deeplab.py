@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from methods.base import Cost, FeatureRequest, Fit, Photos, PseudoLabelled, Segmenter, Surroundings, TrainingOptions
+from methods.photo_inputs import PhotoInputs
 from methods.segmenting import Pass, SegmenterOptions, mask_of
 from settings.masks import resize_mask
 from settings.options import Options
@@ -46,7 +47,7 @@ class Edges(Options):
     targets: Literal["labels", "noise"] = Field("labels", description="noise: the control, as many edges at random")
 
 
-class DeepLabOptions(SegmenterOptions):
+class DeepLabOptions(SegmenterOptions, PhotoInputs):
     """The decoder and its training."""
 
     later_options = frozenset({"pixel_contrast", "edges"})
@@ -61,7 +62,7 @@ class DeepLab(Segmenter):
     """Cross-entropy at stride 4 on pixels whose pseudo label is known."""
 
     options_model = DeepLabOptions
-    apply_options = frozenset({"inference"})
+    apply_options = frozenset({"inference", "aspect"})
     fit_cost = Cost(0.0085, channels="width", usual_channels=64)
     apply_cost = Cost(0.0055, channels="width", usual_channels=64)
     options: DeepLabOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt, field_validator
@@ -21,6 +21,7 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.initial_weights import weight_files
+from methods.photo_inputs import ColourJitterOptions, Scale, Side
 from methods.segmenting import Pass, SegmenterOptions, mask_of
 from settings.images import resize
 from settings.options import Options, absolute
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from methods.networks.backbones import Backbone
     from methods.networks.largefov import LargeFovHead
 
-Scale = Annotated[float, Field(gt=0, le=4)]
 OUTPUT_STRIDE: Literal[8] = 8
 
 
@@ -64,8 +64,13 @@ class DeepLabLargeFovOptions(SegmenterOptions):
 
     encoder: Encoder | None = Field(None, description="null: the suite's backbone")
     width: int = Field(1024, ge=8, le=4096, description="channels of the head")
+    later_options = frozenset({"longer_side", "jitter"})
     crop: int = Field(321, ge=33, le=2049, description="side of the training crops in pixels")
     scales: tuple[Scale, Scale] = Field((0.7, 1.3), description="training photos are resized by a factor in this range")
+    longer_side: tuple[Side, Side] | None = Field(
+        None, description="instead of scales: they are resized to a longer side in this range (pixels)"
+    )
+    jitter: ColourJitterOptions = Field(ColourJitterOptions(), description="of the training photos' colours")
     iterations: PositiveInt | None = Field(None, description="instead of training.epochs; rounded to whole epochs")
     training: TrainingOptions = TrainingOptions(
         epochs=15,
