@@ -24,7 +24,10 @@ TOGETHER = 16
 class CamOptions(PhotoInputs):
     """The classifier, its training, and the passes whose maps are summed."""
 
+    later_options = frozenset({"dropout", "bias"})
     hidden: int = Field(256, ge=0, le=4096, description="channels of a 3×3 layer before the classifier; 0: none")
+    dropout: float = Field(0.0, ge=0, lt=1, description="of whole channels before the classifier, in training")
+    bias: bool = Field(True, description="whether the classifier has one")
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
         (1.0,), min_length=1, max_length=8, description="inference scales"
     )
@@ -59,7 +62,8 @@ class Cam(Localizer):
 
         torch.manual_seed(surroundings.rng_seed)
         inputs = training_inputs(weak.photos, (4,), surroundings)
-        head = ClassMaps(inputs.channels[-1], weak.label_space.foreground, self.options.hidden).to(surroundings.device)
+        o, classes = self.options, weak.label_space.foreground
+        head = ClassMaps(inputs.channels[-1], classes, o.hidden, o.dropout, o.bias).to(surroundings.device)
         labels_NK, share = torch.from_numpy(weak.labels_NK()).to(surroundings.device), surroundings.share
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from methods.base import (
     FeatureRequest,
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from methods.networks.seam import Seam as SeamNetwork
 
-LEVELS = (3, 4)
-"""Of the backbone, timm's indices: SEAM's levels 4 and 5."""
+Level = Annotated[int, Field(ge=0, le=4)]
+LAST = 4
+"""The backbone's level that the classifier reads."""
 
 TERMS = ("equivariance", "consistency", "min_pooling")
 """Options that say whether the term of that name is in the loss."""
@@ -44,7 +45,12 @@ TERMS = ("equivariance", "consistency", "min_pooling")
 class SeamOptions(PhotoInputs):
     """The classifier, the small copy, the terms of the loss, and the passes whose maps are summed."""
 
+    later_options = frozenset({"bias", "correlation_levels"})
     hidden: int = Field(256, ge=0, le=4096, description="channels of a 3×3 layer before the classifier; 0: none")
+    bias: bool = Field(True, description="whether the classifier has one")
+    correlation_levels: tuple[Level, Level] = Field(
+        (3, 4), description="of the backbone, ascending: what the pixel correlation module compares beside colours"
+    )
     dropout: float = Field(0.5, ge=0, lt=1, description="of whole channels before the classifier, in training")
     small_scale: float = Field(0.3, gt=0, le=4, description="size of the second copy in training")
     equivariance: bool = Field(True, description="ER: both copies' class maps agree")
@@ -59,6 +65,18 @@ class SeamOptions(PhotoInputs):
     )
     training: TrainingOptions = TrainingOptions()
 
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Those that the module compares, and the classifier's where it is none of them."""
+        return tuple(sorted({*self.correlation_levels, LAST}))
+
+    @model_validator(mode="after")
+    def _levels_ascend(self) -> SeamOptions:
+        first, second = self.correlation_levels
+        if first >= second:
+            raise ValueError("two correlation_levels, ascending, such as [2, 3]")
+        return self
+
 
 class Seam(Localizer):
     """Map of a label's class: its refined map, summed over scales and flips, stretched to 0 and 1."""
@@ -70,11 +88,15 @@ class Seam(Localizer):
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """Both levels of the photo and its small copy, plain and mirrored."""
-        return _at_levels((1.0, self.options.small_scale), (False, True))
+        return self._at_levels((1.0, self.options.small_scale), (False, True))
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
         """Both levels at every scale, plain and mirrored."""
-        return _at_levels(self.options.scales, (False, True) if self.options.flip else (False,))
+        return self._at_levels(self.options.scales, (False, True) if self.options.flip else (False,))
+
+    def _at_levels(self, scales: Sequence[float], flips: Sequence[bool]) -> tuple[FeatureRequest, ...]:
+        levels = self.options.levels
+        return tuple(FeatureRequest(scale, flip, level) for scale in scales for flip in flips for level in levels)
 
     def fit(self, weak: WeakSet, surroundings: Surroundings) -> Fit:
         """Classification of both copies and what makes them agree, on photos mirrored at random."""
@@ -83,14 +105,15 @@ class Seam(Localizer):
         from methods.colours import Colours
         from methods.inputs import training_inputs
         from methods.networks.heads import ClassMaps
-        from methods.networks.seam import PixelCorrelation, seam_losses
+        from methods.networks.seam import COMPARED, PixelCorrelation, seam_losses
         from methods.networks.seam import Seam as SeamNetwork
         from methods.training import groups_of, train
 
         torch.manual_seed(surroundings.rng_seed)
-        inputs = training_inputs(weak.photos, LEVELS, surroundings)
-        head = ClassMaps(inputs.channels[-1], weak.label_space.foreground, self.options.hidden, self.options.dropout)
-        network = SeamNetwork(head, PixelCorrelation(inputs.channels)).to(surroundings.device)
+        inputs = training_inputs(weak.photos, self.options.levels, surroundings)
+        o, classes = self.options, weak.label_space.foreground
+        head = ClassMaps(inputs.channels[-1], classes, o.hidden, o.dropout, o.bias)
+        network = SeamNetwork(head, PixelCorrelation(inputs.channels[:COMPARED])).to(surroundings.device)
         labels_NK = torch.from_numpy(weak.labels_NK()).to(surroundings.device)
         colours, scales = Colours(weak.photos, surroundings.device), (1.0, self.options.small_scale)
         share = surroundings.share
@@ -153,7 +176,7 @@ class Seam(Localizer):
         shown_1K = labels_1K if self.options.rivals == "labels" else None
 
         def maps_of(request: FeatureRequest) -> torch.Tensor:
-            asked = [FeatureRequest(request.scale, request.flip, level) for level in LEVELS]
+            asked = [FeatureRequest(request.scale, request.flip, level) for level in self.options.levels]
             levels = [surroundings.features_CHW(photo, one)[None].to(device) for one in asked]
             (image_B3HW,) = colours(first, np.array([request.flip]), [_grid(levels)])
             refined_BCHW: torch.Tensor = network(levels, image_B3HW, shown_1K).refined_BCHW
@@ -162,10 +185,6 @@ class Seam(Localizer):
         total_1CHW = total_of_passes(maps_of, photo, self._as_cam().apply_features())
         maps_CHW: NDArray[np.float32] = stretched(total_1CHW)[0].cpu().numpy()
         return maps_CHW
-
-
-def _at_levels(scales: Sequence[float], flips: Sequence[bool]) -> tuple[FeatureRequest, ...]:
-    return tuple(FeatureRequest(scale, flip, level) for scale in scales for flip in flips for level in LEVELS)
 
 
 def _network(surroundings: Surroundings) -> SeamNetwork:
