@@ -268,6 +268,11 @@ class Refiner(FeatureReader):
     """Whether its `fit` reads a cue's saliency: its recipe then has a cue."""
 
     @property
+    def reads_photos(self) -> bool:
+        """Whether it passes photos through a backbone of its own, which its weights hold, and reads no features."""
+        return False
+
+    @property
     def trained(self) -> bool:
         """Whether it has a `fit` of its own; else nothing is trained here, and its weights are empty."""
         return type(self).fit is not Refiner.fit

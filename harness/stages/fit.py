@@ -22,7 +22,7 @@ from harness.stages.work import Work
 from harness.store.layout import FitFiles, Ref
 from harness.suites.recipes import ComponentIdentity
 from harness.suites.suite import Compute
-from methods.base import Component, Cost, Fit, Surroundings, TrainingMode
+from methods.base import Component, Cost, Fit, Refiner, Surroundings, TrainingMode
 from methods.sharing import least_items, too_few
 from settings.dataset import Dataset
 from settings.hashing import content_of
@@ -160,7 +160,7 @@ def plan_fit(
             extra_in_stage_2=extra_in_stage_2 or None,
             weight_files=weights or None,
             left_out=left_out_content,
-            features=MOVED if kind.tunes_backbone and line.mode == "fine_tuned" else None,
+            features=MOVED if _passes_photos(kind, component, line.mode) else None,
         ),
         FitRuntime(
             place=line.source.place,
@@ -177,6 +177,13 @@ def plan_fit(
         group=line.group(step),
         photos=photos,
     )
+
+
+def _passes_photos(kind: FitKind, component: Component, mode: TrainingMode) -> bool:
+    """Whether photos go through a backbone in the fit, and no stored features are read."""
+    if isinstance(component, Refiner):
+        return component.reads_photos
+    return kind.tunes_backbone and mode == "fine_tuned"
 
 
 def held_out_photos(line: Line) -> tuple[Photo, ...]:

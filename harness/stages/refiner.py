@@ -40,7 +40,10 @@ class RefinerFit(FitKind):
         saliency = None
         if refiner.needs_cue:
             saliency = StoredMasks(work.read("cue", MaskFiles)).saliency_of
-        return refiner.fit(Localized(mapped, maps.of, saliency), surroundings)
+        fit = refiner.fit(Localized(mapped, maps.of, saliency), surroundings)
+        if refiner.reads_photos:
+            work.check_backbone(work.identity.backbone)
+        return fit
 
 
 @dataclass(frozen=True, kw_only=True)

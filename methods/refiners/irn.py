@@ -1,5 +1,6 @@
 """IRN's semantic part (Ahn, Cho & Kwak, CVPR 2019): a network learns from the maps' sure pixels where classes end, and
-a random walk carries the maps up to there. On features of the frozen backbone; formulas in docs/methods.md §4."""
+a random walk carries the maps up to there. On features of the frozen backbone, whose photos are squares or, as
+released, crops; formulas in docs/methods.md §4."""
 
 from __future__ import annotations
 
@@ -22,16 +23,16 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.label_steps import LabelRefiner, irn_labels, require_label_refiner
-from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
-from settings.options import Options
+from methods.refining import RefinerInputs, fit_on_crops, fit_on_pairs, labels_NHW, maps_at, on_one_scale, unpooled
 
 if TYPE_CHECKING:
     import torch
 
+    from methods.networks.affinity_net import BoundaryHead
     from methods.networks.random_walk import Counted
 
 
-class IrnOptions(Options):
+class IrnOptions(RefinerInputs):
     """The label step, the training, and the walk; defaults are the paper's but for levels, training and its radius."""
 
     levels: tuple[Annotated[int, Field(ge=0, le=4)], ...] = Field(
@@ -61,8 +62,18 @@ class Irn(Refiner):
         """Raise Impossible where the refiner of the labels needs a package that is not installed."""
         require_label_refiner(self.options.label_refiner, where)
 
+    @property
+    def reads_photos(self) -> bool:
+        """Where it is trained on crops."""
+        return self.options.inputs is not None
+
     def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """The levels that the options name, of each photo plain and mirrored, plain ones first."""
+        """The levels that the options name, of each photo plain and mirrored, plain ones first.
+
+        None where photos are read.
+        """
+        if self.reads_photos:
+            return ()
         return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in self._levels)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
@@ -74,7 +85,10 @@ class Irn(Refiner):
         return tuple(sorted(set(self.options.levels)))
 
     def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
-        """The pair loss on labels of sure pixels, on photos mirrored at random; ValueError where nothing is sure."""
+        """The pair loss on labels of sure pixels, on photos mirrored at random, or crops.
+
+        Raises ValueError where nothing is sure.
+        """
         from methods.networks.affinity_net import BoundaryHead
         from methods.networks.random_walk import irn_affinity_loss
 
@@ -89,6 +103,9 @@ class Irn(Refiner):
             boundary_BHW = head(levels, labels_BHW.shape[1:]).float().sigmoid()
             return irn_affinity_loss(boundary_BHW, labels_BHW, o.training_radius, counted=counted).total
 
+        if o.inputs is not None:
+            crops, step = (o.inputs, o.training, surroundings), (label_step, o.label_size)
+            return fit_on_crops(data, self._levels, BoundaryHead, *step, loss, *crops, backbone_learns=False)
         return fit_on_pairs(data, self._levels, BoundaryHead, labels_at, loss, o.training, surroundings)
 
     def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
@@ -101,6 +118,9 @@ class Irn(Refiner):
 
         head, o = BoundaryHead.of_state(part_of(surroundings.weights, "head")), self.options
         head, device = head.to(surroundings.device).eval(), surroundings.device
+        if self.reads_photos:
+            yield from self._of_whole_photos(head, photos, maps, surroundings)
+            return
         for photo in photos:
             record = maps(photo.id)
             if not record.class_ids:
@@ -114,3 +134,32 @@ class Irn(Refiner):
             maps_CHW = torch.from_numpy(maps_at(record, grid)).to(device)
             walked_CHW = irn_walk(maps_CHW, boundary_BHW[0], o.beta, o.log2_steps, o.radius).cpu().numpy()
             yield replace(record, maps_CHW=on_one_scale(walked_CHW), background_HW=None, upsampling="bilinear")
+
+    def _of_whole_photos(
+        self, head: BoundaryHead, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings
+    ) -> MapRecords:
+        """The same of photos at their own size; the walk is on as many cells as the photo covers."""
+        import torch
+
+        from methods.networks.affinity_net import boundary
+        from methods.networks.random_walk import irn_walk
+        from methods.whole_photos import WholePhotos
+
+        o, whole = self.options, WholePhotos(surroundings, self._levels)
+        for photo in photos:
+            record = maps(photo.id)
+            if not record.class_ids:
+                yield record
+                continue
+            one = whole.at_own_size(photo, flip=True)
+            padded = (one.levels[0].shape[2], one.levels[0].shape[3])
+            stride = one.size[0] // padded[0]
+            height, width = (-(-length // stride) for length in record.image_size)
+            with torch.inference_mode():
+                # Cut before they are turned back: both copies are padded on the right.
+                logits_2HW = head(one.levels, padded)[:, :height, :width]
+                boundary_1HW = boundary(logits_2HW[:1], logits_2HW[1:])
+            maps_CHW = torch.from_numpy(maps_at(record, (height, width))).to(surroundings.device)
+            walked_CHW = irn_walk(maps_CHW, boundary_1HW[0], o.beta, o.log2_steps, o.radius)
+            walked_CHW = on_one_scale(unpooled(walked_CHW, record.image_size, stride))
+            yield replace(record, maps_CHW=walked_CHW, background_HW=None, upsampling="bilinear")
