@@ -70,6 +70,11 @@ class Backbone(nn.Module):
         """Whether the network begins with patches of the photo, whose side has to be a whole number of cells."""
         return self.patch is not None or first_stride(self.options.name) == 4
 
+    @property
+    def cells_stay(self) -> bool:
+        """Whether its levels are taken as they are, wherever their cells lie (`methods/networks/offsets.py`)."""
+        return self.patch is not None or getattr(self.body, "cells_stay", False)
+
     def forward(self, images_BCHW: torch.Tensor) -> list[torch.Tensor]:
         """Levels in ascending order, of normalised images.
 

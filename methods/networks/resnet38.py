@@ -89,6 +89,9 @@ class ResNet38(nn.Module):
     bottlenecks drop whole channels. `thinness` divides all widths. Raises UserError for another output stride.
     """
 
+    cells_stay = True
+    """Features are read as the published programs read them, wherever their cells lie."""
+
     def __init__(self, levels: Sequence[int], output_stride: int, thinness: int = 1) -> None:
         super().__init__()
         if output_stride != OUTPUT_STRIDE:

@@ -29,6 +29,9 @@ class ResNet50Irn(nn.Module):
     Raises UserError for another output stride.
     """
 
+    cells_stay = True
+    """Features are read as the published programs read them, wherever their cells lie."""
+
     def __init__(self, levels: Sequence[int], output_stride: int) -> None:
         super().__init__()
         if output_stride != OUTPUT_STRIDE:

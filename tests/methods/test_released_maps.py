@@ -1,7 +1,7 @@
 """Whole ways from a photo to its maps, at the photo's own size, against the released programs' formulas written out.
 
-Weights are random and seeded, sizes are whole cells at every scale, and cells are not moved, which the programs do not
-do: docs/presets.md tells what differs otherwise. Photos are resized as everywhere here, by Pillow's bilinear filter.
+Weights are random and seeded, and sizes are whole cells at every scale: docs/presets.md tells what differs otherwise.
+Photos are resized as everywhere here, by Pillow's bilinear filter.
 """
 
 import itertools
@@ -39,9 +39,8 @@ LABELS = (0, 2)
 
 @pytest.fixture(autouse=True)
 def _as_released(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ResNet-38 of a 32nd of its widths; no level is moved."""
+    """A ResNet-38 of a 32nd of its widths."""
     monkeypatch.setitem(backbones.OWN_NETWORKS, "resnet38", lambda *of: ResNet38(*of, THINNESS))
-    monkeypatch.setattr("methods.features.offsets", lambda network, *size: (0.0,) * len(network.channels))
 
 
 def a_photo(height: int, width: int) -> Photo:
