@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 import torch
+from timm.models.resnet import Bottleneck, ResNet
 from torch.nn.functional import avg_pool2d, conv2d, elu, group_norm, interpolate, pad
 
 from methods.base import BackboneOptions, LocalizationMaps, Surroundings
@@ -39,8 +40,9 @@ LABELS = (0, 2)
 
 @pytest.fixture(autouse=True)
 def _as_released(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ResNet-38 of a 32nd of its widths."""
+    """A ResNet-38 of a 32nd of its widths, a ResNet-50 with one block a stage."""
     monkeypatch.setitem(backbones.OWN_NETWORKS, "resnet38", lambda *of: ResNet38(*of, THINNESS))
+    monkeypatch.setattr("timm.create_model", lambda _: ResNet(Bottleneck, (1, 1, 1, 1)))
 
 
 def a_photo(height: int, width: int) -> Photo:
@@ -55,8 +57,8 @@ def network_of(options: BackboneOptions, levels: Sequence[int]) -> backbones.Bac
     return network
 
 
-def weights_of(network: backbones.Backbone, **parts: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return named_tensors(backbone=network.body, **parts)
+def weights_of(backbone: backbones.Backbone, **parts: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return named_tensors(backbone=backbone.body, **parts)
 
 
 def passes(photo: Photo, scales: Sequence[float]) -> Iterator[tuple[np.ndarray, bool]]:
@@ -84,7 +86,7 @@ def test_cam_at_four_scales(options: BackboneOptions) -> None:
     (record,) = part.apply([photo], Surroundings(SPACE, options, weights_of(network, head=head)))
     total = torch.zeros(CLASSES, 64, 96)
     for copy, flip in passes(photo, SCALES):
-        (features,) = network(network.to_input(np.ascontiguousarray(copy[None])))
+        (features,) = network(network.to_input(np.array(copy[None])))
         cam = conv2d(features, head.classifier.weight).relu()
         large = interpolate(cam, (64, 96), mode="bilinear", align_corners=False)[0]
         total += large.flip(2) if flip else large
@@ -105,7 +107,7 @@ def test_seam_at_four_scales() -> None:
     low, high = (layer.weight for layer in correlation.projections)
     total = torch.zeros(CLASSES, 64, 96)
     for copy, flip in passes(photo, SCALES):
-        conv4, conv5, conv6 = network(network.to_input(np.ascontiguousarray(copy[None])))
+        conv4, conv5, conv6 = network(network.to_input(np.array(copy[None])))
         cam = conv2d(conv6, head.classifier.weight).relu()
         cam = (cam - 1e-5).relu() / (cam.amax((2, 3), keepdim=True) + 1e-5)
         strongest = cam.amax(1, keepdim=True)
@@ -197,7 +199,7 @@ def test_irn_walks_as_the_released_one() -> None:
     grid, state = (-(-height // 4), -(-width // 4)), head.state_dict()
     logits = []
     for image in (photo.image(), photo.image()[:, ::-1]):
-        levels = network(pad(network.to_input(np.ascontiguousarray(image[None])), (0, 2, 0, 2)))
+        levels = network(pad(network.to_input(np.array(image[None])), (0, 2, 0, 2)))
         edges = []
         for k, level in enumerate(levels):
             edge = conv2d(level, state[f"projections.{k}.0.weight"])
