@@ -13,10 +13,12 @@ from pydantic import Field, model_validator
 
 from settings.options import GrownOptions, Options
 
-__all__ = ["Aspect", "ColourJitterOptions", "CropOptions", "PhotoInputs", "Scale", "Side"]
+__all__ = ["SQUARE", "Aspect", "ColourJitterOptions", "CropOptions", "PhotoInputs", "Scale", "Side"]
 
 Aspect = Literal["square", "kept"]
 """How a photo goes through a network at inference: as a square of `backbone.size`, or at its own size and aspect."""
+SQUARE = "square"
+"""What rows say of networks that see squares, in training and at inference."""
 LONGER_SIDE = (320, 640)
 """Pixels, where no resize is named; IRN's."""
 
@@ -92,8 +94,8 @@ class PhotoInputs(GrownOptions):
 
     @property
     def seen(self) -> str:
-        """What the network sees, as rows say it; `square` where it is nothing else."""
-        crops = f"crops {self.inputs.crop}" if self.inputs else "square"
+        """What the network sees, as rows say it; `SQUARE` where it is nothing else."""
+        crops = f"crops {self.inputs.crop}" if self.inputs else SQUARE
         if bool(self.inputs) == self.keeps_aspect:
             return crops
         return f"{crops}, aspect kept" if self.keeps_aspect else f"{crops}, square at inference"

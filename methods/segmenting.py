@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import numpy as np
 from pydantic import Field, field_validator
 
-from methods.base import BackboneOptions, FeatureRequest, Segmenter
+from methods.base import BackboneOptions, FeatureRequest, PseudoLabelled, Segmenter
 from methods.dense_crf import dense_crf, require_dense_crf
 from settings.errors import UserError
 from settings.options import GrownOptions, Options
-from settings.records import Mask, Photo
+from settings.records import UNKNOWN, Mask, Photo
 
 if TYPE_CHECKING:
     import torch
@@ -129,6 +129,12 @@ def _check_sides(requests: Sequence[FeatureRequest], backbone: BackboneOptions) 
             found = f"scale {request.scale:g}, at which photos have a side of {side} pixels"
             within = f"a scale from {least / backbone.size:.3g} to {most / backbone.size:.3g}"
             raise UserError("segment", found, f"{least} to {most} pixels", f"of {backbone.size}: {within}")
+
+
+def check_usable(data: PseudoLabelled) -> None:
+    """Raise ValueError where no pixel of any pseudo label is known."""
+    if all((data.pseudo_label(photo.id) == UNKNOWN).all() for photo in data.photos):
+        raise ValueError(f"no pixel of the {len(data.photos)} pseudo labels is usable: all are {UNKNOWN}")
 
 
 def mask_of(logits: Sequence[torch.Tensor], size: tuple[int, int], inference: Inference, photo: Photo) -> Mask:

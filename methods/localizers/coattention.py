@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from methods.inputs import Inputs
-    from methods.jitter import ColourJitter, Jitter
+    from methods.inputs import SquareInputs
+    from methods.jitter import Jitter
     from methods.networks.pair_classifier import PairClassifier, Structure, Terms
     from methods.networks.pair_inference import PairInference
     from methods.pairs import References
@@ -267,10 +267,12 @@ class _Draw:
     """Features of anchors, partners and copies, after the hidden layers; photos of one size share a pass."""
 
     def __init__(
-        self, options: CoAttentionOptions, inputs: Inputs, network: PairClassifier, augmented: bool, share: Share
+        self, options: CoAttentionOptions, inputs: SquareInputs, network: PairClassifier, augmented: bool, share: Share
     ) -> None:
         self._options, self._inputs, self._network, self._share = options, inputs, network, share
-        self._jitter = _jitter(options.jitter) if augmented else None
+        from methods.jitter import jitter_of
+
+        self._jitter = jitter_of(options.jitter) if augmented else None
 
     def __call__(
         self, rows: NDArray[np.int64], others: NDArray[np.int64], rng: np.random.Generator
@@ -302,13 +304,6 @@ def _each_by_its_own(jitters: Sequence[Sequence[Jitter]]) -> Callable[[Image], I
 
     drawn = (jitter for part in jitters for jitter in part)
     return lambda image: jittered(image, next(drawn))
-
-
-def _jitter(options: ColourJitterOptions) -> ColourJitter | None:
-    from methods.jitter import ColourJitter
-
-    jitter = ColourJitter(**options.model_dump())
-    return jitter if any(jitter) else None
 
 
 def _with_references(photo: Photo, inference: PairInference, references: References) -> torch.Tensor:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from methods.networks.seam import Seam as SeamNetwork
+    from methods.whole_photos import Pass, WholePhotos
 
 Level = Annotated[int, Field(ge=0, le=4)]
 LAST = 4
@@ -91,7 +92,9 @@ class Seam(Localizer):
         return self._at_levels((1.0, self.options.small_scale), (False, True))
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """Both levels at every scale, plain and mirrored."""
+        """All levels at every scale, plain and mirrored; none where the photo keeps its aspect."""
+        if self.options.keeps_aspect:
+            return ()
         return self._at_levels(self.options.scales, (False, True) if self.options.flip else (False,))
 
     def _at_levels(self, scales: Sequence[float], flips: Sequence[bool]) -> tuple[FeatureRequest, ...]:
@@ -102,42 +105,46 @@ class Seam(Localizer):
         """Classification of both copies and what makes them agree, on photos mirrored at random."""
         import torch
 
-        from methods.colours import Colours
-        from methods.inputs import training_inputs
+        from methods.inputs import inputs_of
         from methods.networks.heads import ClassMaps
         from methods.networks.seam import COMPARED, PixelCorrelation, seam_losses
         from methods.networks.seam import Seam as SeamNetwork
         from methods.training import groups_of, train
 
         torch.manual_seed(surroundings.rng_seed)
-        inputs = training_inputs(weak.photos, self.options.levels, surroundings)
+        inputs = inputs_of(self.options, weak.photos, self.options.levels, surroundings)
         o, classes = self.options, weak.label_space.foreground
         head = ClassMaps(inputs.channels[-1], classes, o.hidden, o.dropout, o.bias)
         network = SeamNetwork(head, PixelCorrelation(inputs.channels[:COMPARED])).to(surroundings.device)
         labels_NK = torch.from_numpy(weak.labels_NK()).to(surroundings.device)
-        colours, scales = Colours(weak.photos, surroundings.device), (1.0, self.options.small_scale)
-        share = surroundings.share
+        scales = (1.0, self.options.small_scale)
         terms = ("classification", *(name for name in TERMS if getattr(self.options, name)))
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-            flips = rng.random(len(rows)) < 0.5
-            rows, flips = share.of(rows), share.of(flips)
-            copies = [inputs(rows, flips, scale) for scale in scales]
-            images = colours(rows, flips, [_grid(copy) for copy in copies])
+            batch = inputs.draw(rows, rng)
+            copies = [batch.levels(scale) for scale in scales]
+            images = batch.colours([_grid(copy) for copy in copies])
             large, small = (network(*copy) for copy in zip(copies, images, strict=True))
-            losses = seam_losses(large, small, labels_NK[rows])
+            losses = seam_losses(large, small, labels_NK[batch.rows])
             return {name: losses[name] for name in terms}
 
         training = self.options.training
         groups = groups_of(network, bias_factor=training.bias_factor)
         groups += inputs.groups(training.backbone_factor, training.bias_factor)
         modules = torch.nn.ModuleDict({"network": network, "inputs": inputs.module})
-        log = train(modules, groups, len(weak.photos), step, training, surroundings)
+        log = train(modules, groups, len(weak.photos), step, training, surroundings, ahead=inputs.ahead)
         return Fit(inputs.weights_with(network=network), log)
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
-        """Refined maps of each photo's own labels, in [0, 1]."""
+        """Refined maps of each photo's own labels, in [0, 1]; at its own size where it keeps its aspect."""
         network = _network(surroundings)
+        if self.options.keeps_aspect:
+            from methods.whole_photos import WholePhotos
+
+            whole = WholePhotos(surroundings, self.options.levels)
+            for photo in photos:
+                yield whole.record(photo, self._whole_refined(photo, network, whole))
+            return
         for photo in photos:
             maps_CHW = self._refined(photo, network, surroundings)
             yield surroundings.record(photo, maps_CHW)
@@ -145,6 +152,13 @@ class Seam(Localizer):
     def views(self, photo: Photo, surroundings: Surroundings) -> Mapping[str, LocalizationMaps]:
         """The classifier's own maps, and what the pixel correlation module makes of them."""
         network = _network(surroundings)
+        if self.options.keeps_aspect:
+            from methods.whole_photos import WholePhotos, peaked
+
+            whole, o = WholePhotos(surroundings, self.options.levels), self.options
+            total_CHW = whole.total(photo, o.scales, o.flip, lambda one: network.head(one.levels[-1]).float().relu())
+            refined_CHW = self._whole_refined(photo, network, whole)
+            return {"cam": whole.record(photo, peaked(total_CHW)), "refined": whole.record(photo, refined_CHW)}
         maps = {
             "cam": summed_maps(network.head, photo, self._as_cam().apply_features(), surroundings),
             "refined": self._refined(photo, network, surroundings),
@@ -162,18 +176,38 @@ class Seam(Localizer):
         """`cam` at the same passes: its head is named as ours."""
         return Cam(CamOptions(scales=self.options.scales, flip=self.options.flip))
 
+    def _whole_refined(self, photo: Photo, network: SeamNetwork, whole: WholePhotos) -> torch.Tensor:
+        """The maps of the photo's labels at its own size, (C, height, width) in [0, 1]."""
+        from methods.networks.seam import stretched
+
+        shown_1K = self._shown(photo, network)
+
+        def maps_of(one: Pass) -> torch.Tensor:
+            refined_BCHW: torch.Tensor = network(one.levels, one.colours(_grid(one.levels)), shown_1K).refined_BCHW
+            return refined_BCHW[:, 1:]
+
+        return stretched(whole.total(photo, self.options.scales, self.options.flip, maps_of)[None])[0]
+
+    def _shown(self, photo: Photo, network: SeamNetwork) -> torch.Tensor | None:
+        """The photo's labels as a row of ones and zeros, (1, K), where they alone compete for a position."""
+        import torch
+
+        if self.options.rivals == "all":
+            return None
+        weight = network.head.classifier.weight
+        labels_1K = torch.zeros(1, len(weight), device=weight.device)
+        labels_1K[:, list(photo.labels)] = 1
+        return labels_1K
+
     def _refined(self, photo: Photo, network: SeamNetwork, surroundings: Surroundings) -> NDArray[np.float32]:
         """The maps of the photo's labels, (C, h, w) float32 in [0, 1], at the grid of the first pass."""
-        import torch
 
         from methods.colours import Colours
         from methods.networks.seam import stretched
 
         device = surroundings.device
         colours, first = Colours((photo,), device), np.zeros(1, np.int64)
-        labels_1K = torch.zeros(1, network.head.classifier.out_channels, device=device)
-        labels_1K[:, list(photo.labels)] = 1
-        shown_1K = labels_1K if self.options.rivals == "labels" else None
+        shown_1K = self._shown(photo, network)
 
         def maps_of(request: FeatureRequest) -> torch.Tensor:
             asked = [FeatureRequest(request.scale, request.flip, level) for level in self.options.levels]
