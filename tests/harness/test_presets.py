@@ -205,3 +205,11 @@ def test_the_reduced_run_of_its_head_is_planned(preset: str) -> None:
     assert fits
     crops = [fit.identity.component.options.get("inputs") for fit in fits if fit.kind.name != "segmenter_fit"]
     assert all(crop is not None and crop["crop"] <= 80 for crop in crops)
+
+
+def test_crops_of_a_refiner_are_refused_where_the_backbone_is_frozen() -> None:
+    plain = ("combine.localizers.cam.inputs=null", "training_mode=frozen")
+    with pytest.raises(UserError) as caught:
+        make_plan(load_suite("psa-paper", (SCENES, RANDOM, *plain)))
+    assert "refiners (affinity)" in str(caught.value)
+    assert "training_mode: fine_tuned" in str(caught.value)
