@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from methods.base import FeatureRequest
 from methods.memory import kept_memory
-from methods.networks.offsets import DEEPEST, moved, offsets
+from methods.networks.offsets import moved, offsets
 from settings.images import resize
 from settings.records import Photo
 
@@ -62,17 +62,9 @@ class FrozenBackbone:
 
     def offsets(self, side: int) -> tuple[float, ...]:
         """By how many cells each level of such a square lies behind its place, measured when it is first asked."""
-        # They depend on nothing else of the side: photos of all sizes share a few measurements.
-        beyond = side % DEEPEST
-        if beyond not in self._offsets:
-            self._offsets[beyond] = offsets(self.network, beyond)
-        return self._offsets[beyond]
-
-    def levels(self, images_BCHW: torch.Tensor) -> list[torch.Tensor]:
-        """Features (B, C, h, w) a level of normalised photos of any size, each moved to its place."""
-        found = self.network(images_BCHW.to(self.device))
-        offsets_L = self.offsets(images_BCHW.shape[3])
-        return [moved(features, offset) for features, offset in zip(found, offsets_L, strict=True)]
+        if side not in self._offsets:
+            self._offsets[side] = offsets(self.network, side)
+        return self._offsets[side]
 
     def input(self, images: Sequence[NDArray[np.uint8]], side: int) -> torch.Tensor:
         """Photos (H, W, 3) of any sizes → normalised squares (B, 3, side, side)."""

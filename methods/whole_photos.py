@@ -19,6 +19,7 @@ from methods.base import LocalizationMaps, Surroundings
 from methods.features import FrozenBackbone
 from methods.memory import kept_memory
 from methods.networks.backbones import build
+from methods.networks.offsets import moved
 from methods.training import part_of
 from settings.images import resize
 from settings.records import Image, Photo
@@ -119,8 +120,12 @@ class WholePhotos:
 
     def _levels(self, images_BCHW: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Where a GPU had too little memory for both, the mirrored copy goes through by itself."""
-        parts = [self._backbone.levels(part_BCHW) for part_BCHW in torch.split(images_BCHW, self._together)]
-        return tuple(torch.cat(level) for level in zip(*parts, strict=True))
+        images_BCHW = images_BCHW.to(self._backbone.device)
+        parts = [self._backbone.network(part_BCHW) for part_BCHW in torch.split(images_BCHW, self._together)]
+        # Sides are whole cells, so that no grid on the way is odd: cells lie where they do in a square of whole cells.
+        offsets = self._backbone.offsets(0)
+        found = (torch.cat(level) for level in zip(*parts, strict=True))
+        return tuple(moved(level_BCHW, offset) for level_BCHW, offset in zip(found, offsets, strict=True))
 
     def _image(self, photo: Photo) -> Image:
         """The photo's pixels; the last photo's are kept, so that each is read once."""

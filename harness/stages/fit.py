@@ -12,7 +12,7 @@ from typing import ClassVar
 from harness.stages.contract import checked_fit, named
 from harness.stages.features import MOVED
 from harness.stages.graph import Stage
-from harness.stages.guesses import epochs_of, fit_seconds
+from harness.stages.guesses import epochs_of, fit_seconds, seen_side
 from harness.stages.kind import DataRuntime, Identity, StageKind
 from harness.stages.line import Line
 from harness.stages.planned import check_weights
@@ -101,7 +101,7 @@ class FitKind(StageKind[FitIdentity, FitRuntime]):
     def seconds(self, stage: Stage) -> float:
         """Guessed by the component's cost of a photo and epoch, and the backbone's passes where it is trained along."""
         assert isinstance(stage.identity, FitIdentity) and isinstance(stage.runtime, FitRuntime)
-        size = stage.runtime.place.backbone.size
+        size = seen_side(stage.identity.component, stage.runtime.place.backbone.size)
         seconds = fit_seconds(stage.identity.component, stage.photos, size)
         if seconds is None:
             seconds = super().seconds(stage)

@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     # Whatever reads stored features comes by here: timm, which takes seconds, is for those who compute them.
     from methods.networks.backbones import Backbone
 
-__all__ = ["DEEPEST", "moved", "offsets"]
+__all__ = ["moved", "offsets"]
 
 PICTURES = 2
 SIDE = 224
 """The least side (pixels) of the pictures: 7 cells at stride 32."""
-DEEPEST = 32
-"""The deepest stride: where cells lie depends on what a side has beyond a multiple of it."""
 LEAST = 2.0
 """Pixels; a level that is displaced by less stays as it is. So do strides up to 4, whose offset is never more."""
 
@@ -42,7 +40,7 @@ def offsets(backbone: Backbone, side: int) -> tuple[float, ...]:
     if backbone.cells_stay:
         return (0.0,) * len(backbone.channels)
     # Where cells lie depends on which grids on the way have odd sides, not on how large they are.
-    pictures_BCHW = _pictures(SIDE + side % DEEPEST).to(next(backbone.parameters()).device)
+    pictures_BCHW = _pictures(SIDE + side % 32).to(next(backbone.parameters()).device)
     with torch.inference_mode():
         plain = backbone(pictures_BCHW)
         down, right = ([level.flip(axis) for level in backbone(pictures_BCHW.flip(axis))] for axis in (2, 3))
