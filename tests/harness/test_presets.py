@@ -180,31 +180,27 @@ def test_it_names_what_is_absent(preset: str) -> None:
         assert words in str(caught.value)
 
 
-def settings_of(preset: str) -> list[str]:
-    """The `--set` lines of a preset's head that start it at a reduced size."""
-    head = []
-    for line in (REPOSITORY / "settings" / "suites" / f"{preset}.yaml").read_text(encoding="utf-8").splitlines():
-        if line.startswith("#"):
-            head.append(line.removeprefix("#").strip())
-    text = " ".join(head)
-    start = text.index(f"seedbed run {preset}")
-    return [first or second for first, second in re.findall(r"--set (?:(\S+='.*?')|(\S+))", text[start:])]
+def reduced(preset: str, photos: str) -> list[str]:
+    """The `--set` lines of a preset's head that start it at a reduced size, on `synthetic` photos or on `real` ones."""
+    lines = (REPOSITORY / "settings" / "suites" / f"{preset}.yaml").read_text(encoding="utf-8").splitlines()
+    head = " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
+    _, _, run = head.partition(f"seedbed run {preset}")
+    common, synthetic, real = re.split("on synthetic photos with|and on real ones", run)
+    chosen = common + {"synthetic": synthetic, "real": real}[photos]
+    return [one.replace("'", "") for one in re.findall(r"--set (\S+='.*?'|\S+)", chosen)]
 
 
 @pytest.mark.parametrize("preset", RELEASED)
-def test_the_reduced_run_of_its_head_is_planned(preset: str) -> None:
-    """Every recipe, without a file and without the CRF's package; on synthetic photos and, as told, on real ones."""
-    overrides = [one.replace("'", "") for one in settings_of(preset)]
-    real = [one for one in overrides if "voc12-animals" in one]
-    assert len(real) == 1
-    synthetic = [one for one in overrides if one.startswith("dataset={name: scenes")]
-    assert len(synthetic) == 1
-    plan = make_plan(load_suite(preset, [one for one in overrides if one not in real]))
+@pytest.mark.parametrize("photos", ["synthetic", "real"])
+def test_the_reduced_run_of_its_head_is_planned(preset: str, photos: str, real_data: Path) -> None:
+    """Every recipe, without a file of weights and without the CRF's package."""
+    overrides = [one.replace("DATA", str(real_data)) for one in reduced(preset, photos)]
+    plan = make_plan(load_suite(preset, overrides))
     assert not plan.skipped
     fits = [stage for stage in plan.graph.values() if stage.kind.name.endswith("_fit")]
-    assert fits
-    crops = [fit.identity.component.options.get("inputs") for fit in fits if fit.kind.name != "segmenter_fit"]
-    assert all(crop is not None and crop["crop"] <= 80 for crop in crops)
+    assert len(fits) == {"cam-paper": 1, "irn-paper": 2, "psa-paper": 2, "seam-paper": 3}[preset]
+    crops = [fit.identity.component.options["inputs"]["crop"] for fit in fits if fit.kind.name != "segmenter_fit"]
+    assert max(crops) <= 80
 
 
 def test_crops_of_a_refiner_are_refused_where_the_backbone_is_frozen() -> None:
