@@ -109,18 +109,18 @@ def fit_on_crops(
     data: Localized,
     levels: Sequence[int],
     head_of: Callable[[tuple[int, ...]], nn.Module],
-    label_step: LabelStep,
-    label_size: int,
+    labels: Callable[[int], Mask],
     loss: Callable[[nn.Module, Sequence[torch.Tensor], torch.Tensor, Counted], torch.Tensor],
     crops: CropOptions,
     training: TrainingOptions,
     surroundings: Surroundings,
+    *,
     backbone_learns: bool,
 ) -> Fit:
     """As `fit_on_pairs`, on crops that go through the suite's backbone, which learns along or stays as it is.
 
-    Labels are made of whole photos before, and sampled at the grid of each crop's first level; outside the photo they
-    are unknown. Beside `head.*` the weights have `backbone.*`, for `apply`.
+    `labels` gives those of a row's whole photo, which are sampled at the grid of each crop's first level; outside the
+    photo they are unknown. Beside `head.*` the weights have `backbone.*`, for `apply`.
     """
     import torch
 
@@ -128,7 +128,6 @@ def fit_on_crops(
     from methods.training import groups_of, train
 
     torch.manual_seed(surroundings.rng_seed)
-    labels = _KeptLabels(data, label_step, label_size)
     inputs = CropInputs(data.weak.photos, levels, crops, surroundings, labels)
     head = head_of(inputs.channels).to(surroundings.device)
     inputs.module.eval()
@@ -150,7 +149,7 @@ def fit_on_crops(
     return Fit(inputs.weights_with(head=head), log)
 
 
-class _KeptLabels:
+class KeptLabels:
     """The labels of all photos by their rows, uint8 at photo size; compressed, since there are thousands.
 
     Raises ValueError where no photo has a sure pixel.
@@ -165,6 +164,7 @@ class _KeptLabels:
         self._sizes = [data.maps(photo.id).image_size for photo in data.weak.photos]
 
     def __call__(self, row: int) -> Mask:
+        """Those of the photo at a place of the weak set."""
         content, shape = self._kept[row]
         return resize_mask(np.frombuffer(zlib.decompress(content), np.uint8).reshape(shape), *self._sizes[row])
 

@@ -26,6 +26,7 @@ from methods.base import (
 )
 from methods.label_steps import LabelRefiner, affinity_labels, require_label_refiner
 from methods.refining import (
+    KeptLabels,
     RefinerInputs,
     fit_on_crops,
     fit_on_pairs,
@@ -125,8 +126,8 @@ class Affinity(Refiner):
             return head.loss(levels, labels_BHW, o.radius, counted)
 
         if o.inputs is not None:
-            crops, step = (o.inputs, o.training, surroundings), (label_step, o.label_size)
-            return fit_on_crops(data, LEVELS, head_of, *step, loss, *crops, backbone_learns=True)
+            labels, given = KeptLabels(data, label_step, o.label_size), (o.inputs, o.training, surroundings)
+            return fit_on_crops(data, LEVELS, head_of, labels, loss, *given, backbone_learns=True)
         return fit_on_pairs(data, LEVELS, head_of, labels_at, loss, o.training, surroundings)
 
     def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:

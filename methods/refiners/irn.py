@@ -23,7 +23,16 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.label_steps import LabelRefiner, irn_labels, require_label_refiner
-from methods.refining import RefinerInputs, fit_on_crops, fit_on_pairs, labels_NHW, maps_at, on_one_scale, unpooled
+from methods.refining import (
+    KeptLabels,
+    RefinerInputs,
+    fit_on_crops,
+    fit_on_pairs,
+    labels_NHW,
+    maps_at,
+    on_one_scale,
+    unpooled,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -104,8 +113,8 @@ class Irn(Refiner):
             return irn_affinity_loss(boundary_BHW, labels_BHW, o.training_radius, counted=counted).total
 
         if o.inputs is not None:
-            crops, step = (o.inputs, o.training, surroundings), (label_step, o.label_size)
-            return fit_on_crops(data, self._levels, BoundaryHead, *step, loss, *crops, backbone_learns=False)
+            labels, given = KeptLabels(data, label_step, o.label_size), (o.inputs, o.training, surroundings)
+            return fit_on_crops(data, self._levels, BoundaryHead, labels, loss, *given, backbone_learns=False)
         return fit_on_pairs(data, self._levels, BoundaryHead, labels_at, loss, o.training, surroundings)
 
     def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
@@ -161,5 +170,5 @@ class Irn(Refiner):
                 boundary_1HW = boundary(logits_2HW[:1], logits_2HW[1:])
             maps_CHW = torch.from_numpy(maps_at(record, (height, width))).to(surroundings.device)
             walked_CHW = irn_walk(maps_CHW, boundary_1HW[0], o.beta, o.log2_steps, o.radius)
-            walked_CHW = on_one_scale(unpooled(walked_CHW, record.image_size, stride))
-            yield replace(record, maps_CHW=walked_CHW, background_HW=None, upsampling="bilinear")
+            large_CHW = on_one_scale(unpooled(walked_CHW, record.image_size, stride))
+            yield replace(record, maps_CHW=large_CHW, background_HW=None, upsampling="bilinear")

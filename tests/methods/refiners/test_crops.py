@@ -13,7 +13,7 @@ from methods.networks.backbones import build
 from methods.photo_inputs import CropOptions
 from methods.refiners.affinity import Affinity, AffinityOptions
 from methods.refiners.irn import Irn, IrnOptions
-from methods.refining import fit_on_crops, pooled, unpooled
+from methods.refining import KeptLabels, fit_on_crops, pooled, unpooled
 from methods.training import part_of
 from settings.records import UNKNOWN
 from tests.methods.conftest import SPACE, make_photo
@@ -71,12 +71,16 @@ def test_a_crop_has_the_labels_of_its_part_and_none_outside(surroundings: Callab
         return sum((parameter.sum() for parameter in head.parameters()), start=torch.zeros(()))
 
     crops = CropOptions(scales=(1.0, 1.0), crop=64, flip=False)
-    step = (lambda maps_CHW, ids, image: np.where(maps_CHW[0] == 1, ids[0] + 1, 0).astype(np.uint8)), 4096
-    fit_on_crops(
-        *(Localized(WeakSet(photos, SPACE), maps), (4,), lambda channels: nn.Linear(channels[0], 1), *step, loss),
-        *(crops, TRAINING, surroundings()),
-        backbone_learns=False,
-    )
+    data = Localized(WeakSet(photos, SPACE), maps)
+
+    def step(maps_CHW: np.ndarray, class_ids: Sequence[int], image_HWC: np.ndarray) -> np.ndarray:
+        return np.where(maps_CHW[0] == 1, class_ids[0] + 1, 0).astype(np.uint8)
+
+    def head_of(channels: tuple[int, ...]) -> nn.Module:
+        return nn.Linear(channels[0], 1)
+
+    labels, given = KeptLabels(data, step, 4096), surroundings()
+    fit_on_crops(data, (4,), head_of, labels, loss, crops, TRAINING, given, backbone_learns=False)
     assert len(seen) == 4
     for labels_HW in seen:
         assert labels_HW.dtype == torch.uint8
