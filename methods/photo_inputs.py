@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from settings.options import GrownOptions, Options
 
-__all__ = ["SQUARE", "Aspect", "ColourJitterOptions", "CropOptions", "PhotoInputs", "Scale", "Side"]
+__all__ = ["SQUARE", "Aspect", "ColourJitterOptions", "CropOptions", "PhotoInputs", "RefinerInputs", "Scale", "Side"]
 
 Aspect = Literal["square", "kept"]
 """How a photo goes through a network at inference: as a square of `backbone.size`, or at its own size and aspect."""
@@ -99,3 +99,16 @@ class PhotoInputs(GrownOptions):
         if bool(self.inputs) == self.keeps_aspect:
             return crops
         return f"{crops}, aspect kept" if self.keeps_aspect else f"{crops}, square at inference"
+
+
+class RefinerInputs(PhotoInputs):
+    """What the options of a refiner begin with that trains a backbone along where `inputs` asks for crops.
+
+    Without them it learns on features of the suite's frozen backbone, whatever the training mode is.
+    """
+
+    @model_validator(mode="after")
+    def _keeps_aspect_by_its_own_backbone(self) -> RefinerInputs:
+        if self.aspect == "kept" and self.inputs is None:
+            raise ValueError("inputs beside aspect: kept, since the features of a frozen backbone are of squares")
+        return self

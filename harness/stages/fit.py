@@ -148,20 +148,22 @@ def plan_fit(
     left_out_content = None
     if left_out:
         left_out_content = fingerprint(photo_ids(left_out))
+    content = FitIdentity(
+        component=identity,
+        training_mode=line.mode,
+        backbone=line.blueprint.backbone,
+        rng_seed=line.rng_seed,
+        shards=len(line.source.shards),
+        # None goes into no key: fits that these entries do not concern keep the keys that they had before them.
+        extra_in_stage_2=extra_in_stage_2 or None,
+        weight_files=weights or None,
+        left_out=left_out_content,
+    )
+    if line.mode == "fine_tuned" and kind.trains_backbone(content):
+        content = replace(content, features=MOVED)
     return line.blueprint.add(
         kind,
-        FitIdentity(
-            component=identity,
-            training_mode=line.mode,
-            backbone=line.blueprint.backbone,
-            rng_seed=line.rng_seed,
-            shards=len(line.source.shards),
-            # None goes into no key: fits that these entries do not concern keep the keys that they had before them.
-            extra_in_stage_2=extra_in_stage_2 or None,
-            weight_files=weights or None,
-            left_out=left_out_content,
-            features=MOVED if kind.tunes_backbone and line.mode == "fine_tuned" else None,
-        ),
+        content,
         FitRuntime(
             place=line.source.place,
             places=component.places() or None,

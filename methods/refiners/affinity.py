@@ -24,8 +24,8 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.label_steps import LabelRefiner, affinity_labels, require_label_refiner
-from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
-from settings.options import Options
+from methods.photo_inputs import RefinerInputs
+from methods.refining import fit_on_pairs, grids_of, on_one_scale, sure_labels
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ LEVELS = (2, 3, 4)
 """Of the backbone; labels, loss and walk are on the grid of the first (stride 8)."""
 
 
-class AffinityOptions(Options):
+class AffinityOptions(RefinerInputs):
     """The label step, the training, and the walk; defaults are the paper's but for the training's length."""
 
     low: float = Field(4.0, gt=0, le=1000, description="power of the background under which a class is believed")
@@ -58,7 +58,7 @@ class Affinity(Refiner):
 
     options_model = AffinityOptions
     options: AffinityOptions
-    apply_options = frozenset({"beta", "log2_steps", "background_power"})
+    apply_options = frozenset({"aspect", "beta", "log2_steps", "background_power"})
     # Once: the label step, whose refiner goes through photos and not through features.
     fit_cost = Cost(0.005, once=0.022)
     # The walk multiplies matrices of positions by positions; banded at first.
@@ -76,7 +76,9 @@ class Affinity(Refiner):
         return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in LEVELS)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """The backbone's levels 2 to 4 of each photo, plain."""
+        """The backbone's levels 2 to 4 of each photo, plain; none where the photo keeps its aspect."""
+        if self.options.keeps_aspect:
+            return ()
         return tuple(FeatureRequest(level=level) for level in LEVELS)
 
     def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
@@ -86,7 +88,7 @@ class Affinity(Refiner):
         o = self.options
         require_label_refiner(o.label_refiner)
         label_step = partial(affinity_labels, low=o.low, high=o.high, refiner=o.label_refiner)
-        labels_at = partial(labels_NHW, data, label_step, o.label_size)
+        labels = sure_labels(data, label_step, o.label_size)
 
         def loss(
             head: torch.nn.Module, levels: Sequence[torch.Tensor], labels_BHW: torch.Tensor, counted: Counted
@@ -94,7 +96,7 @@ class Affinity(Refiner):
             assert isinstance(head, AffinityHead)
             return head.loss(levels, labels_BHW, o.radius, counted)
 
-        return fit_on_pairs(data, LEVELS, AffinityHead, labels_at, loss, o.training, surroundings)
+        return fit_on_pairs(data, LEVELS, AffinityHead, labels, loss, o, o.training, surroundings)
 
     def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Background and maps of each photo after the walk, divided by the maximum of all."""
@@ -105,19 +107,19 @@ class Affinity(Refiner):
         from methods.training import part_of
 
         head, o = AffinityHead.of_state(part_of(surroundings.weights, "head")), self.options
-        head, bank, device = head.to(surroundings.device).eval(), surroundings.stored, surroundings.device
+        head, device = head.to(surroundings.device).eval(), surroundings.device
+        on_grid = grids_of(o, LEVELS, surroundings)
         for photo in photos:
             record = maps(photo.id)
             if not record.class_ids:
                 yield record
                 continue
-            levels = [bank.features_BCHW([photo.id], [one]).to(device) for one in self.apply_features()]
-            grid = (levels[0].shape[2], levels[0].shape[3])
-            maps_CHW = maps_at(record, grid)
+            seen = on_grid(photo)
+            maps_CHW = seen.onto(record)
             background_1HW = (1 - maps_CHW.max(0, keepdims=True)) ** np.float32(o.background_power)
             scores_SHW = torch.from_numpy(np.concatenate([background_1HW, maps_CHW])).to(device)
             with torch.inference_mode():
-                feature_DHW = head(levels, grid)[0]
-            walked_SHW = affinity_walk(scores_SHW, feature_DHW, o.beta, o.log2_steps, o.radius).cpu().numpy()
-            walked_SHW = on_one_scale(walked_SHW)
+                feature_DHW = head(seen.plain, maps_CHW.shape[1:])[0]
+            walked_SHW = affinity_walk(scores_SHW, feature_DHW, o.beta, o.log2_steps, o.radius)
+            walked_SHW = on_one_scale(seen.back(walked_SHW))
             yield replace(record, maps_CHW=walked_SHW[1:], background_HW=walked_SHW[0], upsampling="bilinear")
