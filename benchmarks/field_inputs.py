@@ -1,9 +1,9 @@
 """Inputs as the field has them, beside the naive way: CAM at several scales, and training on crops read ahead.
 
 Localization: the naive loop reads the photo, resizes it and runs the network as it was trained anew for each scale and
-mirroring, and enlarges the maps of all classes. Training: the share of the time that a step does not wait for its crops.
+mirroring, and enlarges the maps of all classes. Training: the share of time in which no step waits for its crops.
 
-Run: OMP_NUM_THREADS=2 python -m benchmarks.field_inputs [--backbone resnet50] [--photos 4] [--crop 321]
+Run: OMP_NUM_THREADS=2 python -m benchmarks.field_inputs; --backbone, --photos and --crop change what is measured.
 """
 
 from argparse import ArgumentParser

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from methods.costs import Cost
-from methods.photo_inputs import SQUARE, PhotoInputs
+from methods.photo_inputs import SQUARE, CropTrained
 from methods.records import (
     PLAIN,
     FeatureRequest,
@@ -171,7 +171,7 @@ class FeatureReader(Component):
     @property
     def seen(self) -> str:
         """What its network sees of photos, as rows say it; empty where it reads none."""
-        if isinstance(self.options, PhotoInputs):
+        if isinstance(self.options, CropTrained):
             return self.options.seen
         return SQUARE if self.fit_features() or self.apply_features() else ""
 
