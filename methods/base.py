@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from methods.costs import Cost
-from methods.photo_inputs import SQUARE, PhotoInputs
+from methods.photo_inputs import SQUARE, CropTrained
 from methods.records import (
     PLAIN,
     FeatureRequest,
@@ -171,7 +171,7 @@ class FeatureReader(Component):
     @property
     def seen(self) -> str:
         """What its network sees of photos, as rows say it; empty where it reads none."""
-        if isinstance(self.options, PhotoInputs):
+        if isinstance(self.options, CropTrained):
             return self.options.seen
         return SQUARE if self.fit_features() or self.apply_features() else ""
 
@@ -274,11 +274,6 @@ class Refiner(FeatureReader):
     """Whether its maps have a background map beside them; None: where the maps that it gets have one."""
     needs_cue: ClassVar[bool] = False
     """Whether its `fit` reads a cue's saliency: its recipe then has a cue."""
-
-    @property
-    def reads_photos(self) -> bool:
-        """Whether it passes photos through a backbone of its own, which its weights hold, and reads no features."""
-        return False
 
     @property
     def trained(self) -> bool:

@@ -106,13 +106,13 @@ class CropBatch:
         """All of them, once they are made; raises what reading a photo raised."""
         return tuple(cut.result() for cut in self.cuts)
 
-    def levels(self, scale: float = 1.0) -> list[torch.Tensor]:
-        """Features of the crops, or of them resized (bilinear, averaging where they shrink), as squares."""
+    def levels(self, scale: float = 1.0, mirrored: bool = False) -> list[torch.Tensor]:
+        """Features of the crops or of their mirror images, resized (bilinear, averaging where they shrink)."""
         images_BCHW = torch.cat([crop.input_1CHW for crop in self.crops])
         if scale != 1:
             side = round(images_BCHW.shape[3] * scale)
             images_BCHW = _resized(images_BCHW, (side, side)).contiguous(memory_format=torch.channels_last)
-        return self.backbone(images_BCHW)
+        return self.backbone(images_BCHW.flip(3) if mirrored else images_BCHW)
 
     def colours(self, grids: Sequence[Grid]) -> list[torch.Tensor]:
         """The crops' RGB in [−1, 1] at each grid; the mean colour of the backbone's normalisation around a photo."""

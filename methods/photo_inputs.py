@@ -13,7 +13,17 @@ from pydantic import Field, model_validator
 
 from settings.options import GrownOptions, Options
 
-__all__ = ["SQUARE", "Aspect", "ColourJitterOptions", "CropOptions", "PhotoInputs", "Scale", "Side"]
+__all__ = [
+    "SQUARE",
+    "Aspect",
+    "ColourJitterOptions",
+    "CropOptions",
+    "CropTrained",
+    "PhotoInputs",
+    "RefinerInputs",
+    "Scale",
+    "Side",
+]
 
 Aspect = Literal["square", "kept"]
 """How a photo goes through a network at inference: as a square of `backbone.size`, or at its own size and aspect."""
@@ -65,17 +75,43 @@ class CropOptions(Options):
         return self
 
 
-class PhotoInputs(GrownOptions):
-    """What the options of a component begin with that can train its backbone on crops and keep a photo's aspect.
+class CropTrained(GrownOptions):
+    """What the options of a component begin with that can train its backbone on crops.
 
-    `aspect` belongs into its `apply_options`. Both are refused at planning where the backbone is frozen: stored
-    features are of squares, which all recipes share.
+    They are refused at planning where the backbone is frozen: stored features are of squares, which all recipes share.
     """
 
-    later_options = frozenset({"inputs", "aspect"})
+    later_options = frozenset({"inputs"})
     inputs: CropOptions | None = Field(
         None, description="random crops in training, fine-tuned only; null: squares of backbone.size"
     )
+
+    @property
+    def keeps_aspect(self) -> bool:
+        """Whether photos keep their own size and aspect at inference; here they are squares."""
+        return False
+
+    @property
+    def needs_tuning(self) -> str:
+        """The name of the option by which photos themselves are read, not stored features; empty for squares."""
+        return "inputs" if self.inputs is not None else ""
+
+    @property
+    def seen(self) -> str:
+        """What the network sees, as rows say it; `SQUARE` where it is nothing else."""
+        crops = f"crops {self.inputs.crop}" if self.inputs else SQUARE
+        if bool(self.inputs) == self.keeps_aspect:
+            return crops
+        return f"{crops}, aspect kept" if self.keeps_aspect else f"{crops}, square at inference"
+
+
+class PhotoInputs(CropTrained):
+    """What the options of a component begin with that can also keep a photo's aspect at inference.
+
+    `aspect` belongs into its `apply_options`, and is refused where the backbone is frozen too.
+    """
+
+    later_options = frozenset({"aspect"})
     aspect: Aspect | None = Field(
         None, description="at inference, `kept` fine-tuned only; null: kept where inputs are crops, else square"
     )
@@ -87,15 +123,18 @@ class PhotoInputs(GrownOptions):
 
     @property
     def needs_tuning(self) -> str:
-        """The name of the option by which photos themselves are read, not stored features; empty for squares."""
-        if self.inputs is not None:
-            return "inputs"
-        return "aspect" if self.aspect == "kept" else ""
+        """`inputs` or `aspect` where they ask for photos themselves; empty for squares."""
+        return super().needs_tuning or ("aspect" if self.aspect == "kept" else "")
 
-    @property
-    def seen(self) -> str:
-        """What the network sees, as rows say it; `SQUARE` where it is nothing else."""
-        crops = f"crops {self.inputs.crop}" if self.inputs else SQUARE
-        if bool(self.inputs) == self.keeps_aspect:
-            return crops
-        return f"{crops}, aspect kept" if self.keeps_aspect else f"{crops}, square at inference"
+
+class RefinerInputs(PhotoInputs):
+    """What the options of a refiner begin with that trains a backbone along where `inputs` asks for crops.
+
+    Without them it learns on features of the suite's frozen backbone, whatever the training mode is.
+    """
+
+    @model_validator(mode="after")
+    def _keeps_aspect_by_its_own_backbone(self) -> RefinerInputs:
+        if self.aspect == "kept" and self.inputs is None:
+            raise ValueError("inputs beside aspect: kept, since the features of a frozen backbone are of squares")
+        return self

@@ -7,13 +7,13 @@ and goes through the network once, together with its mirror image.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import pad
+from torch.nn.functional import adaptive_avg_pool2d, pad
 
 from methods.base import LocalizationMaps, Surroundings
 from methods.features import FrozenBackbone
@@ -21,10 +21,11 @@ from methods.memory import kept_memory
 from methods.networks.backbones import build
 from methods.networks.offsets import moved
 from methods.training import part_of
+from methods.upsampling import upsample
 from settings.images import resize
 from settings.records import Image, Photo
 
-__all__ = ["MapsOf", "Pass", "WholePhotos", "peaked"]
+__all__ = ["MapsOf", "Pass", "WholeOnGrid", "WholePhotos", "peaked"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,52 @@ class Pass:
         small = [resize(np.pad(image, around, mode="edge"), *grid) for image in self.images]
         return torch.from_numpy(np.stack(small)).to(self.levels[0].device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
+    def enlarged(self, maps_BKHW: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Maps of the padded copy at the pixels of the photo, which has this size: (B, K, height, width).
+
+        Bilinear between the centres of cells, of which each covers its own pixels of the padded copy.
+        """
+        rows_Hh, columns_Ww = (
+            _between_cells(length, shown, padded / cells, cells).to(maps_BKHW)
+            for length, shown, padded, cells in zip(size, self.shown, self.size, maps_BKHW.shape[2:], strict=True)
+        )
+        return rows_Hh @ maps_BKHW @ columns_Ww.T
+
 
 def peaked(maps_CHW: torch.Tensor) -> torch.Tensor:
     """Each map divided by its maximum; one without a positive value is 0."""
     return maps_CHW / maps_CHW.amax((1, 2), keepdim=True).clamp_min(1e-8)
+
+
+@dataclass(frozen=True)
+class WholeOnGrid:
+    """A photo of its own size as a refiner's network sees it, by a pass at scale 1."""
+
+    one: Pass
+
+    @property
+    def plain(self) -> list[torch.Tensor]:
+        """Its levels, (1, C, h, w) each."""
+        return [level_BCHW[:1] for level_BCHW in self.one.levels]
+
+    @property
+    def mirrored(self) -> list[torch.Tensor]:
+        """Those of the mirror image of the photo with its padding."""
+        return [level_BCHW[1:] for level_BCHW in self.one.levels]
+
+    def onto(self, record: LocalizationMaps) -> NDArray[np.float32]:
+        """Its maps at the grid of the first level, (C, h, w): the mean of each cell, 0 beyond the photo."""
+        maps_CHW = torch.from_numpy(upsample(replace(record, background_HW=None)))
+        (height, width), (shown_height, shown_width) = self.one.size, self.one.shown
+        padded_CHW = pad(maps_CHW, (0, width - shown_width, 0, height - shown_height))
+        cells = self.one.levels[0].shape[2:]
+        found: NDArray[np.float32] = adaptive_avg_pool2d(padded_CHW, (cells[0], cells[1])).numpy()
+        return found
+
+    def back(self, maps_CHW: torch.Tensor) -> NDArray[np.float32]:
+        """Maps at that grid at the photo's own size."""
+        found: NDArray[np.float32] = self.one.enlarged(maps_CHW[None], self.one.shown)[0].cpu().numpy()
+        return found
 
 
 MapsOf: TypeAlias = Callable[[Pass], torch.Tensor]
@@ -83,29 +126,23 @@ class WholePhotos:
         return sum(others, start=first)
 
     def at_photo(self, photo: Photo, scales: Sequence[float], flip: bool, maps_of: MapsOf) -> list[torch.Tensor]:
-        """What `maps_of` gives of each scale and mirroring, (K, height, width) at the photo's size, turned back.
-
-        Bilinear between the centres of cells, of which each covers its own pixels of the padded copy.
-        """
-        height, width = self.size(photo)
+        """What `maps_of` gives of each scale and mirroring, (K, height, width) at the photo's size, turned back."""
         found = []
         with torch.inference_mode(), kept_memory():
             for one in self._passes(photo, scales, flip):
-                maps_BKHW = maps_of(one)
-                rows_Hh, columns_Ww = (
-                    _between_cells(length, shown, padded / cells, cells).to(maps_BKHW)
-                    for length, shown, padded, cells in zip(
-                        (height, width), one.shown, one.size, maps_BKHW.shape[2:], strict=True
-                    )
-                )
-                plain_KHW, *mirrored = rows_Hh @ maps_BKHW @ columns_Ww.T
+                plain_KHW, *mirrored = one.enlarged(maps_of(one), self.size(photo))
                 found += [plain_KHW, *(maps_KHW.flip(2) for maps_KHW in mirrored)]
         return found
 
-    def at_own_size(self, photo: Photo, flip: bool = False) -> Pass:
-        """The photo in one pass at its own size, together with its mirror image where asked for."""
-        with torch.inference_mode():
-            return next(self._passes(photo, (1.0,), flip))
+    def on_grid(self, photo: Photo, mirrored: bool) -> WholeOnGrid:
+        """The photo at its own size and (where asked for) its mirror image, with its padding."""
+        image, shown = self._image(photo), self.size(photo)
+        size = self._padded_size(shown)
+        input_BCHW = self._input((image,), size)
+        if mirrored:
+            input_BCHW = torch.cat([input_BCHW, input_BCHW.flip(3)])
+        with torch.inference_mode(), kept_memory():
+            return WholeOnGrid(Pass(self._levels(input_BCHW), (image,), shown, size))
 
     def _passes(self, photo: Photo, scales: Sequence[float], flip: bool) -> Iterator[Pass]:
         image = self._image(photo)
@@ -113,10 +150,18 @@ class WholePhotos:
             shown = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
             plain = image if scale == 1 else resize(image, *shown)
             images = (plain, np.ascontiguousarray(plain[:, ::-1])) if flip else (plain,)
-            size = (_whole(shown[0], self._stride), _whole(shown[1], self._stride))
-            input_BCHW = self._backbone.network.to_input(np.stack(images))
-            padded_BCHW = pad(input_BCHW, (0, size[1] - shown[1], 0, size[0] - shown[0]))
-            yield Pass(self._levels(padded_BCHW), images, shown, size)
+            size = self._padded_size(shown)
+            yield Pass(self._levels(self._input(images, size)), images, shown, size)
+
+    def _padded_size(self, shown: tuple[int, int]) -> tuple[int, int]:
+        """Whole cells that hold so many pixels."""
+        height, width = (-(-length // self._stride) * self._stride for length in shown)
+        return height, width
+
+    def _input(self, images: Sequence[Image], size: tuple[int, int]) -> torch.Tensor:
+        """Images of one size, normalised and padded with 0 on the right and below, (B, 3, *size)."""
+        input_BCHW = self._backbone.network.to_input(np.stack(images))
+        return pad(input_BCHW, (0, size[1] - input_BCHW.shape[3], 0, size[0] - input_BCHW.shape[2]))
 
     def _levels(self, images_BCHW: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Where a GPU had too little memory for both, the mirrored copy goes through by itself."""
@@ -132,10 +177,6 @@ class WholePhotos:
         if self._last is None or self._last[0] != photo.id:
             self._last = (photo.id, photo.image())
         return self._last[1]
-
-
-def _whole(length: int, stride: int) -> int:
-    return -(-length // stride) * stride
 
 
 def _between_cells(length: int, shown: int, stride: float, cells: int) -> torch.Tensor:

@@ -22,7 +22,7 @@ from harness.stages.work import Work
 from harness.store.layout import FitFiles, Ref
 from harness.suites.recipes import ComponentIdentity
 from harness.suites.suite import Compute
-from methods.base import Component, Cost, Fit, Refiner, Surroundings, TrainingMode
+from methods.base import Component, Cost, Fit, Surroundings, TrainingMode
 from methods.sharing import least_items, too_few
 from settings.dataset import Dataset
 from settings.hashing import content_of
@@ -148,20 +148,22 @@ def plan_fit(
     left_out_content = None
     if left_out:
         left_out_content = fingerprint(photo_ids(left_out))
+    content = FitIdentity(
+        component=identity,
+        training_mode=line.mode,
+        backbone=line.blueprint.backbone,
+        rng_seed=line.rng_seed,
+        shards=len(line.source.shards),
+        # None goes into no key: fits that these entries do not concern keep the keys that they had before them.
+        extra_in_stage_2=extra_in_stage_2 or None,
+        weight_files=weights or None,
+        left_out=left_out_content,
+    )
+    if line.mode == "fine_tuned" and kind.trains_backbone(content):
+        content = replace(content, features=MOVED)
     return line.blueprint.add(
         kind,
-        FitIdentity(
-            component=identity,
-            training_mode=line.mode,
-            backbone=line.blueprint.backbone,
-            rng_seed=line.rng_seed,
-            shards=len(line.source.shards),
-            # None goes into no key: fits that these entries do not concern keep the keys that they had before them.
-            extra_in_stage_2=extra_in_stage_2 or None,
-            weight_files=weights or None,
-            left_out=left_out_content,
-            features=MOVED if _passes_photos(kind, component, line.mode) else None,
-        ),
+        content,
         FitRuntime(
             place=line.source.place,
             places=component.places() or None,
@@ -177,13 +179,6 @@ def plan_fit(
         group=line.group(step),
         photos=photos,
     )
-
-
-def _passes_photos(kind: FitKind, component: Component, mode: TrainingMode) -> bool:
-    """Whether photos go through a backbone in the fit, and no stored features are read."""
-    if isinstance(component, Refiner):
-        return component.reads_photos
-    return kind.tunes_backbone and mode == "fine_tuned"
 
 
 def held_out_photos(line: Line) -> tuple[Photo, ...]:

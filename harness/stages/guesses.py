@@ -27,7 +27,13 @@ def seen_side(component: ComponentIdentity, size: int) -> int:
 
 
 def keeps_aspect(component: ComponentIdentity) -> bool:
-    """Whether photos go through the network at their own size."""
+    """Whether photos go through the network at their own size; False where the class is not found."""
+    try:
+        model = registry_of(component.role).load(component.name).options_model
+    except UserError:
+        return False
+    if not issubclass(model, PhotoInputs):
+        return False
     given = {name: component.options[name] for name in PhotoInputs.model_fields if name in component.options}
     return PhotoInputs.model_validate(given).keeps_aspect
 

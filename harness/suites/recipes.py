@@ -23,7 +23,7 @@ from methods.base import (
     Segmenter,
     TrainingMode,
 )
-from methods.photo_inputs import PhotoInputs
+from methods.photo_inputs import CropTrained
 from methods.segmenting import variants_of
 from results.rows import CEILING
 from settings.components import ComponentSpec, build_component
@@ -377,12 +377,10 @@ def _check_possible(components: RecipeComponents, where: str) -> None:
 def _check_photo_inputs(components: RecipeComponents, where: str) -> None:
     """Raise Contradictory for crops, or a kept aspect, with a frozen backbone, whose features are of shared squares."""
     roles: list[tuple[str, Component | None]] = [(role, getattr(components, role)) for role in ROLES]
-    roles += [
-        (f"refiners ({name})", one) for name, one in zip(components.refiner_names, components.refiners, strict=True)
-    ]
+    roles += [("refiners", refiner) for refiner in components.refiners]
     for role, component in roles:
         options = component.options if component is not None else None
-        if components.training_mode == "frozen" and isinstance(options, PhotoInputs) and options.needs_tuning:
+        if components.training_mode == "frozen" and isinstance(options, CropTrained) and options.needs_tuning:
             found = f"{options.seen} with a frozen backbone"
             expected = "squares, whose stored features all recipes share"
             mend = "training_mode: fine_tuned reads photos themselves"

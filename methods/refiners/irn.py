@@ -1,6 +1,5 @@
 """IRN's semantic part (Ahn, Cho & Kwak, CVPR 2019): a network learns from the maps' sure pixels where classes end, and
-a random walk carries the maps up to there. On features of the frozen backbone, whose photos are squares or, as
-released, crops; formulas in docs/methods.md §4."""
+a random walk carries the maps up to there. On features of the frozen backbone; formulas in docs/methods.md §4."""
 
 from __future__ import annotations
 
@@ -23,21 +22,12 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.label_steps import LabelRefiner, irn_labels, require_label_refiner
-from methods.refining import (
-    KeptLabels,
-    RefinerInputs,
-    fit_on_crops,
-    fit_on_pairs,
-    labels_NHW,
-    maps_at,
-    on_one_scale,
-    unpooled,
-)
+from methods.photo_inputs import RefinerInputs
+from methods.refining import fit_on_pairs, grids_of, on_one_scale, sure_labels
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.networks.affinity_net import BoundaryHead
     from methods.networks.random_walk import Counted
 
 
@@ -64,29 +54,24 @@ class Irn(Refiner):
     options_model = IrnOptions
     options: IrnOptions
     version = 2
-    apply_options = frozenset({"radius", "beta", "log2_steps"})
+    apply_options = frozenset({"aspect", "radius", "beta", "log2_steps"})
     gives_background = False
 
     def check_installed(self, where: str) -> None:
         """Raise Impossible where the refiner of the labels needs a package that is not installed."""
         require_label_refiner(self.options.label_refiner, where)
 
-    @property
-    def reads_photos(self) -> bool:
-        """Where it is trained on crops."""
-        return self.options.inputs is not None
-
     def fit_features(self) -> tuple[FeatureRequest, ...]:
-        """The levels that the options name, of each photo plain and mirrored, plain ones first.
-
-        None where photos are read.
-        """
-        if self.reads_photos:
-            return ()
+        """The levels that the options name, of each photo plain and mirrored, plain ones first."""
         return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in self._levels)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """Those of `fit_features`: the boundary is found in the photo and its mirror image together."""
+        """Those of `fit_features`: the boundary is found in the photo and its mirror image together.
+
+        None where the photo keeps its aspect.
+        """
+        if self.options.keeps_aspect:
+            return ()
         return self.fit_features()
 
     @property
@@ -94,17 +79,14 @@ class Irn(Refiner):
         return tuple(sorted(set(self.options.levels)))
 
     def fit(self, data: Localized, surroundings: Surroundings) -> Fit:
-        """The pair loss on labels of sure pixels, on photos mirrored at random, or crops.
-
-        Raises ValueError where nothing is sure.
-        """
+        """The pair loss on labels of sure pixels, on photos mirrored at random; ValueError where nothing is sure."""
         from methods.networks.affinity_net import BoundaryHead
         from methods.networks.random_walk import irn_affinity_loss
 
         o = self.options
         require_label_refiner(o.label_refiner)
         label_step = partial(irn_labels, foreground=o.foreground, background=o.background, refiner=o.label_refiner)
-        labels_at = partial(labels_NHW, data, label_step, o.label_size)
+        labels = sure_labels(data, label_step, o.label_size)
 
         def loss(
             head: torch.nn.Module, levels: Sequence[torch.Tensor], labels_BHW: torch.Tensor, counted: Counted
@@ -112,10 +94,7 @@ class Irn(Refiner):
             boundary_BHW = head(levels, labels_BHW.shape[1:]).float().sigmoid()
             return irn_affinity_loss(boundary_BHW, labels_BHW, o.training_radius, counted=counted).total
 
-        if o.inputs is not None:
-            labels, given = KeptLabels(data, label_step, o.label_size), (o.inputs, o.training, surroundings)
-            return fit_on_crops(data, self._levels, BoundaryHead, labels, loss, *given, backbone_learns=False)
-        return fit_on_pairs(data, self._levels, BoundaryHead, labels_at, loss, o.training, surroundings)
+        return fit_on_pairs(data, self._levels, BoundaryHead, labels, loss, o, o.training, surroundings)
 
     def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Maps of each photo after the walk."""
@@ -127,48 +106,17 @@ class Irn(Refiner):
 
         head, o = BoundaryHead.of_state(part_of(surroundings.weights, "head")), self.options
         head, device = head.to(surroundings.device).eval(), surroundings.device
-        if self.reads_photos:
-            yield from self._of_whole_photos(head, photos, maps, surroundings)
-            return
+        on_grid = grids_of(o, self._levels, surroundings, mirrored=True)
         for photo in photos:
             record = maps(photo.id)
             if not record.class_ids:
                 yield record
                 continue
-            levels = [surroundings.features_CHW(photo, one)[None].to(device) for one in self.apply_features()]
-            plain, mirrored = levels[: len(self._levels)], levels[len(self._levels) :]
-            grid = (plain[0].shape[2], plain[0].shape[3])
+            seen = on_grid(photo)
+            maps_CHW = torch.from_numpy(seen.onto(record)).to(device)
+            grid = maps_CHW.shape[1:]
             with torch.inference_mode():
-                boundary_BHW = boundary(head(plain, grid), head(mirrored, grid))
-            maps_CHW = torch.from_numpy(maps_at(record, grid)).to(device)
-            walked_CHW = irn_walk(maps_CHW, boundary_BHW[0], o.beta, o.log2_steps, o.radius).cpu().numpy()
-            yield replace(record, maps_CHW=on_one_scale(walked_CHW), background_HW=None, upsampling="bilinear")
-
-    def _of_whole_photos(
-        self, head: BoundaryHead, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings
-    ) -> MapRecords:
-        """The same of photos at their own size; the walk is on as many cells as the photo covers."""
-        import torch
-
-        from methods.networks.affinity_net import boundary
-        from methods.networks.random_walk import irn_walk
-        from methods.whole_photos import WholePhotos
-
-        o, whole = self.options, WholePhotos(surroundings, self._levels)
-        for photo in photos:
-            record = maps(photo.id)
-            if not record.class_ids:
-                yield record
-                continue
-            one = whole.at_own_size(photo, flip=True)
-            padded = (one.levels[0].shape[2], one.levels[0].shape[3])
-            stride = one.size[0] // padded[0]
-            height, width = (-(-length // stride) for length in record.image_size)
-            with torch.inference_mode():
-                # Cut before they are turned back: both copies are padded on the right.
-                logits_2HW = head(one.levels, padded)[:, :height, :width]
-                boundary_1HW = boundary(logits_2HW[:1], logits_2HW[1:])
-            maps_CHW = torch.from_numpy(maps_at(record, (height, width))).to(surroundings.device)
-            walked_CHW = irn_walk(maps_CHW, boundary_1HW[0], o.beta, o.log2_steps, o.radius)
-            large_CHW = on_one_scale(unpooled(walked_CHW, record.image_size, stride))
-            yield replace(record, maps_CHW=large_CHW, background_HW=None, upsampling="bilinear")
+                boundary_BHW = boundary(head(seen.plain, grid), head(seen.mirrored, grid))
+            walked_CHW = irn_walk(maps_CHW, boundary_BHW[0], o.beta, o.log2_steps, o.radius)
+            scores_CHW = on_one_scale(seen.back(walked_CHW))
+            yield replace(record, maps_CHW=scores_CHW, background_HW=None, upsampling="bilinear")

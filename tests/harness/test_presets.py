@@ -55,7 +55,7 @@ RELEASED: Mapping[str, Mapping[str, Any]] = {
             "log2_steps": 8,  # --beta, --exp_times
             "inputs": {"longer_side": None, "scales": (0.5, 1.5), "crop": 512, "flip": True},  # step/train_irn.py
             # --irn_num_epoches, --irn_batch_size, --irn_learning_rate ×1 of the edge layers, --irn_weight_decay
-            "training": POLY | {"epochs": 3, "batch": 32, "learning_rate": 0.1, "momentum": 1e-4, "weight_decay": 1e-4},
+            "training": POLY | {"epochs": 3, "batch": 32, "rates": (0.0, 0.1), "momentum": 1e-4, "weight_decay": 1e-4},
         },
         "thresholds": {"cam": 0.15, "cam+irn": 0.25},  # --sem_seg_bg_thres
     },
@@ -208,5 +208,5 @@ def test_crops_of_a_refiner_are_refused_where_the_backbone_is_frozen() -> None:
     plain = ("combine.localizers.cam.inputs=null", "training_mode=frozen")
     with pytest.raises(UserError) as caught:
         make_plan(load_suite("psa-paper", (SCENES, RANDOM, *plain)))
-    assert "refiners (affinity)" in str(caught.value)
+    assert "refiners" in str(caught.value)
     assert "training_mode: fine_tuned" in str(caught.value)
