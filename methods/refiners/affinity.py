@@ -26,11 +26,13 @@ from methods.base import (
 from methods.label_steps import LabelRefiner, affinity_labels, require_label_refiner
 from methods.photo_inputs import RefinerInputs
 from methods.refining import fit_on_pairs, grids_of, on_one_scale, sure_labels
+from methods.upsampling import upsample
 
 if TYPE_CHECKING:
     import torch
 
     from methods.networks.random_walk import Counted
+    from methods.refining import OnGrid, Scores
 
 LEVELS = (2, 3, 4)
 """Of the backbone; labels, loss and walk are on the grid of the first (stride 8)."""
@@ -118,11 +120,21 @@ class Affinity(Refiner):
                 yield record
                 continue
             seen = on_grid(photo)
-            maps_CHW = seen.onto(record)
-            background_1HW = (1 - maps_CHW.max(0, keepdims=True)) ** np.float32(o.background_power)
-            scores_SHW = torch.from_numpy(np.concatenate([background_1HW, maps_CHW])).to(device)
+            scores_SHW = torch.from_numpy(self._onto(seen, record)).to(device)
             with torch.inference_mode():
-                feature_DHW = head(seen.plain, maps_CHW.shape[1:])[0]
+                feature_DHW = head(seen.plain, scores_SHW.shape[1:])[0]
             walked_SHW = affinity_walk(scores_SHW, feature_DHW, o.beta, o.log2_steps, o.radius)
             found_SHW = on_one_scale(seen.back(walked_SHW))
             yield replace(record, maps_CHW=found_SHW[1:], background_HW=found_SHW[0], upsampling="bilinear")
+
+    def _onto(self, seen: OnGrid, record: LocalizationMaps) -> Scores:
+        """Background and maps at the grid; of a photo at its own size the background is made there, as released."""
+        if not self.options.keeps_aspect:
+            return self._with_background(seen.onto(record))
+        scores_SHW = self._with_background(upsample(record))
+        return seen.onto(replace(record, maps_CHW=scores_SHW))
+
+    def _with_background(self, maps_CHW: Scores) -> Scores:
+        """(1 − highest map)^power before the maps, (1 + C, h, w)."""
+        background_1HW = (1 - maps_CHW.max(0, keepdims=True)) ** np.float32(self.options.background_power)
+        return np.concatenate([background_1HW, maps_CHW])
