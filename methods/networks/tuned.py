@@ -48,6 +48,8 @@ class TunedBackbone:
         """Those of the backbone before training, so that a training that goes on after a kill moves by the same."""
         from methods.networks.backbones import build
 
+        if self.network.cells_stay:
+            return (0.0,) * len(self._levels)
         if side not in self._offsets:
             self._offsets[side] = offsets(build(self._options, self._levels).eval(), side)
         return self._offsets[side]
