@@ -121,5 +121,5 @@ class Affinity(Refiner):
             with torch.inference_mode():
                 feature_DHW = head(seen.plain, maps_CHW.shape[1:])[0]
             walked_SHW = affinity_walk(scores_SHW, feature_DHW, o.beta, o.log2_steps, o.radius)
-            walked_SHW = on_one_scale(seen.back(walked_SHW))
-            yield replace(record, maps_CHW=walked_SHW[1:], background_HW=walked_SHW[0], upsampling="bilinear")
+            divided_SHW = on_one_scale(seen.back(walked_SHW))
+            yield replace(record, maps_CHW=divided_SHW[1:], background_HW=divided_SHW[0], upsampling="bilinear")
