@@ -159,26 +159,33 @@ def told(rows: pd.DataFrame) -> None:
 
 
 def existing(suite: Path, folder: Path) -> float:
-    """Seconds of a search of which every stage is there: a second one by another name, on the store of the first."""
-    fast = ("search.sampler=random", "search.stopping=none", f"search.ranges={json.dumps(FEW)}")
-    conduct(str(suite), (*fast, "search.budget={trials: 60}"), folder, Workers(), Asked(), lambda *_: None)
+    """Seconds of a search of which every stage is there: 24 refined maps, thresholds read from their sweeps."""
+    none = dict.fromkeys(RANGES)
+    few = none | {ITERATIONS: RANGES[ITERATIONS]}
+    many = few | {"labeler.threshold": {"uniform": [0.05, 0.95], "step": 0.01}}
+
+    def searched(ranges: Mapping[str, Any], trials: int) -> Outcome:
+        overrides = (
+            f"search.ranges={json.dumps(ranges)}",
+            f"search.budget={{trials: {trials}}}",
+            "search.stopping=none",
+        )
+        return conduct(str(suite), overrides, folder, Workers(), Asked(), lambda *_: None)
+
+    searched(few, EXISTING)
     shutil.rmtree(folder / "searches")
     start = time.perf_counter()
-    found = conduct(
-        str(suite), (*fast, f"search.budget={{trials: {EXISTING}}}"), folder, Workers(), Asked(), lambda *_: None
-    )
-    trials = len(found.findings[0].search.trials)
-    return (time.perf_counter() - start) / trials * EXISTING
-
-
-FEW = {ITERATIONS: {"int": [1, 24]}}
+    trials = searched(many, EXISTING).findings[0].search.trials
+    assert len(trials) == EXISTING
+    assert sum(trial.spent for trial in trials.values()) == 0
+    return time.perf_counter() - start
 
 
 def main() -> None:
     """Run the arms, print what they came to, write the table and the plot."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stage-seconds", type=float, default=300.0)
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=5, help="0: the trials whose stages exist alone")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--without-tune", action="store_true")
     asked = parser.parse_args()
@@ -208,9 +215,11 @@ def main() -> None:
             if not asked.without_tune:
                 found = tunes(suite, base, folder / f"tune {rng_seed}", asked.stage_seconds, rng_seed)
                 add("Ray Tune, random", rng_seed, found)
+        print(f"{EXISTING} trials whose stages exist: {existing(suite, base):.1f} s, aim 20 s")
+        if not rows:
+            return
         frame = pd.DataFrame(rows)
         told(frame)
-        print(f"{EXISTING} trials whose stages exist: {existing(suite, folder / 'whole 0'):.1f} s, aim 20 s")
         table = folder / "without ASHA 0" / "searches"
         recorded = next(iter(sorted(table.rglob("trials.csv"))))
         start = time.process_time()

@@ -24,23 +24,15 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from harness.searching.space import Dimension, Space, Values, stepped
 from settings.records import fingerprint
 
-__all__ = [
-    "Known",
-    "Passes",
-    "Proposal",
-    "Proposer",
-    "State",
-    "choice_labels",
-    "cut_weights",
-    "finished_trial",
-    "prefix_of",
-]
+__all__ = ["Cuts", "Known", "Passes", "Proposal", "Proposer", "State", "choice_labels", "finished_trial"]
 
 State = Literal["complete", "stopped", "failed"]
 START = 10
 """Trials that are drawn at random before TPE has seen enough; Optuna's own number."""
 REDRAWS = 20
 """How often a proposal is drawn anew that equals an earlier one."""
+SAMPLED_REDRAWS = 1
+"""How often by the sampler itself, which comes back to what it holds for best; then evenly: that finds what is left."""
 MOST_TOLD, KEPT, BEST_KEPT = 250, 120, 40
 """TPE takes ever longer the more trials it sees: beyond the first number it sees the best ones and the latest ones."""
 BEST_PREFIXES = 4
@@ -88,6 +80,7 @@ class Proposer:
     """The trials that were told."""
 
     def __post_init__(self) -> None:
+        self.cuts = Cuts(self.space)
         self._running: dict[int, Values] = {}
         self._seen: set[str] = set()
         self._size = _size(self.space)
@@ -109,7 +102,7 @@ class Proposer:
         for redraw in range(REDRAWS):
             rng = np.random.default_rng(_seed(self.rng_seed, self.space.name, number, redraw))
             origin, prefix = self._prefix(rng, passes)
-            study.sampler = self._sampler(rng)
+            study.sampler = self._sampler(rng, redraw > SAMPLED_REDRAWS)
             if prefix:
                 study.enqueue_trial(params_of(self.space, prefix))
             trial = study.ask()
@@ -147,10 +140,10 @@ class Proposer:
                 trial.report(score, step)
             self._study.tell(trial, state=TrialState.PRUNED)
 
-    def _sampler(self, rng: np.random.Generator) -> BaseSampler:
+    def _sampler(self, rng: np.random.Generator, evenly: bool) -> BaseSampler:
         """Optuna's sampler for one proposal."""
         seed = int(rng.integers(2**31))
-        if self.sampler == "random" or len(self.known) < START:
+        if evenly or self.sampler == "random" or len(self.known) < START:
             return RandomSampler(seed=seed)
         return TPESampler(seed=seed, n_startup_trials=START)
 
@@ -168,13 +161,13 @@ class Proposer:
         if self.sampler != "prefix":
             return plain, {}
         known = _worth_telling(self.known)
-        weights = cut_weights(self.space, known, passes)
+        weights = self.cuts.weights(known, passes)
         cuts = list(weights)
         chances = np.array([weights[cut] for cut in cuts])
         cut = cuts[int(rng.choice(len(cuts), p=chances / chances.sum()))]
         if cut is None:
             return plain, {}
-        ranked = _ranked_prefixes(self.space, known, cut, passes)
+        ranked = self.cuts.ranked(known, cut, passes)
         best = ranked[: -(-len(ranked) // BEST_PREFIXES)]
         number, prefix = best[int(rng.integers(len(best)))]
         return f"{plain}, prefix of trial {number}", prefix
@@ -223,34 +216,70 @@ def _is_within(space: Space, values: Values) -> bool:
     return all(distributions[path]._contains(distributions[path].to_internal_repr(params[path])) for path in params)
 
 
-def cut_weights(space: Space, known: Sequence[Known], passes: Passes = _all_pass) -> dict[int | None, float]:
-    """How likely each cut is: after which rung a proposal is drawn anew; None: all of it is.
+class Cuts:
+    """Where proposals of one recipe may be cut: what lies before a cut is kept of an earlier trial."""
 
-    Expected gain per remaining second: how much the scores spread among trials that share what lies before the cut
-    (where no two of them do: as among all), by the median of what the rungs after it cost.
-    """
-    steps = sorted({space.step_of(dimension) for dimension in space.dimensions})
-    most = max((len(each.seconds) for each in known), default=0)
-    costs = []
-    for rung in range(most):
-        # Of a rung that an earlier trial had computed already nothing was paid: that tells no cost.
-        paid = [each.seconds[rung] for each in known if len(each.seconds) > rung and each.seconds[rung] > 0]
-        costs.append(float(np.median(paid)) if paid else 0.0)
-    complete = [each for each in known if each.score is not None]
-    overall = _spread([[each.score for each in complete if each.score is not None]])
-    found: dict[int | None, float] = {None: max(overall, LEAST) / max(sum(costs), LEAST)}
-    for cut in steps[:-1]:
-        if not _ranked_prefixes(space, known, cut, passes):
-            continue
-        alike: dict[str, list[float]] = {}
-        for each in complete:
-            if each.score is not None:
-                alike.setdefault(fingerprint(prefix_of(space, each.values, cut)), []).append(each.score)
-        within = _spread([scores for scores in alike.values() if len(scores) > 1])
-        if not any(len(scores) > 1 for scores in alike.values()):
-            within = overall
-        found[cut] = max(within, LEAST) / max(sum(costs[cut + 1 :]), LEAST)
-    return found
+    def __init__(self, space: Space) -> None:
+        steps = {dimension.path: space.step_of(dimension) for dimension in space.dimensions}
+        self.rungs = sorted(set(steps.values()))
+        """The rungs that some option changes first, in their order."""
+        self._before = {cut: {path for path, step in steps.items() if step <= cut} for cut in self.rungs}
+        self._prefixes: dict[tuple[int, int], tuple[str, Values]] = {}
+
+    def weights(self, known: Sequence[Known], passes: Passes = _all_pass) -> dict[int | None, float]:
+        """How likely each cut is: after which rung a proposal is drawn anew; None: all of it is.
+
+        Expected gain per remaining second: how much the scores spread among trials that share what lies before the cut
+        (where no two of them do: as among all), by the median of what the rungs after it cost.
+        """
+        most = max((len(each.seconds) for each in known), default=0)
+        costs = []
+        for rung in range(most):
+            # Of a rung that an earlier trial had computed already nothing was paid: that tells no cost.
+            paid = [each.seconds[rung] for each in known if len(each.seconds) > rung and each.seconds[rung] > 0]
+            costs.append(float(np.median(paid)) if paid else 0.0)
+        overall = _spread([[each.score for each in known if each.score is not None]])
+        found: dict[int | None, float] = {None: max(overall, LEAST) / max(sum(costs), LEAST)}
+        for cut in self.rungs[:-1]:
+            if not self.ranked(known, cut, passes):
+                continue
+            alike: dict[str, list[float]] = {}
+            for each in known:
+                if each.score is not None:
+                    alike.setdefault(self._prefix(each, cut)[0], []).append(each.score)
+            shared = [scores for scores in alike.values() if len(scores) > 1]
+            within = _spread(shared) if shared else overall
+            found[cut] = max(within, LEAST) / max(sum(costs[cut + 1 :]), LEAST)
+        return found
+
+    def ranked(self, known: Sequence[Known], cut: int, passes: Passes) -> list[tuple[int, Values]]:
+        """The prefixes of earlier trials, the best first: by the best end that one came to, then by its own rung."""
+        best: dict[str, tuple[tuple[float, float], int, Values]] = {}
+        for each in known:
+            if len(each.rungs) <= cut or each.state == "failed" or not passes(cut, each.rungs[cut]):
+                continue
+            worth = (float("-inf") if each.score is None else each.score, each.rungs[cut])
+            name, prefix = self._prefix(each, cut)
+            if name not in best or worth > best[name][0]:
+                best[name] = (worth, each.number, prefix)
+        ranked = sorted(best.values(), key=lambda entry: entry[0], reverse=True)
+        return [(number, prefix) for _, number, prefix in ranked]
+
+    def name_of(self, values: Values, cut: int) -> str:
+        """The same name for the same values before a cut, which is that of any rung."""
+        return self._named(values, cut)[0]
+
+    def _prefix(self, known: Known, cut: int) -> tuple[str, Values]:
+        place = known.number, cut
+        if place not in self._prefixes:
+            self._prefixes[place] = self._named(known.values, cut)
+        return self._prefixes[place]
+
+    def _named(self, values: Values, cut: int) -> tuple[str, Values]:
+        last = max((rung for rung in self.rungs if rung <= cut), default=None)
+        before = self._before[last] if last is not None else set()
+        prefix = {path: value for path, value in values.items() if path in before}
+        return fingerprint(prefix), prefix
 
 
 def _spread(groups: Sequence[Sequence[float]]) -> float:
@@ -258,27 +287,6 @@ def _spread(groups: Sequence[Sequence[float]]) -> float:
     squares = sum(float(((np.array(group) - np.mean(group)) ** 2).sum()) for group in groups if len(group) > 1)
     freedom = sum(len(group) - 1 for group in groups if len(group) > 1)
     return float(np.sqrt(squares / freedom)) if freedom else 0.0
-
-
-def prefix_of(space: Space, values: Values, cut: int) -> Values:
-    """The values that decide the stages up to a rung."""
-    before = {dimension.path for dimension in space.dimensions if space.step_of(dimension) <= cut}
-    return {path: value for path, value in values.items() if path in before}
-
-
-def _ranked_prefixes(space: Space, known: Sequence[Known], cut: int, passes: Passes) -> list[tuple[int, Values]]:
-    """The prefixes of earlier trials, the best first: by the best end that one came to, then by its own rung."""
-    best: dict[str, tuple[tuple[float, float], int, Values]] = {}
-    for each in known:
-        if len(each.rungs) <= cut or each.state == "failed" or not passes(cut, each.rungs[cut]):
-            continue
-        prefix = prefix_of(space, each.values, cut)
-        worth = (float("-inf") if each.score is None else each.score, each.rungs[cut])
-        name = fingerprint(prefix)
-        if name not in best or worth > best[name][0]:
-            best[name] = (worth, each.number, prefix)
-    ranked = sorted(best.values(), key=lambda entry: entry[0], reverse=True)
-    return [(number, prefix) for _, number, prefix in ranked]
 
 
 def _worth_telling(known: Sequence[Known]) -> list[Known]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.execution.driver import Result
-from harness.searching.proposals import Passes, Proposer, State, prefix_of
+from harness.searching.proposals import Passes, Proposer, State
 from harness.searching.records import Notebook, RungRecord, Trial
 from harness.searching.space import Space, Values
 from harness.searching.trials import Bench, Rung
@@ -287,7 +287,7 @@ class RecipeSearch:
             self._judges.append(trial)
         if trial.state != "failed":
             for place, rung in enumerate(trial.rungs):
-                prefix = fingerprint(prefix_of(self.space, trial.values, place))
+                prefix = self._proposer.cuts.name_of(trial.values, place)
                 self._peers.setdefault(place, {})[prefix] = rung.score
 
     def _with_costs(self, trial: Trial) -> Trial:

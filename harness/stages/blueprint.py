@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypedDict, TypeVar, get_args
+from typing import Literal, NamedTuple, TypedDict, TypeVar, get_args
 
 from harness.stages.graph import Stage
 from harness.stages.kind import Identity, Place, Runtime, StageKind
@@ -26,6 +26,7 @@ from settings.discovery import DATASETS, SETTINGS
 from settings.errors import UserError, counted, unknown_name
 from settings.hashing import content_of
 from settings.records import fingerprint
+from settings.revealing import revealed_ids
 from settings.supervision import Purpose
 
 __all__ = ["Blueprint", "Reported", "TrueMasks"]
@@ -105,6 +106,11 @@ class Blueprint:
             place = replace(self.place, setting=meant, setting_label=label, setting_seen=seen_of(offer))
             self._sources[label] = Source(label, offer.weak.photos, place, offer)
         return self._sources[label]
+
+    @once
+    def revealed(self, count: int | Literal["all"], rng_seed: int) -> frozenset[str]:
+        """The photos that show their true masks; see `settings.revealing`."""
+        return frozenset(revealed_ids(self.dataset, count, rng_seed))
 
     def notes(self) -> tuple[str, ...]:
         """A line for each setting with extra photos: how many, what the audit dropped, whom they do not help."""

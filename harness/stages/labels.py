@@ -19,7 +19,6 @@ from harness.suites.recipes import ComponentIdentity
 from methods.base import Labeler
 from settings.masks import write_mask
 from settings.records import Photo
-from settings.revealing import revealed_ids
 
 __all__ = ["Label", "Reveal", "plan_pseudo_labels", "plan_revealed", "read_threshold"]
 
@@ -129,7 +128,7 @@ def plan_revealed(line: Line) -> tuple[Ref, ...]:
     count = line.components.reveal
     if count is None:
         return ()
-    chosen = frozenset(revealed_ids(line.blueprint.dataset, count, line.rng_seed))
+    chosen = line.blueprint.revealed(count, line.rng_seed)
     found = []
     for shard in line.source.shards:
         if photos := [photo for photo in shard if photo.id in chosen]:

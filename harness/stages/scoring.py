@@ -34,7 +34,6 @@ from results.per_image import (
 from results.selection import FIXED, chooser
 from settings.masks import read_mask
 from settings.records import Mask
-from settings.revealing import revealed_ids
 from settings.supervision import LedgerEntry, Purpose
 
 __all__ = [
@@ -288,9 +287,7 @@ def plan_dev_segmentation_scores(line: Line, masks: int | None, choice: Ref | No
 
 def _chosen_ids(line: Line, masks: int | None) -> frozenset[str] | None:
     """So many photos of dev, those of the ceiling that a choice on them is held against; None: all."""
-    if masks is None:
-        return None
-    return frozenset(revealed_ids(line.blueprint.dataset, masks, line.rng_seed))
+    return None if masks is None else line.blueprint.revealed(masks, line.rng_seed)
 
 
 def _chosen_shards(line: Line, split: str, masks: int | None) -> Shards:

@@ -20,11 +20,12 @@ from settings.errors import UserError
 
 SEARCH = {
     "include": "smoke",
-    "recipes": {"coattention": None, "cam+saliency": None},
+    "recipes": {"coattention": None, "cam+saliency": None, "other": {"localizer": "untrained", "labeler": "threshold"}},
     "dataset": {"train": 8, "dev": 4, "val": 4},
     "segmenter": "none",
     "search": {
         "ranges": {"localizer.hidden": {"choice": [0, 16]}, "labeler.threshold": "free"},
+        "recipes": ["cam"],
         "objective": {"scored": "pseudo_labels", "policy": "held_out(4)"},
         "budget": {"trials": 3},
         "sampler": "random",
@@ -126,6 +127,28 @@ def test_image_level_searches_the_classifier_without_a_mask(suite: Path, outcome
     assert [trial.rungs[0].name for trial in trials_of(found)] == ["classifier", "classifier"]
     assert all(0 <= (trial.score or 0) <= 1 for trial in trials_of(found))
     assert found.gaps == {}
+
+
+def test_segmentation_on_dev_is_the_last_rung_of_a_search_for_it(suite: Path, outcome: Outcome) -> None:
+    overrides = ("search.objective.scored=segmentation", "search.budget.trials=2", "segmenter=deeplab")
+    found = searched(suite, Asked(), None, *overrides, "segmenter.training.epochs=1")
+    for trial in trials_of(found):
+        assert [rung.name for rung in trial.rungs] == ["pseudo_labels", "segmentation"]
+        assert trial.score == trial.rungs[-1].score
+    gap = found.gaps["cam", False]
+    assert (gap.dev, gap.split) == (trials_of(found)[0].score, "val")
+
+
+def test_all_recipes_are_searched_with_equal_budgets(suite: Path, outcome: Outcome) -> None:
+    overrides = ("search.recipes=[]",)
+    ranges = json.dumps({"labeler.threshold": {"choice": [0.2, 0.3, 0.4]}, "localizer.hidden": None})
+    with pytest.raises(UserError, match="2 recipes and none named"):
+        searched(suite, Asked(), None, *overrides)
+    found = searched(suite, Asked(all_recipes=True, trials=2), None, *overrides, f"search.ranges={ranges}")
+    assert [finding.search.space.name for finding in found.findings] == ["cam", "other"]
+    assert [len(finding.search.trials) for finding in found.findings] == [2, 2]
+    table = (found.folder / "summary.md").read_text()
+    assert table.count("2 trials") == 2
 
 
 def test_more_masks_than_dev_has_are_refused(suite: Path) -> None:

@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from harness.searching.journal import write_journal
-from harness.searching.proposals import Known, Proposer, cut_weights, finished_trial
+from harness.searching.proposals import Cuts, Known, Proposer, finished_trial
 from harness.searching.space import Space, space_of
 from tests.harness.searching.pretended import run, search_of, suite_of
 
@@ -70,13 +70,13 @@ def test_a_cut_is_as_likely_as_its_gain_per_remaining_second(space: Space) -> No
     mean = sum(scores) / 4
     overall = (sum((score - mean) ** 2 for score in scores) / 3) ** 0.5
     within = (2 * 2 * 0.005**2 / 2) ** 0.5
-    assert cut_weights(space, told) == pytest.approx({None: overall / 10, 0: within / 1})
+    assert Cuts(space).weights(told) == pytest.approx({None: overall / 10, 0: within / 1})
 
 
 def test_a_prefix_that_would_be_stopped_is_not_kept(space: Space) -> None:
     told = [known(number, 0.1 + number / 100, 1, 0.5, (9, 1)) for number in range(4)]
-    assert set(cut_weights(space, told)) == {None, 0}
-    assert set(cut_weights(space, told, lambda rung, score: False)) == {None}
+    assert set(Cuts(space).weights(told)) == {None, 0}
+    assert set(Cuts(space).weights(told, lambda rung, score: False)) == {None}
 
 
 def test_choices_of_mappings_are_proposed_as_mappings() -> None:

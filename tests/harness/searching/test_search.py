@@ -9,6 +9,7 @@ from harness.execution.driver import Result
 from harness.execution.growing import run_growing
 from harness.execution.workers import Workers
 from harness.searching.search import Searches
+from harness.stages.graph import Stage
 from harness.store.layout import Ref
 from harness.store.store import Store
 from tests.harness.searching.pretended import publish, run, search_of, suite_of, told
@@ -124,6 +125,31 @@ def test_a_budget_of_stage_seconds_ends_a_search(tmp_path: Path) -> None:
     run(tmp_path, search, [])
     # Those that were under way when the budget was used up come to their end.
     assert 30 <= search.spent <= 30 + 4 * 4
+
+
+def test_a_budget_of_hours_counts_what_earlier_calls_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def publishing(store: Store, stage: Stage) -> None:
+        now[0] += 360.0
+        publish(store, stage)
+
+    monkeypatch.setattr("harness.searching.search.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tests.harness.searching.pretended.publish", publishing)
+    budget, made = {"hours": 1.0}, list[Ref]()
+    search, _ = search_of(tmp_path, suite_of(budget=budget, sampler="random", stopping="none"))
+    assert not run(tmp_path, search, made, most=6)
+    now[0] += 1e6  # Nothing is under way between two calls: it is not counted.
+    again, _ = search_of(tmp_path, suite_of(budget=budget, sampler="random", stopping="none"))
+    before = again.hours
+    assert 0 < before <= 0.6
+    assert run(tmp_path, again, made)
+    # A stage takes a tenth of an hour; those of trials that were under way at the end of it are made nevertheless.
+    assert 1.0 <= again.hours <= 1.0 + 2 * 4 * 0.1 + 1e-4
+    third, _ = search_of(tmp_path, suite_of(budget=budget, sampler="random", stopping="none"))
+    trials = len(third.trials)
+    assert run(tmp_path, third, made)
+    assert len(third.trials) == trials
 
 
 def test_a_finite_space_ends_when_all_of_it_was_tried(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ says that stores compute it again.
 """
 
 import json
+import re
 import sys
 from collections import defaultdict
 from hashlib import sha256
@@ -14,14 +15,10 @@ import pytest
 
 from harness.stages import numerics
 from harness.stages.planning import make_plan
-from harness.suites.suite import load_suite, ready_suites
+from harness.suites.suite import SUITES, load_suite, ready_suites
 from tests.conftest import REPOSITORY
 
 GOLDEN = json.loads((REPOSITORY / "tests" / "golden" / "keys.json").read_text(encoding="utf-8"))
-ON_REAL_PHOTOS = (
-    *("voc12-animals", "voc12-animals-ablate-coattention", "voc12-animals-coattention-question"),
-    *("voc12-animals-searched", "voc12-animals-variance"),
-)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -29,7 +26,7 @@ def test_the_keys_of_every_kind_of_stage_are_those_of_before(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = GOLDEN[name]
-    if case["suite"] in ON_REAL_PHOTOS:
+    if reads_real_photos(case["suite"]):
         monkeypatch.setenv("SEEDBED_REAL_DATA", str(request.getfixturevalue("real_data")))
     # Keys name the machine's arithmetic: these were made for one kind of CPU.
     monkeypatch.setattr(numerics, "cpu_class", lambda: "avx512")
@@ -45,6 +42,13 @@ def test_the_keys_of_every_kind_of_stage_are_those_of_before(
 
 def test_every_ready_suite_has_golden_keys() -> None:
     assert {case["suite"] for case in GOLDEN.values()} == set(ready_suites())
+
+
+def reads_real_photos(suite: str) -> bool:
+    """Whether a ready suite, or one that it includes, names the folder of real photos."""
+    text = (SUITES / f"{suite}.yaml").read_text(encoding="utf-8")
+    included = re.match(r"include: (\S+)", text)
+    return "SEEDBED_REAL_DATA" in text or (included is not None and reads_real_photos(included[1]))
 
 
 def digest(keys: list[str]) -> str:
