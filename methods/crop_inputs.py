@@ -111,8 +111,9 @@ class CropBatch:
         images_BCHW = torch.cat([crop.input_1CHW for crop in self.crops])
         if scale != 1:
             side = round(images_BCHW.shape[3] * scale)
-            images_BCHW = _resized(images_BCHW, (side, side)).contiguous(memory_format=torch.channels_last)
-        return self.backbone(images_BCHW.flip(3) if mirrored else images_BCHW)
+            images_BCHW = _resized(images_BCHW, (side, side))
+        images_BCHW = images_BCHW.flip(3) if mirrored else images_BCHW
+        return self.backbone(images_BCHW.contiguous(memory_format=torch.channels_last))
 
     def colours(self, grids: Sequence[Grid]) -> list[torch.Tensor]:
         """The crops' RGB in [−1, 1] at each grid; the mean colour of the backbone's normalisation around a photo."""

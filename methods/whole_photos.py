@@ -165,7 +165,7 @@ class WholePhotos:
 
     def _levels(self, images_BCHW: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Where a GPU had too little memory for both, the mirrored copy goes through by itself."""
-        images_BCHW = images_BCHW.to(self._backbone.device)
+        images_BCHW = images_BCHW.to(self._backbone.device, memory_format=torch.channels_last)
         parts = [self._backbone.network(part_BCHW) for part_BCHW in torch.split(images_BCHW, self._together)]
         # Sides are whole cells, so that no grid on the way is odd: cells lie where they do in a square of whole cells.
         offsets = self._backbone.offsets(0)

@@ -66,6 +66,7 @@ class LocalizerApply(StageKind[LocalizerApplyIdentity, PhotosRuntime]):
     writes = MapFiles
     seconds_a_photo = 0.01
     bytes_a_photo = 20_000
+    halves_when_out_of_memory = True
 
     def run(self, work: Work[LocalizerApplyIdentity, PhotosRuntime]) -> None:
         """Localize photo by photo, and write the shard's maps as one file."""

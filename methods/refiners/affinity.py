@@ -124,8 +124,8 @@ class Affinity(Refiner):
             with torch.inference_mode():
                 feature_DHW = head(seen.plain, scores_SHW.shape[1:])[0]
             walked_SHW = affinity_walk(scores_SHW, feature_DHW, o.beta, o.log2_steps, o.radius)
-            found_SHW = on_one_scale(seen.back(walked_SHW))
-            yield replace(record, maps_CHW=found_SHW[1:], background_HW=found_SHW[0], upsampling="bilinear")
+            divided_SHW = on_one_scale(seen.back(walked_SHW))
+            yield replace(record, maps_CHW=divided_SHW[1:], background_HW=divided_SHW[0], upsampling="bilinear")
 
     def _onto(self, seen: OnGrid, record: LocalizationMaps) -> Scores:
         """Background and maps at the grid; of a photo at its own size the background is made there, as released."""

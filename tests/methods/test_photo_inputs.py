@@ -4,9 +4,12 @@ import pytest
 from pydantic import ValidationError
 
 from methods.localizers.cam import Cam, CamOptions
+from methods.localizers.centre_prior import CentrePrior, CentrePriorOptions
+from methods.localizers.coattention import CoAttention, CoAttentionOptions
 from methods.localizers.seam import SeamOptions
 from methods.photo_inputs import CropOptions, PhotoInputs
 from methods.segmenters.deeplab import DeepLab, DeepLabOptions
+from methods.segmenters.deeplab_largefov import DeepLabLargeFov, DeepLabLargeFovOptions
 
 
 def test_crops_without_a_resize_have_the_usual_one() -> None:
@@ -67,3 +70,23 @@ def test_photos_of_their_own_aspect_have_no_stored_features() -> None:
     assert Cam(CamOptions(aspect="kept")).apply_features() == ()
     assert len(Cam(CamOptions(scales=(0.5, 1.0))).apply_features()) == 4
     assert DeepLab(DeepLabOptions.model_validate({"inputs": {}})).apply_features() == ()
+
+
+def test_coattention_sees_crops_in_training_and_squares_at_inference() -> None:
+    pairs = CoAttention(CoAttentionOptions.model_validate({"inputs": {"crop": 321}}))
+    assert pairs.seen == "crops 321, square at inference"
+    assert pairs.apply_features() == CoAttention(CoAttentionOptions()).apply_features()
+    assert "inputs" not in CoAttentionOptions().model_dump()
+    with pytest.raises(ValidationError, match=r"inputs.jitter in place of jitter"):
+        CoAttentionOptions.model_validate({"inputs": {}, "jitter": {"hue": 0.1}})
+
+
+def test_rows_are_told_what_networks_see() -> None:
+    assert Cam(CamOptions()).seen == "square"
+    assert DeepLabLargeFov(DeepLabLargeFovOptions(crop=65)).seen == "crops 65"
+    assert CentrePrior(CentrePriorOptions()).seen == "", "it looks at no photo"
+
+
+def test_largefov_leaves_later_options_out_of_its_keys() -> None:
+    assert not {"longer_side", "jitter"} & set(DeepLabLargeFovOptions().model_dump())
+    assert DeepLabLargeFovOptions(longer_side=(320, 640)).model_dump()["longer_side"] == (320, 640)

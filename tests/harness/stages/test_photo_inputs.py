@@ -5,7 +5,7 @@ import pytest
 from harness.stages.fit import FitIdentity
 from harness.stages.graph import Stage
 from harness.stages.planning import Plan, make_plan
-from harness.stages.rows import RowRuntime
+from harness.stages.rows import RowIdentity, RowRuntime
 from harness.suites.suite import load_suite
 from settings.errors import Contradictory
 
@@ -101,7 +101,7 @@ def test_a_refiner_trains_a_backbone_where_it_asks_for_crops() -> None:
 def test_rows_say_what_networks_see(overrides: tuple[str, ...], maps: str, segmentation: str) -> None:
     told = {}
     for stage in stages_of(planned(*overrides), "row"):
-        assert isinstance(stage.runtime, RowRuntime)
+        assert isinstance(stage.runtime, RowRuntime) and isinstance(stage.identity, RowIdentity)
         told[stage.identity.row.stage] = stage.runtime.inputs
     assert (told["maps"], told["segmentation"]) == (maps, segmentation)
 
