@@ -15,7 +15,6 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from methods.initial_weights import FITTING
 from methods.surroundings import BackboneOptions
 from settings.errors import UserError, unknown_name
 
@@ -32,6 +31,8 @@ def _names(text: str) -> frozenset[str]:
 
 
 _DEFAULT = BackboneOptions().name
+_OWN: Mapping[str, int] = {"resnet38": 8, "resnet50_irn": 16, "vgg16_largefov": 8}
+"""Networks that timm does not have → their output stride."""
 _PLAIN = frozenset({"vision_transformer", "deit", "eva"})
 """Families of plain vision transformers that take photos of any size."""
 _DILATED = _names(
@@ -67,12 +68,12 @@ def check_backbone(options: BackboneOptions, where: str = "backbone") -> None:
     name, stride = options.name, options.output_stride
     if name == _DEFAULT:
         return
-    if name not in FITTING:
+    if name not in _OWN:
         known = _families()
         # Where timm lies in no folder there is nothing to hold the name against; a process that has imported timm runs
         # stages, with whatever networks were added to it: there the stage tells.
         if known and family_of(name) is None and "timm" not in sys.modules:
-            raise unknown_name(f"{where}.name", "timm model", name, [*known, *FITTING])
+            raise unknown_name(f"{where}.name", "timm model", name, [*known, *_OWN])
         if family_of(name) is not None:
             _check_features(name, where)
     strides = _output_strides(name)
@@ -116,8 +117,8 @@ def _check_features(name: str, where: str) -> None:
 
 
 def _output_strides(name: str) -> tuple[int, ...]:
-    if name in FITTING:
-        return (8,)
+    if name in _OWN:
+        return (_OWN[name],)
     if patch := patch_of(name):
         return (_STRIDES_OF_PATCHES[patch],)
     family = family_of(name)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from methods.costs import Cost
+from methods.photo_inputs import SQUARE, CropTrained
 from methods.records import (
     PLAIN,
     DrawnPair,
@@ -169,6 +170,13 @@ class FeatureReader(Component):
 
     features: ClassVar[tuple[FeatureRequest, ...]] = ()
     """The features that it reads, where `fit_features` and `apply_features` do not tell them apart."""
+
+    @property
+    def seen(self) -> str:
+        """What its network sees of photos, as rows say it; empty where it reads none."""
+        if isinstance(self.options, CropTrained):
+            return self.options.seen
+        return SQUARE if self.fit_features() or self.apply_features() else ""
 
     def fit_features(self) -> tuple[FeatureRequest, ...]:
         """The features that `fit` reads of all its photos, where the backbone is frozen."""

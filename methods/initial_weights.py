@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FITTING", "downloaded_weights", "packaged_file", "weight_files"]
 
-FITTING = {"vgg16_largefov": "vgg16"}
+FITTING = {"resnet50_irn": "resnet50.tv_in1k", "vgg16_largefov": "vgg16"}
 """Networks that timm does not have → the timm network whose weights fit them."""
 _DOWNLOADED = ("model.safetensors", "pytorch_model.bin")
 """What timm's weights are called at the hub."""
@@ -72,6 +72,9 @@ other the extra `backbones`."""
 
 def downloaded_weights(options: BackboneOptions) -> dict[str, torch.Tensor]:
     """timm's weights, from the hub's cache or downloaded; raises UserError where neither has them."""
+    if options.name == "resnet38":
+        expected = "a file: SEAM's or PSA's .pth, or its authors' ilsvrc-cls_rna-a1_cls1000_ep-0001.params"
+        raise UserError("backbone.weights", "'pretrained' for resnet38, which nobody offers for download", expected)
     # Once: timm, which knows where they come from, takes seconds to import.
     import timm
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torchvision.transforms.v2 import functional  # type: ignore[import-untyped]
 
+from methods.photo_inputs import ColourJitterOptions
 from settings.records import Image
 
 CHANGES = (
@@ -37,7 +39,13 @@ class ColourJitter(NamedTuple):
         return [(int(which), float(amounts[which])) for which in rng.permutation(len(CHANGES))]
 
 
-def jittered(image: Image, jitter: Jitter) -> Image:
+def jitter_of(options: ColourJitterOptions) -> ColourJitter | None:
+    """The jitter that options ask for; None where nothing would change."""
+    jitter = ColourJitter(**options.model_dump())
+    return jitter if any(jitter) else None
+
+
+def jittered(image: Image, jitter: Sequence[tuple[int, float]]) -> Image:
     """The photo after the changes that were drawn: uint8 RGB of the same shape (H, W, 3)."""
     changed = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     for which, amount in jitter:

@@ -107,3 +107,7 @@ class PseudoLabelled:
     photos: tuple[Photo, ...]
     label_space: LabelSpace
     pseudo_label: Callable[[str], Mask]
+
+    def mask_of(self, row: int) -> Mask:
+        """The pseudo label of the photo at a place of `photos`."""
+        return self.pseudo_label(self.photos[row].id)

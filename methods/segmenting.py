@@ -7,16 +7,16 @@ their probabilities at photo size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import Field, field_validator
 
-from methods.base import BackboneOptions, FeatureRequest, Segmenter
+from methods.base import BackboneOptions, FeatureRequest, PseudoLabelled, Segmenter
 from methods.dense_crf import dense_crf, require_dense_crf
 from settings.errors import UserError
-from settings.options import Options
-from settings.records import Mask, Photo
+from settings.options import GrownOptions, Options
+from settings.records import UNKNOWN, Mask, Photo
 
 if TYPE_CHECKING:
     import torch
@@ -82,23 +82,11 @@ class Inference(Options):
         return "+".join([scales, *["flip"] * self.flip, *["crf"] * bool(self.crf)])
 
 
-class SegmenterOptions(Options):
+class SegmenterOptions(GrownOptions):
     """What the options of every segmenter with variants begin with; `inference` belongs into its `apply_options`."""
 
-    later_options: ClassVar[frozenset[str]] = frozenset()
-    """Options that a segmenter did not always have, None where they are left out."""
+    later_options = frozenset({"inference"})
     inference: Inference = Field(Inference(), description="how photos are segmented, where `segment` says nothing else")
-
-    @model_serializer(mode="wrap")
-    def _without_the_plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """One plain pass is in no key, nor are later options that are left out: what was made before is still found."""
-        content: dict[str, Any] = handler(self)
-        for name in self.later_options:
-            if content.get(name) is None:
-                content.pop(name, None)
-        if self.inference == Inference():
-            content.pop("inference", None)
-        return content
 
 
 def variant_of(segmenter: Segmenter) -> str:
@@ -141,6 +129,12 @@ def _check_sides(requests: Sequence[FeatureRequest], backbone: BackboneOptions) 
             found = f"scale {request.scale:g}, at which photos have a side of {side} pixels"
             within = f"a scale from {least / backbone.size:.3g} to {most / backbone.size:.3g}"
             raise UserError("segment", found, f"{least} to {most} pixels", f"of {backbone.size}: {within}")
+
+
+def check_usable(data: PseudoLabelled) -> None:
+    """Raise ValueError where no pixel of any pseudo label is known."""
+    if all((data.pseudo_label(photo.id) == UNKNOWN).all() for photo in data.photos):
+        raise ValueError(f"no pixel of the {len(data.photos)} pseudo labels is usable: all are {UNKNOWN}")
 
 
 def mask_of(logits: Sequence[torch.Tensor], size: tuple[int, int], inference: Inference, photo: Photo) -> Mask:

@@ -33,15 +33,16 @@ def _absolute_file(weights: str) -> str:
 
 
 class BackboneOptions(Options):
-    """The network under every method, at one input size: timm's, or `vgg16_largefov` (the paper's).
+    """The network under every method, at one input size: timm's, or one of three that papers have.
 
-    Of timm's all that give features at strides from 4 to 32 of photos of any size; a network that its `output_stride`
-    does not fit is refused at planning.
+    These are `vgg16_largefov` (MCIS), `resnet38` (PSA, SEAM) and `resnet50_irn` (IRN). Of timm's all that give features
+    at strides from 4 to 32 of photos of any size; a network that its `output_stride` does not fit is refused at
+    planning.
     """
 
     name: str = "tf_efficientnet_lite0"
     weights: Annotated[str, AfterValidator(_absolute_file)] = Field(
-        "packaged", description=" | ".join((*NAMED_WEIGHTS, "a .safetensors or .pth file"))
+        "packaged", description=" | ".join((*NAMED_WEIGHTS, "a .safetensors, .pth or .params file"))
     )
     output_stride: Literal[8, 16, 32] = 16
     size: int = Field(320, ge=32, le=2048, multiple_of=32, description="photos become squares of this side (pixels)")

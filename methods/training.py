@@ -43,6 +43,9 @@ StepFunction = Callable[[NDArray[np.int64], np.random.Generator], Losses]
 With several processes each is given the whole batch, draws for all of it, and returns the terms of its own slice.
 """
 
+AHEAD = 2
+"""Steps before its own at which a batch is announced."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -70,11 +73,13 @@ def train(
     options: TrainingOptions,
     surroundings: Surroundings,
     begins: Mapping[str, int] | None = None,
+    ahead: Callable[[NDArray[np.int64], np.random.Generator], None] | None = None,
 ) -> tuple[Mapping[str, float], ...]:
     """Train `module` in place on `items` items and return one row a epoch: mean of each loss term, learning rate.
 
     An epoch visits each item once; a last batch that is not full is dropped (batch norm needs company).
-    A term named in `begins` counts from that epoch index on; before it is only logged.
+    A term named in `begins` counts from that epoch index on; before it is only logged. `ahead` is told of each batch,
+    with the epoch's generator, two steps before `step` is: it may draw and begin to read what that step takes.
     Raises TrainingDiverged for a loss that is not finite, Stopped after an epoch in which the run was asked to stop.
     Where several processes train: UserError for a batch that is too small for them, and what methods/sharing.py raises.
     """
@@ -90,7 +95,7 @@ def train(
     with flushed_denormals(), kept_memory(), batch_norms(share):
         for epoch in range(len(log), options.epochs):
             counted = partial(_counted, epoch=epoch, begins=begins or {})
-            log.append(_epoch(module, optimizer, items, step, counted, options, surroundings, epoch))
+            log.append(_epoch(module, optimizer, items, step, counted, options, surroundings, epoch, ahead))
             if not share.sync_batch_norm:
                 share.average(module.buffers())
             share.agree(checkpoint.tensors().values(), f"epoch {epoch}")
@@ -156,6 +161,7 @@ def _epoch(
     options: TrainingOptions,
     surroundings: Surroundings,
     epoch: int,
+    ahead: Callable[[NDArray[np.int64], np.random.Generator], None] | None,
 ) -> dict[str, float]:
     rng = np.random.default_rng([surroundings.rng_seed, epoch])
     # Each process has dropout of its own: items of several slices shall not have one mask.
@@ -163,7 +169,12 @@ def _epoch(
     module.train()
     steps = max(1, items // options.batch)
     sums: dict[str, float] = {}
-    for index, batch in enumerate(_batches(rng.permutation(items), options.batch)):
+    batches = list(_batches(rng.permutation(items), options.batch))
+    for index, batch in enumerate(batches):
+        if ahead is not None:
+            announced = index + AHEAD if index else 0
+            for later in batches[announced : index + AHEAD + 1]:
+                ahead(later, rng)
         rate = learning_rate(options, epoch, (epoch * steps + index) / (options.epochs * steps))
         _set_learning_rate(optimizer, rate)
         for name, value in _update(

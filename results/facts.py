@@ -62,7 +62,9 @@ def facts_of(lines: Iterable[Line]) -> Facts:
 def _backbone(line: Line) -> str:
     if not line.option_set.backbone:
         return ""
-    return f"{line.option_set.backbone} at {line.option_set.backbone_size} px"
+    seen = list(dict.fromkeys(row.inputs for row in line.rows if row.inputs not in ("", "square")))
+    at = f"{line.option_set.backbone} at {line.option_set.backbone_size} px"
+    return f"{at} ({'; '.join(seen)})" if seen else at
 
 
 def _threshold(line: Line) -> str:

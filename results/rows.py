@@ -39,7 +39,7 @@ __all__ = [
     "write_rows",
 ]
 
-ROW_VERSION = 8
+ROW_VERSION = 9
 """Raised whenever a column is added, dropped or changes its meaning."""
 ADDED: Mapping[int, Mapping[str, Any]] = {
     3: {"train_processes": 1, "batch_norm": ""},
@@ -61,6 +61,7 @@ ADDED: Mapping[int, Mapping[str, Any]] = {
     },
     7: {"pretraining_epochs": 0},
     8: {"tier": "recomputed", "masks_sha256": ""},
+    9: {"inputs": ""},
 }
 """By version: the columns that it added, and what they are in the rows of the versions before, which stay readable."""
 DROPPED: Mapping[int, tuple[str, ...]] = {5: ("void",)}
@@ -112,6 +113,9 @@ class Row:
     """The network whose features the recipe reads, and the side of the photos it sees (pixels); empty and 0 where it
     reads none, and in rows that are older than these columns, as are `options` and `counts`."""
     backbone_size: int = 0
+    inputs: str = ""
+    """What the networks behind the row see of photos: `square` (of `backbone_size`), `crops 512`, each with how photos
+    look at inference where that is another way; empty where none is read, and in rows older than this column."""
     options: str = ""
     """Eight hexadecimal digits that stand for all options of the recipe: its components', the backbone's, and the
     files of other programs that it reads."""

@@ -367,6 +367,7 @@ def _record(board: Board, line: Line, column: Column, cell: Cell, is_ranked: boo
         "arithmetic": board.arithmetic,
         "backbone": line.option_set.backbone,
         "backbone_size": line.option_set.backbone_size,
+        "inputs": cell.rows[0].inputs,
         "options": line.option_set.options,
         **{name: getattr(cell.rows[0], name) for name in EPOCHS},
         "policy": board.policy,

@@ -12,7 +12,7 @@ from typing import ClassVar
 from harness.stages.contract import checked_fit, named
 from harness.stages.features import MOVED
 from harness.stages.graph import Stage
-from harness.stages.guesses import epochs_of, fit_seconds
+from harness.stages.guesses import epochs_of, fit_seconds, seen_side
 from harness.stages.kind import DataRuntime, Identity, StageKind
 from harness.stages.line import Line
 from harness.stages.planned import check_weights
@@ -101,7 +101,7 @@ class FitKind(StageKind[FitIdentity, FitRuntime]):
     def seconds(self, stage: Stage) -> float:
         """Guessed by the component's cost of a photo and epoch, and the backbone's passes where it is trained along."""
         assert isinstance(stage.identity, FitIdentity) and isinstance(stage.runtime, FitRuntime)
-        size = stage.runtime.place.backbone.size
+        size = seen_side(stage.identity.component, stage.runtime.place.backbone.size)
         seconds = fit_seconds(stage.identity.component, stage.photos, size)
         if seconds is None:
             seconds = super().seconds(stage)
@@ -148,20 +148,22 @@ def plan_fit(
     left_out_content = None
     if left_out:
         left_out_content = fingerprint(photo_ids(left_out))
+    content = FitIdentity(
+        component=identity,
+        training_mode=line.mode,
+        backbone=line.blueprint.backbone,
+        rng_seed=line.rng_seed,
+        shards=len(line.source.shards),
+        # None goes into no key: fits that these entries do not concern keep the keys that they had before them.
+        extra_in_stage_2=extra_in_stage_2 or None,
+        weight_files=weights or None,
+        left_out=left_out_content,
+    )
+    if line.mode == "fine_tuned" and kind.trains_backbone(content):
+        content = replace(content, features=MOVED)
     return line.blueprint.add(
         kind,
-        FitIdentity(
-            component=identity,
-            training_mode=line.mode,
-            backbone=line.blueprint.backbone,
-            rng_seed=line.rng_seed,
-            shards=len(line.source.shards),
-            # None goes into no key: fits that these entries do not concern keep the keys that they had before them.
-            extra_in_stage_2=extra_in_stage_2 or None,
-            weight_files=weights or None,
-            left_out=left_out_content,
-            features=MOVED if kind.tunes_backbone and line.mode == "fine_tuned" else None,
-        ),
+        content,
         FitRuntime(
             place=line.source.place,
             places=component.places() or None,

@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from harness.suites.recipes import ComponentIdentity
 from methods.base import Cost
+from methods.costs import USUAL_SIZE
+from methods.photo_inputs import PhotoInputs
 from settings.discovery import registry_of
 from settings.errors import UserError
 
-__all__ = ["apply_seconds", "epochs_of", "fit_seconds"]
+__all__ = ["USUAL_PHOTO", "apply_seconds", "epochs_of", "fit_seconds", "keeps_aspect", "seen_side", "whole_seconds"]
+
+USUAL_PHOTO = 375 * 500
+"""Pixels of a photo whose size nobody knows before it is read: VOC's usual one."""
+WHOLE_PASS_S = 0.02
+"""Core-seconds of a photo's pass at 224 × 224 pixels through a backbone that a fit has tuned."""
+
+
+def seen_side(component: ComponentIdentity, size: int) -> int:
+    """The side (pixels) of what a fit that trains its backbone sees: that of its crops, else the backbone's size."""
+    inputs = component.options.get("inputs")
+    return int(inputs["crop"]) if isinstance(inputs, Mapping) else size
+
+
+def keeps_aspect(component: ComponentIdentity) -> bool:
+    """Whether photos go through the network at their own size; False where the class is not found."""
+    try:
+        model = registry_of(component.role).load(component.name).options_model
+    except UserError:
+        return False
+    if not issubclass(model, PhotoInputs):
+        return False
+    given = {name: component.options[name] for name in PhotoInputs.model_fields if name in component.options}
+    return PhotoInputs.model_validate(given).keeps_aspect
+
+
+def whole_seconds(scales: Sequence[float], flip: bool, photos: int) -> float:
+    """Core-seconds of the passes of photos of their own size, at every scale and (by `flip`) mirrored."""
+    pixels = sum(scale**2 for scale in scales) * (1 + flip) * USUAL_PHOTO
+    return photos * WHOLE_PASS_S * pixels / USUAL_SIZE**2
 
 
 def fit_seconds(component: ComponentIdentity, photos: int, size: int) -> float | None:

@@ -10,7 +10,7 @@ from harness.stages.features import plan_features
 from harness.stages.filters import plan_filter
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, held_out_photos, plan_fit
 from harness.stages.graph import Stage
-from harness.stages.guesses import apply_seconds
+from harness.stages.guesses import USUAL_PHOTO, apply_seconds, keeps_aspect, whole_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.pretraining import plan_backbone
@@ -23,6 +23,9 @@ from methods.base import Fit, Localizer, Surroundings
 from settings.records import Photo, WeakSet, fingerprint
 
 __all__ = ["LocalizerApply", "LocalizerFit", "plan_held_out_fit", "plan_maps"]
+
+BYTES_OF_WHOLE_MAPS = 4 * USUAL_PHOTO * 3 // 2
+"""A photo, float32."""
 
 
 class LocalizerFit(FitKind):
@@ -63,6 +66,7 @@ class LocalizerApply(StageKind[LocalizerApplyIdentity, PhotosRuntime]):
     writes = MapFiles
     seconds_a_photo = 0.01
     bytes_a_photo = 20_000
+    halves_when_out_of_memory = True
 
     def run(self, work: Work[LocalizerApplyIdentity, PhotosRuntime]) -> None:
         """Localize photo by photo, and write the shard's maps as one file."""
@@ -78,13 +82,28 @@ class LocalizerApply(StageKind[LocalizerApplyIdentity, PhotosRuntime]):
         work.check_files(localizer)
 
     def seconds(self, stage: Stage) -> float:
-        """Guessed by the component's cost of a photo, at the backbone's size; else as its kind usually costs."""
+        """Guessed by the component's cost of a photo, at the backbone's size; else as its kind usually costs.
+
+        Photos of their own size pass the backbone here too.
+        """
         assert isinstance(stage.identity, LocalizerApplyIdentity) and isinstance(stage.runtime, PhotosRuntime)
+        options = stage.identity.component.options
+        if keeps_aspect(stage.identity.component):
+            scales = options.get("scales")
+            assert isinstance(scales, Sequence)
+            return whole_seconds(scales, bool(options.get("flip")), stage.photos)
         size = stage.runtime.place.backbone.size
         seconds = apply_seconds(stage.identity.component, stage.photos, size)
         if seconds is None:
             return super().seconds(stage)
         return seconds
+
+    def bytes(self, stage: Stage) -> int:
+        """Small maps; of photos of their own size, one of as many pixels as the photo, and every other photo two."""
+        assert isinstance(stage.identity, LocalizerApplyIdentity)
+        if keeps_aspect(stage.identity.component):
+            return BYTES_OF_WHOLE_MAPS * stage.photos
+        return super().bytes(stage)
 
 
 @once

@@ -9,7 +9,7 @@ from harness.stages.cue import plan_saliency
 from harness.stages.features import plan_features
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
 from harness.stages.graph import Stage
-from harness.stages.guesses import apply_seconds
+from harness.stages.guesses import USUAL_PHOTO, apply_seconds, keeps_aspect
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.localizer import plan_maps
@@ -21,6 +21,7 @@ from harness.stages.work import Work
 from harness.store.layout import MapFiles, MaskFiles, Ref
 from harness.suites.recipes import ComponentIdentity
 from methods.base import Fit, Localized, Refiner, Surroundings
+from methods.photo_inputs import PhotoInputs
 from settings.records import WeakSet
 
 __all__ = ["RefinerApply", "RefinerFit", "plan_final_maps", "plan_refined"]
@@ -31,6 +32,11 @@ class RefinerFit(FitKind):
 
     name = "refiner_fit"
     seconds_a_photo = 0.2
+    tunes_backbone = True
+
+    def trains_backbone(self, identity: FitIdentity) -> bool:
+        """Only where the refiner's options ask for crops: others learn on features of the suite's frozen backbone."""
+        return super().trains_backbone(identity) and bool(identity.component.options.get("inputs"))
 
     def fit(self, work: Work[FitIdentity, FitRuntime], weak: WeakSet, surroundings: Surroundings) -> Fit:
         """Train the refiner on the photos that have maps: extra photos may have none."""
@@ -76,6 +82,8 @@ class RefinerApply(StageKind[RefinerApplyIdentity, PhotosRuntime]):
         """Guessed by the component's cost of a photo, at the backbone's size; else as its kind usually costs."""
         assert isinstance(stage.identity, RefinerApplyIdentity) and isinstance(stage.runtime, PhotosRuntime)
         size = stage.runtime.place.backbone.size
+        if keeps_aspect(stage.identity.component):
+            size = round(USUAL_PHOTO**0.5)
         seconds = apply_seconds(stage.identity.component, stage.photos, size)
         if seconds is None:
             return super().seconds(stage)
@@ -96,10 +104,14 @@ def plan_refined(line: Line, shard: int, steps: int) -> Ref:
     blueprint, photos = line.blueprint, line.source.shards[shard]
     refiner, name = line.components.refiners[steps - 1], line.components.refiner_names[steps - 1]
     inputs: dict[str, tuple[Ref, ...]] = {"maps": (plan_refined(line, shard, steps - 1),)}
+    backbone = plan_backbone(line)
     if refiner.trained:
-        inputs["weights"] = (_plan_fit(line, steps),)
+        fit = _plan_fit(line, steps)
+        inputs["weights"] = (fit,)
+        if _trains_backbone(refiner):
+            backbone = fit
     if requests := refiner.apply_features():
-        inputs["features"] = plan_features(blueprint, line.source, requests, [shard], plan_backbone(line))
+        inputs["features"] = plan_features(blueprint, line.source, requests, [shard], backbone)
     return blueprint.add(
         RefinerApply(),
         RefinerApplyIdentity(
@@ -115,6 +127,11 @@ def plan_refined(line: Line, shard: int, steps: int) -> Ref:
     )
 
 
+def _trains_backbone(refiner: Refiner) -> bool:
+    """Whether it trains a backbone along, on crops; planning refuses that where the recipe's mode is frozen."""
+    return isinstance(refiner.options, PhotoInputs) and refiner.options.inputs is not None
+
+
 @once
 def _plan_fit(line: Line, steps: int) -> Ref:
     """Training the refiner that comes after `steps - 1` others, on the photos that segmentation is trained on."""
@@ -123,8 +140,10 @@ def _plan_fit(line: Line, steps: int) -> Ref:
     inputs = {
         "weak_set": (plan_weak_set(line.blueprint, line.source),),
         "maps": tuple(plan_refined(line, shard, steps - 1) for shard in shards),
-        "features": plan_features(line.blueprint, line.source, refiner.fit_features(), shards, plan_backbone(line)),
     }
+    if not _trains_backbone(refiner):
+        requests = refiner.fit_features()
+        inputs["features"] = plan_features(line.blueprint, line.source, requests, shards, plan_backbone(line))
     if refiner.needs_cue:
         inputs["cue"] = tuple(plan_saliency(line, shard) for shard in shards)
     identity = line.components.refiner_identity(steps - 1, fit=True)

@@ -32,7 +32,7 @@ from harness.stages.source import once
 from harness.stages.weak_set import plan_weak_set, setting_fields
 from harness.stages.work import Work
 from harness.store.layout import ChoiceFiles, CountFiles, Ref, RowFiles, WeakSetFiles
-from methods.base import Component, TrainingOptions
+from methods.base import Component, FeatureReader, TrainingOptions
 from methods.segmenting import variant_of
 from results.evaluation import evaluation_fingerprint
 from results.measured import label_fields, measured_fields
@@ -112,9 +112,10 @@ class RowIdentity(Identity):
 
 @dataclass(frozen=True, kw_only=True)
 class RowRuntime(DataRuntime):
-    """The arithmetic of the networks behind a row, whose own keys tell it already."""
+    """Of the networks behind a row, whose own keys tell it already: their arithmetic, and what they see of photos."""
 
     arithmetic: str = ""
+    inputs: str = ""
 
 
 class RowKind(StageKind[RowIdentity, RowRuntime]):
@@ -156,6 +157,7 @@ class RowKind(StageKind[RowIdentity, RowRuntime]):
             evaluation_fingerprint=_evaluation_fingerprint(counted, place.classes),
             threshold=threshold,
             arithmetic=work.runtime.arithmetic,
+            inputs=work.runtime.inputs,
             **costs,
             **setting_fields(weak_set, work.offer, place.supervision, masks_used),
         )
@@ -270,6 +272,15 @@ def _options(line: Line) -> str:
     return fingerprint([components.options(), files, backbone])[:8]
 
 
+def _inputs(line: Line, stage: ScoredStage) -> str:
+    """What the networks behind a row see of photos, each way once in the order of work."""
+    components = line.components
+    readers: list[FeatureReader | None] = [components.localizer, *components.refiners]
+    if stage == "segmentation":
+        readers.append(components.segmenter)
+    return " and ".join(dict.fromkeys(reader.seen for reader in readers if reader is not None and reader.seen))
+
+
 def _epochs(line: Line, stage: ScoredStage) -> dict[str, int]:
     """For how many epochs the networks behind a row are trained, by the names of `RowPlace`; without those of none."""
     components = line.components
@@ -348,7 +359,7 @@ def _plan_row(
             version=3,
             declared_on=blueprint.suite.declared_on_for(line.recipe) or None,
         ),
-        RowRuntime(place=source.place, arithmetic=_arithmetic(line)),
+        RowRuntime(place=source.place, arithmetic=_arithmetic(line), inputs=_inputs(line, stage)),
         inputs=inputs,
         label=line.label(f"row {step_name(stage, variant)} {policy}"),
         group="rows",

@@ -112,6 +112,17 @@ def _options(
             continue
         description = field.description or ""
         yield OptionEntry(f"{prefix}{name}", _type(field), _default(default), description, is_apply_only)
+        # A mapping that may be left out: what its entries would be.
+        for each in get_args(field.annotation):
+            if _is_mapping(each):
+                yield from _options(
+                    each, None, f"{prefix}{name}.", frozenset(each.model_fields if is_apply_only else ())
+                )
+
+
+def _is_mapping(annotation: Any) -> bool:
+    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return is_model and annotation.__name__ != "ComponentSpec"
 
 
 def _type(field: FieldInfo) -> str:
@@ -144,6 +155,8 @@ def _words(annotation: Any) -> str:
     name = getattr(annotation, "__name__", str(annotation))
     if name == "ComponentSpec":
         return "component"
+    if _is_mapping(annotation):
+        return "mapping"
     return PLAIN_TYPES.get(name, name)
 
 

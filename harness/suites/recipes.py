@@ -24,6 +24,7 @@ from methods.base import (
     Segmenter,
     TrainingMode,
 )
+from methods.photo_inputs import CropTrained
 from methods.segmenting import variants_of
 from results.rows import CEILING
 from settings.components import ComponentSpec, build_component
@@ -373,6 +374,7 @@ def _check_possible(components: RecipeComponents, where: str) -> None:
         if trained is not None and components.training_mode not in trained.modes:
             expected = f"one of {', '.join(trained.modes)} for this recipe"
             raise Impossible(f"{where}.training_mode", f"'{components.training_mode}'", expected)
+    _check_photo_inputs(components, where)
     # Asked here, without the maps: after hours of training the labeler would find that they have none.
     labeler = components.labeler
     if labeler and labeler.needs_background and not _has_background(components):
@@ -384,6 +386,19 @@ def _check_possible(components: RecipeComponents, where: str) -> None:
             component.check_installed(f"{where}.{role}")
     for refiner in components.refiners:
         refiner.check_installed(f"{where}.refiners")
+
+
+def _check_photo_inputs(components: RecipeComponents, where: str) -> None:
+    """Raise Contradictory for crops, or a kept aspect, with a frozen backbone, whose features are of shared squares."""
+    roles: list[tuple[str, Component | None]] = [(role, getattr(components, role)) for role in ROLES]
+    roles += [("refiners", refiner) for refiner in components.refiners]
+    for role, component in roles:
+        options = component.options if component is not None else None
+        if components.training_mode == "frozen" and isinstance(options, CropTrained) and options.needs_tuning:
+            found = f"{options.seen} with a frozen backbone"
+            expected = "squares, whose stored features all recipes share"
+            mend = "training_mode: fine_tuned reads photos themselves"
+            raise Contradictory(f"{where}.{role}.{options.needs_tuning}", found, expected, mend)
 
 
 def _has_background(components: RecipeComponents) -> bool:

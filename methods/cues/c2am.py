@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from methods.inputs import Inputs
+    from methods.inputs import FrozenInputs
 
 LEVELS = (3, 4)
 """The last two of the backbone, concatenated."""
@@ -122,7 +122,7 @@ class C2am(Cue):
         return map_HW
 
 
-def _shows_background(head: nn.Module, inputs: Inputs, photos: int) -> bool:
+def _shows_background(head: nn.Module, inputs: FrozenInputs, photos: int) -> bool:
     """Whether most of the border is what the head calls foreground."""
     import torch
 

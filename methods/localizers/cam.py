@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from methods.base import Cost, FeatureRequest, Fit, Localizer, MapRecords, Photos, Surroundings, TrainingOptions
-from settings.options import Options
+from methods.photo_inputs import PhotoInputs
 from settings.records import Photo, WeakSet
 
 if TYPE_CHECKING:
@@ -16,15 +16,20 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from methods.networks.heads import ClassMaps
+
 
 TOGETHER = 16
 """Photos a pass through the classifier."""
 
 
-class CamOptions(Options):
+class CamOptions(PhotoInputs):
     """The classifier, its training, and the passes whose maps are summed."""
 
+    later_options = frozenset({"dropout", "bias"})
     hidden: int = Field(256, ge=0, le=4096, description="channels of a 3×3 layer before the classifier; 0: none")
+    dropout: float = Field(0.0, ge=0, lt=1, description="of whole channels before the classifier, in training")
+    bias: bool = Field(True, description="whether the classifier has one")
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
         (1.0,), min_length=1, max_length=8, description="inference scales"
     )
@@ -38,45 +43,53 @@ class Cam(Localizer):
     options_model = CamOptions
     version = 2
     bfloat16_pays = True
-    apply_options = frozenset({"scales", "flip"})
+    apply_options = frozenset({"scales", "flip", "aspect"})
     fit_cost = Cost(0.002, channels="hidden", usual_channels=256)
     apply_cost = Cost(0.0035, channels="hidden", usual_channels=256)
     options: CamOptions
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """Every scale of the photo, plain and (by option) mirrored."""
+        """Every scale of the photo, plain and (by option) mirrored; none where the photo keeps its aspect."""
+        if self.options.keeps_aspect:
+            return ()
         flips = (False, True) if self.options.flip else (False,)
         return tuple(FeatureRequest(scale, flip) for scale in self.options.scales for flip in flips)
 
     def fit(self, weak: WeakSet, surroundings: Surroundings) -> Fit:
-        """Multi-label soft-margin loss on the means of the class maps, on photos mirrored at random."""
+        """Multi-label soft-margin loss on the means of the class maps, on photos mirrored at random or on crops.
+
+        Of a crop all positions count, those outside the photo too, as in the programs of PSA, IRN and SEAM.
+        """
         import torch
         from torch.nn.functional import multilabel_soft_margin_loss
 
-        from methods.inputs import training_inputs
+        from methods.inputs import inputs_of
         from methods.networks.heads import ClassMaps
         from methods.training import groups_of, train
 
         torch.manual_seed(surroundings.rng_seed)
-        inputs = training_inputs(weak.photos, (4,), surroundings)
-        head = ClassMaps(inputs.channels[-1], weak.label_space.foreground, self.options.hidden).to(surroundings.device)
-        labels_NK, share = torch.from_numpy(weak.labels_NK()).to(surroundings.device), surroundings.share
+        inputs = inputs_of(self.options, weak.photos, (4,), surroundings)
+        o, classes = self.options, weak.label_space.foreground
+        head = ClassMaps(inputs.channels[-1], classes, o.hidden, o.dropout, o.bias).to(surroundings.device)
+        labels_NK = torch.from_numpy(weak.labels_NK()).to(surroundings.device)
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-            flips = rng.random(len(rows)) < 0.5
-            rows, flips = share.of(rows), share.of(flips)
-            maps_BKHW = head(inputs(rows, flips)[-1]).float()
-            return {"classification": multilabel_soft_margin_loss(maps_BKHW.mean((2, 3)), labels_NK[rows])}
+            batch = inputs.draw(rows, rng)
+            maps_BKHW = head(batch.levels()[-1]).float()
+            return {"classification": multilabel_soft_margin_loss(maps_BKHW.mean((2, 3)), labels_NK[batch.rows])}
 
         training = self.options.training
         groups = groups_of(head, bias_factor=training.bias_factor)
         groups += inputs.groups(training.backbone_factor, training.bias_factor)
         modules = torch.nn.ModuleDict({"head": head, "inputs": inputs.module})
-        log = train(modules, groups, len(weak.photos), step, training, surroundings)
+        log = train(modules, groups, len(weak.photos), step, training, surroundings, ahead=inputs.ahead)
         return Fit(inputs.weights_with(head=head), log)
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
-        """Maps of each photo's own labels, in [0, 1]; several photos share a pass through the classifier."""
+        """Maps of each photo's own labels, in [0, 1]; several photos share a pass through the classifier.
+
+        Where the photo keeps its aspect they are maps at its own size.
+        """
         import torch
 
         from methods.features import batches
@@ -84,6 +97,9 @@ class Cam(Localizer):
         from methods.training import part_of
 
         head = ClassMaps.of_state(part_of(surroundings.weights, "head")).to(surroundings.device).eval()
+        if self.options.keeps_aspect:
+            yield from self._at_own_size(head, photos, surroundings)
+            return
         requests, bank = self.apply_features(), surroundings.stored
         for batch in batches(photos, surroundings.batch(TOGETHER)):
             ids, passes = [photo.id for photo in batch], {}
@@ -94,6 +110,16 @@ class Cam(Localizer):
             for row, photo in enumerate(batch):
                 own = {request: maps[row] for request, maps in passes.items()}
                 yield surroundings.record(photo, summed_passes(own.__getitem__, photo, requests))
+
+    def _at_own_size(self, head: ClassMaps, photos: Photos, surroundings: Surroundings) -> MapRecords:
+        from methods.whole_photos import WholePhotos, peaked
+
+        whole = WholePhotos(surroundings, (4,))
+        for photo in photos:
+            total_CHW = whole.total(
+                photo, self.options.scales, self.options.flip, lambda one: head(one.levels[-1]).float().relu()
+            )
+            yield whole.record(photo, peaked(total_CHW))
 
     def scores_NK(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """Logits: means of the class maps over positions, over the photo as it is and mirrored."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -21,18 +22,19 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.pairs import PartnerRule
-from settings.options import Options
+from methods.photo_inputs import ColourJitterOptions, CropTrained
 from settings.records import Image, Photo, WeakSet
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from methods.inputs import Inputs
-    from methods.jitter import ColourJitter, Jitter
+    from methods.crop_inputs import CropInputs
+    from methods.inputs import SquareInputs
+    from methods.jitter import Jitter
     from methods.networks.pair_classifier import PairClassifier, Structure, Terms
     from methods.networks.pair_inference import PairInference
-    from methods.pairs import References
+    from methods.pairs import Partners, References
     from methods.sharing import Share
 
 
@@ -40,16 +42,7 @@ APPLIED_TOGETHER = 16
 """Photos whose own features and references are computed before their maps are made."""
 
 
-class ColourJitterOptions(Options):
-    """Strengths of the colour jitter on anchors and partners."""
-
-    brightness: float = Field(0.0, ge=0, le=1)
-    contrast: float = Field(0.0, ge=0, le=1)
-    saturation: float = Field(0.0, ge=0, le=1)
-    hue: float = Field(0.0, ge=0, le=0.5)
-
-
-class CoAttentionOptions(Options):
+class CoAttentionOptions(CropTrained):
     """The network, its pairs, its loss, and which maps are read; the defaults of the switches are the paper's."""
 
     hidden: int = Field(256, ge=0, le=4096, description="channels of the 3×3 layers before the head; 0: none")
@@ -68,7 +61,7 @@ class CoAttentionOptions(Options):
         "any", description="sources of a training pair: any; with_target: at least one target photo; same_source"
     )
     partner_mirrored: bool = Field(True, description="mirror partners at random in training")
-    jitter: ColourJitterOptions = Field(ColourJitterOptions(), description="fine-tuned only")
+    jitter: ColourJitterOptions = Field(ColourJitterOptions(), description="of squares, fine-tuned only")
     references: int = Field(3, ge=0, le=100, description="photos of the same class at inference, for each class")
     inference: Literal["common", "references", "basic", "own", "mixture", "affinity", "common_affinity"] = Field(
         "common",
@@ -86,6 +79,12 @@ class CoAttentionOptions(Options):
         if isinstance(given, dict) and given.get("common") is False:
             return {"inference": "basic", **given}
         return given
+
+    @model_validator(mode="after")
+    def _jitters_once(self) -> CoAttentionOptions:
+        if self.inputs is not None and self.jitter != ColourJitterOptions():
+            raise ValueError("inputs.jitter in place of jitter, where inputs are crops")
+        return self
 
     @model_validator(mode="after")
     def _has_maps(self) -> CoAttentionOptions:
@@ -139,27 +138,39 @@ class CoAttention(Localizer):
         return Structure(o.hidden, o.hidden_layers, o.norm, o.affinity == "learned", o.heads == "two")
 
     def fit(self, weak: WeakSet, surroundings: Surroundings) -> Fit:
-        """Each photo is an anchor once an epoch, with one partner that shares a class and with copies of itself."""
+        """Each photo is an anchor once an epoch, with one partner that shares a class and with copies of itself.
+
+        Anchors and partners are squares or crops; copies are of what the anchor is. Maps are made of squares.
+        """
         import torch
 
+        from methods.crop_inputs import CropInputs
         from methods.inputs import training_inputs
         from methods.networks.pair_classifier import PairClassifier, anchor_loss
         from methods.pairs import Partners
         from methods.training import groups_of, train
 
         torch.manual_seed(surroundings.rng_seed)
-        inputs = training_inputs(weak.photos, (4,), surroundings)
+        inputs: SquareInputs | CropInputs
+        if self.options.inputs is not None:
+            inputs = CropInputs(weak.photos, (4,), self.options.inputs, surroundings)
+        else:
+            inputs = training_inputs(weak.photos, (4,), surroundings)
         network = PairClassifier(inputs.channels[-1], weak.label_space.foreground, self._structure())
         network.to(surroundings.device)
         partners, labels_NK = Partners(weak, self.options.partners), torch.from_numpy(weak.labels_NK())
         labels_NK = labels_NK.to(surroundings.device)
         share = surroundings.share
-        draw = _Draw(self.options, inputs, network, surroundings.bank is None, share)
+        draw: _Draw | _CropDraw
+        if isinstance(inputs, CropInputs):
+            draw = _CropDraw(self.options, inputs, network, partners)
+        else:
+            draw = _Draw(self.options, inputs, network, partners, surroundings.bank is None, share)
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-            others = partners.of(rows, rng)
-            maps, labels = draw(rows, others, rng), (labels_NK[share.of(rows)], labels_NK[share.of(others)])
-            return anchor_loss(network.head, *maps, *labels, self._terms(), share)
+            others, anchor, partner, copies = draw(rows, rng)
+            labels = labels_NK[share.of(rows)], labels_NK[share.of(others)]
+            return anchor_loss(network.head, anchor, partner, copies, *labels, self._terms(), share)
 
         training = self.options.training
         groups = [
@@ -168,7 +179,7 @@ class CoAttention(Localizer):
         ]
         modules = torch.nn.ModuleDict({"network": network, "inputs": inputs.module})
         begins = {"contrastive": self.options.contrastive_from}
-        log = train(modules, groups, len(weak.photos), step, training, surroundings, begins)
+        log = train(modules, groups, len(weak.photos), step, training, surroundings, begins, draw.ahead)
         return Fit(inputs.weights_with(network=network), log)
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
@@ -271,22 +282,69 @@ class CoAttention(Localizer):
         return fused_CHW.astype(np.float32) / np.float32(255)
 
 
-class _Draw:
-    """Features of anchors, partners and copies, after the hidden layers; photos of one size share a pass."""
+class _Drawn(NamedTuple):
+    """A step's partners, by row, and the features (B, C, h, w) after the hidden layers of this process's share."""
+
+    others: NDArray[np.int64]
+    anchor: torch.Tensor
+    partner: torch.Tensor
+    copies: list[torch.Tensor]
+    """Of each kind of copy."""
+
+
+class _CropDraw:
+    """Features of crops: of anchors, of their partners, and of copies of the anchors' crops."""
 
     def __init__(
-        self, options: CoAttentionOptions, inputs: Inputs, network: PairClassifier, augmented: bool, share: Share
+        self, options: CoAttentionOptions, inputs: CropInputs, network: PairClassifier, partners: Partners
     ) -> None:
-        self._options, self._inputs, self._network, self._share = options, inputs, network, share
-        self._jitter = _jitter(options.jitter) if augmented else None
+        self._options, self._inputs, self._network, self._partners = options, inputs, network, partners
+        self._others: deque[NDArray[np.int64]] = deque()
 
-    def __call__(
-        self, rows: NDArray[np.int64], others: NDArray[np.int64], rng: np.random.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-        """(B, C, h, w) of the anchors, of their partners, and of each kind of copy, of this process's share."""
+    def ahead(self, rows: NDArray[np.int64], rng: np.random.Generator) -> None:
+        """Draw the partners of a later step's anchors, and begin to cut the crops of both."""
+        self._others.append(self._partners.of(rows, rng))
+        self._inputs.ahead(rows, rng)
+        self._inputs.ahead(self._others[-1], rng)
+
+    def __call__(self, rows: NDArray[np.int64], rng: np.random.Generator) -> _Drawn:
+        """What was drawn ahead for these anchors; drawn now where nothing was."""
+        if not self._others:
+            self.ahead(rows, rng)
+        others = self._others.popleft()
+        anchors, partners = self._inputs.draw(rows, rng), self._inputs.draw(others, rng)
+        anchor, partner = self._network(anchors.levels()[-1]), self._network(partners.levels()[-1])
+        copies = [self._network(anchors.levels(mirrored=True)[-1])] if self._options.mirrored_pair else []
+        copies += [self._network(anchors.levels(scale)[-1]) for scale in self._options.scaled_pairs]
+        return _Drawn(others, anchor, partner, copies)
+
+
+class _Draw:
+    """Features of squares: of anchors, partners and copies; photos of one size share a pass."""
+
+    ahead = None
+
+    def __init__(
+        self,
+        options: CoAttentionOptions,
+        inputs: SquareInputs,
+        network: PairClassifier,
+        partners: Partners,
+        augmented: bool,
+        share: Share,
+    ) -> None:
+        from methods.jitter import jitter_of
+
+        self._options, self._inputs, self._network, self._share = options, inputs, network, share
+        self._partners = partners
+        self._jitter = jitter_of(options.jitter) if augmented else None
+
+    def __call__(self, rows: NDArray[np.int64], rng: np.random.Generator) -> _Drawn:
+        """The partners are drawn, then what is mirrored, then colours: for the whole batch."""
+        all_others = self._partners.of(rows, rng)
         turned = rng.random(len(rows)) < 0.5 if self._options.partner_mirrored else np.zeros(len(rows), np.bool_)
         jitters = [[self._jitter.draw(rng) for _ in rows] for _ in range(2)] if self._jitter else []
-        rows, others, turned = self._share.of(rows), self._share.of(others), self._share.of(turned)
+        rows, others, turned = self._share.of(rows), self._share.of(all_others), self._share.of(turned)
         jitters = [self._share.of(drawn) for drawn in jitters]
         no, yes = np.zeros(len(rows), np.bool_), np.ones(len(rows), np.bool_)
         batches = [(rows, no), (others, turned), *([(rows, yes)] if self._options.mirrored_pair else [])]
@@ -296,7 +354,7 @@ class _Draw:
             anchor, partner = self._pass(batches[:2], augmentation=_each_by_its_own(jitters))
             copies = self._pass(batches[2:]) if batches[2:] else []
         copies += [self._pass([(rows, no)], scale=scale)[0] for scale in self._options.scaled_pairs]
-        return anchor, partner, copies
+        return _Drawn(all_others, anchor, partner, copies)
 
     def _pass(self, batches: Sequence[tuple[Any, Any]], **how: Any) -> list[torch.Tensor]:
         rows, flips = (np.concatenate(parts) for parts in zip(*batches, strict=True))
@@ -310,13 +368,6 @@ def _each_by_its_own(jitters: Sequence[Sequence[Jitter]]) -> Callable[[Image], I
 
     drawn = (jitter for part in jitters for jitter in part)
     return lambda image: jittered(image, next(drawn))
-
-
-def _jitter(options: ColourJitterOptions) -> ColourJitter | None:
-    from methods.jitter import ColourJitter
-
-    jitter = ColourJitter(**options.model_dump())
-    return jitter if any(jitter) else None
 
 
 def _with_references(photo: Photo, inference: PairInference, references: References) -> torch.Tensor:

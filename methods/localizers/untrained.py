@@ -13,7 +13,7 @@ class Untrained(Localizer):
     options_model = CamOptions
     options: CamOptions
     version = 2
-    apply_options = frozenset({"scales", "flip", "training"})
+    apply_options = frozenset({"scales", "flip", "aspect", "training"})
     modes = ("frozen",)
     fit_cost, apply_cost = Cost(0.0), Cam.apply_cost
     features = (PLAIN,)
@@ -36,7 +36,7 @@ class Untrained(Localizer):
 
         torch.manual_seed(surroundings.rng_seed)
         channels = len(surroundings.features_CHW(weak.photos[0]))
-        head = ClassMaps(channels, weak.label_space.foreground, self.options.hidden)
+        head = ClassMaps(channels, weak.label_space.foreground, self.options.hidden, bias=self.options.bias)
         return Fit(named_tensors(head=head))
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:

@@ -29,14 +29,15 @@ CHANNELS_PER_GROUP = 8
 class AffinityHead(nn.Module):
     """Features whose mean absolute difference tells how unlike two pixels are.
 
-    A level: 1×1 convolution without bias, group norm, ELU. All of them concatenated: 1×1 convolution without bias, ELU.
+    A level: 1×1 convolution without bias, group norm (unless `norm` is false), ELU. All of them concatenated: 1×1
+    convolution without bias, ELU.
     `channels` are the levels', `widths` those they are projected to, the shallowest first. The last layer begins four
     times as large as usual (Xavier, gain 4, as released): on random levels affinities begin at 0.3 instead of 0.7.
     """
 
-    def __init__(self, channels: Sequence[int], widths: Sequence[int] = AFFINITY_WIDTHS) -> None:
+    def __init__(self, channels: Sequence[int], widths: Sequence[int] = AFFINITY_WIDTHS, *, norm: bool = True) -> None:
         super().__init__()
-        self.projections = _projections(channels, widths)
+        self.projections = _projections(channels, widths, norm)
         self.mixing = Pointwise(sum(widths), sum(widths), bias=False)
         nn.init.xavier_uniform_(self.mixing.weight, gain=4)
 
@@ -71,7 +72,8 @@ class AffinityHead(nn.Module):
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> AffinityHead:
         """The network whose state this is; its sizes are read off the tensors."""
         shapes = _projection_shapes(state)
-        head = cls([inputs for _, inputs in shapes], [outputs for outputs, _ in shapes])
+        norm = "projections.0.1.weight" in state
+        head = cls([inputs for _, inputs in shapes], [outputs for outputs, _ in shapes], norm=norm)
         head.load_state_dict(dict(state))
         return head
 
@@ -107,11 +109,17 @@ def boundary(logits_BHW: torch.Tensor, mirrored_logits_BHW: torch.Tensor) -> tor
     return ((logits_BHW + mirrored_logits_BHW.flip(-1)) / 2).sigmoid()
 
 
-def _projections(channels: Sequence[int], widths: Sequence[int]) -> nn.ModuleList:
-    return nn.ModuleList(
-        nn.Sequential(Pointwise(inputs, width, bias=False), nn.GroupNorm(width // CHANNELS_PER_GROUP, width))
-        for inputs, width in zip(channels, widths, strict=True)
-    )
+def _projections(channels: Sequence[int], widths: Sequence[int], norm: bool = True) -> nn.ModuleList:
+    """A 1×1 convolution a level with a group norm; without one its weights begin He-normal, as released."""
+    projections = nn.ModuleList()
+    for inputs, width in zip(channels, widths, strict=True):
+        layers: list[nn.Module] = [Pointwise(inputs, width, bias=False)]
+        if norm:
+            layers.append(nn.GroupNorm(width // CHANNELS_PER_GROUP, width))
+        else:
+            nn.init.kaiming_normal_(layers[0].get_parameter("weight"))
+        projections.append(nn.Sequential(*layers))
+    return projections
 
 
 def _projected(projections: nn.ModuleList, levels_BCHW: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -21,16 +21,24 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from methods.backbone_names import check_backbone, check_level, family_of, first_stride, patch_of
 from methods.base import BackboneOptions
 from methods.initial_weights import downloaded_weights, packaged_file
+from methods.mxnet_parameters import read_parameters
 from methods.networks.fused import can_fuse, fuse
 from methods.networks.grids import resized
+from methods.networks.resnet38 import ResNet38, named_as_released
+from methods.networks.resnet50_irn import ResNet50Irn
 from methods.networks.vgg import Vgg16LargeFov
 from settings.errors import UserError, unknown_name
 
 MAX_UNMAPPED = 1 << 30
 """Bytes of a file of weights that has to be read as a whole."""
-OWN_NETWORKS: Mapping[str, Callable[[Sequence[int], int], nn.Module]] = {"vgg16_largefov": Vgg16LargeFov}
+OWN_NETWORKS: Mapping[str, Callable[[Sequence[int], int], nn.Module]] = {
+    "resnet38": ResNet38,
+    "resnet50_irn": ResNet50Irn,
+    "vgg16_largefov": Vgg16LargeFov,
+}
 """Networks that timm does not have: (feature levels, output stride) → a module with timm's `feature_info` and
 `pretrained_cfg`."""
+COUNT = "num_batches_tracked"
 
 
 class Backbone(nn.Module):
@@ -64,6 +72,11 @@ class Backbone(nn.Module):
     def of_patches(self) -> bool:
         """Whether the network begins with patches of the photo, whose side has to be a whole number of cells."""
         return self.patch is not None or first_stride(self.options.name) == 4
+
+    @property
+    def cells_stay(self) -> bool:
+        """Whether its levels are taken as they are, wherever their cells lie (`methods/networks/offsets.py`)."""
+        return self.patch is not None or getattr(self.body, "cells_stay", False)
 
     def forward(self, images_BCHW: torch.Tensor) -> list[torch.Tensor]:
         """Levels in ascending order, of normalised images.
@@ -125,7 +138,10 @@ def build(options: BackboneOptions, levels: Sequence[int], weights: dict[str, to
 def _load(body: nn.Module, state: dict[str, torch.Tensor], options: BackboneOptions) -> None:
     # timm joins the names of some networks' modules by '_' when it makes them give features.
     by_name = {name.replace(".", "_"): tensor for name, tensor in state.items()}
-    wanted = {name: (by_name.get(name.replace(".", "_")), tensor.shape) for name, tensor in body.state_dict().items()}
+    own = body.state_dict()
+    # Files of before 2018 do not count the batches that a batch norm has seen; nothing here reads the count.
+    by_name |= {name.replace(".", "_"): own[name] for name in own if name.endswith(COUNT) and name not in state}
+    wanted = {name: (by_name.get(name.replace(".", "_")), tensor.shape) for name, tensor in own.items()}
     for name, (found, shape) in wanted.items():
         if found is None:
             raise UserError(options.weights, f"no tensor '{name}'", f"weights of {options.name}")
@@ -195,13 +211,15 @@ def _weights_of_file(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if path.suffix == ".params":
+            return named_as_released(read_parameters(path))
         state = _state_of(path)
         if not isinstance(state, dict) or not all(isinstance(n, str) and _is_plain(v) for n, v in state.items()):
             raise TypeError
         return state
     except Exception as error:
         raise UserError(
-            path, f"unreadable weights ({type(error).__name__})", "safetensors, or a .pth of tensors"
+            path, f"unreadable weights ({type(error).__name__})", "safetensors, a .pth of tensors, or MXNet's .params"
         ) from None
 
 

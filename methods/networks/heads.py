@@ -74,11 +74,11 @@ class ClassMaps(nn.Module):
     input channels are dropped with probability `dropout`.
     """
 
-    def __init__(self, channels: int, classes: int, hidden: int, dropout: float = 0) -> None:
+    def __init__(self, channels: int, classes: int, hidden: int, dropout: float = 0, bias: bool = True) -> None:
         super().__init__()
         self.hidden = hidden_layer(channels, hidden)
         self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(hidden or channels, classes, 1)
+        self.classifier = nn.Conv2d(hidden or channels, classes, 1, bias=bias)
 
     def forward(self, features_BCHW: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) → raw class maps (B, K, h, w)."""
@@ -90,6 +90,7 @@ class ClassMaps(nn.Module):
         """The network whose state this is; its sizes are read off the tensors."""
         classes, width = state["classifier.weight"].shape[:2]
         convolution = state.get("hidden.0.weight")
-        head = cls(width, classes, 0) if convolution is None else cls(convolution.shape[1], classes, width)
+        channels, hidden = (width, 0) if convolution is None else (convolution.shape[1], width)
+        head = cls(channels, classes, hidden, bias="classifier.bias" in state)
         head.load_state_dict(dict(state))
         return head

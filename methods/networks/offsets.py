@@ -34,9 +34,10 @@ def offsets(backbone: Backbone, side: int) -> tuple[float, ...]:
     `backbone` is in evaluation mode. What is measured is half the shift between the features of noise pictures and
     those of their mirror images, mirrored back, which lie as far before their place: the slope of the phase of their
     cross spectrum. Less than LEAST pixels count as 0, and so does more than a cell: there the two are not alike. A
-    plain transformer is not measured: what it adds for a cell's position is not mirrored with a picture.
+    plain transformer is not measured: what it adds for a cell's position is not mirrored with a picture. Nor are the
+    networks of papers whose programs move nothing (ResNet-38, IRN's ResNet-50).
     """
-    if backbone.patch is not None:
+    if backbone.cells_stay:
         return (0.0,) * len(backbone.channels)
     # Where cells lie depends on which grids on the way have odd sides, not on how large they are.
     pictures_BCHW = _pictures(SIDE + side % 32).to(next(backbone.parameters()).device)

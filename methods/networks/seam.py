@@ -19,6 +19,7 @@ from methods.networks.heads import ClassMaps, he_normal_
 
 WIDTHS = (64, 128)
 """Channels to which the two levels are projected; their sum is that of the features compared."""
+COMPARED = len(WIDTHS)
 COLOURS = 3
 HARDEST = 0.2
 """The share of entries that count in the consistency loss."""
@@ -87,7 +88,7 @@ class Branch(NamedTuple):
 
 
 class Seam(nn.Module):
-    """The classifier on the deeper level, and the PCM that refines its maps."""
+    """The classifier on the deepest level, and the PCM, on the first two, that refines its maps."""
 
     def __init__(self, head: ClassMaps, correlation: PixelCorrelation) -> None:
         super().__init__()
@@ -96,10 +97,14 @@ class Seam(nn.Module):
     def forward(
         self, levels_BCHW: Sequence[torch.Tensor], image_B3HW: torch.Tensor, labels_BK: torch.Tensor | None = None
     ) -> Branch:
-        """`image_B3HW` has the deeper level's size. With labels, only their classes compete for a position."""
+        """Two levels or three, ascending. `image_B3HW` has the deepest one's size.
+
+        With labels, only their classes compete for a position.
+        """
         raw_BKHW = self.head(levels_BCHW[-1]).float()
         shown_BKHW = raw_BKHW.detach() if labels_BK is None else raw_BKHW.detach() * labels_BK[:, :, None, None]
-        return Branch(raw_BKHW, self.correlation(levels_BCHW, image_B3HW, with_background(peaked(shown_BKHW))))
+        compared = levels_BCHW[:COMPARED]
+        return Branch(raw_BKHW, self.correlation(compared, image_B3HW, with_background(peaked(shown_BKHW))))
 
 
 def peaked(maps_BCHW: torch.Tensor) -> torch.Tensor:

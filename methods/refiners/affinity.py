@@ -24,22 +24,25 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.label_steps import LabelRefiner, Scores, affinity_labels, require_label_refiner
-from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
-from settings.options import Options
+from methods.photo_inputs import RefinerInputs
+from methods.refining import fit_on_pairs, grids_of, on_one_scale, sure_labels
+from methods.upsampling import upsample
 from settings.records import Image, Mask
 
 if TYPE_CHECKING:
     import torch
 
     from methods.networks.random_walk import Counted
+    from methods.refining import OnGrid, Scores
 
 LEVELS = (2, 3, 4)
 """Of the backbone; labels, loss and walk are on the grid of the first (stride 8)."""
 
 
-class AffinityOptions(Options):
+class AffinityOptions(RefinerInputs):
     """The label step, the training, and the walk; defaults are the paper's but for the training's length."""
 
+    later_options = frozenset({"group_norm"})
     low: float = Field(4.0, gt=0, le=1000, description="power of the background under which a class is believed")
     high: float = Field(24.0, gt=0, le=1000, description="the same under which the background is believed")
     label_refiner: LabelRefiner = "pamr"
@@ -48,6 +51,7 @@ class AffinityOptions(Options):
     beta: float = Field(8.0, gt=0, le=100)
     log2_steps: int = Field(8, ge=0, le=16, description="less for shorter grids")
     background_power: float = Field(16.0, gt=0, le=1000, description="of the background map that walks along")
+    group_norm: bool = Field(True, description="behind each level's projection; the released ResNet-38 has none")
     training: TrainingOptions = TrainingOptions(epochs=3, learning_rate=0.05)
 
 
@@ -59,7 +63,7 @@ class Affinity(Refiner):
 
     options_model = AffinityOptions
     options: AffinityOptions
-    apply_options = frozenset({"beta", "log2_steps", "background_power"})
+    apply_options = frozenset({"aspect", "beta", "log2_steps", "background_power"})
     # Once: the label step, whose refiner goes through photos and not through features.
     fit_cost = Cost(0.005, once=0.022)
     # The walk multiplies matrices of positions by positions; banded at first.
@@ -77,7 +81,9 @@ class Affinity(Refiner):
         return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in LEVELS)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """The backbone's levels 2 to 4 of each photo, plain."""
+        """The backbone's levels 2 to 4 of each photo, plain; none where the photo keeps its aspect."""
+        if self.options.keeps_aspect:
+            return ()
         return tuple(FeatureRequest(level=level) for level in LEVELS)
 
     def sure_labels(self, maps_CHW: Scores, class_ids: Sequence[int], image_HWC_uint8: Image) -> Mask:
@@ -91,8 +97,7 @@ class Affinity(Refiner):
 
         o = self.options
         require_label_refiner(o.label_refiner)
-        label_step = self.sure_labels
-        labels_at = partial(labels_NHW, data, label_step, o.label_size)
+        labels = sure_labels(data, self.sure_labels, o.label_size)
 
         def loss(
             head: torch.nn.Module, levels: Sequence[torch.Tensor], labels_BHW: torch.Tensor, counted: Counted
@@ -100,7 +105,8 @@ class Affinity(Refiner):
             assert isinstance(head, AffinityHead)
             return head.loss(levels, labels_BHW, o.radius, counted)
 
-        return fit_on_pairs(data, LEVELS, AffinityHead, labels_at, loss, o.training, surroundings)
+        head_of = partial(AffinityHead, norm=o.group_norm)
+        return fit_on_pairs(data, LEVELS, head_of, labels, loss, o, o.training, surroundings)
 
     def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Background and maps of each photo after the walk, divided by the maximum of all."""
@@ -111,19 +117,29 @@ class Affinity(Refiner):
         from methods.training import part_of
 
         head, o = AffinityHead.of_state(part_of(surroundings.weights, "head")), self.options
-        head, bank, device = head.to(surroundings.device).eval(), surroundings.stored, surroundings.device
+        head, device = head.to(surroundings.device).eval(), surroundings.device
+        on_grid = grids_of(o, LEVELS, surroundings)
         for photo in photos:
             record = maps(photo.id)
             if not record.class_ids:
                 yield record
                 continue
-            levels = [bank.features_BCHW([photo.id], [one]).to(device) for one in self.apply_features()]
-            grid = (levels[0].shape[2], levels[0].shape[3])
-            maps_CHW = maps_at(record, grid)
-            background_1HW = (1 - maps_CHW.max(0, keepdims=True)) ** np.float32(o.background_power)
-            scores_SHW = torch.from_numpy(np.concatenate([background_1HW, maps_CHW])).to(device)
+            seen = on_grid(photo)
+            scores_SHW = torch.from_numpy(self._onto(seen, record)).to(device)
             with torch.inference_mode():
-                feature_DHW = head(levels, grid)[0]
-            walked_SHW = affinity_walk(scores_SHW, feature_DHW, o.beta, o.log2_steps, o.radius).cpu().numpy()
-            walked_SHW = on_one_scale(walked_SHW)
-            yield replace(record, maps_CHW=walked_SHW[1:], background_HW=walked_SHW[0], upsampling="bilinear")
+                feature_DHW = head(seen.plain, scores_SHW.shape[1:])[0]
+            walked_SHW = affinity_walk(scores_SHW, feature_DHW, o.beta, o.log2_steps, o.radius)
+            divided_SHW = on_one_scale(seen.back(walked_SHW))
+            yield replace(record, maps_CHW=divided_SHW[1:], background_HW=divided_SHW[0], upsampling="bilinear")
+
+    def _onto(self, seen: OnGrid, record: LocalizationMaps) -> Scores:
+        """Background and maps at the grid; of a photo at its own size the background is made there, as released."""
+        if not self.options.keeps_aspect:
+            return self._with_background(seen.onto(record))
+        scores_SHW = self._with_background(upsample(record))
+        return seen.onto(replace(record, maps_CHW=scores_SHW))
+
+    def _with_background(self, maps_CHW: Scores) -> Scores:
+        """(1 − highest map)^power before the maps, (1 + C, h, w)."""
+        background_1HW = (1 - maps_CHW.max(0, keepdims=True)) ** np.float32(self.options.background_power)
+        return np.concatenate([background_1HW, maps_CHW])

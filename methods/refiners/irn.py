@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -22,8 +21,8 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.label_steps import LabelRefiner, Scores, irn_labels, require_label_refiner
-from methods.refining import fit_on_pairs, labels_NHW, maps_at, on_one_scale
-from settings.options import Options
+from methods.photo_inputs import RefinerInputs
+from methods.refining import fit_on_pairs, grids_of, on_one_scale, sure_labels
 from settings.records import Image, Mask
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from methods.networks.random_walk import Counted
 
 
-class IrnOptions(Options):
+class IrnOptions(RefinerInputs):
     """The label step, the training, and the walk; defaults are the paper's but for levels, training and its radius."""
 
     levels: tuple[Annotated[int, Field(ge=0, le=4)], ...] = Field(
@@ -55,7 +54,7 @@ class Irn(Refiner):
     options_model = IrnOptions
     options: IrnOptions
     version = 2
-    apply_options = frozenset({"radius", "beta", "log2_steps"})
+    apply_options = frozenset({"aspect", "radius", "beta", "log2_steps"})
     gives_background = False
 
     def check_installed(self, where: str) -> None:
@@ -67,7 +66,12 @@ class Irn(Refiner):
         return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in self._levels)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """Those of `fit_features`: the boundary is found in the photo and its mirror image together."""
+        """Those of `fit_features`: the boundary is found in the photo and its mirror image together.
+
+        None where the photo keeps its aspect.
+        """
+        if self.options.keeps_aspect:
+            return ()
         return self.fit_features()
 
     @property
@@ -86,8 +90,7 @@ class Irn(Refiner):
 
         o = self.options
         require_label_refiner(o.label_refiner)
-        label_step = self.sure_labels
-        labels_at = partial(labels_NHW, data, label_step, o.label_size)
+        labels = sure_labels(data, self.sure_labels, o.label_size)
 
         def loss(
             head: torch.nn.Module, levels: Sequence[torch.Tensor], labels_BHW: torch.Tensor, counted: Counted
@@ -95,7 +98,7 @@ class Irn(Refiner):
             boundary_BHW = head(levels, labels_BHW.shape[1:]).float().sigmoid()
             return irn_affinity_loss(boundary_BHW, labels_BHW, o.training_radius, counted=counted).total
 
-        return fit_on_pairs(data, self._levels, BoundaryHead, labels_at, loss, o.training, surroundings)
+        return fit_on_pairs(data, self._levels, BoundaryHead, labels, loss, o, o.training, surroundings)
 
     def apply(self, photos: Photos, maps: Callable[[str], LocalizationMaps], surroundings: Surroundings) -> MapRecords:
         """Maps of each photo after the walk."""
@@ -107,16 +110,17 @@ class Irn(Refiner):
 
         head, o = BoundaryHead.of_state(part_of(surroundings.weights, "head")), self.options
         head, device = head.to(surroundings.device).eval(), surroundings.device
+        on_grid = grids_of(o, self._levels, surroundings, mirrored=True)
         for photo in photos:
             record = maps(photo.id)
             if not record.class_ids:
                 yield record
                 continue
-            levels = [surroundings.features_CHW(photo, one)[None].to(device) for one in self.apply_features()]
-            plain, mirrored = levels[: len(self._levels)], levels[len(self._levels) :]
-            grid = (plain[0].shape[2], plain[0].shape[3])
+            seen = on_grid(photo)
+            maps_CHW = torch.from_numpy(seen.onto(record)).to(device)
+            grid = maps_CHW.shape[1:]
             with torch.inference_mode():
-                boundary_BHW = boundary(head(plain, grid), head(mirrored, grid))
-            maps_CHW = torch.from_numpy(maps_at(record, grid)).to(device)
-            walked_CHW = irn_walk(maps_CHW, boundary_BHW[0], o.beta, o.log2_steps, o.radius).cpu().numpy()
-            yield replace(record, maps_CHW=on_one_scale(walked_CHW), background_HW=None, upsampling="bilinear")
+                boundary_BHW = boundary(head(seen.plain, grid), head(seen.mirrored, grid))
+            walked_CHW = irn_walk(maps_CHW, boundary_BHW[0], o.beta, o.log2_steps, o.radius)
+            scores_CHW = on_one_scale(seen.back(walked_CHW))
+            yield replace(record, maps_CHW=scores_CHW, background_HW=None, upsampling="bilinear")

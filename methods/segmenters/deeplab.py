@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from methods.base import Cost, FeatureRequest, Fit, Photos, PseudoLabelled, Segmenter, Surroundings, TrainingOptions
-from methods.segmenting import Pass, SegmenterOptions, mask_of
-from settings.masks import resize_mask
+from methods.base import (
+    BackboneOptions,
+    Cost,
+    FeatureRequest,
+    Fit,
+    Photos,
+    PseudoLabelled,
+    Segmenter,
+    Surroundings,
+    TrainingOptions,
+)
+from methods.photo_inputs import PhotoInputs
+from methods.segmenting import Pass, SegmenterOptions, check_usable, mask_of
 from settings.options import Options
 from settings.records import UNKNOWN, Mask
 
@@ -46,7 +56,7 @@ class Edges(Options):
     targets: Literal["labels", "noise"] = Field("labels", description="noise: the control, as many edges at random")
 
 
-class DeepLabOptions(SegmenterOptions):
+class DeepLabOptions(SegmenterOptions, PhotoInputs):
     """The decoder and its training."""
 
     later_options = frozenset({"pixel_contrast", "edges"})
@@ -61,7 +71,7 @@ class DeepLab(Segmenter):
     """Cross-entropy at stride 4 on pixels whose pseudo label is known."""
 
     options_model = DeepLabOptions
-    apply_options = frozenset({"inference"})
+    apply_options = frozenset({"inference", "aspect"})
     fit_cost = Cost(0.0085, channels="width", usual_channels=64)
     apply_cost = Cost(0.0055, channels="width", usual_channels=64)
     options: DeepLabOptions
@@ -72,33 +82,35 @@ class DeepLab(Segmenter):
         return tuple(FeatureRequest(flip=flip, level=level) for flip in (False, True) for level in LEVELS)
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """Both levels of every pass."""
+        """Both levels of every pass; none where the photo keeps its aspect."""
+        if self.options.keeps_aspect:
+            return ()
         passes = self.options.inference.passes
         return tuple(FeatureRequest(*one, level) for one in passes for level in LEVELS)
 
     def fit(self, data: PseudoLabelled, surroundings: Surroundings) -> Fit:
-        """Train on photos mirrored at random; raises ValueError when no pixel has a usable pseudo label."""
+        """Train on photos mirrored at random, or on crops; ValueError when no pixel has a usable pseudo label."""
         import torch
 
-        from methods.inputs import training_inputs
+        from methods.inputs import inputs_of
         from methods.networks.cross_entropy import mean_cross_entropy
         from methods.training import groups_of, train
 
         torch.manual_seed(surroundings.rng_seed)
-        inputs = training_inputs(data.photos, LEVELS, surroundings)
+        check_usable(data)
+        inputs = inputs_of(self.options, data.photos, LEVELS, surroundings, data.mask_of)
         head = self._head(inputs, data.label_space.foreground + 1).to(surroundings.device)
         projection = self._projection().to(surroundings.device)
-        masks_NHW = torch.from_numpy(_small_masks(data, surroundings.backbone.size // 4)).to(surroundings.device)
-        share = surroundings.share
+        share, side = surroundings.share, self._seen_side(surroundings.backbone) // 4
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
-            flips, items = rng.random(len(rows)) < 0.5, len(rows)
-            rows, flips = share.of(rows), share.of(flips)
-            truth_BHW = masks_NHW[rows].long()
-            truth_BHW[flips] = truth_BHW[flips].flip(2)
-            known = share.even((truth_BHW != UNKNOWN).sum(), items)
-            low, high = inputs(rows, flips)
-            decoded = head.decoded(_at_least(low, truth_BHW.shape[1]), high)
+            batch = inputs.draw(rows, rng)
+            low, high = batch.levels()
+            low = _at_least(low, (side, side))
+            # At the decoder's grid: that of a crop whose side is no whole number of cells has one more.
+            truth_BHW = batch.masks_BHW(low.shape[2])
+            known = share.even((truth_BHW != UNKNOWN).sum(), len(rows))
+            decoded = head.decoded(low, high)
             logits_BCHW = head.classifier(decoded.features_BCHW)
             losses = {"cross_entropy": mean_cross_entropy(logits_BCHW.float(), truth_BHW, known)}
             if self.options.pixel_contrast or self.options.edges:
@@ -112,11 +124,14 @@ class DeepLab(Segmenter):
         groups += groups_of(projection, bias_factor=training.bias_factor)
         groups += inputs.groups(training.backbone_factor, training.bias_factor)
         modules = torch.nn.ModuleDict({"head": head, "projection": projection, "inputs": inputs.module})
-        log = train(modules, groups, len(data.photos), step, training, surroundings)
+        log = train(modules, groups, len(data.photos), step, training, surroundings, ahead=inputs.ahead)
         return Fit(inputs.weights_with(head=head), log)
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> Iterator[Mask]:
-        """Scores of every pass at photo size, averaged as probabilities where there are several; argmax."""
+        """Scores of every pass at photo size, averaged as probabilities where there are several; argmax.
+
+        Where the photo keeps its aspect, passes are of the photo at `scales` times its own size.
+        """
         from methods.features import batches
         from methods.networks.deeplab import DeepLabHead
         from methods.training import part_of
@@ -124,11 +139,33 @@ class DeepLab(Segmenter):
         state = part_of(surroundings.weights, "head")
         head = DeepLabHead.of_state(state, self.options.atrous_rates).to(surroundings.device).eval()
         inference = self.options.inference
+        if self.options.keeps_aspect:
+            yield from self._at_own_size(head, photos, surroundings)
+            return
         for batch in batches(photos, surroundings.batch(BATCH)):
             ids = [photo.id for photo in batch]
             logits = [_logits_BCHW(head, ids, one, surroundings) for one in inference.passes]
             for photo, *logits_CHW in zip(batch, *logits, strict=True):
                 yield mask_of(logits_CHW, surroundings.image_size(photo), inference, photo)
+
+    def _at_own_size(self, head: DeepLabHead, photos: Photos, surroundings: Surroundings) -> Iterator[Mask]:
+        from methods.whole_photos import Pass as WholePass
+        from methods.whole_photos import WholePhotos
+
+        def logits_BCHW(one: WholePass) -> torch.Tensor:
+            low, high = one.levels
+            height, width = (length // 4 for length in one.size)
+            scores_BCHW: torch.Tensor = head(_at_least(low, (height, width)), high).float()
+            return scores_BCHW
+
+        whole, inference = WholePhotos(surroundings, LEVELS), self.options.inference
+        for photo in photos:
+            logits = whole.at_photo(photo, inference.scales, inference.flip, logits_BCHW)
+            yield mask_of(logits, whole.size(photo), inference, photo)
+
+    def _seen_side(self, backbone: BackboneOptions) -> int:
+        """Of the squares that training sees (pixels)."""
+        return self.options.inputs.crop if self.options.inputs else backbone.size
 
     def _head(self, inputs: Inputs, classes: int) -> DeepLabHead:
         from methods.networks.deeplab import DeepLabHead
@@ -194,20 +231,12 @@ def _logits_BCHW(head: DeepLabHead, ids: Sequence[str], one: Pass, surroundings:
     low, high = (bank.features_BCHW(ids, [request] * len(ids)).to(device) for request in requests)
     side = round(surroundings.backbone.size * one.scale)
     with torch.inference_mode():
-        logits_BCHW: torch.Tensor = head(_at_least(low, side // 4), high).float()
+        logits_BCHW: torch.Tensor = head(_at_least(low, (side // 4, side // 4)), high).float()
     return logits_BCHW.flip(3) if one.flip else logits_BCHW
 
 
-def _at_least(low_BCHW: torch.Tensor, cells: int) -> torch.Tensor:
-    """The shallow level; enlarged to so many cells a side where it has fewer, as a plain transformer's has."""
+def _at_least(low_BCHW: torch.Tensor, cells: tuple[int, int]) -> torch.Tensor:
+    """The shallow level; enlarged to so many cells (down, across) where it has fewer, as a plain transformer's has."""
     from methods.networks.grids import resized
 
-    return low_BCHW if low_BCHW.shape[2] >= cells else resized(low_BCHW, (cells, cells))
-
-
-def _small_masks(data: PseudoLabelled, side: int) -> NDArray[np.uint8]:
-    """All pseudo labels, nearest-resized to (N, side, side); raises ValueError when none of their pixels is known."""
-    masks_NHW = np.stack([resize_mask(data.pseudo_label(photo.id), side, side) for photo in data.photos])
-    if (masks_NHW == UNKNOWN).all():
-        raise ValueError(f"no pixel of the {len(masks_NHW)} pseudo labels is usable: all are {UNKNOWN}")
-    return masks_NHW
+    return low_BCHW if low_BCHW.shape[2] >= cells[0] else resized(low_BCHW, cells)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt, field_validator
@@ -21,10 +21,11 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.initial_weights import weight_files
-from methods.segmenting import Pass, SegmenterOptions, mask_of
+from methods.photo_inputs import ColourJitterOptions, Scale, Side
+from methods.segmenting import Pass, SegmenterOptions, check_usable, mask_of
 from settings.images import resize
 from settings.options import Options, absolute
-from settings.records import UNKNOWN, Image, Mask
+from settings.records import Image, Mask
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from methods.networks.backbones import Backbone
     from methods.networks.largefov import LargeFovHead
 
-Scale = Annotated[float, Field(gt=0, le=4)]
 OUTPUT_STRIDE: Literal[8] = 8
 
 
@@ -64,8 +64,13 @@ class DeepLabLargeFovOptions(SegmenterOptions):
 
     encoder: Encoder | None = Field(None, description="null: the suite's backbone")
     width: int = Field(1024, ge=8, le=4096, description="channels of the head")
+    later_options = frozenset({"longer_side", "jitter"})
     crop: int = Field(321, ge=33, le=2049, description="side of the training crops in pixels")
     scales: tuple[Scale, Scale] = Field((0.7, 1.3), description="training photos are resized by a factor in this range")
+    longer_side: tuple[Side, Side] | None = Field(
+        None, description="instead of scales: they are resized to a longer side in this range (pixels)"
+    )
+    jitter: ColourJitterOptions = Field(ColourJitterOptions(), description="of the training photos' colours")
     iterations: PositiveInt | None = Field(None, description="instead of training.epochs; rounded to whole epochs")
     training: TrainingOptions = TrainingOptions(
         epochs=15,
@@ -86,6 +91,11 @@ class DeepLabLargeFov(Segmenter):
     apply_options = frozenset({"inference"})
     modes = ("fine_tuned",)
     options: DeepLabLargeFovOptions
+
+    @property
+    def seen(self) -> str:
+        """Crops in training, and photos of their own size."""
+        return f"crops {self.options.crop}"
 
     def check_backbone(self, backbone: BackboneOptions, where: str) -> None:
         """Refuse a suite's backbone, or an encoder in its place, that cannot have output stride 8."""
@@ -111,25 +121,30 @@ class DeepLabLargeFov(Segmenter):
         import torch
 
         from methods.crops import Crops
+        from methods.jitter import jitter_of
         from methods.networks.backbones import build
         from methods.networks.cross_entropy import mean_of_photos
         from methods.networks.largefov import FixedBatchNorm, LargeFovHead, enlarged
         from methods.training import groups_of, named_tensors, train
 
-        _check_usable(data)
+        check_usable(data)
         torch.manual_seed(surroundings.rng_seed)
         device = surroundings.device
         network = build(self._encoder(surroundings.backbone), (4,))
         head = LargeFovHead(network.channels[-1], data.label_space.foreground + 1, self.options.width)
         modules = torch.nn.ModuleDict({"head": head, "backbone": FixedBatchNorm(network)}).to(device)
         red, green, blue = (round(255 * mean) for mean in network.mean_C)
-        crops, share = Crops(self.options.crop, self.options.scales, (red, green, blue)), surroundings.share
+        o, share = self.options, surroundings.share
+        crops, jitter = Crops(o.crop, o.scales, (red, green, blue), o.longer_side), jitter_of(o.jitter)
 
         def step(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, torch.Tensor]:
             masks = [data.pseudo_label(data.photos[row].id) for row in rows]
             places = [crops.place((mask_HW.shape[0], mask_HW.shape[1]), rng) for mask_HW in masks]
-            drawn = zip(share.of(rows), share.of(masks), share.of(places), strict=True)
-            cut = [crops.cut(data.photos[row].image(), mask_HW, place) for row, mask_HW, place in drawn]
+            jitters = [jitter.draw(rng) if jitter else () for _ in rows]
+            drawn = zip(share.of(rows), share.of(masks), share.of(places), share.of(jitters), strict=True)
+            cut = [
+                crops.cut(data.photos[row].image(), mask_HW, place, changes) for row, mask_HW, place, changes in drawn
+            ]
             images_BHWC, truth_BHW = (np.stack(parts) for parts in zip(*cut, strict=True))
             logits_BCHW = head(network(network.to_input(images_BHWC).to(device))[-1]).float()
             large_BCHW = enlarged(logits_BCHW, truth_BHW.shape[1:])
@@ -184,8 +199,3 @@ def _logits_CHW(network: Backbone, head: LargeFovHead, image: Image, one: Pass, 
         logits_BCHW = head(network(network.to_input(image_BHWC).to(device))[-1]).float()
         logits_CHW = enlarged(logits_BCHW, image.shape[:2])[0]
     return logits_CHW.flip(2) if one.flip else logits_CHW
-
-
-def _check_usable(data: PseudoLabelled) -> None:
-    if all((data.pseudo_label(photo.id) == UNKNOWN).all() for photo in data.photos):
-        raise ValueError(f"no pixel of the {len(data.photos)} pseudo labels is usable: all are {UNKNOWN}")

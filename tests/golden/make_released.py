@@ -9,6 +9,8 @@ are taken out of the clones, by their names, when this runs. What each file hold
 from __future__ import annotations
 
 import ast
+import json
+import math
 import re
 import subprocess
 import sys
@@ -224,8 +226,46 @@ def irn(mirrors: Path) -> dict[str, Names]:
     return {"irn_loss": {"boundary_logits": logits, "labels": labels, "radius": radius, **counts, "loss": total}}
 
 
+def resnet38(mirrors: Path) -> dict[str, Names]:
+    """Names and shapes at the released widths; levels of the network at a 32nd of them, with `released_weights`."""
+    widths = (64, 128, 256, 512, 1024, 2048, 4096)
+    cuts = {rf"\b{width}\b": str(width // 32) for width in widths}
+    found: list[torch.nn.Module] = []
+    for changes in ({}, cuts):
+        program = Program(mirrors, "jiwoon-ahn+psa", "network/resnet38d.py", changes)
+        names = program.define(torch_names(), "ResBlock", "ResBlock_bot", "Normalize", "Net")
+        with torch.device("cpu" if changes else "meta"):
+            found.append(names["Net"]())
+    full, network = found
+    network.load_state_dict(released_weights(network.state_dict()))
+    network.eval()
+    image = torch.randn(2, 3, 40, 56, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        levels = network.forward_as_dict(image)
+    shapes = {name: list(tensor.shape) for name, tensor in full.state_dict().items() if "num_batches" not in name}
+    return {"resnet38": {"image": image, "shapes": json.dumps(shapes), **levels}}
+
+
+def released_weights(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Seeded values for a network's tensors, in the order of their names: what a golden file need not hold."""
+    rng = np.random.default_rng(38)
+    values: dict[str, torch.Tensor] = {}
+    for name in sorted(state):
+        shape = tuple(state[name].shape)
+        if name.endswith("num_batches_tracked"):
+            values[name] = state[name]
+        elif name.endswith("running_var") or (len(shape) == 1 and name.endswith("weight")):
+            values[name] = torch.from_numpy(rng.uniform(0.5, 1.5, shape).astype(np.float32))
+        elif len(shape) == 1:
+            values[name] = torch.from_numpy(rng.normal(0, 0.2, shape).astype(np.float32))
+        else:
+            deviation = (2 / math.prod(shape[1:])) ** 0.5
+            values[name] = torch.from_numpy(rng.normal(0, deviation, shape).astype(np.float32))
+    return values
+
+
 def main(mirrors: Path, output: Path) -> None:
-    for maker in (seam, c2am, pamr, irn):
+    for maker in (seam, c2am, pamr, irn, resnet38):
         for name, values in maker(mirrors).items():
             np.savez_compressed(output / f"{name}.npz", **{key: np.asarray(value) for key, value in values.items()})
 

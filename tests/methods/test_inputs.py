@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from methods import inputs
 from methods.base import BackboneOptions, FeatureRequest
 from methods.features import FrozenBackbone, compute
 from methods.inputs import FrozenInputs, Squares, TrainedInputs, training_inputs
+from methods.networks import tuned
 from methods.networks.backbones import Backbone, build
 from methods.networks.offsets import moved, offsets
 from settings.images import resize
@@ -72,7 +72,7 @@ def test_training_does_not_change_by_how_much_features_are_moved(
     for parameter in trained.module.parameters():
         parameter.data.neg_()
     seen = []
-    monkeypatch.setattr(inputs, "offsets", lambda backbone, side: seen.append((backbone, side)) or (0.25,))
+    monkeypatch.setattr(tuned, "offsets", lambda backbone, side: seen.append((backbone, side)) or (0.25,))
     trained(ROWS, FLIPS)
     trained(ROWS, FLIPS)
     ((measured, side),) = seen
@@ -158,7 +158,7 @@ def test_biases_of_a_backbone_have_a_rate_of_their_own(photos: list[Photo]) -> N
 def test_squares_of_all_sides_share_the_memory(photos: list[Photo], monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[str] = []
     counted = [replace(p, load=lambda p=p: (loads.append(p.id), p.image())[1]) for p in photos]
-    monkeypatch.setattr(inputs, "MEMORY_LIMIT", (16 * 16 + 32 * 32 + 8 * 8) * 3)
+    monkeypatch.setattr("methods.inputs.MEMORY_LIMIT", (16 * 16 + 32 * 32 + 8 * 8) * 3)
     squares = Squares(counted, 16)
     for _ in range(2):
         for row, scale, side in ((0, 1.0, 16), (0, 2.0, 32), (1, 1.0, 16), (1, 0.5, 8)):
@@ -169,7 +169,7 @@ def test_squares_of_all_sides_share_the_memory(photos: list[Photo], monkeypatch:
 def test_photos_are_decoded_once_while_there_is_room(photos: list[Photo], monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[str] = []
     counted = [replace(p, load=lambda p=p: (loads.append(p.id), p.image())[1]) for p in photos]
-    monkeypatch.setattr(inputs, "MEMORY_LIMIT", 2 * 16 * 16 * 3)
+    monkeypatch.setattr("methods.inputs.MEMORY_LIMIT", 2 * 16 * 16 * 3)
     squares = Squares(counted, 16)
     for _ in range(2):
         for row, photo in enumerate(photos):

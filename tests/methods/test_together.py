@@ -12,6 +12,7 @@ from methods.cues.c2am import C2am, C2amOptions
 from methods.localizers.cam import Cam, CamOptions
 from methods.localizers.coattention import CoAttention, CoAttentionOptions
 from methods.localizers.seam import Seam, SeamOptions
+from methods.photo_inputs import CropOptions
 from methods.pretraining.synthesis import Synthesis, SynthesisOptions
 from methods.refiners.affinity import Affinity, AffinityOptions
 from methods.refiners.cross_task import CrossTask, CrossTaskOptions
@@ -27,6 +28,7 @@ from tests.methods.refiners.test_walks import corner_maps
 
 ODD = TrainingOptions(epochs=3, batch=7, learning_rate=0.05)
 """Slices of 3 and 4 of each batch."""
+TWICE = ODD.model_copy(update={"epochs": 2})
 
 
 def masks_of(toy: Toy) -> PseudoLabelled:
@@ -49,15 +51,24 @@ def cam(toy: Toy, context: Any, hidden: int = 0) -> Fit:
     return Cam(CamOptions(hidden=hidden, training=ODD)).fit(toy.weak, context)
 
 
-def fine_tuned(toy: Toy, context: Any) -> Fit:
-    """On photos of noise: batch norm would blow the rounding of photos of one colour up."""
+def noisy(toy: Toy) -> WeakSet:
+    """Photos of noise: batch norm would blow the rounding of photos of one colour up."""
     rng = np.random.default_rng(0)
     noise = (rng.integers(0, 255, (64, 64, 3)).astype(np.uint8) for _ in toy.weak.photos)
     photos = tuple(
         make_photo(photo.id, photo.labels, image) for photo, image in zip(toy.weak.photos, noise, strict=True)
     )
-    weak = WeakSet(photos, toy.weak.label_space)
-    return Cam(CamOptions(hidden=8, training=ODD)).fit(weak, replace(context, bank=None))
+    return WeakSet(photos, toy.weak.label_space)
+
+
+def fine_tuned(toy: Toy, context: Any) -> Fit:
+    return Cam(CamOptions(hidden=8, training=ODD)).fit(noisy(toy), replace(context, bank=None))
+
+
+def pairs_of_crops(toy: Toy, context: Any) -> Fit:
+    crops = CropOptions(crop=33, longer_side=(32, 40))
+    options = CoAttentionOptions(hidden=8, scaled_pairs=(), inputs=crops, training=TWICE)
+    return CoAttention(options).fit(noisy(toy), replace(context, bank=None))
 
 
 def adamw(toy: Toy, context: Any) -> Fit:
@@ -115,6 +126,7 @@ CASES: Mapping[str, Callable[[Toy, Any], Fit]] = {
     "cam, fine-tuned": fine_tuned,
     "cam by AdamW": adamw,
     "coattention": coattention,
+    "coattention, on crops": pairs_of_crops,
     "seam": seam,
     "affinity": affinity,
     "irn": irn,

@@ -27,9 +27,9 @@ def test_rows_survive_the_file(tmp_path: Path, row: Callable[..., Row]) -> None:
     assert read_table(tmp_path / "rows.parquet").schema.equals(SCHEMA)
 
 
-def test_the_columns_of_version_8() -> None:
+def test_the_columns_of_version_9() -> None:
     assert COLUMNS == (
-        "dataset", "split", "recipe", "setting", "training_mode", "backbone", "backbone_size", "options",
+        "dataset", "split", "recipe", "setting", "training_mode", "backbone", "backbone_size", "inputs", "options",
         "pretraining_epochs", "localizer_epochs", "refiner_epochs", "cue_epochs", "segmenter_epochs",
         "rng_seed", "stage", "variant", "policy", "tier", "miou", "miou_covered", "per_class", "classes", "undefined",
         "threshold", "coverage", "precision", "recall", "counts", "masks_sha256",
@@ -102,16 +102,16 @@ def rewritten(path: Path, row: Callable[..., Row], change: Callable[[pa.Table], 
 def test_another_version_is_named(tmp_path: Path, row: Callable[..., Row]) -> None:
     def later(table: pa.Table) -> pa.Table:
         place = table.column_names.index("row_version")
-        return table.set_column(place, "row_version", pa.array([9, 9])).drop_columns(["filter"])
+        return table.set_column(place, "row_version", pa.array([10, 10])).drop_columns(["filter"])
 
-    with pytest.raises(UserError, match=r"found row version 9; expected row version 8; .*`seedbed store rm row "):
+    with pytest.raises(UserError, match=r"found row version 10; expected row version 9; .*`seedbed store rm row "):
         read_rows(rewritten(tmp_path / "rows.parquet", row, later))
 
 
 ADDED_SINCE_4 = [
     *("backbone", "backbone_size", "options", "miou_covered", "counts", "masks_declared"),
     *("localizer_epochs", "refiner_epochs", "cue_epochs", "segmenter_epochs", "photos_of_split"),
-    *("pretraining_epochs", "tier", "masks_sha256"),
+    *("pretraining_epochs", "tier", "masks_sha256", "inputs"),
 ]
 
 

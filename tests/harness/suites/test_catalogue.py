@@ -72,3 +72,12 @@ def test_options_have_types_bounds_and_defaults_in_the_words_of_yaml(tmp_path: P
 def test_a_name_that_is_written_almost_right_is_proposed() -> None:
     with pytest.raises(UserError, match=r"unknown component 'coattenton'; .*did you mean 'coattention'\?"):
         described_component("coattenton")
+
+
+def test_entries_of_a_mapping_that_may_be_left_out_are_told() -> None:
+    ((_, options),) = described_component("cam")
+    by_name = {option.name: option for option in options}
+    assert (by_name["inputs"].type, by_name["inputs"].default) == ("mapping | null", "null")
+    assert by_name["inputs.crop"].type == "whole number, ≥ 33, ≤ 2049"
+    assert by_name["inputs.jitter.hue"].default == "0.0"
+    assert by_name["aspect"].apply_only and not by_name["inputs.crop"].apply_only

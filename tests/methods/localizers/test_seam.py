@@ -32,6 +32,14 @@ def fitted(toy: Any, tmp_path_factory: pytest.TempPathFactory) -> Fit:
     return localizer().fit(toy.weak, Noted(bank=toy.bank, checkpoint_folder=tmp_path_factory.mktemp("fit")))
 
 
+def test_the_levels_it_asks_for_are_those_compared_and_the_classifiers() -> None:
+    assert {request.level for request in localizer().fit_features()} == {3, 4}
+    assert {request.level for request in localizer(correlation_levels=(2, 3)).apply_features()} == {2, 3, 4}
+    assert "correlation_levels" not in localizer().options.model_dump()
+    with pytest.raises(ValueError, match=r"two correlation_levels, ascending, such as \[2, 3\]"):
+        localizer(correlation_levels=(3, 3))
+
+
 def test_losses_fall(fitted: Fit) -> None:
     assert [set(row) for row in fitted.log] == [{"epoch", "learning_rate", *TERMS}] * 12
     for name in ("classification", "consistency"):

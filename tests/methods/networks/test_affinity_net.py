@@ -38,6 +38,18 @@ def test_affinity_features_by_the_formula() -> None:
 
 
 @torch.no_grad()
+def test_affinity_features_without_group_norms_as_on_the_released_resnet38() -> None:
+    head = AffinityHead(CHANNELS, (8, 16, 32), norm=False)
+    state = head.state_dict()
+    assert set(state) == {f"projections.{k}.0.weight" for k in range(3)} | {"mixing.weight"}
+    parts = [elu(conv2d(level, state[f"projections.{k}.0.weight"])) for k, level in enumerate(levels())]
+    small = torch.cat([interpolate(part, (8, 12), mode="bilinear") for part in parts], 1)
+    found = AffinityHead.of_state(state)(levels(), (8, 12))
+    torch.testing.assert_close(found, elu(conv2d(small, state["mixing.weight"])))
+    assert float(state["projections.1.0.weight"].std()) == pytest.approx((2 / 40) ** 0.5, rel=0.15)
+
+
+@torch.no_grad()
 def test_boundary_logits_by_the_formula() -> None:
     head = BoundaryHead(CHANNELS, 16)
     spread(head)

@@ -22,6 +22,13 @@ def test_class_maps_come_back_from_their_state(hidden: int) -> None:
     assert (again.classifier.in_channels, again.classifier.out_channels) == (hidden or 7, 3)
 
 
+def test_class_maps_without_a_bias_come_back_without_one() -> None:
+    head, features = ClassMaps(4, 2, 0, bias=False), torch.rand(1, 4, 3, 3)
+    assert set(head.state_dict()) == {"classifier.weight"}
+    expected = torch.einsum("kc,bchw->bkhw", head.classifier.weight[:, :, 0, 0], features)
+    assert torch.allclose(ClassMaps.of_state(head.state_dict())(features), expected, atol=1e-6)
+
+
 def test_class_maps_without_a_hidden_layer_are_linear_in_the_features() -> None:
     head = ClassMaps(4, 2, 0)
     features = torch.rand(1, 4, 3, 3)

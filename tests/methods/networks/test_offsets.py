@@ -96,6 +96,11 @@ def test_residual_networks_pad_by_one(stride: Literal[16, 32]) -> None:
     assert offsets(network, 224) == pytest.approx(known, abs=0.12)
 
 
+def test_networks_of_papers_whose_programs_move_nothing_stay() -> None:
+    network = build(BackboneOptions(name="resnet50_irn", weights="random", output_stride=16), (3, 4)).eval()
+    assert offsets(network, 224) == (0, 0)
+
+
 def test_vgg_is_where_it_should_be() -> None:
     network = build(BackboneOptions(name="vgg16_largefov", weights="random", output_stride=8), (2, 4)).eval()
     assert offsets(network, 256) == (0, 0)

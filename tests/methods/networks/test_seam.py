@@ -61,6 +61,18 @@ def test_the_network_is_that_of_the_released_program() -> None:
     assert relative(found.refined_BCHW, stored["refined"]) <= 1e-5
 
 
+@torch.no_grad()
+def test_a_classifier_on_a_level_of_its_own_leaves_the_first_two_to_the_correlation() -> None:
+    """On ResNet-38 the released module compares "conv4" and "conv5", and the classifier reads "conv6"."""
+    torch.manual_seed(2)
+    part, (levels, image) = Seam(ClassMaps(9, 3, 0), PixelCorrelation(CHANNELS, WIDTHS)), example()
+    last = torch.randn(2, 9, 4, 3)
+    found = part([*levels, last], image)
+    raw = part.head(last)
+    assert torch.equal(found.raw_BKHW, raw)
+    assert torch.equal(found.refined_BCHW, part.correlation(levels, image, with_background(peaked(raw))))
+
+
 def test_losses_are_those_of_the_released_program() -> None:
     stored = golden("seam_losses")
     assert relative(stretched(stored["cam_1"]), stored["normalised_cam"]) <= 1e-6

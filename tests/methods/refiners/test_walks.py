@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from methods.base import LocalizationMaps, Localized, TrainingOptions
+from methods.base import BackboneOptions, LocalizationMaps, Localized, TrainingOptions
 from methods.refiners.affinity import Affinity, AffinityOptions
 from methods.refiners.irn import Irn, IrnOptions
-from settings.records import UNKNOWN
+from settings.records import UNKNOWN, LabelSpace, WeakSet
 from tests.methods.conftest import Toy
 
 TRAINING = TrainingOptions(epochs=4, batch=16, learning_rate=0.1)
@@ -78,3 +79,35 @@ def test_maps_without_a_sure_pixel_end_the_fit_with_the_reason(toy: Toy, surroun
     }
     with pytest.raises(ValueError, match=f"no sure pixel in the maps of 48 photos: all labels are {UNKNOWN}"):
         PARTS[1].fit(Localized(toy.weak, flat.__getitem__), surroundings(bank=toy.bank))
+
+
+@pytest.mark.parametrize("make", [lambda o: Affinity(AffinityOptions(**o)), lambda o: Irn(IrnOptions(**o))])
+def test_crops_train_a_backbone_that_sees_photos_of_their_own_size(
+    make: Callable[[dict[str, Any]], Any], surroundings: Callable[..., Any], photo: Callable[..., Any]
+) -> None:
+    """Maps of photos whose halves differ end as large as the photo, and are not the same everywhere."""
+    rng = np.random.default_rng(0)
+    photos, known = [], {}
+    for index, size in enumerate(((50, 71), (44, 60))):
+        image = rng.integers(0, 60, (*size, 3)).astype(np.uint8)
+        image[:, size[1] // 2 :] += np.uint8(180)
+        photos.append(photo(f"p{index}", (index,), image))
+        maps = np.array([[[0.0, 1.0]]], np.float32)
+        known[f"p{index}"] = LocalizationMaps(f"p{index}", (index,), maps, size)
+    weak = WeakSet(tuple(photos), LabelSpace(("a", "b")))
+    crops = {"crop": 65, "scales": (0.9, 1.1)}
+    part = make({"inputs": crops, "label_refiner": "none", "training": TrainingOptions(epochs=1, batch=2)})
+    backbone = BackboneOptions(name="test_efficientnet", weights="random", size=64)
+    fit = part.fit(Localized(weak, known.__getitem__), surroundings(backbone=backbone))
+    assert any(name.startswith("backbone.") for name in fit.weights)
+    records = part.apply(photos, known.__getitem__, surroundings(backbone=backbone, weights=fit.weights))
+    for record, one in zip(records, photos, strict=True):
+        assert record.maps_CHW.shape == (1, *one.image().shape[:2])
+        width = record.maps_CHW.shape[2]
+        assert record.maps_CHW[0, :, 3 * width // 4 :].mean() > record.maps_CHW[0, :, : width // 4].mean()
+
+
+@pytest.mark.parametrize("model", [AffinityOptions, IrnOptions])
+def test_a_kept_aspect_needs_a_backbone_of_its_own(model: type[Any]) -> None:
+    with pytest.raises(ValidationError, match="inputs beside aspect: kept"):
+        model(aspect="kept")
