@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import leaky_relu
 
-__all__ = ["Drawn", "EdgeGuided", "hinge_of_fake", "hinge_of_generator", "hinge_of_real"]
+__all__ = ["SLOPE", "Drawn", "EdgeGuided", "hinge_of_fake", "hinge_of_generator", "hinge_of_real"]
 
 WIDTHS = (32, 16, 8, 3)
 """Channels behind the layers of each branch."""
