@@ -18,7 +18,6 @@ from torch.nn.functional import interpolate
 from methods.base import Surroundings
 from methods.colours import Grid
 from methods.crops import Crops
-from methods.jitter import jitter_of
 from methods.networks.tuned import TunedBackbone, Tuning
 from methods.photo_inputs import CropOptions
 from settings.masks import resize_mask
@@ -55,6 +54,9 @@ class CropInputs(Tuning):
         surroundings: Surroundings,
         mask_of: MaskOf | None = None,
     ) -> None:
+        # torchvision takes a second that workers with stored features save.
+        from methods.jitter import jitter_of
+
         self._photos, self._mask_of = photos, mask_of
         self._backbone = TunedBackbone(surroundings.backbone, levels, surroundings.device)
         fill = self._backbone.mean_colour
@@ -78,7 +80,8 @@ class CropInputs(Tuning):
         if not self._drawn:
             self.ahead(rows, rng)
         batch = self._drawn.popleft()
-        assert np.array_equal(batch.rows, self._share.of(rows)), "batches are taken in the order they were drawn"
+        if not np.array_equal(batch.rows, self._share.of(rows)):
+            raise RuntimeError("batches are taken in the order in which they were drawn ahead")
         return batch
 
     def crop(self, row: int, seed: int) -> Crop:

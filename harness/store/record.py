@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypedDict, cast
-
-from pydantic import FailFast
 
 from harness.store.layout import Ref
 
@@ -18,7 +17,14 @@ __all__ = ["Absent", "Damaged", "Lost", "NumericsFields", "Record"]
 
 Text = str | bytes
 Options = dict[str, object]
-# Sequences are read up to their first fault: of a hostile record, the errors alone would take gigabytes.
+
+
+class _FailFast:
+    """pydantic's own of this name: a sequence is read up to its first fault. Of a hostile record, the errors alone
+    would take gigabytes. Nodes import this module without pydantic."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Callable[[object], Options]) -> Options:
+        return {**handler(source), "fail_fast": True}
 
 
 class Lost(RuntimeError):
@@ -75,7 +81,7 @@ class Record:
     group: str = ""
     identity: Options = field(default_factory=dict)
     """What its key was computed from, beside the kind and the inputs."""
-    inputs: Annotated[tuple[Ref, ...], FailFast()] = ()
+    inputs: Annotated[tuple[Ref, ...], _FailFast()] = ()
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     """User and system time of the process that ran it: other programs on the machine do not lengthen it. 0 where nobody
@@ -85,7 +91,7 @@ class Record:
     peak_memory_bytes: int = 0
     sources: dict[str, str] = field(default_factory=dict)
     """Module → hash of the sources that made it."""
-    ledger: Annotated[tuple[Options, ...], FailFast()] = ()
+    ledger: Annotated[tuple[Options, ...], _FailFast()] = ()
     """What was read of the true masks and labels, and for which purpose."""
     gpus: int = 1
     """How many it was made on, where it was made on any."""

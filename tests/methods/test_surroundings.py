@@ -132,6 +132,7 @@ def test_what_has_a_fit_of_its_own_is_trained() -> None:
         ("cues", "rerank"),
         ("segmenters", "deeplab"),
         ("segmenters", "deeplab_largefov"),
+        ("segmenters", "superpixel_clusters"),
         ("segmenters", "few_shot_matching"),
     }
 

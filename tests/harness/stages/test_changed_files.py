@@ -59,6 +59,7 @@ recipes:
     cue: c2am
     labeler: saliency
   before: {pretraining: loca, localizer: cam, labeler: {name: threshold, threshold: 0.5}, segmenter: none}
+  drawn: {pretraining: synthesis, localizer: cam, labeler: {name: threshold, threshold: 0.5}}
 policies: {fixed: segmentation, oracle: maps}
 diagnostics: [classifier, maps, cue, boundary_iou]
 gallery: 2

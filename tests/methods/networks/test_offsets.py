@@ -22,7 +22,7 @@ class Chain(nn.Module):
     def __init__(self, padding: Padding) -> None:
         super().__init__()
         self.padding: Padding = padding
-        self.patch = None
+        self.patch, self.cells_stay = None, False
         self.unused = nn.Parameter(torch.zeros(1))
 
     def forward(self, values_BCHW: torch.Tensor) -> list[torch.Tensor]:
@@ -129,7 +129,7 @@ def test_after_moving_nothing_is_displaced() -> None:
     class Moved(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network, self.patch = network, None
+            self.network, self.patch, self.cells_stay = network, None, False
 
         def forward(self, images_BCHW: torch.Tensor) -> list[torch.Tensor]:
             return [moved(level, by) for level, by in zip(self.network(images_BCHW), before, strict=True)]
