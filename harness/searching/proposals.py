@@ -318,13 +318,16 @@ def params_of(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def choice_labels(dimension: Dimension) -> dict[Any, Any]:
-    """What Optuna calls each choice: plain values are their own names, lists and mappings become text."""
+    """What Optuna calls each choice: plain values are their own names, lists and mappings become text.
+
+    All become text where names would be equal: to Python, and so to Optuna, False is 0 and 1.0 is 1.
+    """
     assert dimension.range.choice is not None
-    found = {}
-    for value in dimension.range.choice:
-        is_plain = value is None or isinstance(value, bool | int | float | str)
-        found[value if is_plain else json.dumps(value, sort_keys=True)] = value
-    return found
+    values = dimension.range.choice
+    texts = [json.dumps(value, sort_keys=True) for value in values]
+    plain = [value is None or isinstance(value, bool | int | float | str) for value in values]
+    names = [value if is_plain else text for value, text, is_plain in zip(values, texts, plain, strict=True)]
+    return dict(zip(names if len(set(names)) == len(names) else texts, values, strict=True))
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:

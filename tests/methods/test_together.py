@@ -137,14 +137,6 @@ CASES: Mapping[str, Callable[[Toy, Any], Fit]] = {
 }
 
 
-def cross_task(toy: Toy, context: Any) -> Fit:
-    """Without dropout, which each process draws for itself; two rounds, the second on labels of the first."""
-    saliency = {photo_id: (mask_HW > 0) * np.uint8(255) for photo_id, mask_HW in toy.truth.items()}
-    training = ODD.model_copy(update={"epochs": 1})
-    options = CrossTaskOptions(width=8, dilations=(1, 1, 1), dropout=0, rounds=2, training=training)
-    return CrossTask(options).fit(replace(maps_of(toy), saliency=saliency.__getitem__), context)
-
-
 def losses(fit: Fit) -> np.ndarray:
     """(epochs, terms)."""
     return np.array(

@@ -1,11 +1,15 @@
 """Proposals: the same for the same history, never twice, with prefixes by gain per remaining second."""
 
+from typing import Any
+
 import optuna
 import pytest
 
 from harness.searching.journal import write_journal
-from harness.searching.proposals import Cuts, Known, Proposer, finished_trial
-from harness.searching.space import Space, space_of
+from harness.searching.proposals import Cuts, Known, Proposer, choice_labels, finished_trial
+from harness.searching.space import Dimension, Space, space_of
+from harness.suites.search import Range
+from settings.records import fingerprint
 from tests.harness.searching.pretended import run, search_of, suite_of
 
 RATE, ITERATIONS = "localizer.training.learning_rate", "refiners.0.iterations"
@@ -84,6 +88,14 @@ def test_choices_of_mappings_are_proposed_as_mappings() -> None:
     changed = space_of("cam", suite_of(ranges={"refiners": {"choice": chains}}))
     proposer = Proposer(changed, "random", 0)
     assert proposer.propose(0).values["refiners"] in chains
+
+
+@pytest.mark.parametrize("choices", [[False, 0, 16], [1, 1.0, True], ["[1, 2]", [1, 2]], [0, 16, 32]])
+def test_choices_that_python_holds_for_equal_are_all_proposed(choices: list[Any]) -> None:
+    dimension = Dimension("localizer.hidden", Range(choice=tuple(choices)))
+    labels = choice_labels(dimension)
+    assert [fingerprint(value) for value in labels.values()] == [fingerprint(value) for value in choices]
+    assert len(set(labels)) == len(choices)
 
 
 def test_what_lies_outside_of_the_ranges_is_not_told_to_optuna(space: Space) -> None:
