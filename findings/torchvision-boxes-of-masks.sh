@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torchvision 0.28.0: ops.masks_to_boxes and ops.box_area disagree on where a box ends; thin masks have no area.
+# torchvision 0.29.1: ops.masks_to_boxes and ops.box_area disagree on where a box ends; thin masks have no area.
 #
 # One would guess that the box of a mask that fills a rectangle has the mask's area, and an IoU of 1 with itself.
 # masks_to_boxes gives the last pixel's index, box_area, box_iou and nms take the end for one past it: a full 3 x 4 mask has
@@ -9,7 +9,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check torch==2.13.0 torchvision==0.28.0 numpy==2.3.5
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 numpy==2.4.6
 "$folder/venv/bin/python" -W ignore - <<'PY'
 import torch
 import torchvision

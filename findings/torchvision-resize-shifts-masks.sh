@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torchvision 0.28.0: transforms.v2.Resize moves tensor masks against their images; the same mask as a PIL image stays.
+# torchvision 0.29.1: transforms.v2.Resize moves tensor masks against their images; the same mask as a PIL image stays.
 #
 # One would guess that an image and its mask stay registered in one call of one transform. The image is resized with the centres
 # of pixels in line; the mask, by the older NEAREST, takes the pixel under the new one's left upper corner, (s - 1) / 2
@@ -10,7 +10,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check torch==2.13.0 torchvision==0.28.0 numpy==2.3.5
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 numpy==2.4.6
 "$folder/venv/bin/python" -W ignore - <<'PY'
 import numpy as np
 import torch
