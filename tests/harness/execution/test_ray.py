@@ -33,7 +33,7 @@ if "SEEDBED_CHAOS_ROUNDS" not in os.environ:
 
 def slept(job: Job, handed: Credentials) -> list[Outcome]:
     """The body of a task that stands for a stage."""
-    time.sleep(1)
+    time.sleep(3)  # until the blow has fallen, also on a machine that is busy
     return job.ended(Ending.DONE, str(os.getpid()))
 
 
