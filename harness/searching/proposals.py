@@ -101,8 +101,9 @@ class Proposer:
         study = self._current_study()
         for redraw in range(REDRAWS):
             rng = np.random.default_rng(_seed(self.rng_seed, self.space.name, number, redraw))
-            origin, prefix = self._prefix(rng, passes)
-            study.sampler = self._sampler(rng, redraw > SAMPLED_REDRAWS)
+            evenly = redraw > SAMPLED_REDRAWS or self.sampler == "random" or len(self.known) < START
+            kept, prefix = self._prefix(rng, passes)
+            study.sampler = self._sampler(rng, evenly)
             if prefix:
                 study.enqueue_trial(params_of(self.space, prefix))
             trial = study.ask()
@@ -112,7 +113,7 @@ class Proposer:
             study.tell(trial, state=TrialState.FAIL)
         self._seen.add(fingerprint(values))
         self._running[number], self._trials[number] = values, trial
-        return Proposal(number, values, origin)
+        return Proposal(number, values, ("random" if evenly else "tpe") + kept)
 
     def begin(self, number: int, values: Values) -> None:
         """A trial with these values is under way, or was recorded: none with the same values is proposed again."""
@@ -143,7 +144,7 @@ class Proposer:
     def _sampler(self, rng: np.random.Generator, evenly: bool) -> BaseSampler:
         """Optuna's sampler for one proposal."""
         seed = int(rng.integers(2**31))
-        if evenly or self.sampler == "random" or len(self.known) < START:
+        if evenly:
             return RandomSampler(seed=seed)
         return TPESampler(seed=seed, n_startup_trials=START)
 
@@ -156,21 +157,20 @@ class Proposer:
         return values
 
     def _prefix(self, rng: np.random.Generator, passes: Passes) -> tuple[str, Values]:
-        """What the proposal keeps of an earlier one; nothing for plain sampling, and where nothing is worth it."""
-        plain = "random" if self.sampler == "random" or len(self.known) < START else "tpe"
+        """What the proposal keeps of an earlier one, and its words; nothing for plain sampling, or where none pays."""
         if self.sampler != "prefix":
-            return plain, {}
+            return "", {}
         known = _worth_telling(self.known)
         weights = self.cuts.weights(known, passes)
         cuts = list(weights)
         chances = np.array([weights[cut] for cut in cuts])
         cut = cuts[int(rng.choice(len(cuts), p=chances / chances.sum()))]
         if cut is None:
-            return plain, {}
+            return "", {}
         ranked = self.cuts.ranked(known, cut, passes)
         best = ranked[: -(-len(ranked) // BEST_PREFIXES)]
         number, prefix = best[int(rng.integers(len(best)))]
-        return f"{plain}, prefix of trial {number}", prefix
+        return f", prefix of trial {number}", prefix
 
     def _current_study(self) -> Study:
         """Optuna's study of the trials that are told and of those that run."""

@@ -54,6 +54,18 @@ def test_a_continued_proposer_goes_on_as_if_it_had_not_stopped(space: Space) -> 
     assert again.propose(12) == whole.propose(12)
 
 
+def test_the_origin_of_what_is_left_of_a_space_is_an_even_draw(space: Space) -> None:
+    sizes = space_of("cam", suite_of(ranges={"localizer.hidden": {"choice": list(range(0, 64, 2))}}))
+    proposer = Proposer(sizes, "tpe", 0)
+    origins = []
+    for number in range(32):
+        proposal = proposer.propose(number)
+        value = proposal.values["localizer.hidden"]
+        proposer.tell(Known(number, proposal.values, "complete", -value, (0.0, -value), (1.0, 1.0)))
+        origins.append(proposal.origin)
+    assert set(origins[:10]) == {"random"} and {"tpe", "random"} == set(origins[10:])
+
+
 def test_parallel_proposals_are_all_others(space: Space) -> None:
     changed = space_of("cam", suite_of(ranges={"localizer.hidden": {"choice": [0, 16, 32, 64]}}))
     proposer = Proposer(changed, "tpe", 0)
