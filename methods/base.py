@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from methods.costs import Cost
-from methods.photo_inputs import SQUARE, CropTrained
+from methods.photo_inputs import SQUARE, PhotoInputs
 from methods.records import (
     PLAIN,
     DrawnPair,
@@ -174,7 +174,7 @@ class FeatureReader(Component):
     @property
     def seen(self) -> str:
         """What its network sees of photos, as rows say it; empty where it reads none."""
-        if isinstance(self.options, CropTrained):
+        if isinstance(self.options, PhotoInputs):
             return self.options.seen
         return SQUARE if self.fit_features() or self.apply_features() else ""
 
@@ -260,6 +260,11 @@ class Localizer(FeatureReader):
     def reference_features(self) -> tuple[FeatureRequest, ...]:
         """The features that `apply` reads of any photo of the setting."""
         return ()
+
+    @property
+    def draws_references(self) -> bool:
+        """Whether `apply` reads other photos of the setting, which it draws."""
+        return bool(self.reference_features())
 
     @property
     def trained(self) -> bool:

@@ -16,7 +16,7 @@ from methods.base import BackboneOptions, FeatureBank, FeatureRequest, Surroundi
 from methods.colours import Colours, Grid
 from methods.crop_inputs import CropInputs, MaskOf
 from methods.networks.tuned import TunedBackbone, Tuning
-from methods.photo_inputs import CropTrained
+from methods.photo_inputs import PhotoInputs
 from methods.sharing import ALONE, Share
 from methods.training import Group, named_tensors
 from settings.images import resize
@@ -277,7 +277,7 @@ def training_inputs(
 
 
 def inputs_of(
-    options: CropTrained,
+    options: PhotoInputs,
     photos: Sequence[Photo],
     levels: Sequence[int],
     surroundings: Surroundings,

@@ -18,7 +18,6 @@ __all__ = [
     "Aspect",
     "ColourJitterOptions",
     "CropOptions",
-    "CropTrained",
     "PhotoInputs",
     "RefinerInputs",
     "Scale",
@@ -75,43 +74,17 @@ class CropOptions(Options):
         return self
 
 
-class CropTrained(GrownOptions):
-    """What the options of a component begin with that can train its backbone on crops.
+class PhotoInputs(GrownOptions):
+    """What the options of a component begin with that can train its backbone on crops, and keep a photo's aspect.
 
-    They are refused at planning where the backbone is frozen: stored features are of squares, which all recipes share.
+    `aspect` belongs into its `apply_options`. Either is refused at planning where the backbone is frozen: stored
+    features are of squares, which all recipes share.
     """
 
-    later_options = frozenset({"inputs"})
+    later_options = frozenset({"inputs", "aspect"})
     inputs: CropOptions | None = Field(
         None, description="random crops in training, fine-tuned only; null: squares of backbone.size"
     )
-
-    @property
-    def keeps_aspect(self) -> bool:
-        """Whether photos keep their own size and aspect at inference; here they are squares."""
-        return False
-
-    @property
-    def needs_tuning(self) -> str:
-        """The name of the option by which photos themselves are read, not stored features; empty for squares."""
-        return "inputs" if self.inputs is not None else ""
-
-    @property
-    def seen(self) -> str:
-        """What the network sees, as rows say it; `SQUARE` where it is nothing else."""
-        crops = f"crops {self.inputs.crop}" if self.inputs else SQUARE
-        if bool(self.inputs) == self.keeps_aspect:
-            return crops
-        return f"{crops}, aspect kept" if self.keeps_aspect else f"{crops}, square at inference"
-
-
-class PhotoInputs(CropTrained):
-    """What the options of a component begin with that can also keep a photo's aspect at inference.
-
-    `aspect` belongs into its `apply_options`, and is refused where the backbone is frozen too.
-    """
-
-    later_options = frozenset({"aspect"})
     aspect: Aspect | None = Field(
         None, description="at inference, `kept` fine-tuned only; null: kept where inputs are crops, else square"
     )
@@ -123,8 +96,23 @@ class PhotoInputs(CropTrained):
 
     @property
     def needs_tuning(self) -> str:
-        """`inputs` or `aspect` where they ask for photos themselves; empty for squares."""
-        return super().needs_tuning or ("aspect" if self.aspect == "kept" else "")
+        """The option by which photos themselves are read, not stored features; empty for squares."""
+        if self.inputs is not None:
+            return "inputs"
+        return "aspect" if self.aspect == "kept" else ""
+
+    @property
+    def seen(self) -> str:
+        """What the network sees, as rows say it; `SQUARE` where it is nothing else."""
+        crops = f"crops {self.inputs.crop}" if self.inputs else SQUARE
+        if bool(self.inputs) == self.keeps_aspect:
+            return crops
+        return f"{crops}, aspect kept" if self.keeps_aspect else f"{crops}, square at inference"
+
+    @property
+    def pixels_seen(self) -> float:
+        """How many times its own pixels go through the network for a photo at inference."""
+        return 1.0
 
 
 class RefinerInputs(PhotoInputs):

@@ -13,9 +13,9 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import adaptive_avg_pool2d, pad
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, pad
 
-from methods.base import LocalizationMaps, Surroundings
+from methods.base import FeatureRequest, LocalizationMaps, Photos, Surroundings
 from methods.features import FrozenBackbone
 from methods.memory import kept_memory
 from methods.networks.backbones import build
@@ -25,7 +25,7 @@ from methods.upsampling import upsample
 from settings.images import resize
 from settings.records import Image, Photo
 
-__all__ = ["MapsOf", "Pass", "WholeOnGrid", "WholePhotos", "peaked"]
+__all__ = ["MapsOf", "Pass", "WholeFeatures", "WholeOnGrid", "WholePhotos", "peaked"]
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,28 @@ class WholePhotos:
         with torch.inference_mode(), kept_memory():
             return WholeOnGrid(Pass(self._levels(input_BCHW), (image,), shown, size))
 
+    def levels(self, photo: Photo, scale: float, mirrored: bool) -> tuple[torch.Tensor, ...]:
+        """The levels, (1, C, h, w) each, of a copy of the photo with its padding: their grids all cover the same.
+
+        A copy's sides are the whole numbers of cells (one at least) that are next to `scale` times the photo's.
+        """
+        size = self._padded_size(self.size(photo))
+        input_BCHW = self._input((self._image(photo),), size)
+        if scale != 1:
+            height, width = (max(1, round(length * scale / self._stride)) * self._stride for length in size)
+            input_BCHW = interpolate(input_BCHW, (height, width), mode="bilinear", align_corners=False, antialias=True)
+        with torch.inference_mode(), kept_memory():
+            return self._levels(input_BCHW.flip(3) if mirrored else input_BCHW)
+
+    def enlarged(self, photo: Photo, maps_CHW: torch.Tensor) -> torch.Tensor:
+        """Maps at such a grid at the photo's own size, (C, height, width); bicubic, cut off at 0 and 1."""
+        height, width = self.size(photo)
+        if not len(maps_CHW):
+            return maps_CHW.new_zeros(0, height, width)
+        padded = self._padded_size((height, width))
+        padded_CHW = interpolate(maps_CHW[None], size=padded, mode="bicubic", align_corners=False)[0]
+        return padded_CHW[:, :height, :width].clamp(0, 1)
+
     def _passes(self, photo: Photo, scales: Sequence[float], flip: bool) -> Iterator[Pass]:
         image = self._image(photo)
         for scale in scales:
@@ -177,6 +199,32 @@ class WholePhotos:
         if self._last is None or self._last[0] != photo.id:
             self._last = (photo.id, photo.image())
         return self._last[1]
+
+
+class WholeFeatures:
+    """A feature bank of photos at their own size and aspect; each goes through the tuned backbone when it is asked for.
+
+    Copies are of the photo with its padding (`WholePhotos.levels`), so that positions of a photo, of its mirror image
+    and of a scaled copy are those of one picture. Photos of other sizes have other grids: one photo a call.
+    """
+
+    def __init__(self, photos: Photos, surroundings: Surroundings, level: int) -> None:
+        self._whole = WholePhotos(surroundings, (level,))
+        self._photos = {photo.id: photo for photo in photos}
+
+    def features_BCHW(self, ids: Sequence[str], requests: Sequence[FeatureRequest]) -> torch.Tensor:
+        """float32 features of photos whose grids are one size."""
+        pairs = zip(ids, requests, strict=True)
+        found = [self._whole.levels(self._photos[id_], request.scale, request.flip)[0] for id_, request in pairs]
+        return torch.cat(found).float()
+
+    def image_size(self, photo_id: str) -> tuple[int, int]:
+        """(height, width) of the photo in pixels."""
+        return self._whole.size(self._photos[photo_id])
+
+    def record(self, photo: Photo, maps_CHW: NDArray[np.float32]) -> LocalizationMaps:
+        """Maps of the photo's labels at its grid, in [0, 1], as maps at its own size."""
+        return self._whole.record(photo, self._whole.enlarged(photo, torch.from_numpy(maps_CHW)))
 
 
 def _between_cells(length: int, shown: int, stride: float, cells: int) -> torch.Tensor:

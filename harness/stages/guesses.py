@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 from harness.suites.recipes import ComponentIdentity
@@ -12,7 +12,16 @@ from methods.photo_inputs import PhotoInputs
 from settings.discovery import registry_of
 from settings.errors import UserError
 
-__all__ = ["USUAL_PHOTO", "apply_seconds", "epochs_of", "fit_seconds", "keeps_aspect", "seen_side", "whole_seconds"]
+__all__ = [
+    "USUAL_PHOTO",
+    "apply_seconds",
+    "epochs_of",
+    "fit_seconds",
+    "keeps_aspect",
+    "pixels_seen",
+    "seen_side",
+    "whole_seconds",
+]
 
 USUAL_PHOTO = 375 * 500
 """Pixels of a photo whose size nobody knows before it is read: VOC's usual one."""
@@ -38,10 +47,16 @@ def keeps_aspect(component: ComponentIdentity) -> bool:
     return PhotoInputs.model_validate(given).keeps_aspect
 
 
-def whole_seconds(scales: Sequence[float], flip: bool, photos: int) -> float:
-    """Core-seconds of the passes of photos of their own size, at every scale and (by `flip`) mirrored."""
-    pixels = sum(scale**2 for scale in scales) * (1 + flip) * USUAL_PHOTO
-    return photos * WHOLE_PASS_S * pixels / USUAL_SIZE**2
+def pixels_seen(component: ComponentIdentity) -> float:
+    """How many times its own pixels go through the network for a photo that keeps its aspect."""
+    options = registry_of(component.role).load(component.name).options_model.model_validate(component.options)
+    assert isinstance(options, PhotoInputs)
+    return options.pixels_seen
+
+
+def whole_seconds(pixels_seen: float, photos: int) -> float:
+    """Core-seconds of passes of photos of their own size, of which so many times their own pixels go through."""
+    return photos * WHOLE_PASS_S * pixels_seen * USUAL_PHOTO / USUAL_SIZE**2
 
 
 def fit_seconds(component: ComponentIdentity, photos: int, size: int) -> float | None:

@@ -10,7 +10,7 @@ from harness.stages.features import plan_features
 from harness.stages.filters import plan_filter
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, held_out_photos, plan_fit
 from harness.stages.graph import Stage
-from harness.stages.guesses import USUAL_PHOTO, apply_seconds, keeps_aspect, whole_seconds
+from harness.stages.guesses import USUAL_PHOTO, apply_seconds, keeps_aspect, pixels_seen, whole_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.line import Line
 from harness.stages.pretraining import plan_backbone
@@ -87,11 +87,8 @@ class LocalizerApply(StageKind[LocalizerApplyIdentity, PhotosRuntime]):
         Photos of their own size pass the backbone here too.
         """
         assert isinstance(stage.identity, LocalizerApplyIdentity) and isinstance(stage.runtime, PhotosRuntime)
-        options = stage.identity.component.options
         if keeps_aspect(stage.identity.component):
-            scales = options.get("scales")
-            assert isinstance(scales, Sequence)
-            return whole_seconds(scales, bool(options.get("flip")), stage.photos)
+            return whole_seconds(pixels_seen(stage.identity.component), stage.photos)
         size = stage.runtime.place.backbone.size
         seconds = apply_seconds(stage.identity.component, stage.photos, size)
         if seconds is None:
@@ -147,7 +144,7 @@ def plan_maps(line: Line, shard: int) -> Ref:
     inputs: dict[str, tuple[Ref, ...]] = {}
     # Only the choice of reference photos is drawn: maps without them are the same for every rng seed.
     fit = rng_seed = None
-    if localizer.reference_features():
+    if localizer.draws_references:
         rng_seed = line.rng_seed
     if localizer.trained:
         fit = _plan_localizer_fit(line)
@@ -155,7 +152,7 @@ def plan_maps(line: Line, shard: int) -> Ref:
     if features := _features(line, localizer, shard, fit):
         inputs["features"] = features
     # All that methods see: for who trained on it, or draws references from it, or has to know what a filter left.
-    if fit or localizer.reference_features() or plan_filter(blueprint, line.source):
+    if fit or localizer.draws_references or plan_filter(blueprint, line.source):
         inputs["weak_set"] = (plan_weak_set(blueprint, line.source),)
     return blueprint.add(
         LocalizerApply(),

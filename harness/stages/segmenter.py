@@ -10,7 +10,7 @@ from harness.stages.contract import checked_mask, named, one_each
 from harness.stages.features import plan_drawn_features, plan_features
 from harness.stages.fit import FitIdentity, FitKind, FitRuntime, plan_fit
 from harness.stages.graph import Stage
-from harness.stages.guesses import apply_seconds, keeps_aspect, whole_seconds
+from harness.stages.guesses import apply_seconds, keeps_aspect, pixels_seen, whole_seconds
 from harness.stages.kind import Identity, PhotosRuntime, StageKind
 from harness.stages.labels import plan_pseudo_labels, plan_revealed
 from harness.stages.line import Line
@@ -107,7 +107,7 @@ class Segment(StageKind[SegmentIdentity, SegmentRuntime]):
         inference = Inference.model_validate(stage.identity.component.options.get("inference", {}))
         crf_seconds = CRF_SECONDS_A_PHOTO * bool(inference.crf) * stage.photos
         if keeps_aspect(stage.identity.component):
-            return whole_seconds(inference.scales, inference.flip, stage.photos) + crf_seconds
+            return whole_seconds(pixels_seen(stage.identity.component), stage.photos) + crf_seconds
         a_pass = apply_seconds(stage.identity.component, stage.photos, stage.runtime.place.backbone.size)
         if a_pass is None:
             a_pass = super().seconds(stage)

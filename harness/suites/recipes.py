@@ -24,7 +24,7 @@ from methods.base import (
     Segmenter,
     TrainingMode,
 )
-from methods.photo_inputs import CropTrained
+from methods.photo_inputs import PhotoInputs
 from methods.segmenting import variants_of
 from results.rows import CEILING
 from settings.components import ComponentSpec, build_component
@@ -394,7 +394,7 @@ def _check_photo_inputs(components: RecipeComponents, where: str) -> None:
     roles += [("refiners", refiner) for refiner in components.refiners]
     for role, component in roles:
         options = component.options if component is not None else None
-        if components.training_mode == "frozen" and isinstance(options, CropTrained) and options.needs_tuning:
+        if components.training_mode == "frozen" and isinstance(options, PhotoInputs) and options.needs_tuning:
             found = f"{options.seen} with a frozen backbone"
             expected = "squares, whose stored features all recipes share"
             mend = "training_mode: fine_tuned reads photos themselves"

@@ -36,6 +36,11 @@ class CamOptions(PhotoInputs):
     flip: bool = Field(True, description="add the mirrored photo at inference")
     training: TrainingOptions = TrainingOptions()
 
+    @property
+    def pixels_seen(self) -> float:
+        """Every scale, plain and (by option) mirrored."""
+        return sum(scale**2 for scale in self.scales) * (1 + self.flip)
+
 
 class Cam(Localizer):
     """Map of a label's class: ReLU of its class map, summed over scales and flips, divided by its own maximum."""

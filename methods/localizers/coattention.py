@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from methods.base import (
     TrainingOptions,
 )
 from methods.pairs import PartnerRule
-from methods.photo_inputs import ColourJitterOptions, CropTrained
+from methods.photo_inputs import ColourJitterOptions, PhotoInputs
 from settings.records import Image, Photo, WeakSet
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ APPLIED_TOGETHER = 16
 """Photos whose own features and references are computed before their maps are made."""
 
 
-class CoAttentionOptions(CropTrained):
+class CoAttentionOptions(PhotoInputs):
     """The network, its pairs, its loss, and which maps are read; the defaults of the switches are the paper's."""
 
     hidden: int = Field(256, ge=0, le=4096, description="channels of the 3×3 layers before the head; 0: none")
@@ -86,6 +87,11 @@ class CoAttentionOptions(CropTrained):
             raise ValueError("inputs.jitter in place of jitter, where inputs are crops")
         return self
 
+    @property
+    def pixels_seen(self) -> float:
+        """The photo plain and mirrored and its scaled copies, and its references plain."""
+        return 2 + sum(scale**2 for scale in self.scaled_pairs) + self.references
+
     @model_validator(mode="after")
     def _has_maps(self) -> CoAttentionOptions:
         has_common = self.common and (self.mirrored_pair or self.scaled_pairs or self.references)
@@ -102,7 +108,7 @@ class CoAttention(Localizer):
 
     options_model = CoAttentionOptions
     version = 2
-    apply_options = frozenset({"references", "inference", "fusion"})
+    apply_options = frozenset({"references", "inference", "fusion", "aspect"})
     # Layers and, where positions of two photos meet, their pairs: in between.
     fit_cost = Cost(0.011, power=1.25, channels="hidden", usual_channels=256)
     apply_cost = Cost(0.011, power=1.25, channels="hidden", usual_channels=256)
@@ -113,16 +119,21 @@ class CoAttention(Localizer):
         return (PLAIN, FeatureRequest(flip=True), *self._scaled())
 
     def apply_features(self) -> tuple[FeatureRequest, ...]:
-        """The photo plain and mirrored, and its scaled copies where the inference reads common maps of copies."""
-        return self.fit_features() if self._reads_copies else (PLAIN, FeatureRequest(flip=True))
+        """What is read of a photo; nothing that is stored where it keeps its aspect."""
+        return () if self.options.keeps_aspect else self._of_photo()
 
     def reference_features(self) -> tuple[FeatureRequest, ...]:
-        """References are read as they are."""
-        return (PLAIN,) if self._reads_pairs and self.options.references else ()
+        """References are read as they are; nothing that is stored where photos keep their aspect."""
+        return (PLAIN,) if self.draws_references and not self.options.keeps_aspect else ()
 
     @property
-    def _reads_pairs(self) -> bool:
-        return self.options.inference not in ("basic", "own")
+    def draws_references(self) -> bool:
+        """Whether the maps that `inference` names are made beside references."""
+        return self.options.inference not in ("basic", "own") and self.options.references > 0
+
+    def _of_photo(self) -> tuple[FeatureRequest, ...]:
+        """The photo plain and mirrored, and its scaled copies where the inference reads common maps of copies."""
+        return self.fit_features() if self._reads_copies else (PLAIN, FeatureRequest(flip=True))
 
     @property
     def _reads_copies(self) -> bool:
@@ -140,7 +151,7 @@ class CoAttention(Localizer):
     def fit(self, weak: WeakSet, surroundings: Surroundings) -> Fit:
         """Each photo is an anchor once an epoch, with one partner that shares a class and with copies of itself.
 
-        Anchors and partners are squares or crops; copies are of what the anchor is. Maps are made of squares.
+        Anchors and partners are squares or crops; copies are of what the anchor is.
         """
         import torch
 
@@ -183,26 +194,31 @@ class CoAttention(Localizer):
         return Fit(inputs.weights_with(network=network), log)
 
     def apply(self, photos: Photos, surroundings: Surroundings) -> MapRecords:
-        """Maps of each photo's own labels in [0, 1]; upsampled bicubically, as the released program does."""
+        """Maps of each photo's own labels in [0, 1]; upsampled bicubically, as the released program does.
+
+        Where photos keep their aspect they are maps at their own size, and references keep theirs too.
+        """
         from methods.features import batches
 
+        surroundings = self._looking_at(photos, surroundings)
         references, inference = self._references(surroundings), self._inference(surroundings)
         for batch in batches(photos, surroundings.batch(APPLIED_TOGETHER)):
             self._prepare(batch, inference, references)
             for photo in batch:
-                yield surroundings.record(photo, self._maps(photo, inference, references), "bicubic")
+                yield self._record(photo, self._maps(photo, inference, references), surroundings)
 
     def views(self, photo: Photo, surroundings: Surroundings) -> Mapping[str, LocalizationMaps]:
         """Basic and own maps, and the common maps by what the photo stood beside."""
+        surroundings = self._looking_at((photo,), surroundings)
         inference, references = self._inference(surroundings), self._references(surroundings)
         raw = {"basic": inference.basic(photo.id), "own": inference.own(photo.id)}
         raw |= dict(zip(("mirrored pair", "mirror image"), inference.mirrored_pair(photo.id), strict=True))
         if self._reads_copies:
             raw |= {f"scale {scale:g}": inference.scaled_pair(photo.id, scale) for scale in self.options.scaled_pairs}
         shown = {name: _normalised(maps_KHW[list(photo.labels)]) for name, maps_KHW in raw.items()}
-        if self.reference_features() and photo.labels:
+        if self.draws_references and photo.labels:
             shown["references"] = _normalised(_with_references(photo, inference, references))
-        return {name: surroundings.record(photo, maps_CHW, "bicubic") for name, maps_CHW in shown.items()}
+        return {name: self._record(photo, maps_CHW, surroundings) for name, maps_CHW in shown.items()}
 
     def scores_NK(self, photos: Photos, surroundings: Surroundings) -> NDArray[np.float32]:
         """Logits of the basic branch."""
@@ -214,6 +230,7 @@ class CoAttention(Localizer):
 
     def measures(self, photos: Photos, surroundings: Surroundings) -> Mapping[str, float]:
         """How widely photos attend to one reference each, beside the widest attention possible."""
+        surroundings = self._looking_at(photos, surroundings)
         inference, references = self._inference(surroundings), self._references(surroundings, at_least=1)
         labelled = [photo for photo in photos if photo.labels]
         entropies = [inference.entropy(p.id, references.of(p.id, p.labels[0])[0]) for p in labelled]
@@ -225,13 +242,32 @@ class CoAttention(Localizer):
 
         return Terms(self.options.common, self.options.common and self.options.contrastive)
 
+    def _looking_at(self, photos: Photos, surroundings: Surroundings) -> Surroundings:
+        """Surroundings whose bank has these photos and their references at their own size, where they keep it."""
+        if not self.options.keeps_aspect:
+            return surroundings
+        from methods.whole_photos import WholeFeatures
+
+        assert surroundings.weak is not None
+        return replace(surroundings, bank=WholeFeatures((*surroundings.weak.photos, *photos), surroundings, 4))
+
+    def _record(self, photo: Photo, maps_CHW: NDArray[np.float32], surroundings: Surroundings) -> LocalizationMaps:
+        """Maps at the photo's grid: as they are, or at its own size where its grid has a padding."""
+        from methods.whole_photos import WholeFeatures
+
+        bank = surroundings.stored
+        if isinstance(bank, WholeFeatures):
+            return bank.record(photo, maps_CHW)
+        return surroundings.record(photo, maps_CHW, "bicubic")
+
     def _inference(self, surroundings: Surroundings) -> PairInference:
         from methods.networks.pair_classifier import PairClassifier
         from methods.networks.pair_inference import PairInference
         from methods.training import part_of
 
         network = PairClassifier.of_state(part_of(surroundings.weights, "network"), self._structure())
-        return PairInference(network, surroundings.stored, surroundings.device)
+        one_grid = not self.options.keeps_aspect
+        return PairInference(network, surroundings.stored, surroundings.device, one_grid=one_grid)
 
     def _references(self, surroundings: Surroundings, at_least: int = 0) -> References:
         from methods.pairs import References
@@ -241,9 +277,9 @@ class CoAttention(Localizer):
 
     def _prepare(self, photos: Photos, inference: PairInference, references: References) -> None:
         """Take what the maps of some photos are made of through the hidden layers, several photos a pass."""
-        read = (PLAIN,) if self.options.inference in ("references", "affinity") else self.apply_features()
+        read = (PLAIN,) if self.options.inference in ("references", "affinity") else self._of_photo()
         inference.prepare([photo.id for photo in photos], read)
-        if self.reference_features():
+        if self.draws_references:
             drawn = [references.of(photo.id, class_id) for photo in photos for class_id in photo.labels]
             inference.prepare((other for ids in drawn for other in ids), [PLAIN])
 

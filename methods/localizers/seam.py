@@ -67,6 +67,11 @@ class SeamOptions(PhotoInputs):
     training: TrainingOptions = TrainingOptions()
 
     @property
+    def pixels_seen(self) -> float:
+        """Every scale, plain and (by option) mirrored."""
+        return sum(scale**2 for scale in self.scales) * (1 + self.flip)
+
+    @property
     def levels(self) -> tuple[int, ...]:
         """Those that the module compares, and the classifier's where it is none of them."""
         return tuple(sorted({*self.correlation_levels, LAST}))

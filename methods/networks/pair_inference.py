@@ -23,9 +23,12 @@ PLAIN, MIRRORED = FeatureRequest(), FeatureRequest(flip=True)
 class PairInference:
     """Maps of single photos, raw (K, h, w); each photo's features are computed once a scale, however often used."""
 
-    def __init__(self, network: PairClassifier, bank: FeatureBank, device: str) -> None:
+    def __init__(self, network: PairClassifier, bank: FeatureBank, device: str, *, one_grid: bool = True) -> None:
+        """`one_grid` False: photos of the bank have grids of their own, so that each goes by itself."""
         self._network = network.to(device).eval().requires_grad_(False)
         self._bank, self._device = bank, device
+        self._together = TOGETHER if one_grid else 1
+        self._references_together = REFERENCES_TOGETHER if one_grid else 1
         self._kept: OrderedDict[tuple[str, FeatureRequest], torch.Tensor] = OrderedDict()
         self._bytes = 0
 
@@ -69,8 +72,8 @@ class PairInference:
         self.prepare(references, [PLAIN])
         plain_BCHW = self._features(photo_id, PLAIN)
         parts = []
-        for start in range(0, len(references), REFERENCES_TOGETHER):
-            ids = references[start : start + REFERENCES_TOGETHER]
+        for start in range(0, len(references), self._references_together):
+            ids = references[start : start + self._references_together]
             others_BCHW = torch.cat([self._features(other, PLAIN) for other in ids])
             parts.append(maps_of(plain_BCHW, others_BCHW))
         return torch.cat(parts)
@@ -87,11 +90,13 @@ class PairInference:
 
     def prepare(self, ids: Iterable[str], requests: Iterable[FeatureRequest]) -> None:
         """Take photos through the hidden layers, several a pass, where they have not been: each alone takes longer."""
-        ids = tuple(dict.fromkeys(ids))
-        for request in requests:
-            missing = [photo_id for photo_id in ids if (photo_id, request) not in self._kept]
-            for start in range(0, len(missing), TOGETHER):
-                self._compute(missing[start : start + TOGETHER], request)
+        ids, requests = tuple(dict.fromkeys(ids)), tuple(requests)
+        for start in range(0, len(ids), self._together):
+            for request in requests:
+                batch = ids[start : start + self._together]
+                missing = [photo_id for photo_id in batch if (photo_id, request) not in self._kept]
+                if missing:
+                    self._compute(missing, request)
 
     def _alone(self, photo_id: str, maps_of: object) -> torch.Tensor:
         assert callable(maps_of)

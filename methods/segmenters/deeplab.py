@@ -66,6 +66,11 @@ class DeepLabOptions(SegmenterOptions, PhotoInputs):
     pixel_contrast: PixelContrast | None = Field(None, description="a further loss; none by default")
     edges: Edges | None = Field(None, description="an edge branch; none by default")
 
+    @property
+    def pixels_seen(self) -> float:
+        """Every scale, plain and (by option) mirrored."""
+        return sum(scale**2 for scale in self.inference.scales) * (1 + self.inference.flip)
+
 
 class DeepLab(Segmenter):
     """Cross-entropy at stride 4 on pixels whose pseudo label is known."""

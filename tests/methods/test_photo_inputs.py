@@ -72,10 +72,10 @@ def test_photos_of_their_own_aspect_have_no_stored_features() -> None:
     assert DeepLab(DeepLabOptions.model_validate({"inputs": {}})).apply_features() == ()
 
 
-def test_coattention_sees_crops_in_training_and_squares_at_inference() -> None:
+def test_coattention_sees_crops_and_references_of_their_own_size() -> None:
     pairs = CoAttention(CoAttentionOptions.model_validate({"inputs": {"crop": 321}}))
-    assert pairs.seen == "crops 321, square at inference"
-    assert pairs.apply_features() == CoAttention(CoAttentionOptions()).apply_features()
+    assert pairs.seen == "crops 321"
+    assert pairs.draws_references and not pairs.reference_features() and not pairs.apply_features()
     assert "inputs" not in CoAttentionOptions().model_dump()
     with pytest.raises(ValidationError, match=r"inputs.jitter in place of jitter"):
         CoAttentionOptions.model_validate({"inputs": {}, "jitter": {"hue": 0.1}})

@@ -12,19 +12,23 @@ from torch.nn.functional import interpolate, pad
 from methods.base import BackboneOptions, Surroundings
 from methods.colours import Colours
 from methods.localizers.cam import Cam, CamOptions
+from methods.localizers.coattention import CoAttention, CoAttentionOptions
 from methods.localizers.seam import Seam, SeamOptions
 from methods.networks.backbones import Backbone, build
+from methods.networks.coattention import five_map_mean
 from methods.networks.deeplab import DeepLabHead
 from methods.networks.heads import ClassMaps
 from methods.networks.offsets import moved, offsets
+from methods.networks.pair_classifier import PairClassifier, Structure
 from methods.networks.seam import PixelCorrelation, stretched
 from methods.networks.seam import Seam as SeamNetwork
+from methods.pairs import References
 from methods.segmenters.deeplab import DeepLab, DeepLabOptions
 from methods.training import named_tensors
 from methods.whole_photos import WholePhotos
 from settings.images import resize
-from settings.records import Image, Photo
-from tests.methods.conftest import Noted
+from settings.records import Image, Photo, WeakSet
+from tests.methods.conftest import SPACE, Noted
 
 SMALL = BackboneOptions(name="test_efficientnet", weights="random", size=64)
 SCALES = (0.5, 1.0, 1.5, 2.0)
@@ -136,6 +140,58 @@ def test_seam_maps_are_those_of_the_plain_loop(
     own = Cam(CamOptions(aspect="kept", scales=(1.0, 1.5)))
     (expected,) = own.apply([ours], given(tuned, head=head))
     assert np.array_equal(shown["cam"].maps_CHW, expected.maps_CHW)
+
+
+def naive_common(ours: torch.Tensor, other: torch.Tensor, network: PairClassifier) -> list[torch.Tensor]:
+    """Class 0's raw common maps of two photos whose features are (1, C, h, w) each, by the formulas."""
+    m, n = (features_1CHW[0].double().flatten(1) for features_1CHW in (ours, other))
+    affinity = (network.head.affinity.weight.double() @ m).T @ n
+    head = network.head.common_head.weight[0, :, 0, 0].double()
+    of_m, of_n = head @ n @ affinity.softmax(1).T, head @ m @ affinity.softmax(0)
+    return [of_m.reshape(ours.shape[2:]), of_n.reshape(other.shape[2:])]
+
+
+def test_coattention_maps_are_those_of_the_plain_loop(
+    image: Image, tuned: Backbone, photo: Callable[..., Photo]
+) -> None:
+    """Beside the mirror image and a half copy of the padded photo, and beside references of other sizes."""
+    torch.manual_seed(5)
+    network = PairClassifier(64, 3, Structure(0, 1, "none", True, True)).eval()
+    network.head.affinity.weight.data.mul_(100)
+    images = {"p": image, "q": image[:33, 20:], "r": image[10:, :30]}
+    photos = [photo(name, (0,), picture) for name, picture in images.items()]
+    surroundings = replace(given(tuned, network=network), weak=WeakSet(tuple(photos), SPACE))
+    drawn = References(surroundings.weak, 0, 3).of("p", 0)
+    assert len(set(drawn)) > 1, "of several sizes"
+
+    def placed(input_BCHW: torch.Tensor) -> torch.Tensor:
+        return moved(tuned(input_BCHW)[-1], offsets(tuned, 0)[-1])
+
+    with torch.inference_mode():
+        input_BCHW = pad(tuned.to_input(np.stack([image])), (0, 9, 0, 14))
+        plain, mirrored = placed(input_BCHW), placed(input_BCHW.flip(3))
+        # 4 × 5 cells: of the half, 2 × 2.5, which Python rounds to 2.
+        half = placed(interpolate(input_BCHW, (32, 32), mode="bilinear", align_corners=False, antialias=True))
+        beside = [features(tuned, images[name])[0][-1] for name in drawn]
+        pair = naive_common(plain, mirrored, network)
+        copy_HW = naive_common(plain, half, network)[1]
+        copy_HW = interpolate(copy_HW[None, None], plain.shape[2:], mode="bicubic", align_corners=False)[0, 0]
+        references_HW = torch.stack([naive_common(plain, other, network)[0] for other in beside]).mean(0)
+        fused_HW = five_map_mean(torch.stack([pair[0], pair[1].flip(1), copy_HW, references_HW]).numpy()) / 255.0
+        keys = [(network.head.affinity.weight @ plain[0].flatten(1)).T @ other[0].flatten(1) for other in beside]
+        sums_HW = torch.stack([key.logsumexp(1) for key in keys]).mean(0).reshape(4, 5)
+    affinity_HW = ((sums_HW - sums_HW.min()) / (sums_HW.max() - sums_HW.min())).numpy()
+    for inference, expected_HW, within in (("common", fused_HW, 1.5 / 255), ("affinity", affinity_HW, 1e-4)):
+        options = CoAttentionOptions(aspect="kept", hidden=0, norm="none", scaled_pairs=(0.5,), inference=inference)
+        (record,) = CoAttention(options).apply(photos[:1], surroundings)
+        grid_BCHW = torch.from_numpy(expected_HW)[None, None].double()
+        large = interpolate(grid_BCHW, (64, 80), mode="bicubic", align_corners=False)[0, :, :50, :71].clamp(0, 1)
+        assert (record.image_size, record.maps_CHW.shape) == ((50, 71), (1, 50, 71))
+        assert np.abs(record.maps_CHW - large.numpy()).max() < within
+        assert record.maps_CHW.std() > 0.05
+    views = ("basic", "own", "mirrored pair", "mirror image", "references")
+    shown = CoAttention(options).views(photos[1], surroundings)
+    assert {name: record.maps_CHW.shape for name, record in shown.items()} == dict.fromkeys(views, (1, 33, 51))
 
 
 def test_maps_of_a_mirrored_photo_are_the_mirrored_maps(

@@ -4,6 +4,8 @@ import pytest
 
 from harness.stages.fit import FitIdentity
 from harness.stages.graph import Stage
+from harness.stages.guesses import whole_seconds
+from harness.stages.localizer import LocalizerApplyIdentity
 from harness.stages.planning import Plan, make_plan
 from harness.stages.rows import RowIdentity, RowRuntime
 from harness.suites.suite import load_suite
@@ -59,6 +61,18 @@ def test_photos_of_their_own_size_read_no_features() -> None:
         assert "weights" in inputs_of(crops, kind)
     as_squares = planned(*TUNED, f"recipes.cam.localizer.{CROPS}", "recipes.cam.localizer.aspect=square")
     assert "features" in inputs_of(as_squares, "localizer_apply")
+
+
+def test_references_of_their_own_size_are_drawn_by_the_rng_seed() -> None:
+    """Coattention reads photos of the whole setting, and no stored features."""
+    others = ("references=[]", "gallery=0", "recipes.cam=null", "recipes.cam+saliency=null", "training_mode=fine_tuned")
+    plan = planned(*others, "recipes.coattention.localizer.aspect=kept", "rng_seeds=[3]")
+    stages = stages_of(plan, "localizer_apply")
+    assert stages and inputs_of(plan, "localizer_apply") == {"weights", "weak_set"}
+    for stage in stages:
+        assert isinstance(stage.identity, LocalizerApplyIdentity) and stage.identity.rng_seed == 3
+        # Plain, mirrored, half its sides, and two references.
+        assert stage.kind.seconds(stage) == pytest.approx(whole_seconds(2 + 0.5**2 + 2, stage.photos))
 
 
 def test_how_photos_look_at_inference_trains_nothing_anew() -> None:
