@@ -127,7 +127,7 @@ class Line:
 
     @property
     def is_ceiling(self) -> bool:
-        """Whether it trained on true masks."""
+        """Whether it was given true masks: to train on, or to name what it found without them."""
         return any(row.supervision == CEILING for row in self.rows)
 
     @property

@@ -86,7 +86,7 @@ IDENTITY = (
 """The columns that are together unique."""
 _identity_of: Callable[["Row"], tuple[Any, ...]] = attrgetter(*IDENTITY)
 CEILING = "M"
-"""The supervision of a row that trained on true masks: shown on every board, never ranked."""
+"""The supervision of a row that was given true masks: shown on every board, never ranked."""
 
 
 class OptionSet(NamedTuple):

@@ -323,7 +323,7 @@ def _unranked(board: Board, line: Line, provisional: str) -> str:
     if line.tier == "published":
         return "published: other masks, protocol or photos cannot be excluded"
     if line.is_ceiling:
-        return "a ceiling, trained on true masks"
+        return "a ceiling, given true masks"
     if provisional:
         return f"provisional, {provisional}"
     if not board.ranked:

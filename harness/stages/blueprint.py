@@ -152,7 +152,7 @@ class Blueprint:
             threads or 1,
             processes,
             bundle,
-            self.suite.demand_of(kind.name),
+            self.suite.demand_of(kind.name, computes=threads is not None),
         )
         stage = pinned(stage)
         # The first one stays: its label names the line that a shared stage is told as.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -201,12 +202,17 @@ class Suite(Options):
         """Whether a setting has a line of this recipe: all recipes, but where `recipes_of` names the only ones."""
         return setting not in self.recipes_of or recipe in self.recipes_of[setting]
 
-    def demand_of(self, kind: str) -> Demand:
-        """What the stages of a kind ask of the machine that runs them; planning checks the kinds' names."""
-        resources = self.resources.get(kind, self.resources.get("all"))
-        if resources is None:
+    def demand_of(self, kind: str, computes: bool = True) -> Demand:
+        """What the stages of a kind ask of the machine that runs them; planning checks the kinds' names.
+
+        `computes`: whether they compute with torch; what does not gets no GPU by what is said of all kinds.
+        """
+        if kind in self.resources:
+            return self.resources[kind].demand()
+        if "all" not in self.resources:
             return Demand()
-        return resources.demand()
+        demand = self.resources["all"].demand()
+        return demand if computes else replace(demand, gpus=None)
 
     @property
     def folder_name(self) -> str:

@@ -144,7 +144,7 @@ def test_a_ceiling_is_shown_and_never_ranked(row: Callable[..., Row]) -> None:
     (table,) = tables(frame(rows))
     assert [line[0] for line in table.lines] == ["full-supervision †", "cam"]
     assert [(r["recipe"], r["ranked"]) for r in table.records] == [("full-supervision", False), ("cam", True)]
-    assert "† not ranked: a ceiling, trained on true masks" in table.notes
+    assert "† not ranked: a ceiling, given true masks" in table.notes
 
 
 def test_what_was_done_to_extra_photos_is_told_once_a_setting(row: Callable[..., Row]) -> None:

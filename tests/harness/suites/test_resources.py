@@ -64,6 +64,15 @@ def test_resources_are_in_no_key_and_all_stands_for_the_others() -> None:
     assert {stage.demand for stage in asked.values() if stage.kind.name != "segment"} == {Demand(timeout_s=3600.0)}
 
 
+def test_a_gpu_for_all_is_one_for_what_computes() -> None:
+    """Planning, counting and drawing need none; a kind that is named gets what is said of it."""
+    asked = make_plan(load_suite("smoke", ["resources={all: {gpu: 0.5, memory: 1 GB}, weak_set: {gpu: 1}}"])).graph
+    demands = {stage.kind.name: stage.demand for stage in asked.values()}
+    assert demands["segmenter_fit"] == Demand(0.5, 10**9)
+    assert demands["row"] == demands["score"] == Demand(memory_bytes=10**9)
+    assert demands["weak_set"] == Demand(1.0)
+
+
 def test_a_stage_wants_a_gpu_for_each_process_where_it_computes_on_one() -> None:
     on_gpu = fake_stage(numerics=CUDA, threads=2)
     assert on_gpu.wants() == {"threads": 2, "gpus": 1}
