@@ -44,7 +44,7 @@ def measures(place: Place) -> Iterator[Measure]:
     yield complete("two stages at once on half a GPU each, by Ray", shared)
     yield is_true("two were at work at one time", _at_once(shared) > 1, "yes")
     yield at_most("mIoU beside one at a time", _apart(alone, shared), MIOU, "apart")
-    trained = _run(place, "serial", "team", 1, "compute.train_processes=2")
+    trained = _run(place, "serial", "team", 2, "compute.train_processes=2")
     yield complete("two processes train one network on one GPU", trained)
     yield at_most("mIoU beside one process", _apart(alone, trained), MIOU, "apart")
 
