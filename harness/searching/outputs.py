@@ -22,7 +22,7 @@ from results.searches import FIXED_COLUMNS, importances, options_of, score_colum
 from results.shown import Table
 from settings.files import write_bytes
 
-__all__ = ["Gap", "Gaps", "SearchFiles", "draw_outputs", "summary", "to_json", "trial_table", "write_outputs"]
+__all__ = ["Gap", "Gaps", "SearchFiles", "draw_outputs", "summary", "to_json", "trial_table", "write_outputs", "write_summary"]
 
 MEASURES = {
     "pseudo_labels": "mIoU of pseudo labels",
@@ -70,16 +70,19 @@ class SearchFiles:
         return self.folder / f"parallel-coordinates-{recipe}"
 
 
-def write_outputs(findings: Sequence[Finding], suite: Suite, given: str, gaps: Gaps, files: SearchFiles) -> None:
-    """Write the tables, the journal and the winners anew; `given` is what the command was called with."""
+def write_outputs(findings: Sequence[Finding], suite: Suite, given: str, files: SearchFiles) -> None:
+    """Write the table of trials, the journal and the winners anew; `given` is what the command was called with."""
     searches = [finding.search for finding in findings]
-    table = trial_table(searches)
     files.folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(files.trials, _as_csv(table).encode())
-    text = "\n\n".join(part.to_markdown() for part in summary(findings, gaps))
-    write_bytes(files.summary, f"# Search of {suite.folder_name}\n\n{text}\n".encode())
+    write_bytes(files.trials, _as_csv(trial_table(searches)).encode())
     write_bytes(files.winners, recipe_suite(list(findings), suite, given).encode())
     write_journal(searches, files.journal)
+
+
+def write_summary(findings: Sequence[Finding], suite: Suite, gaps: Gaps, files: SearchFiles) -> None:
+    """Write anew what the search came to."""
+    text = "\n\n".join(part.to_markdown() for part in summary(findings, gaps))
+    write_bytes(files.summary, f"# Search of {suite.folder_name}\n\n{text}\n".encode())
 
 
 def draw_outputs(searches: Sequence[RecipeSearch], suite: Suite, files: SearchFiles) -> None:
