@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -136,7 +136,7 @@ class Proposer:
 
     @property
     def _is_mostly_tried(self) -> bool:
-        """Whether so much of a space was tried that what is left of it is gone through evenly: no draw finds it soon."""
+        """Whether so much of a space was tried that what is left is gone through evenly: no draw finds it soon."""
         is_listed = self._size is not None and self._size <= MOST_LISTED
         return is_listed and len(self.known) > MANY and 2 * len(self._seen) > (self._size or 0)
 
