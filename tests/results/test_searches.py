@@ -55,9 +55,10 @@ def test_the_option_that_decides_the_score_is_the_important_one() -> None:
 
 def test_components_and_chains_of_them_have_an_importance() -> None:
     trials = table(16)
-    choices = {"a": {"name": "cam", "hidden": 16}, "b": [{"name": "pamr"}, None]}
-    trials["localizer.width"] = [choices[one] for one in trials["localizer.width"]]
-    trials["refiners"] = [choices["b"]] * 15 + [None]
+    chain = [{"name": "pamr"}]
+    choices = {"a": {"name": "cam", "hidden": 16}, "b": chain}
+    trials["localizer.width"] = trials["localizer.width"].map(lambda name: choices[name])
+    trials["refiners"] = pd.Series([*[chain] * 15, None])
     shares = importances(trials, ["localizer.rate", "localizer.width", "refiners"])
     assert set(shares) == {"localizer.rate", "localizer.width"}
 
