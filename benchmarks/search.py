@@ -1,14 +1,20 @@
 """How many more candidates a search tries for the same stage-seconds: ours, without each of its parts, and Ray Tune's.
 
 On `scenes`, where the localizer (CAM with a wide hidden layer, many epochs) costs at least three times what follows it
-(PAMR and a sweep on 32 masks of dev). All arms have the same budget of stage-seconds; what is common to all trials
-(features, weak set) is made beforehand and counts for nobody. Arms: whole; without sharing (the same search, paid as if
-each trial had computed all of its stages); without ASHA; without TPE; without kept prefixes; and Ray Tune's random
-search, whose trials each have a store of their own and share nothing, run side by side.
-Aims: at least 4 times as many candidates as Tune's, the same value on dev at 1/3 of its cost; 80 % of the bound
-that `seedbed plan` prints. Then 2,000 trials all of whose stages exist, aim 20 s, and 1,000 replayed searches, aim 60 s
-of one core. Writes search.csv and search.png beside this file.
-Run: python -m benchmarks.search [--stage-seconds 300] [--repetitions 5] [--epochs 40] [--without-tune]
+(PAMR and a sweep on 32 masks of dev). All arms have the same budget of stage-seconds: what stages took by their
+records, without the start of processes, which Tune pays for every trial and we once. What is common to all trials
+(features, weak set) is made beforehand and counts for nobody. Arms: whole; without sharing; without ASHA; without TPE;
+without kept prefixes; and Ray Tune's random search, whose trials each have a store of their own and share nothing.
+"Without sharing" is not run: it is the whole arm's trials, each paid as if it had computed all of its stages at their
+median cost, and cut at the budget.
+Printed: candidates and best score of each arm; candidates of the whole arm against Tune's (aim: 4 times); the share of
+Tune's cost at which it has Tune's best value (aim: 1/3); what sharing brought of the bound that `seedbed plan` prints
+(aim: 80 %); how busy the slots were between the first stage's start and the last one's end (aim: 90 %). Then 2,000
+trials all of whose stages exist, aim 20 s, and 1,000 replayed searches, aim 60 s of one core. Few repetitions of a
+short budget tell factors, not the order of arms that lie near each other: `--stage-seconds 300 --repetitions 5` does.
+Writes search.csv and search.png beside this file, or into `--output`. As given it is meant to take a quarter of an hour
+on two idle cores (reckoned from the budgets, not measured).
+Run: python -m benchmarks.search [--stage-seconds 45] [--repetitions 3] [--epochs 40] [--existing 2000] [--without-tune]
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +38,10 @@ from harness.execution.workers import Workers
 from harness.searching.bound import bounds_of
 from harness.searching.conduct import Asked, Outcome, conduct
 from harness.searching.replay import replayed
+from harness.stages.numerics import usable_cores
+from harness.store.store import Store
 from harness.suites.suite import load_suite
+from settings.errors import UserError
 
 FOLDER = Path(__file__).parent
 RATE, ITERATIONS = "localizer.training.learning_rate", "refiners.0.iterations"
@@ -47,7 +57,8 @@ ARMS: Mapping[str, tuple[str, ...]] = {
     "without TPE": ("search.sampler=random",),
     "without prefixes": ("search.sampler=tpe",),
 }
-EXISTING, SEARCHES = 2000, 1000
+TUNE, UNSHARED = "Ray Tune, random", "without sharing"
+SEARCHES = 1000
 
 
 def write_suite(folder: Path, epochs: int) -> Path:
@@ -141,24 +152,48 @@ def tunes(suite: Path, base: Path, folder: Path, seconds: float, rng_seed: int) 
     return [(one["spent"], one["score"]) for one in results]
 
 
-def told(rows: pd.DataFrame) -> None:
-    """Print, arm by arm, the candidates and the best score, and what came to Tune's best at which cost."""
+def busy(outcome: Outcome, folder: Path) -> float:
+    """The share of the slots' time that stages took, from the first one's start to the last one's end; nan of none."""
+    (finding,) = outcome.findings
+    claimed = [ref for trial in finding.search.trials.values() for ref in trial.claimed]
+    # Those of the default configuration were in the store before.
+    before = set(finding.search.trials[0].claimed)
+    records = list(Store.at(folder).records([ref for ref in claimed if ref not in before]).values())
+    if not records:
+        return float("nan")
+    ends = [datetime.fromisoformat(record.finished).timestamp() for record in records]
+    starts = [end - record.seconds for end, record in zip(ends, records, strict=True)]
+    slots = Workers().known_slots or usable_cores()
+    return sum(record.seconds for record in records) / slots / (max(ends) - min(starts))
+
+
+def told(rows: pd.DataFrame, most: float) -> None:
+    """Print, arm by arm, the candidates and the best score, and how the whole arm stands beside others.
+
+    `most`: how many times as many trials sharing allows, by the bound.
+    """
     for arm, runs in rows.groupby("arm", sort=False):
         each = runs.groupby("rng_seed")
         counts, best = each.size(), each["score"].max()
         print(f"{arm:18} {counts.mean():6.1f} candidates ({counts.min()} to {counts.max()}), best {best.mean():.4f}")
-    tune = rows[rows["arm"] == "Ray Tune, random"]
+    counts = rows.groupby("arm").size()
+    shared = counts["whole"] / counts[UNSHARED]
+    print(f"sharing: {shared:.2f} times as many candidates, {shared / most:.0%} of the bound {most:.2f}, aim 80 %")
+    tune = rows[rows["arm"] == TUNE]
     if tune.empty:
         return
+    print(f"candidates against Ray Tune's: {counts['whole'] / counts[TUNE]:.2f} times, aim 4")
     shares = []
     for rng_seed, runs in tune.groupby("rng_seed"):
         whole = rows[(rows["arm"] == "whole") & (rows["rng_seed"] == rng_seed)]
         came = whole[whole["score"].cummax() >= runs["score"].max()]
         shares.append(came["total"].min() / runs["total"].max() if len(came) else float("nan"))
-    print(f"Tune's best value on dev at {np.nanmean(shares):.2f} of its cost (not reached: {np.isnan(shares).sum()})")
+    reached = [share for share in shares if np.isfinite(share)]
+    mean = f"{np.mean(reached):.2f} of its cost, aim 0.33" if reached else "no cost"
+    print(f"Tune's best value on dev at {mean} (reached in {len(reached)} of {len(shares)} repetitions)")
 
 
-def existing(suite: Path, folder: Path) -> float:
+def existing(suite: Path, folder: Path, count: int) -> float:
     """Seconds of a search of which every stage is there: 24 refined maps, thresholds read from their sweeps."""
     none = dict.fromkeys(RANGES)
     few = none | {ITERATIONS: RANGES[ITERATIONS]}
@@ -172,11 +207,11 @@ def existing(suite: Path, folder: Path) -> float:
         )
         return conduct(str(suite), overrides, folder, Workers(), Asked(), lambda *_: None)
 
-    searched(few, EXISTING)
+    searched(few, count)
     shutil.rmtree(folder / "searches")
     start = time.perf_counter()
-    trials = searched(many, EXISTING).findings[0].search.trials
-    assert len(trials) == EXISTING
+    trials = searched(many, count).findings[0].search.trials
+    assert len(trials) == count
     assert sum(trial.spent for trial in trials.values()) == 0
     return time.perf_counter() - start
 
@@ -184,9 +219,11 @@ def existing(suite: Path, folder: Path) -> float:
 def main() -> None:
     """Run the arms, print what they came to, write the table and the plot."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stage-seconds", type=float, default=300.0)
-    parser.add_argument("--repetitions", type=int, default=5, help="0: the trials whose stages exist alone")
+    parser.add_argument("--stage-seconds", type=float, default=45.0)
+    parser.add_argument("--repetitions", type=int, default=3, help="0: the trials whose stages exist alone")
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--existing", type=int, default=2000, help="trials whose stages exist")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="the folder of search.csv and search.png")
     parser.add_argument("--without-tune", action="store_true")
     asked = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -199,37 +236,45 @@ def main() -> None:
             if total - spent < asked.stage_seconds:
                 rows.append({"arm": arm, "rng_seed": rng_seed, "total": total, "score": score})
 
+    shares: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         suite, base = write_suite(folder, asked.epochs), folder / "base"
         conduct(str(suite), (), base, Workers(), Asked(), lambda *_: None)
-        for bound in bounds_of(load_suite(suite), base):
-            print(bound.to_text())
+        (bound,) = bounds_of(load_suite(suite), base)
+        print(bound.to_text(), flush=True)
         shutil.rmtree(base / "searches")
         for rng_seed in range(asked.repetitions):
             for arm, changes in ARMS.items():
-                outcome = ours(suite, base, folder / f"{arm} {rng_seed}", asked.stage_seconds, rng_seed, changes)
+                own = folder / f"{arm} {rng_seed}"
+                outcome = ours(suite, base, own, asked.stage_seconds, rng_seed, changes)
                 add(arm, rng_seed, curve(outcome))
                 if arm == "whole":
-                    add("without sharing", rng_seed, curve(outcome, is_shared=False))
+                    add(UNSHARED, rng_seed, curve(outcome, is_shared=False))
+                    shares.append(busy(outcome, own))
             if not asked.without_tune:
                 found = tunes(suite, base, folder / f"tune {rng_seed}", asked.stage_seconds, rng_seed)
-                add("Ray Tune, random", rng_seed, found)
-        print(f"{EXISTING} trials whose stages exist: {existing(suite, base):.1f} s, aim 20 s")
+                add(TUNE, rng_seed, found)
+        seconds = existing(suite, base, asked.existing)
+        print(f"{asked.existing} trials whose stages exist: {seconds:.1f} s, aim 20 s for 2,000", flush=True)
         if not rows:
             return
+        print(f"slots were busy {np.nanmean(shares):.0%} of the whole arm's time, aim 90 %")
         frame = pd.DataFrame(rows)
-        told(frame)
-        table = folder / "without ASHA 0" / "searches"
-        recorded = next(iter(sorted(table.rglob("trials.csv"))))
+        told(frame, bound.most)
+        frame.to_csv(asked.output / "search.csv", index=False)
+        draw(frame, asked.output)
+        recorded = next(iter(sorted((folder / "without ASHA 0" / "searches").rglob("trials.csv"))))
         start = time.process_time()
-        replayed(recorded, SEARCHES)
+        try:
+            replayed(recorded, SEARCHES)
+        except UserError as error:
+            print(f"no replay: {error}")
+            return
         print(f"{SEARCHES} replayed searches: {time.process_time() - start:.1f} s of one core, aim 60 s")
-    frame.to_csv(FOLDER / "search.csv", index=False)
-    draw(frame)
 
 
-def draw(frame: pd.DataFrame) -> None:
+def draw(frame: pd.DataFrame, folder: Path) -> None:
     """The best score so far by stage-seconds, the mean over repetitions, an arm a line."""
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     grid = np.linspace(0, frame["total"].max(), 200)
@@ -247,7 +292,7 @@ def draw(frame: pd.DataFrame) -> None:
         )
     axes.set(xlabel="stage-seconds", ylabel="best mIoU on dev so far, mean over repetitions")
     axes.legend(loc="lower right")
-    figure.savefig(FOLDER / "search.png", dpi=110)
+    figure.savefig(folder / "search.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def importances(table: pd.DataFrame, options: Sequence[str]) -> dict[str, float]
     from sklearn.inspection import permutation_importance
 
     ended = searched_alone(table[table["score"].notna() & (table["state"] == "complete")])
-    columns = [option for option in options if option in ended.columns and ended[option].nunique() > 1]
+    columns = [option for option in options if option in ended.columns and _varies(ended[option])]
     if len(ended) < LEAST_TRIALS or not columns or ended["score"].nunique() < 2:
         return {}
     features = np.stack([encoded(ended[column]) for column in columns], axis=1)
@@ -105,6 +105,14 @@ def encoded(values: pd.Series[Any]) -> Floats:
     if pd.api.types.is_numeric_dtype(values):
         numbers: Floats = values.fillna(values.min() - 1).to_numpy(float)
         return numbers
-    texts = values.map(lambda value: "" if pd.isna(value) else json.dumps(value, sort_keys=True))
+    # Of the whole series: of a list, such as a chain of refiners, pandas tells entry by entry whether it is absent.
+    pairs = zip(values, values.isna(), strict=True)
+    texts = ["" if is_absent else json.dumps(value, sort_keys=True) for value, is_absent in pairs]
     places = {text: place for place, text in enumerate(sorted(set(texts) - {""}))}
     return np.array([places.get(text, -1) for text in texts], float)
+
+
+def _varies(values: pd.Series[Any]) -> bool:
+    """Whether an option has several values where it is there."""
+    # By their places: components are mappings, which pandas cannot count.
+    return len(np.unique(encoded(values.dropna()))) > 1

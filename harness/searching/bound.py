@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.execution.costs import Costs
+from harness.reports.progress import duration
 from harness.searching.space import Space, Values, samples_of, space_of
 from harness.searching.trials import Bench
 from harness.stages.graph import Stage
@@ -13,7 +14,7 @@ from harness.store.backends.urls import Location, absolute
 from harness.store.layout import Ref
 from harness.store.store import Store
 from harness.suites.suite import Suite
-from settings.errors import UserError
+from settings.errors import UserError, counted
 from settings.plugins import plugged_in
 
 __all__ = ["Bound", "bounds_of"]
@@ -32,6 +33,8 @@ class Bound:
     """Whether the seconds rest on what the store measured, all of them."""
     last: float
     """The seconds of the shortest part that a trial must compute anew: from the last rung on that an option changes."""
+    trials: int | None = None
+    """Of the budget; None where it is one of time."""
 
     @property
     def most(self) -> float:
@@ -42,10 +45,22 @@ class Bound:
         """One line for `seedbed plan`."""
         parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.rungs)
         basis = "measured" if self.measured else "partly guessed"
-        return (
+        told = (
             f"search of {self.recipe}: a trial costs {parts} ({basis}), and {self.shared:.1f} s are common to all; "
             f"kept prefixes allow at most {self.most:.1f} times as many trials"
         )
+        if self.trials is None:
+            return told
+        number = counted(self.trials, "trial")
+        return (
+            f"{told}; {number} as dear as the default one: {duration(self.all_trials)} of core time, "
+            "less what is shared and stopped"
+        )
+
+    @property
+    def all_trials(self) -> float:
+        """The seconds of a budget of trials at the default options, if each computed all and none were stopped."""
+        return self.shared + (self.trials or 0) * sum(seconds for _, seconds in self.rungs)
 
 
 def bounds_of(suite: Suite, location: Location) -> list[Bound]:
@@ -90,7 +105,8 @@ def _bound(space: Space, bench: Bench, costs: Costs) -> Bound:
         found.append((rung.name, seconds))
     steps = {space.step_of(each) for each in space.dimensions}
     last = sum(seconds for _, seconds in found[max(steps, default=0) :])
-    return Bound(space.name, tuple(found), shared, measured, last)
+    assert bench.suite.search is not None
+    return Bound(space.name, tuple(found), shared, measured, last, bench.suite.search.budget.trials)
 
 
 def _other(space: Space, default: Values) -> Values:

@@ -11,7 +11,7 @@ from harness.execution.growing import run_growing
 from harness.execution.running import run_suite
 from harness.execution.workers import Workers
 from harness.reports.gathering import read_row
-from harness.searching.outputs import Gap, Gaps, SearchFiles, draw_outputs, write_outputs
+from harness.searching.outputs import Gap, Gaps, SearchFiles, draw_outputs, write_outputs, write_summary
 from harness.searching.search import RecipeSearch, Searches
 from harness.searching.space import check_paths, space_of
 from harness.searching.trials import Bench
@@ -85,11 +85,12 @@ def conduct(
             search.settle()
         findings = tuple(finding_of(search, store) for search in searches)
     files = SearchFiles(store.root / search_folder(suite.folder_name))
-    write_outputs(findings, suite, given, {}, files)
+    write_outputs(findings, suite, given, files)
+    write_summary(findings, suite, {}, files)
     gaps: Gaps = {}
     if not result.interrupted and not suite.search.objective.is_image_level:
         gaps, result = _gaps(findings, suite, files, location, workers, result)
-        write_outputs(findings, suite, given, gaps, files)
+        write_summary(findings, suite, gaps, files)
     draw_outputs(searches, suite, files)
     store.share(files.folder)
     return Outcome(findings, gaps, result, files.folder)

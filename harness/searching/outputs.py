@@ -13,7 +13,7 @@ import pandas as pd
 from harness.searching.journal import write_journal
 from harness.searching.records import Trial
 from harness.searching.search import RecipeSearch
-from harness.searching.space import label_of
+from harness.searching.space import Dimension, label_within
 from harness.searching.winner import Finding, masks_text, recipe_suite
 from harness.suites.suite import Suite
 from results.rungs import RungCheck
@@ -22,7 +22,10 @@ from results.searches import FIXED_COLUMNS, importances, options_of, score_colum
 from results.shown import Table
 from settings.files import write_bytes
 
-__all__ = ["Gap", "Gaps", "SearchFiles", "draw_outputs", "summary", "to_json", "trial_table", "write_outputs"]
+__all__ = [
+    *("Gap", "Gaps", "SearchFiles", "draw_outputs", "summary", "to_json", "trial_table", "write_outputs"),
+    "write_summary",
+]
 
 MEASURES = {
     "pseudo_labels": "mIoU of pseudo labels",
@@ -70,16 +73,19 @@ class SearchFiles:
         return self.folder / f"parallel-coordinates-{recipe}"
 
 
-def write_outputs(findings: Sequence[Finding], suite: Suite, given: str, gaps: Gaps, files: SearchFiles) -> None:
-    """Write the tables, the journal and the winners anew; `given` is what the command was called with."""
+def write_outputs(findings: Sequence[Finding], suite: Suite, given: str, files: SearchFiles) -> None:
+    """Write the table of trials, the journal and the winners anew; `given` is what the command was called with."""
     searches = [finding.search for finding in findings]
-    table = trial_table(searches)
     files.folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(files.trials, _as_csv(table).encode())
-    text = "\n\n".join(part.to_markdown() for part in summary(findings, gaps))
-    write_bytes(files.summary, f"# Search of {suite.folder_name}\n\n{text}\n".encode())
+    write_bytes(files.trials, _as_csv(trial_table(searches)).encode())
     write_bytes(files.winners, recipe_suite(list(findings), suite, given).encode())
     write_journal(searches, files.journal)
+
+
+def write_summary(findings: Sequence[Finding], suite: Suite, gaps: Gaps, files: SearchFiles) -> None:
+    """Write anew what the search came to."""
+    text = "\n\n".join(part.to_markdown() for part in summary(findings, gaps))
+    write_bytes(files.summary, f"# Search of {suite.folder_name}\n\n{text}\n".encode())
 
 
 def draw_outputs(searches: Sequence[RecipeSearch], suite: Suite, files: SearchFiles) -> None:
@@ -90,8 +96,12 @@ def draw_outputs(searches: Sequence[RecipeSearch], suite: Suite, files: SearchFi
     assert suite.search is not None
     measure = MEASURES[suite.search.objective.scored]
     shown = table.copy()
+    dimensions = {(search.space.name, each.path): each for search in searches for each in search.space.dimensions}
     for option in options_of(table):
-        shown[option] = shown[option].map(_shown)
+        pairs = zip(table["recipe"], table[option], strict=True)
+        shown[option] = pd.Series(
+            [_shown(dimensions.get((recipe, option)), value) for recipe, value in pairs], table.index
+        )
     save(draw_best(shown, measure), files.best)
     save(draw_importances(shown), files.importances)
     save(draw_rungs(shown, {search.space.name: search.checks() for search in searches}, measure), files.rungs)
@@ -142,11 +152,12 @@ def _as_csv(table: pd.DataFrame) -> str:
     return written.to_csv(index=False, lineterminator="\n")
 
 
-def _shown(value: Any) -> Any:
+def _shown(dimension: Dimension | None, value: Any) -> Any:
+    """A value for plots: numbers as they are, anything else as text; None where the recipe has no such option."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value is None or is_number:
+    if dimension is None or value is None or is_number:
         return value
-    return label_of(value)
+    return label_within(dimension, value)
 
 
 def summary(findings: Sequence[Finding], gaps: Gaps) -> list[Table]:
@@ -222,12 +233,15 @@ def _importances(table: pd.DataFrame) -> Table | None:
 
 
 def _best_trials(search: RecipeSearch) -> Table:
-    options = [each.path for each in search.space.dimensions]
+    dimensions = search.space.dimensions
+    options = [each.path for each in dimensions]
     columns = ("trial", "state", "score", "threshold", "stage-seconds", "origin", *options)
     ended = sorted(search.trials.values(), key=lambda trial: (-(trial.score or -1.0), trial.number))
     lines = []
     for trial in ended[:MOST_LINES]:
-        values = [label_of(trial.values[path]) if path in trial.values else "–" for path in options]
+        values = [
+            label_within(each, trial.values[each.path]) if each.path in trial.values else "–" for each in dimensions
+        ]
         threshold = "–" if trial.threshold is None else f"{trial.threshold:.2f}"
         lines.append(
             (str(trial.number), trial.state, _score(trial), threshold, f"{trial.spent:.1f}", trial.origin, *values)

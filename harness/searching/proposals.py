@@ -9,19 +9,22 @@ search that was killed proposes the same trials again.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from harness.searching.space import Dimension, Space, Values, stepped
+from harness.suites.search import Range
 from settings.records import fingerprint
 
 __all__ = ["Cuts", "Known", "Passes", "Proposal", "Proposer", "State", "choice_labels", "finished_trial"]
@@ -33,8 +36,12 @@ REDRAWS = 20
 """How often a proposal is drawn anew that equals an earlier one."""
 SAMPLED_REDRAWS = 1
 """How often by the sampler itself, which comes back to what it holds for best; then evenly: that finds what is left."""
-MOST_TOLD, KEPT, BEST_KEPT = 250, 120, 40
-"""TPE takes ever longer the more trials it sees: beyond the first number it sees the best ones and the latest ones."""
+MANY = 250
+"""As many trials as are told, proposals see all of them; TPE takes ever longer the more it sees."""
+CUT_EACH, LATEST, BEST = 25, 15, 10
+"""Beyond, after each so many trials all are forgotten but the latest and the best ones."""
+MOST_LISTED = 100_000
+"""A finite space of so many combinations is listed, to find what is left of it."""
 BEST_PREFIXES = 4
 """The best one in so many prefixes is kept."""
 LEAST = 1e-6
@@ -84,6 +91,8 @@ class Proposer:
         self._running: dict[int, Values] = {}
         self._seen: set[str] = set()
         self._size = _size(self.space)
+        self._distributions = {each.path: _distribution(each) for each in self.space.dimensions}
+        self._rest: Iterator[Values] | None = None
         self._study: Study | None = None
         self._trials: dict[int, Trial] = {}
         """Those of the study that run, by our numbers."""
@@ -98,22 +107,63 @@ class Proposer:
 
         `passes` says of a rung and a score whether a trial that comes to it goes on: no other prefix is kept.
         """
-        study = self._current_study()
+        if self._is_mostly_tried:
+            return self._proposed_of_the_rest(number)
+        study, prefixes = self._current_study(), self._prefixes(passes)
+        sampled_redraws = SAMPLED_REDRAWS if len(self.known) <= MANY else 0
         for redraw in range(REDRAWS):
             rng = np.random.default_rng(_seed(self.rng_seed, self.space.name, number, redraw))
-            evenly = redraw > SAMPLED_REDRAWS or self.sampler == "random" or len(self.known) < START
-            kept, prefix = self._prefix(rng, passes)
-            study.sampler = self._sampler(rng, evenly)
-            if prefix:
-                study.enqueue_trial(params_of(self.space, prefix))
-            trial = study.ask()
-            values = self._suggested(trial)
-            if fingerprint(values) not in self._seen or redraw == REDRAWS - 1:
+            evenly = redraw > sampled_redraws or self.sampler == "random" or len(self.known) < START
+            kept, prefix = prefixes.draw(rng)
+            seed = int(rng.integers(2**31))
+            if evenly:
+                trial, values = None, self._drawn_evenly(study, seed, prefix)
+            else:
+                trial, values = self._sampled(study, seed, prefix)
+            if fingerprint(values) not in self._seen:
                 break
-            study.tell(trial, state=TrialState.FAIL)
+            if trial is not None:
+                study.tell(trial, state=TrialState.FAIL)
+        else:
+            return self._proposed_of_the_rest(number)
         self._seen.add(fingerprint(values))
-        self._running[number], self._trials[number] = values, trial
+        self._running[number] = values
+        if trial is None:
+            self._enter(study, number, values)
+        else:
+            self._trials[number] = trial
         return Proposal(number, values, ("random" if evenly else "tpe") + kept)
+
+    @property
+    def _is_mostly_tried(self) -> bool:
+        """Whether so much of a space was tried that what is left is gone through evenly: no draw finds it soon."""
+        is_listed = self._size is not None and self._size <= MOST_LISTED
+        return is_listed and len(self.known) > MANY and 2 * len(self._seen) > (self._size or 0)
+
+    def _proposed_of_the_rest(self, number: int) -> Proposal:
+        """The next combination of a finite space that was not tried, in an order that the rng seed draws.
+
+        Of a space without end, or too large to be listed, whatever is drawn, be it equal to an earlier one.
+        """
+        if self._rest is None:
+            self._rest = self._shuffled()
+        found = next((values for values in self._rest if fingerprint(values) not in self._seen), None)
+        if found is None:
+            study = self._current_study()
+            found = self._drawn_evenly(study, _seed(self.rng_seed, self.space.name, number) % 2**31, {})
+        self._seen.add(fingerprint(found))
+        self._running[number] = found
+        return Proposal(number, found, "random")
+
+    def _shuffled(self) -> Iterator[Values]:
+        """All combinations of a finite space in random order; none of one that is not listed."""
+        if self._size is None or self._size > MOST_LISTED:
+            return
+        places = [each.path for each in self.space.dimensions]
+        every = list(itertools.product(*(_every_value(each) for each in self.space.dimensions)))
+        rng = np.random.default_rng(_seed(self.rng_seed, self.space.name, "rest"))
+        for place in rng.permutation(len(every)):
+            yield dict(zip(places, every[place], strict=True))
 
     def begin(self, number: int, values: Values) -> None:
         """A trial with these values is under way, or was recorded: none with the same values is proposed again."""
@@ -127,11 +177,11 @@ class Proposer:
         self.known.append(known)
         del self._running[known.number]
         trial = self._trials.pop(known.number, None)
+        if _cut(len(self.known)) != _cut(len(self.known) - 1):
+            self._study = None
         if self._study is None or trial is None:
             return
-        if len(self._study.get_trials(deepcopy=False)) > MOST_TOLD:
-            self._study = None
-        elif known.state == "complete":
+        if known.state == "complete":
             self._study.tell(trial, known.score)
         elif known.state == "failed":
             self._study.tell(trial, state=TrialState.FAIL)
@@ -141,36 +191,50 @@ class Proposer:
                 trial.report(score, step)
             self._study.tell(trial, state=TrialState.PRUNED)
 
-    def _sampler(self, rng: np.random.Generator, evenly: bool) -> BaseSampler:
-        """Optuna's sampler for one proposal."""
-        seed = int(rng.integers(2**31))
-        if evenly:
-            return RandomSampler(seed=seed)
-        return TPESampler(seed=seed, n_startup_trials=START)
+    def _sampled(self, study: Study, seed: int, prefix: Values) -> tuple[Trial, Values]:
+        """A trial of the study, which TPE gives its values, but for what it keeps of an earlier one."""
+        if self.space.is_flat:
+            study.sampler = _FlatTPE(self._distributions, seed)
+        else:
+            study.sampler = TPESampler(seed=seed, n_startup_trials=START)
+        if prefix:
+            study.enqueue_trial(params_of(self.space, prefix))
+        trial = study.ask()
+        return trial, self._suggested(trial)
+
+    def _drawn_evenly(self, study: Study, seed: int, prefix: Values) -> Values:
+        """Values that Optuna's random sampler draws, but for what is kept of an earlier trial."""
+        # Without a trial of the study: what is left of a finite space takes many draws.
+        sampler, nobody = RandomSampler(seed=seed), optuna.trial.create_trial(value=0.0)
+        fixed = params_of(self.space, prefix)
+        values: Values = {}
+        for dimension in self.space.dimensions:
+            path = dimension.path
+            if not self.space.is_active(dimension, values):
+                continue
+            if path in fixed:
+                values[path] = _value_of(dimension, fixed[path])
+            else:
+                drawn = sampler.sample_independent(study, nobody, path, self._distributions[path])
+                values[path] = _value_of(dimension, drawn)
+        return values
 
     def _suggested(self, trial: Trial) -> Values:
         """The values that a trial of the study is given, those of components first."""
         values: Values = {}
         for dimension in self.space.dimensions:
             if self.space.is_active(dimension, values):
-                values[dimension.path] = _value_of(dimension, _suggest(trial, dimension))
+                suggested = _suggest(trial, dimension.path, self._distributions[dimension.path])
+                values[dimension.path] = _value_of(dimension, suggested)
         return values
 
-    def _prefix(self, rng: np.random.Generator, passes: Passes) -> tuple[str, Values]:
-        """What the proposal keeps of an earlier one, and its words; nothing for plain sampling, or where none pays."""
+    def _prefixes(self, passes: Passes) -> _Prefixes:
+        """What a proposal may keep of earlier ones; nothing for plain sampling."""
         if self.sampler != "prefix":
-            return "", {}
+            return _Prefixes({}, {})
         known = _worth_telling(self.known)
         weights = self.cuts.weights(known, passes)
-        cuts = list(weights)
-        chances = np.array([weights[cut] for cut in cuts])
-        cut = cuts[int(rng.choice(len(cuts), p=chances / chances.sum()))]
-        if cut is None:
-            return "", {}
-        ranked = self.cuts.ranked(known, cut, passes)
-        best = ranked[: -(-len(ranked) // BEST_PREFIXES)]
-        number, prefix = best[int(rng.integers(len(best)))]
-        return f", prefix of trial {number}", prefix
+        return _Prefixes(weights, {cut: self.cuts.ranked(known, cut, passes) for cut in weights if cut is not None})
 
     def _current_study(self) -> Study:
         """Optuna's study of the trials that are told and of those that run."""
@@ -190,6 +254,43 @@ class Proposer:
             study.enqueue_trial(params_of(self.space, values))
             self._trials[number] = study.ask()
             self._suggested(self._trials[number])
+
+
+@dataclass(frozen=True)
+class _Prefixes:
+    """What proposals of one number may keep of earlier ones; the same for all redraws."""
+
+    weights: Mapping[int | None, float]
+    """How likely each cut is, None: that nothing is kept; empty for plain sampling."""
+    ranked: Mapping[int, Sequence[tuple[int, Values]]]
+    """For each cut the earlier trials' numbers and what lies before it, the best first."""
+
+    def draw(self, rng: np.random.Generator) -> tuple[str, Values]:
+        """What a proposal keeps, and its words; nothing where a cut that keeps nothing was drawn."""
+        if not self.weights:
+            return "", {}
+        cuts = list(self.weights)
+        chances = np.array([self.weights[cut] for cut in cuts])
+        cut = cuts[int(rng.choice(len(cuts), p=chances / chances.sum()))]
+        if cut is None:
+            return "", {}
+        ranked = self.ranked[cut]
+        best = ranked[: -(-len(ranked) // BEST_PREFIXES)]
+        number, prefix = best[int(rng.integers(len(best)))]
+        return f", prefix of trial {number}", prefix
+
+
+class _FlatTPE(TPESampler):
+    """TPE where every trial has the same options, which Optuna would find out anew from all trials."""
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], seed: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=START)
+        # In the order in which Optuna's own search has them: draws depend on it.
+        self._own = {path: distributions[path] for path in sorted(distributions) if not distributions[path].single()}
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The options that are sampled together: all that have more than one value."""
+        return self._own
 
 
 def finished_trial(space: Space, known: Known) -> FrozenTrial | None:
@@ -224,7 +325,10 @@ class Cuts:
         self.rungs = sorted(set(steps.values()))
         """The rungs that some option changes first, in their order."""
         self._before = {cut: {path for path, step in steps.items() if step <= cut} for cut in self.rungs}
+        self._space = space
         self._prefixes: dict[tuple[int, int], tuple[str, Values]] = {}
+        self._within: dict[str, bool] = {}
+        """By a prefix's name: whether it lies in the ranges, as that of the default configuration may not."""
 
     def weights(self, known: Sequence[Known], passes: Passes = _all_pass) -> dict[int | None, float]:
         """How likely each cut is: after which rung a proposal is drawn anew; None: all of it is.
@@ -253,13 +357,20 @@ class Cuts:
         return found
 
     def ranked(self, known: Sequence[Known], cut: int, passes: Passes) -> list[tuple[int, Values]]:
-        """The prefixes of earlier trials, the best first: by the best end that one came to, then by its own rung."""
+        """The prefixes of earlier trials within the ranges, the best first.
+
+        By the best end that one came to, then by its own rung.
+        """
         best: dict[str, tuple[tuple[float, float], int, Values]] = {}
         for each in known:
             if len(each.rungs) <= cut or each.state == "failed" or not passes(cut, each.rungs[cut]):
                 continue
             worth = (float("-inf") if each.score is None else each.score, each.rungs[cut])
             name, prefix = self._prefix(each, cut)
+            if name not in self._within:
+                self._within[name] = _is_within(self._space, prefix)
+            if not self._within[name]:
+                continue
             if name not in best or worth > best[name][0]:
                 best[name] = (worth, each.number, prefix)
         ranked = sorted(best.values(), key=lambda entry: entry[0], reverse=True)
@@ -290,13 +401,22 @@ def _spread(groups: Sequence[Sequence[float]]) -> float:
 
 
 def _worth_telling(known: Sequence[Known]) -> list[Known]:
-    """All trials, or of very many the best ones and the latest ones."""
-    if len(known) <= KEPT:
+    """All trials; beyond `MANY` the best ones and the latest ones up to the last cut, and all since.
+
+    By the trials alone, so that a search that was killed sees what it would have seen.
+    """
+    cut = _cut(len(known))
+    if not cut:
         return list(known)
-    scored = [each for each in known[: -(KEPT - BEST_KEPT)] if each.score is not None]
-    best = sorted(scored, key=lambda each: each.score or 0.0, reverse=True)[:BEST_KEPT]
-    kept = {each.number for each in (*best, *known[-(KEPT - BEST_KEPT) :])}
+    scored = [each for each in known[: cut - LATEST] if each.score is not None]
+    best = sorted(scored, key=lambda each: each.score or 0.0, reverse=True)[:BEST]
+    kept = {each.number for each in (*best, *known[cut - LATEST :])}
     return [each for each in known if each.number in kept]
+
+
+def _cut(told: int) -> int:
+    """After how many of the trials that are told the others were last forgotten; 0: never."""
+    return MANY + (told - MANY) // CUT_EACH * CUT_EACH if told >= MANY else 0
 
 
 def distributions_of(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -346,8 +466,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     return FloatDistribution(low, high, written.is_log)
 
 
-def _suggest(trial: Trial, dimension: Dimension) -> Any:
-    distribution, path = _distribution(dimension), dimension.path
+def _suggest(trial: Trial, path: str, distribution: BaseDistribution) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         return trial.suggest_categorical(path, distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
@@ -371,18 +490,32 @@ def _size(space: Space) -> int | None:
     """How many combinations there are; None where they are endless, or depend on what is chosen."""
     if not space.is_flat:
         return None
-    size = 1
-    for dimension in space.dimensions:
-        written = dimension.range
-        if written.choice is not None:
-            size *= len(written.choice)
-        elif written.is_whole or written.step is not None:
-            assert written.bounds is not None
-            low, high = written.bounds
-            size *= int((high - low) / (written.step or 1) + 1e-9) + 1
-        else:
-            return None
-    return size
+    counts = [_count(dimension.range) for dimension in space.dimensions]
+    return None if None in counts else math.prod(count or 0 for count in counts)
+
+
+def _count(written: Range) -> int | None:
+    """How many values a range has; None where they are endless."""
+    if written.choice is not None:
+        return len(written.choice)
+    if not written.is_whole and written.step is None:
+        return None
+    assert written.bounds is not None
+    low, high = written.bounds
+    return int((high - low) / (written.step or 1) + 1e-9) + 1
+
+
+def _every_value(dimension: Dimension) -> list[Any]:
+    """All values of a range that ends, as recipes have them."""
+    written = dimension.range
+    if written.choice is not None:
+        return list(written.choice)
+    assert written.bounds is not None
+    low, step = written.bounds[0], written.step or 1
+    places = range(_count(written) or 0)
+    if written.is_whole:
+        return [int(low) + place * int(step) for place in places]
+    return [stepped(low, step, place) for place in places]
 
 
 def _seed(*parts: object) -> int:

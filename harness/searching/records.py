@@ -118,10 +118,11 @@ class Notebook:
 
     def write(self, trial: Trial) -> None:
         """Keep how a trial ended."""
-        self._write(f"{trial.number:0{DIGITS}}.json", asdict(trial))
+        # Not by `asdict`, which copies every value of it.
+        self._write(f"{trial.number:0{DIGITS}}.json", {**vars(trial), "rungs": [vars(rung) for rung in trial.rungs]})
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        text = json.dumps(content, indent=1)
+        text = json.dumps(content)
         self._store.write_documents({f"{self._folder}/{name}": text.encode()})
 
     def _damaged(self, name: str) -> UserError:

@@ -77,6 +77,8 @@ class RecipeSearch:
         self._started = time.monotonic()
         self._proposer = Proposer(space, search.sampler, search.rng_seed)
         self._active: dict[int, _Active] = {}
+        self._planned: dict[int, tuple[Rung, ...]] = {}
+        """The rungs of trials whose costs are not known yet: planned once."""
         self._ended: set[int] = set()
         self._claimed: set[Ref] = set()
         self._judges: list[Trial] = []
@@ -199,13 +201,17 @@ class RecipeSearch:
             self._ended.add(number)
             return
         try:
-            rungs = self.bench.rungs(self.space, {} if number == 0 else values, is_default=number == 0)
+            rungs = self._rungs(number, values)
         except UserError as error:
             self._end(Trial(number, values, origin, "failed", reason=str(error), may_stop=False), told)
             return
+        self._planned[number] = rungs
         self._active[number] = _Active(number, values, origin, rungs, passes)
         while number in self._active and self._look_at(self._active[number], Result(), told):
             pass
+
+    def _rungs(self, number: int, values: Values) -> tuple[Rung, ...]:
+        return self.bench.rungs(self.space, {} if number == 0 else values, is_default=number == 0)
 
     def _know(self, number: int, values: Values) -> None:
         """Have the proposer know of a trial that it did not propose; the same values are told once."""
@@ -265,8 +271,11 @@ class RecipeSearch:
         self._end(trial, told)
 
     def _end(self, trial: Trial, told: Listener) -> None:
-        # In the order of their numbers, whichever ended first.
-        self.trials = dict(sorted({**self.trials, trial.number: trial}.items()))
+        last = next(reversed(self.trials), -1)
+        self.trials[trial.number] = trial
+        if trial.number < last:
+            # In the order of their numbers, whichever ended first.
+            self.trials = dict(sorted(self.trials.items()))
         self._ended.add(trial.number)
         self.notebook.write(trial)
         told(self, trial)
@@ -278,6 +287,7 @@ class RecipeSearch:
             trial = self._with_costs(trial)
             self.trials[number] = trial
             self.notebook.write(trial)
+        self._planned.pop(number, None)
         self._claimed.update(trial.claimed)
         self._settled, self._settled_spent = number + 1, self._settled_spent + trial.spent
         if number == self._twin:
@@ -291,8 +301,7 @@ class RecipeSearch:
                 self._peers.setdefault(place, {})[prefix] = rung.score
 
     def _with_costs(self, trial: Trial) -> Trial:
-        values = {} if trial.number == 0 else trial.values
-        rungs = self.bench.rungs(self.space, values, is_default=trial.number == 0)
+        rungs = self._planned.get(trial.number) or self._rungs(trial.number, trial.values)
         costs, claimed = [], []
         for rung in rungs[: len(trial.rungs)]:
             stages = self.bench.behind(rung.targets, self._claimed.__contains__)

@@ -17,7 +17,18 @@ from settings.components import ComponentSpec
 from settings.discovery import registry_of
 from settings.errors import Impossible, UserError, unknown_name
 
-__all__ = ["THRESHOLD", "Dimension", "Space", "Values", "check_paths", "label_of", "samples_of", "space_of", "stepped"]
+__all__ = [
+    "THRESHOLD",
+    "Dimension",
+    "Space",
+    "Values",
+    "check_paths",
+    "label_of",
+    "label_within",
+    "samples_of",
+    "space_of",
+    "stepped",
+]
 
 Values: TypeAlias = dict[str, Any]
 """The values of a trial by path, as recipes have them; paths that are no option of what was chosen are left out."""
@@ -277,6 +288,22 @@ def label_of(value: Any) -> str:
     if isinstance(value, dict | list | tuple):
         return json.dumps(value, sort_keys=True)
     return str(value)
+
+
+def label_within(dimension: Dimension, value: Any) -> str:
+    """A value as tables show it beside the others of its range: components by their names where these differ."""
+    choices = dimension.range.choice
+    if dimension.option or choices is None:
+        return label_of(value)
+    names = [_name_of(choice) for choice in choices]
+    return _name_of(value) if len(set(names)) == len(names) else label_of(value)
+
+
+def _name_of(component: Any) -> str:
+    """The name of a component, or those of a chain of refiners, without options."""
+    if isinstance(component, list | tuple):
+        return " + ".join(map(_name_of, component)) or "none"
+    return str(component["name"]) if isinstance(component, Mapping) else label_of(component)
 
 
 def _has_option(component: Any, dimension: Dimension) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+
+import pyarrow as pa
 
 from harness.searching.space import Space, Values
 from harness.stages.blueprint import Blueprint
@@ -19,13 +21,14 @@ from harness.stages.scoring import (
     plan_dev_sweeps,
 )
 from harness.store.layout import CountFiles, MeasureFiles, Ref
-from harness.store.store import Store
+from harness.store.store import Artefact, Store
 from harness.suites.recipes import components_of
 from harness.suites.search import Objective
-from harness.suites.suite import Suite
-from results.metrics.miou import mean_iou
+from harness.suites.suite import Recipe, Suite
+from results.metrics.miou import Floats, mean_iou
 from results.per_image import joined, read_table, total_label_counts, total_sweep
 from settings.errors import UserError
+from settings.records import fingerprint
 
 __all__ = ["Bench", "Reading", "Rung", "Score"]
 
@@ -83,6 +86,10 @@ class Bench:
         label = suite.search.setting or next(iter(suite.settings))
         self._source = self.blueprint.source(label, suite.settings[label])
         self.classes = self.blueprint.dataset.label_space.foreground + 1
+        self._sweeps: dict[tuple[Ref, ...], tuple[Floats, Score]] = {}
+        """By what they were read from: mIoU at every threshold, and the best of it."""
+        self._swept_rungs: dict[str, tuple[Rung, ...]] = {}
+        """By recipe and all of its options but the threshold."""
         self.masks = 0
         if not self.objective.is_image_level:
             dataset = self.blueprint.dataset
@@ -104,7 +111,8 @@ class Bench:
         `is_default`: of the configuration as it is written, whose threshold is not free.
         """
         name = space.name
-        components = components_of(name, space.recipe_of(values), self.suite)
+        recipe = space.recipe_of(values)
+        components = components_of(name, recipe, self.suite)
         rng_seed = self.suite.seeds_of(name, self._source.name)[0]
         line = Line(self.blueprint, self._source, name, components, rng_seed)
         if self.objective.is_image_level:
@@ -113,20 +121,14 @@ class Bench:
                 lacking = f"recipe '{name}', which has no classifier to measure"
                 raise UserError(self.suite.place_of("search.objective"), lacking, "a localizer with class scores")
             return (Rung("classifier", (ref,), Reading("measure")),)
-        found: list[Rung] = []
-        steps = len(components.refiners)
-        if components.localizer is not None:
-            names = ("localizer", *components.refiner_names)
-            for step in range(steps):
-                found.append(self._swept(line, names[step], step))
         free = space.threshold_is_free and not is_default
         threshold = declared_threshold(line)
+        found = list(self._swept(line, recipe))
         if threshold is None:
             scored = plan_dev_scores(line, self.objective.masks)
             found.append(Rung("pseudo_labels", scored, Reading("labels")))
-        else:
-            last = self._swept(line, "pseudo_labels", steps)
-            found.append(last if free else replace(last, reading=Reading("at", threshold)))
+        elif not free:
+            found[-1] = replace(found[-1], reading=Reading("at", threshold))
         if self.objective.scored == "segmentation":
             if components.segmenter is None:
                 lacking, expected = f"recipe '{name}' without a segmenter", "one, or scored: pseudo_labels"
@@ -142,15 +144,17 @@ class Bench:
         if rung.reading.kind == "measure":
             value = read_measures(MeasureFiles(artefacts[0].folder)).get(MAP)
             return Score(float("nan") if value is None else value)
-        table = joined([read_table(CountFiles(artefact.folder).counts) for artefact in artefacts])
         if rung.reading.kind == "labels":
-            return Score(mean_iou(total_label_counts(table, self.classes).as_background).mean)
-        sweep = total_sweep(table, self.classes, SWEEP_STEPS)
-        if rung.reading.threshold is not None:
-            step = round(rung.reading.threshold * SWEEP_STEPS)
-            return Score(float(sweep.curve()[step]), rung.reading.threshold)
-        best = sweep.best()
-        return Score(best.miou, round(best.threshold, 2))
+            return Score(mean_iou(total_label_counts(_counted(artefacts), self.classes).as_background).mean)
+        if rung.targets not in self._sweeps:
+            # Read once: trials that share a prefix share its sweeps.
+            sweep = total_sweep(_counted(artefacts), self.classes, SWEEP_STEPS)
+            best = sweep.best()
+            self._sweeps[rung.targets] = sweep.curve(), Score(best.miou, round(best.threshold, 2))
+        curve, best_score = self._sweeps[rung.targets]
+        if rung.reading.threshold is None:
+            return best_score
+        return Score(float(curve[round(rung.reading.threshold * SWEEP_STEPS)]), rung.reading.threshold)
 
     def behind(self, targets: Iterable[Ref], stops: Callable[[Ref], bool]) -> list[Stage]:
         """The stages that targets come of, each after its inputs; what `stops` and what lies behind it is left out."""
@@ -167,5 +171,28 @@ class Bench:
                 pending += [(need, False) for need in self.graph[ref].needs()]
         return list(found.values())
 
-    def _swept(self, line: Line, name: str, step: int) -> Rung:
-        return Rung(name, plan_dev_sweeps(line, self.objective.masks, step), Reading("best"))
+    def _swept(self, line: Line, recipe: Recipe) -> tuple[Rung, ...]:
+        """The rungs whose maps are read at every threshold, each at its best one; the last is that of the labels."""
+        content = recipe.model_dump(mode="json")
+        if content["labeler"]:
+            # Of all thresholds at once: trials that differ in it alone have them in common, and are planned once.
+            content["labeler"]["options"].pop("threshold", None)
+        known = fingerprint([line.recipe, content])
+        if known not in self._swept_rungs:
+            self._swept_rungs[known] = tuple(self._planned_sweeps(line))
+        return self._swept_rungs[known]
+
+    def _planned_sweeps(self, line: Line) -> Iterator[Rung]:
+        components = line.components
+        steps = len(components.refiners)
+        if components.localizer is not None:
+            names = ("localizer", *components.refiner_names)
+            for step in range(steps):
+                yield Rung(names[step], plan_dev_sweeps(line, self.objective.masks, step), Reading("best"))
+        if declared_threshold(line) is not None:
+            yield Rung("pseudo_labels", plan_dev_sweeps(line, self.objective.masks, steps), Reading("best"))
+
+
+def _counted(artefacts: Sequence[Artefact]) -> pa.Table:
+    """The counts of several artefacts, one after the other."""
+    return joined([read_table(CountFiles(artefact.folder).counts) for artefact in artefacts])

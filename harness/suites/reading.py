@@ -103,7 +103,7 @@ def override(content: dict[str, object], assignment: str) -> None:
 
 def put(content: dict[str, object], path: str, value: object, where: str) -> None:
     """Set what lies at a dotted path, in place; raises UserError, at `where`, for a path through what is no mapping."""
-    *parents, last = path.split(".")
+    *parents, last = _keys(path)
     place = content
     for key in parents:
         child = place.setdefault(key, {})
@@ -114,6 +114,17 @@ def put(content: dict[str, object], path: str, value: object, where: str) -> Non
             raise UserError(where, f"'{key}' that holds {child!r}", "a mapping at that place")
         place = child
     place[last] = value
+
+
+def _keys(path: str) -> list[str]:
+    """The keys of a dotted path; the ranges of a search are by paths of their own, each of which is one key."""
+    keys = path.split(".")
+    for ranges in (["search", "ranges"], ["search", "ranges_of"]):
+        if keys[:2] == ranges:
+            # Of `ranges_of` the recipe's name comes first.
+            before = 2 if ranges[1] == "ranges" else 3
+            return [*keys[:before], ".".join(keys[before:])] if keys[before:] else keys
+    return keys
 
 
 def expand_variables(content: Mapping[str, object], where: str) -> dict[str, object]:

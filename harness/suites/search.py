@@ -90,7 +90,9 @@ class Objective(Options):
 
     @model_validator(mode="before")
     @classmethod
-    def _image_level(cls, content: object) -> object:
+    def _from_yaml(cls, content: object) -> object:
+        if isinstance(content, str):
+            content = {"policy": content}
         named = content.get("policy") if isinstance(content, dict) else content
         return {"scored": IMAGE_LEVEL, "policy": IMAGE_LEVEL} if named == IMAGE_LEVEL else content
 

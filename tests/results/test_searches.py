@@ -53,6 +53,16 @@ def test_the_option_that_decides_the_score_is_the_important_one() -> None:
     assert sum(shares.values()) == pytest.approx(1)
 
 
+def test_components_and_chains_of_them_have_an_importance() -> None:
+    trials = table(16)
+    chain = [{"name": "pamr"}]
+    choices = {"a": {"name": "cam", "hidden": 16}, "b": chain}
+    trials["localizer.width"] = trials["localizer.width"].map(lambda name: choices[name])
+    trials["refiners"] = pd.Series([*[chain] * 15, None])
+    shares = importances(trials, ["localizer.rate", "localizer.width", "refiners"])
+    assert set(shares) == {"localizer.rate", "localizer.width"}
+
+
 def test_too_few_trials_and_equal_scores_tell_of_no_importance() -> None:
     assert importances(table(7), ["localizer.rate"]) == {}
     assert importances(table().assign(score=1.0), ["localizer.rate"]) == {}

@@ -54,6 +54,55 @@ def test_a_continued_proposer_goes_on_as_if_it_had_not_stopped(space: Space) -> 
     assert again.propose(12) == whole.propose(12)
 
 
+@pytest.mark.parametrize("told", [23, 25, 33])
+def test_among_many_trials_a_continued_proposer_sees_what_the_other_sees(
+    space: Space, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"MANY": 20, "CUT_EACH": 5, "LATEST": 8, "BEST": 4}.items():
+        monkeypatch.setattr(f"harness.searching.proposals.{name}", value)
+    whole = Proposer(space, "prefix", 0)
+    for number in range(told):
+        values = whole.propose(number).values
+        score = -abs(values[RATE] - 0.1)
+        whole.tell(Known(number, values, "complete", score, (score, score), (3.0, 1.0)))
+    again = Proposer(space, "prefix", 0)
+    for each in list(whole.known):
+        again.begin(each.number, each.values)
+        again.tell(each)
+    assert again.propose(told) == whole.propose(told)
+
+
+def test_what_is_left_of_a_space_that_was_mostly_tried_is_gone_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.searching.proposals.MANY", 12)
+    ranges = {"localizer.hidden": {"choice": [0, 16, 32]}, ITERATIONS: {"int": [1, 9], "step": 2}}
+    ranges[RATE] = {"uniform": [0.1, 0.2], "step": 0.1}
+    proposer = Proposer(space_of("cam", suite_of(ranges=ranges)), "prefix", 0)
+    proposals = []
+    for number in range(30):
+        proposals.append(proposer.propose(number))
+        values = proposals[-1].values
+        score = -values[RATE]
+        proposer.tell(Known(number, values, "complete", score, (score, score), (3.0, 1.0)))
+    assert {fingerprint(each.values) for each in proposals} == {
+        fingerprint({"localizer.hidden": hidden, ITERATIONS: iterations, RATE: rate})
+        for hidden in (0, 16, 32)
+        for iterations in (1, 3, 5, 7, 9)
+        for rate in (0.1, 0.2)
+    }
+    assert {each.origin for each in proposals[-14:]} == {"random"}
+    assert proposer.is_exhausted
+
+
+def test_the_prefix_of_a_default_that_lies_outside_of_the_ranges_is_not_kept(space: Space) -> None:
+    changed = space_of("cam", suite_of(ranges={"localizer.hidden": {"choice": [0, 32]}, ITERATIONS: {"int": [1, 60]}}))
+    default = Known(0, {"localizer.hidden": 16, ITERATIONS: 10}, "complete", 0.9, (0.9, 0.9), (9.0, 1.0))
+    assert set(Cuts(changed).weights([default])) == {None}
+    proposer = Proposer(changed, "prefix", 0)
+    proposer.begin(0, default.values)
+    proposer.tell(default)
+    assert proposer.propose(1).values["localizer.hidden"] in (0, 32)
+
+
 def test_the_origin_of_what_is_left_of_a_space_is_an_even_draw(space: Space) -> None:
     sizes = space_of("cam", suite_of(ranges={"localizer.hidden": {"choice": list(range(0, 64, 2))}}))
     proposer = Proposer(sizes, "tpe", 0)

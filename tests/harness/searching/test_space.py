@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.searching.space import check_paths, space_of
+from harness.searching.space import check_paths, label_within, space_of
 from settings.errors import UserError
 from tests.harness.searching.pretended import suite_of
 
@@ -98,3 +98,13 @@ def test_image_level_refuses_what_it_does_not_read() -> None:
         space_of("cam", suite_of(objective="image_level"))
     with pytest.raises(UserError, match="reads masks"):
         space_of("cam", suite_of(objective="image_level", ranges={"labeler.threshold": "free"}))
+
+
+def test_components_are_told_by_their_names_where_these_differ() -> None:
+    wide, narrow = {"name": "cam", "hidden": 64}, {"name": "cam", "hidden": 16}
+    (localizer,) = space(localizer={"choice": [narrow, {"name": "coattention", "hidden": 16}]}).dimensions
+    assert label_within(localizer, narrow) == "cam"
+    (localizer,) = space(localizer={"choice": [narrow, wide]}).dimensions
+    assert label_within(localizer, wide) == '{"hidden": 64, "name": "cam"}'
+    (chain,) = space(refiners={"choice": [["pamr"], [{"name": "pamr"}, "pamr"], []]}).dimensions
+    assert [label_within(chain, value) for value in chain.range.choice] == ["pamr", "pamr + pamr", "none"]

@@ -1,8 +1,11 @@
 """`search:` of a suite: what is refused, and how ranges are read."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
+from harness.suites.reading import override
 from harness.suites.search import Budget, Objective, Range, Search
 
 
@@ -39,8 +42,10 @@ def test_ranges_are_read_by_the_names_of_the_issue() -> None:
 
 @pytest.mark.parametrize("policy", ["oracle", "fixed", "held_outs", "held_out(0)"])
 def test_a_search_chooses_on_held_out_masks_alone(policy: str) -> None:
-    with pytest.raises(Exception, match="held_out"):
-        Objective(policy=policy)
+    for written in (policy, {"policy": policy}):
+        with pytest.raises(Exception, match="held_out"):
+            Objective.model_validate(written)
+    assert Objective.model_validate("held_out(64)").masks == 64
 
 
 def test_image_level_reads_no_mask() -> None:
@@ -65,3 +70,14 @@ def test_a_recipe_has_ranges_of_its_own_and_null_takes_one_away() -> None:
     )
     assert search.ranges_for("cam") == {"a.x": Range(uniform=(2, 3))}
     assert set(search.ranges_for("other")) == {"a.x", "a.y"}
+
+
+def test_a_range_is_set_from_the_command_line_by_its_path() -> None:
+    content: dict[str, Any] = {"search": {"ranges": {"localizer.hidden": {"choice": [0, 16]}}}}
+    override(content, "search.ranges.localizer.hidden={choice: [8, 32]}")
+    override(content, "search.ranges.refiners.0.iterations={int: [1, 5]}")
+    override(content, "search.ranges_of.cam+pamr.localizer.hidden=null")
+    assert content["search"] == {
+        "ranges": {"localizer.hidden": {"choice": [8, 32]}, "refiners.0.iterations": {"int": [1, 5]}},
+        "ranges_of": {"cam+pamr": {"localizer.hidden": None}},
+    }
