@@ -193,8 +193,11 @@ def told(rows: pd.DataFrame, most: float) -> None:
     print(f"Tune's best value on dev at {mean} (reached in {len(reached)} of {len(shares)} repetitions)")
 
 
-def existing(suite: Path, folder: Path, count: int) -> float:
-    """Seconds of a search of which every stage is there: 24 refined maps, thresholds read from their sweeps."""
+def existing(suite: Path, folder: Path, count: int) -> tuple[float, float]:
+    """Seconds by the clock, and of this process's CPU, of a search of which every stage is there.
+
+    24 refined maps, and thresholds that are read from their sweeps.
+    """
     none = dict.fromkeys(RANGES)
     few = none | {ITERATIONS: RANGES[ITERATIONS]}
     many = few | {"labeler.threshold": {"uniform": [0.05, 0.95], "step": 0.01}}
@@ -209,11 +212,11 @@ def existing(suite: Path, folder: Path, count: int) -> float:
 
     searched(few, count)
     shutil.rmtree(folder / "searches")
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     trials = searched(many, count).findings[0].search.trials
     assert len(trials) == count
     assert sum(trial.spent for trial in trials.values()) == 0
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cpu_start
 
 
 def main() -> None:
@@ -255,8 +258,9 @@ def main() -> None:
             if not asked.without_tune:
                 found = tunes(suite, base, folder / f"tune {rng_seed}", asked.stage_seconds, rng_seed)
                 add(TUNE, rng_seed, found)
-        seconds = existing(suite, base, asked.existing)
-        print(f"{asked.existing} trials whose stages exist: {seconds:.1f} s, aim 20 s for 2,000", flush=True)
+        seconds, cpu = existing(suite, base, asked.existing)
+        took = f"{seconds:.1f} s, {cpu:.1f} s of CPU"
+        print(f"{asked.existing} trials whose stages exist: {took}, aim 20 s for 2,000", flush=True)
         if not rows:
             return
         print(f"slots were busy {np.nanmean(shares):.0%} of the whole arm's time, aim 90 %")
