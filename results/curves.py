@@ -4,7 +4,7 @@ import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import matplotlib as mpl
 import pandas as pd
@@ -20,9 +20,10 @@ COLUMNS = ("recipe", "setting", "rng_seed", "step", "epoch", "term", "value")
 NO_LOSS = frozenset({"learning_rate"})
 """Terms that are written down and not drawn."""
 PANELS_A_LINE = 3
-Looks: TypeAlias = dict[str, tuple[tuple[float, float, float], str]]
+Dashes: TypeAlias = Literal["-", "--", ":", "-."]
+Looks: TypeAlias = dict[str, tuple[tuple[float, float, float], Dashes]]
 """By name of a line its colour, which is that of its recipe, and its dashes, which are those of its setting."""
-DASHES = ("-", "--", ":", "-.")
+DASHES: tuple[Dashes, ...] = ("-", "--", ":", "-.")
 
 
 def curves(records: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -20,7 +20,16 @@ from results.selection import is_ranked
 from results.shown import MAX_NAME, Table
 from settings.errors import UserError
 
-__all__ = ["FLOOR", "PLAIN", "draw_glance", "leading_records", "names_among", "plot_glance", "setting_colours", "shortened"]
+__all__ = [
+    "FLOOR",
+    "PLAIN",
+    "draw_glance",
+    "leading_records",
+    "names_among",
+    "plot_glance",
+    "setting_colours",
+    "shortened",
+]
 
 FLOOR, PLAIN = "all-background", "clean"
 WIDTH = 8.4

@@ -78,8 +78,8 @@ def grids_shown(grids: Grids | None, folder: Path) -> list[Further]:
         shown[place] = Further(ablation_table(board, shlex.quote(str(folder))), levels=len(grids.design.factors))
     if cells:
         explained = (
-            "The levels of every cell, bold where they are not those of the full method, which is the first; what its mIoU "
-            "has more or less than that, and its core time."
+            "The levels of every cell, bold where they are not those of the full method, which is the first; what its "
+            "mIoU has more or less than that, and its core time."
         )
         shown[0] = replace(shown[0], draw=lambda: draw_cells(cells), explained=explained)
     if effects:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from results.glance import FLOOR
+from results.lines import Line as Made
 from results.page.counts import Counts
 from results.page.errors import Errors, errors_of
 from results.page.heat_maps import HeatMap, by_class, by_setting, gains
@@ -74,6 +75,8 @@ class Shown:
 class Line:
     """A line of a board's table."""
 
+    name: str
+    """Recipe and setting."""
     cells: tuple[tuple[str, tuple[str, ...]], ...]
     """The text of each cell, and the numbers of its footnotes."""
     apart: str
@@ -83,6 +86,8 @@ class Line:
     """What runs it."""
     trace: str
     """What prints the counts behind its numbers."""
+    compare: str
+    """What tells its Δ anew, by class and photo too; empty where it is held against no line."""
     is_stale: bool
     """Whether it was made by other sources than today's."""
 
@@ -202,7 +207,17 @@ def _lines(table: Table, shown: Shown, above: Sequence[str]) -> Iterator[Line]:
         made_of = table.made_of[n]
         recipe, setting = made_of.option_set.recipe, made_of.setting
         command, trace = _command(shown, recipe, setting, settings), _trace(shown, recipe, setting)
-        yield Line(tuple(cells), apart[n], bool(ranks) and ranks[n] != "–", command, trace, bool(made_of.stale))
+        compare = _compare(shown, table, made_of)
+        yield Line(
+            f"{made_of.name}, {setting}",
+            tuple(cells),
+            apart[n],
+            is_placed=bool(ranks) and ranks[n] != "–",
+            command=command,
+            trace=trace,
+            compare=compare,
+            is_stale=bool(made_of.stale),
+        )
 
 
 def _apart(table: Table) -> list[str]:
@@ -228,6 +243,27 @@ def _command(shown: Shown, recipe: str, setting: str, settings: Sequence[str]) -
     overrides += [f"recipes_of.{setting}={json.dumps([recipe])}"]
     overrides += [f"settings.{name}=null" for name in settings if name != setting]
     return shlex.join(["seedbed", "run", shown.name, *(word for each in overrides for word in ("--set", each))])
+
+
+def _compare(shown: Shown, table: Table, line: Made) -> str:
+    """What tells a line's Δ from the counts."""
+    column = table.leading
+    against = next(
+        (
+            record["against"]
+            for record in table.records
+            if (record["recipe"], record["setting"], record["options"])
+            == (line.option_set.recipe, line.setting, line.option_set.options)
+            and record["against"] is not None
+        ),
+        None,
+    )
+    if column is None or against is None:
+        return ""
+    words = ["--leaderboard", shown.folder or ".", "--setting", line.setting, "--stage", column.stage]
+    words += ["--variant", column.variant] if column.variant else []
+    policy = table.records[0]["policy"]
+    return shlex.join(["seedbed", "compare", line.option_set.recipe, against, *words, "--policy", policy])
 
 
 def _trace(shown: Shown, recipe: str, setting: str) -> str:

@@ -63,8 +63,14 @@ def errors_of(table: Table, counts: Counts) -> Errors | None:
 
 def _shown(split: ErrorSplit) -> Split:
     if isnan(split.lost):
-        return Split(split.name, *[NOTHING] * 5)
+        return Split(split.name, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
     confused = sum(share for _, share in split.confused)
     mostly = ", ".join(f"{other} {share:.3f}" for other, share in split.confused[:2])
-    shares = (1 - split.lost, split.missed, split.taken, confused)
-    return Split(split.name, *(f"{share:.3f}" for share in shares), mostly or NOTHING)
+    return Split(
+        split.name,
+        iou=f"{1 - split.lost:.3f}",
+        missed=f"{split.missed:.3f}",
+        taken=f"{split.taken:.3f}",
+        confused=f"{confused:.3f}",
+        mostly=mostly or NOTHING,
+    )

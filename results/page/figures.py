@@ -27,8 +27,8 @@ from results.shown import Table
 __all__ = ["Figure", "figures_of"]
 
 COLOURS = {"#262626": "currentColor", "#cccccc": "#88888855", "#ffffff": "var(--back)"}
-"""In the SVG, by the colours that seaborn's styles give to text and lines, to grids, and to what is hollow: the page's own
-and one that is faint on light and on dark."""
+"""In the SVG, by the colours that seaborn's styles give to text and lines, to grids, and to what is hollow: the page's
+own, and one that is faint on light and on dark."""
 UNWANTED = (
     re.compile(r'\b(?:width|height)="[\d.]+pt"'),
     re.compile(r"<metadata>.*?</metadata>", re.DOTALL),

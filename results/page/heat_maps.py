@@ -93,8 +93,8 @@ def gains(table: Table) -> HeatMap | None:
         cells.setdefault(record["recipe"], {})[record["setting"]] = cell
     explained = (
         f"mIoU under the setting less mIoU under {PLAIN}, with the 95 % interval of the difference, and what the test "
-        f"says for all planned comparisons together; blue: a gain, orange: a loss, the stronger the larger; {ONE_SEED} a "
-        "single rng seed"
+        "says for all planned comparisons together; blue: a gain, orange: a loss, the stronger the larger; "
+        f"{ONE_SEED} a single rng seed"
     )
     return HeatMap(f"Gain of each setting over {PLAIN}", explained, settings, _rows(cells, settings))
 
@@ -113,8 +113,8 @@ def by_class(section: Table) -> HeatMap:
         cells = tuple(Cell(text, share) for text, share in zip(line[len(told) :], shares, strict=True))
         rows.append((" · ".join(line[: len(told)]), cells))
     explained = (
-        "mean IoU over rng seeds; the stronger the colour, the higher, with a scale of its own for the background; – where "
-        "a class is not defined for all of them"
+        "mean IoU over rng seeds; the stronger the colour, the higher, with a scale of its own for the background; "
+        "– where a class is not defined for all of them"
     )
     return HeatMap(section.title, explained, classes, tuple(rows))
 

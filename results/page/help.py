@@ -17,8 +17,8 @@ HELP = {
     "coverage": "The share of pixels that pseudo labels decide.",
     "covered only": "mIoU of pseudo labels on the decided pixels alone.",
     "95 % interval": "Where the mean would lie with other rng seeds and other photos, in 95 of 100 cases.",
-    "Δ": "The difference to the yardstick (cam) of the same setting, and whether a test can tell the two apart; ° from a "
-    "single rng seed, which says nothing of another training.",
+    "Δ": "The difference to the yardstick (cam) of the same setting, and whether a test can tell the two apart; ° from "
+    "a single rng seed, which says nothing of another training.",
     ABOVE_FLOOR: "The value less that of all-background, which says background everywhere and trains nothing.",
     "threshold": "Where maps are cut: below it a pixel is background.",
     "rng seeds": "How often everything random was drawn anew: three at least are needed for a rank.",

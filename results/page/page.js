@@ -61,6 +61,10 @@ async function copy(board, what) {
     output.textContent = SELECT_FIRST;
     return;
   }
+  if (!selected.dataset[what]) {
+    output.textContent = "This line is held against no other.";
+    return;
+  }
   output.textContent = selected.dataset[what];
   getSelection().selectAllChildren(output);
   // Where a browser forbids it, the command stands there, selected.

@@ -104,6 +104,8 @@ def test_the_commands_of_the_selected_line_are_shown(opened: Callable[..., Any],
     assert page.inner_text("output").startswith("seedbed run mine")
     page.click("button[data-what=trace]")
     assert page.inner_text("output") == "seedbed report . --trace a@clean"
+    # Nothing on this board is held against anything.
+    assert not page.is_visible("button[data-what=compare]")
 
 
 def test_pictures_are_filtered(opened: Callable[..., Any], board: Shown) -> None:
@@ -127,6 +129,8 @@ def test_dark_is_dark_and_paper_is_white(opened: Callable[..., Any], board: Show
     # Paper has no sections that are drawn when they are scrolled to.
     visibility = "getComputedStyle(document.querySelector('.wide')).contentVisibility"
     assert page.evaluate(visibility) == "visible"
+    # Chromium repeats a table's head on the next page, but not the buttons in it.
+    assert page.evaluate("getComputedStyle(document.querySelector('thead button')).display") == "contents"
     assert page.evaluate(back) == "rgb(255, 255, 255)"
     assert not page.is_visible("button.copy")
     assert page.pdf().startswith(b"%PDF")

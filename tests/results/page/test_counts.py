@@ -139,7 +139,11 @@ def test_the_floor_is_told_and_has_no_waterfall(shown: Callable[..., Shown], row
     steps = steps_of(found.tables[0].records)
     assert steps is not None and [name for name, _ in with_steps(steps)] == ["cam · clean"]
     # Where lines have intervals, for which it takes counts, they are held against the floor too.
-    ranked = replace(found.tables[0], columns=(*found.tables[0].columns, "Δ"), lines=tuple((*line, "–") for line in found.tables[0].lines))
+    ranked = replace(
+        found.tables[0],
+        columns=(*found.tables[0].columns, "Δ"),
+        lines=tuple((*line, "–") for line in found.tables[0].lines),
+    )
     board = board_of(ranked, found)
     place = [title for title, _, _ in board.columns].index("above the floor")
     assert [line.cells[place][0] for line in board.lines] == ["+0.375", "+0.000"]

@@ -9,12 +9,13 @@ from urllib.parse import unquote
 
 import pytest
 
-from results.lines import Line
+from results.lines import Column
+from results.lines import Line as Made
 from results.page import Picture, Shown, render
-from results.page.content import board_of, provenance_of
+from results.page.content import _lines, board_of, provenance_of
 from results.page.help import help_of
 from results.page.steps import Step
-from results.rows import Row
+from results.rows import OptionSet, Row
 from results.shown import Further, Table
 
 KEPT = Path(__file__).parents[3] / "results/leaderboards"
@@ -96,6 +97,21 @@ def test_the_command_of_a_line_makes_it_alone(two: list[Row], shown: Callable[..
     )
 
 
+def test_the_command_of_a_difference_names_the_very_rows() -> None:
+    record = {"recipe": "irn", "setting": "web", "options": "", "policy": "fixed", "against": "cam"}
+    made_of = (
+        Made("irn", OptionSet("irn", "", 0, ""), "web", {}, ()),
+        Made("cam", OptionSet("cam", "", 0, ""), "web", {}, ()),
+    )
+    table = Table(
+        "board", ("recipe",), (("irn",), ("cam",)), (), (record | {"miou": None, "stage": "segmentation"},),
+        leading=Column("segmentation", "ss"), made_of=made_of,
+    )  # fmt: skip
+    irn, cam = _lines(table, Shown("mine", "", (), (table,), (), folder="the runs"), ())
+    words = "--setting web --stage segmentation --variant ss --policy fixed"
+    assert (irn.compare, cam.compare) == (f"seedbed compare irn cam --leaderboard 'the runs' {words}", "")
+
+
 def test_heat_map_and_steps(two: list[Row], shown: Callable[..., Shown]) -> None:
     board = board_of(shown(two).tables[0], shown(two))
     settings, by_class = board.by_setting, board.by_class
@@ -114,7 +130,7 @@ def test_heat_map_and_steps(two: list[Row], shown: Callable[..., Shown]) -> None
 
 
 def test_lines_know_which_others_they_are_separated_from(
-    shown: Callable[..., Shown], row: Callable[..., Row], line: Callable[[str], Line]
+    shown: Callable[..., Shown], row: Callable[..., Row], line: Callable[[str], Made]
 ) -> None:
     cells = (("1", "a"), ("2=", "b †"), ("2=", "c [1]"))
     made_of = tuple(map(line, "abc"))
@@ -146,9 +162,7 @@ def test_notes_are_apart_from_what_is_stale(row: Callable[..., Row], shown: Call
     assert "(1 of 2)" in text and "[1] methods.localizers.cam" in re.sub(r"\[2\]", "[1]", text)
 
 
-def test_words_stand_at_the_left_and_numbers_at_the_right(
-    row: Callable[..., Row], shown: Callable[..., Shown]
-) -> None:
+def test_words_stand_at_the_left_and_numbers_at_the_right(row: Callable[..., Row], shown: Callable[..., Shown]) -> None:
     lines = (("on", "co", "< 0.0001", "–", "[-0.1, 0.1]"), ("off", "–", "0.5", "–", "–"))
     table = Table("x", ("common", "W", "p (Holm)", "verdict", "95 % interval"), lines, ("as `seedbed run` says, <b>",))
     page = Page(render([shown([row()], further=(Further(table, levels=1),))]))
@@ -156,7 +170,10 @@ def test_words_stand_at_the_left_and_numbers_at_the_right(
     heads = [each.get("class") for tag, each in page.elements[place:] if tag == "th" and each.get("scope") == "col"][:5]
     assert heads == ["text", "text", None, "text", None]
     # A level that is not the first line's stands out, and backticks are code.
-    assert [each.get("class") for tag, each in page.elements[place:] if each.get("scope") == "row"][:2] == [None, "unlike"]
+    assert [each.get("class") for tag, each in page.elements[place:] if each.get("scope") == "row"][:2] == [
+        None,
+        "unlike",
+    ]
     assert any(tag == "code" for tag, _ in page.elements[place:]) and "seedbed run says, <b>" in page.text
 
 
