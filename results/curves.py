@@ -4,7 +4,7 @@ import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import matplotlib as mpl
 import pandas as pd
@@ -20,7 +20,10 @@ COLUMNS = ("recipe", "setting", "rng_seed", "step", "epoch", "term", "value")
 NO_LOSS = frozenset({"learning_rate"})
 """Terms that are written down and not drawn."""
 PANELS_A_LINE = 3
-Colours: TypeAlias = dict[str, tuple[float, float, float]]
+Dashes: TypeAlias = Literal["-", "--", ":", "-."]
+Looks: TypeAlias = dict[str, tuple[tuple[float, float, float], Dashes]]
+"""By name of a line its colour, which is that of its recipe, and its dashes, which are those of its setting."""
+DASHES: tuple[Dashes, ...] = ("-", "--", ":", "-.")
 
 
 def curves(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -50,7 +53,7 @@ def plot_curves(frame: pd.DataFrame, path_png: Path) -> None:
 
 
 def draw_curves(frame: pd.DataFrame) -> Figure:
-    """A panel a step and loss term, a colour a recipe: a thin line for each rng seed, and their mean, thick."""
+    """A panel a step and loss term, a colour a recipe, dashes a setting: thin for each rng seed, their mean thick."""
     drawn = frame[~frame["term"].isin(NO_LOSS)]
     drawn = drawn.assign(line=_names(drawn))
     panels = list(dict.fromkeys(zip(drawn["step"], drawn["term"], strict=True)))
@@ -69,10 +72,10 @@ def _draw(drawn: pd.DataFrame, panels: Sequence[tuple[str, str]]) -> Figure:
     across = min(PANELS_A_LINE, len(panels))
     down = -(-len(panels) // across)
     figure = Figure(figsize=(4.6 * across, 3.4 * down + 0.9), layout="constrained")
-    colours = _colours(drawn)
+    looks = _looks(drawn)
     places = figure.subplots(down, across, squeeze=False).ravel()
     for axes, (step, term) in zip(places, panels, strict=False):
-        _draw_panel(axes, drawn[(drawn["step"] == step) & (drawn["term"] == term)], colours)
+        _draw_panel(axes, drawn[(drawn["step"] == step) & (drawn["term"] == term)], looks)
         axes.set(xlabel="epoch (the first is 0)", ylabel="loss (epoch mean)")
         axes.set_title(f"{step}: {term}", parse_math=False)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -82,22 +85,30 @@ def _draw(drawn: pd.DataFrame, panels: Sequence[tuple[str, str]]) -> Figure:
     for axes in places[len(panels) :]:
         axes.set_axis_off()
     figure.suptitle("training losses: mean over rng seeds, and each rng seed (thin)")
-    handles = [Line2D([], [], color=colour, linewidth=2.5, label=name) for name, colour in colours.items()]
+    handles = [
+        Line2D([], [], color=colour, linestyle=dashes, linewidth=2.5, label=name)
+        for name, (colour, dashes) in looks.items()
+    ]
     legend = figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figure
 
 
-def _draw_panel(axes: Axes, panel: pd.DataFrame, colours: Colours) -> None:
+def _draw_panel(axes: Axes, panel: pd.DataFrame, looks: Looks) -> None:
     for name, curve in panel.groupby("line", sort=False):
         wide = curve.pivot(index="epoch", columns="rng_seed", values="value")
+        colour, dashes = looks[str(name)]
+        axes.plot(wide, color=colour, linestyle=dashes, linewidth=0.8, alpha=0.6)
         # One epoch makes no line: a marker shows it.
-        axes.plot(wide, color=colours[str(name)], linewidth=0.8, alpha=0.6)
-        axes.plot(wide.mean(axis=1), color=colours[str(name)], linewidth=2.5, marker="o", markersize=3)
+        axes.plot(wide.mean(axis=1), color=colour, linestyle=dashes, linewidth=2, marker="o", markersize=3)
 
 
-def _colours(drawn: pd.DataFrame) -> Colours:
-    names = list(dict.fromkeys(drawn["line"]))
-    palette = sns.color_palette("colorblind" if len(names) <= 10 else "husl", len(names))
-    return dict(zip(names, palette, strict=True))
+def _looks(drawn: pd.DataFrame) -> Looks:
+    recipes, settings = (list(dict.fromkeys(drawn[name])) for name in ("recipe", "setting"))
+    palette = sns.color_palette("colorblind" if len(recipes) <= 10 else "husl", len(recipes))
+    lines = drawn[["line", "recipe", "setting"]].drop_duplicates()
+    return {
+        str(name): (palette[recipes.index(recipe)], DASHES[settings.index(setting) % len(DASHES)])
+        for name, recipe, setting in lines.itertuples(index=False)
+    }

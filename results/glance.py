@@ -20,7 +20,16 @@ from results.selection import is_ranked
 from results.shown import MAX_NAME, Table
 from settings.errors import UserError
 
-__all__ = ["PLAIN", "draw_glance", "leading_records", "names_among", "plot_glance", "setting_colours", "shortened"]
+__all__ = [
+    "FLOOR",
+    "PLAIN",
+    "draw_glance",
+    "leading_records",
+    "names_among",
+    "plot_glance",
+    "setting_colours",
+    "shortened",
+]
 
 FLOOR, PLAIN = "all-background", "clean"
 WIDTH = 8.4
@@ -135,9 +144,9 @@ def _draw_lines(axes: Axes, board: _Board, colours: Mapping[str, Colour]) -> Non
     axes.set_axisbelow(True)
 
 
-def shortened(name: str) -> str:
-    """A name that leaves room for the figure beside it."""
-    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
+def shortened(name: str, most: int = MAX_NAME) -> str:
+    """A name that leaves room for the figure beside it: `most` letters."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def names_among(lines: Records) -> list[str]:

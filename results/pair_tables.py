@@ -8,6 +8,7 @@ from results.metrics.size_iou import SIZES
 from results.pair import ErrorSplit, Pair, Part
 from results.shown import BY_CLASS, Table
 from results.statistics import Difference, Interval
+from results.verdict_tables import p_shown
 
 __all__ = ["pair_record", "pair_tables"]
 
@@ -68,7 +69,7 @@ def _verdict(pair: Pair, scored: str, notes: Sequence[str]) -> Table:
             "A − B",
             f"{found.mean:+.3f}",
             _signed_interval(found),
-            f"{found.p:.4f}",
+            p_shown(found.p),
             found.verdict,
             f"{found.smallest_detectable:.3f}",
         ),
@@ -120,7 +121,7 @@ def _part(part: Part) -> tuple[str, ...]:
     found = part.difference
     tested = ("–", "–", "–")
     if found is not None:
-        tested = (_signed_interval(found), f"{found.p:.4f}", found.verdict)
+        tested = (_signed_interval(found), p_shown(found.p), found.verdict)
     return (part.name, _three(part.a), _three(part.b), _three(part.mean, "+"), *tested, str(part.images))
 
 

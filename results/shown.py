@@ -45,6 +45,8 @@ class Table:
     sections: tuple["Table", ...] = ()
     common: str = ""
     """What all lines have in common, and no column tells therefore; it stands under the title."""
+    explained: tuple[str, ...] = ()
+    """Of a board: those of its notes that say what its title means, and what its numbers are and of which photos."""
     leading: Column | None = None
     """Of a board: the scored stage that its lines are ordered and ranked by."""
     made_of: tuple[Line, ...] = ()
@@ -129,6 +131,8 @@ class Further:
     draw: "Callable[[], Figure] | None" = None
     explained: str = ""
     """What is to be seen on the figure."""
+    levels: int = 0
+    """How many of the first columns hold levels of factors: those that are not the first line's stand out."""
 
 
 def joined_csv(tables: Sequence[Table]) -> str:

@@ -36,8 +36,10 @@ from results.verdict_tables import (
 )
 from settings.errors import counted
 
-__all__ = ["tables"]
+__all__ = ["STALE", "VARIANTS", "tables"]
 
+STALE = "made by other sources than today's"
+"""How the footnote begins of a line whose modules have changed since."""
 
 MEASURES = {
     "miou": "pseudo labels (255 = background): mIoU where the pixels that a rule leaves undecided (255) count as "
@@ -127,6 +129,7 @@ def _table(board: Board, provisional: str, counts: CountsOf, gaps: OracleGaps) -
         tuple(_records(content)),
         (*(sections(found, lines) if found else ()), by_class),
         content.facts.common,
+        tuple(_explained_first(content.board)),
         leading=content.leading.column,
         made_of=tuple(lines),
         bold=(content.leading.title, best) if best else None,
@@ -175,7 +178,9 @@ def _columns_told(content: _Content, notes: _Notes) -> list[tuple[str, list[str]
         told.append((measure.title, [cells[place] for cells in texts]))
         if found and measure == content.leading:
             beside = zip(*(shown_of(found, n) for n in range(len(lines))), strict=True)
-            told += [(title, list(cells)) for title, cells in zip(HEAD, beside, strict=True)]
+            # Where nothing is held against a yardstick, nothing stands in the second.
+            named = zip(HEAD if found.against_yardstick else HEAD[:1], beside, strict=False)
+            told += [(title, list(cells)) for title, cells in named]
     if _has_gaps(content):
         told.append(("oracle gap", ["–" if gap is None else f"{gap:.3f}" for gap in content.gaps]))
     told += [_fact(fact, lines) for fact in facts if fact.title not in TEXTS]
@@ -190,13 +195,19 @@ def _has_gaps(content: _Content) -> bool:
 def _about(content: _Content) -> list[str]:
     """The notes that explain the table."""
     board, lines, found = content.board, content.lines, content.verdicts
-    about = [board.title_explained, f"mIoU, mean ± standard deviation over rng seeds; {_evaluated(board)}"]
+    about = [*_explained_first(board)]
     about += [*_order(lines), *_joined_told(content.joined), *_explained(content.measures)]
     about += verdicts_explained(found, lines) if found else []
     about += [ORACLE_GAP] if _has_gaps(content) else []
     about += [_masks(lines), LABEL_HOURS]
     about += dict.fromkeys(f"setting {line.setting}: {line.extra}" for line in lines if line.extra)
     return list(filter(None, about))
+
+
+def _explained_first(board: Board) -> list[str]:
+    """What the title means, and what the numbers are and of which photos."""
+    values = f"mIoU, mean ± standard deviation over rng seeds; {_evaluated(board)}"
+    return list(filter(None, [board.title_explained, values]))
 
 
 def _records(content: _Content) -> Iterator[dict[str, Any]]:
@@ -332,7 +343,7 @@ def _unranked(board: Board, line: Line, provisional: str) -> str:
 
 
 def _name(line: Line, unranked: str, notes: _Notes) -> str:
-    stale = notes.mark(f"made by other sources than today's: {', '.join(line.stale)}") if line.stale else ""
+    stale = notes.mark(f"{STALE}: {', '.join(line.stale)}") if line.stale else ""
     elsewhere = f" {TIER_MARKS[line.tier]}" if line.tier in TIER_MARKS else ""
     return f"{line.name}{elsewhere}{' †' if unranked else ''}{stale}"
 

@@ -13,6 +13,7 @@ __all__ = [
     "HEAD",
     "INTERVAL",
     "is_tied_with_the_best",
+    "p_shown",
     "rank_of",
     "record_of",
     "sections",
@@ -112,6 +113,11 @@ def record_of(verdicts: Verdicts | None, line: int, lines: Sequence[Line]) -> di
     }
 
 
+def p_shown(p: float) -> str:
+    """With four decimals; one that is not 0 is never shown as 0."""
+    return f"{p:.4f}" if p >= 0.00005 else "< 0.0001"
+
+
 def _field(found: Any, name: str) -> Any:
     return None if found is None else getattr(found, name)
 
@@ -121,7 +127,7 @@ def _places(verdicts: Verdicts, names: Sequence[str]) -> Table:
         (names[n], rank_of(verdicts, n), f"{each.first}–{each.last}", f"{each.best:.2f}")
         for n, each in sorted(verdicts.standings.items(), key=lambda item: (item[1].first, item[1].last, item[0]))
     )
-    notes = ("places: those that are not excluded", "P(best): the probability of the first place")
+    notes = ("places: the best and the worst that cannot be excluded", "P(best): the probability of the first place")
     return Table(f"Ranks by {verdicts.column.title}", ("recipe", "rank", "places", "P(best)"), shown, notes)
 
 
@@ -132,7 +138,7 @@ def _compared(verdicts: Verdicts, names: Sequence[str], lines: Sequence[Line]) -
             names[each.other],
             _signed(each.difference),
             f"[{each.difference.low:+.3f}, {each.difference.high:+.3f}]",
-            f"{each.difference.p:.4f}",
+            p_shown(each.difference.p),
             each.difference.verdict,
             f"{each.difference.smallest_detectable:.3f}",
             str(each.difference.seeds),

@@ -187,7 +187,7 @@ def _write_page(run: Run, store: Store, board: Leaderboard, files: LeaderboardFi
     counts = counts_of(files, board.rows, board.tables)
     # A ranked board is the first one.
     write_tiles(run, store, scores_of(board.tables[0], counts) if board.tables else [], files)
-    write_page(files, board.rows, board.tables, counts, grids_shown(board.grids))
+    write_page(files, board.rows, board.tables, counts, grids_shown(board.grids, Path()))
 
 
 def write_page(

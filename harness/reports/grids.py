@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from harness.reports.files import LeaderboardFiles
 from harness.stages.planning import Plan
 from results.comparisons import CountsOf
-from results.grids import Design, Grids, measured_grids
+from results.grids import Design, Grids, ablation_table, measured_grids
 from results.rows import Row
 from results.shown import Further, joined_csv
 from settings.errors import UserError
@@ -59,8 +62,11 @@ def _draw(files: LeaderboardFiles, grids: Grids) -> None:
     plot_effects(having, files.effects_png, files.effects_svg)
 
 
-def grids_shown(grids: Grids | None) -> list[Further]:
-    """The tables of a grid for the page, the first of cells and of effects with their figures; none without a grid."""
+def grids_shown(grids: Grids | None, folder: Path) -> list[Further]:
+    """The tables of a grid for the page, the first of cells and of effects with their figures; none without a grid.
+
+    `folder` is what commands on the page name.
+    """
     if grids is None:
         return []
     from results.grids.plot import draw_cells, draw_effects
@@ -68,8 +74,14 @@ def grids_shown(grids: Grids | None) -> list[Further]:
     cells = grids.measured
     effects = [board for board in cells if board.effects]
     shown = [Further(table) for table in grids.tables]
+    for place, board in enumerate(grids.boards):
+        shown[place] = Further(ablation_table(board, shlex.quote(str(folder))), levels=len(grids.design.factors))
     if cells:
-        shown[0] = Further(grids.ablations[0], lambda: draw_cells(cells), "Every cell beside the full method.")
+        explained = (
+            "The levels of every cell, bold where they are not those of the full method, which is the first; what its "
+            "mIoU has more or less than that, and its core time."
+        )
+        shown[0] = replace(shown[0], draw=lambda: draw_cells(cells), explained=explained)
     if effects:
         place = len(grids.ablations)
         shown[place] = Further(grids.effects[0], lambda: draw_effects(effects), "What each factor does on average.")

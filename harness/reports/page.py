@@ -88,6 +88,12 @@ def shown_of(
 
         curves = pd.read_csv(files.training_csv)
     tiles = _tiles(files, outlines)
+    # The sheets show the same photos once more.
+    pictures = () if tiles else tuple(_pictures(files, outlines))
+    if tiles:
+        has_photos = not outlines and files.photo_tiles.exists()
+    else:
+        has_photos = any(picture.name.startswith(PHOTOS) for picture in pictures)
     return Shown(
         name or folder.resolve().name,
         description,
@@ -97,9 +103,9 @@ def shown_of(
         counts=counts,
         further=(*grids, *further_of(files)),
         curves=curves,
-        # The sheets show the same photos once more.
-        pictures=() if tiles else tuple(_pictures(files, outlines)),
+        pictures=pictures,
         tiles=tiles,
+        has_photos=has_photos,
         folder=str(folder),
         is_shared=files.log.exists(),
     )

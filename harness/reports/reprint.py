@@ -78,7 +78,8 @@ def report_pages(
         show([*found.tables, *(found.grids.tables if found.grids else [])])
         files = LeaderboardFiles(folder)
         counts = counts_of(files, found.rows, found.tables, found.sums)
-        parts.append(shown_of(files, found.rows, found.tables, counts, folder, outlines, grids_shown(found.grids)))
+        grids = grids_shown(found.grids, folder)
+        parts.append(shown_of(files, found.rows, found.tables, counts, folder, outlines, grids))
     pages = {LeaderboardFiles(folder).page: [part] for folder, part in zip(folders, parts, strict=True)}
     if output is not None:
         pages = {output: parts}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 
 from harness.reports.sides import LeaderboardPlace
 from results.counted import ImageSums
@@ -19,6 +20,8 @@ __all__ = ["traced"]
 def traced(folder: Path, name: str) -> Iterator[Table]:
     """A table of counts for each row of `RECIPE` or `RECIPE@SETTING`: IoU = right / (predicted + true - right).
 
+    Behind those of several rng seeds stands a table of the means over these, which are what a board shows.
+
     Raises UserError for a folder that is no leaderboard, for unknown names, and where no counts are kept.
     """
     place = LeaderboardPlace(folder)
@@ -33,12 +36,41 @@ def traced(folder: Path, name: str) -> Iterator[Table]:
     scored = sorted((n for n in found if place.rows[n].miou is not None), key=lambda n: _order(place.rows[n]))
     if not scored:
         raise UserError("--trace", f"no score of {name}", "a line with a finished row")
+    of_cell: list[Row] = []
     for n, sums in zip(scored, place.counts(scored), strict=True):
-        yield _table(place.rows[n], n, sums)
+        row = place.rows[n]
+        if of_cell and _cell(of_cell[0]) != _cell(row):
+            yield from _means(of_cell)
+            of_cell = []
+        of_cell.append(row)
+        yield _table(row, n, sums)
+    yield from _means(of_cell)
 
 
 def _order(row: Row) -> tuple[object, ...]:
-    return (row.setting, row.policy, pipeline_order(Column(row.stage, row.variant)), row.options, row.rng_seed)
+    return (*_cell(row), row.rng_seed)
+
+
+def _cell(row: Row) -> tuple[object, ...]:
+    """What rows have in common that are one number of a board."""
+    return (row.setting, row.policy, pipeline_order(Column(row.stage, row.variant)), row.options)
+
+
+def _means(rows: Sequence[Row]) -> Iterator[Table]:
+    """The means of several rows, each of whose IoU was shown before."""
+    if len(rows) < 2:
+        return
+    lines = []
+    for name, *of_class in zip(rows[0].classes, *(row.per_class for row in rows), strict=True):
+        values = [value for value in of_class if value is not None]
+        lines.append((name, f"{fmean(values):.6f}" if len(values) == len(rows) else "–"))
+    miou = [row.miou for row in rows if row.miou is not None]
+    notes = (f"mIoU {fmean(miou):.6f} ± {stdev(miou):.6f}: mean and standard deviation over {len(rows)} rng seeds",)
+    yield Table(f"{_title(rows[0])} · mean over rng seeds", ("class", "mean IoU"), tuple(lines), notes)
+
+
+def _title(row: Row) -> str:
+    return f"{row.recipe} · {row.setting} · {Column(row.stage, row.variant).title} · {row.policy}"
 
 
 def _table(row: Row, number: int, sums: ImageSums) -> Table:
@@ -48,10 +80,9 @@ def _table(row: Row, number: int, sums: ImageSums) -> Table:
         (name, *(str(int(pixels[k])) for pixels in (right_K, predicted_K, true_K)), f"{iou_K[k]:.6f}")
         for k, name in enumerate(row.classes)
     )
-    stage = Column(row.stage, row.variant).title
-    title = f"{row.recipe} · {row.setting} · {stage} · {row.policy} · rng seed {row.rng_seed}"
     notes = (
         f"mIoU {row.miou:.6f}: the mean of these IoU, right / (predicted + true − right); pixels of "
         f"{len(sums.images)} photos of {row.split}, row {number} of rows.parquet",
     )
+    title = f"{_title(row)} · rng seed {row.rng_seed}"
     return Table(title, ("class", "right", "predicted", "true", "IoU"), lines, notes)

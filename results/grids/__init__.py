@@ -2,5 +2,6 @@
 
 from results.grids.design import Design
 from results.grids.grids import Grids, measured_grids
+from results.grids.tables import ablation_table
 
-__all__ = ["Design", "Grids", "measured_grids"]
+__all__ = ["Design", "Grids", "ablation_table", "measured_grids"]

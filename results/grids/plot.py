@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from results.glance import shortened
+from results.grids.design import Factor
 from results.grids.measured import GridBoard
 from results.grids.tables import level_shown
 from results.statistics import Difference
@@ -25,6 +27,8 @@ COLUMN, LETTER = 0.55, 0.085
 FORESTS = 6.0
 """Inches of what stands beside the levels: Δ and seconds."""
 APART, ALIKE = "C0", "0.6"
+INK = "#262626"
+"""Of seaborn's styles: a page gives it the colour of its own text."""
 COLOURS = "95 % interval; blue: told from 0 at 5 %, all together (Holm)"
 """What a test tells from 0 is blue, and grey what it does not."""
 
@@ -47,8 +51,7 @@ def draw_cells(boards: Sequence[GridBoard]) -> Figure:
     heights = [HEAD + LINE * len(board.cells) for board in boards]
     factors = boards[0].design.factors
     with sns.axes_style("whitegrid"), sns.plotting_context("paper"):
-        longest = max(len(level) for factor in factors for level in factor.levels)
-        left = max(COLUMN, LETTER * longest) * (len(factors) + 1) + 0.4
+        left = sum(_widths(factors)) + 0.4
         figure = Figure(figsize=(left + FORESTS, sum(heights)), layout="constrained")
         panels = figure.subplots(
             len(boards), 3, squeeze=False, height_ratios=heights, width_ratios=(left, 0.62 * FORESTS, 0.38 * FORESTS)
@@ -89,23 +92,30 @@ def draw_effects(boards: Sequence[GridBoard]) -> Figure:
     return figure
 
 
+def _widths(factors: Sequence[Factor]) -> list[float]:
+    """Inches of the column of each factor, and of that of mIoU: as wide as the longest level needs."""
+    return [*(max(COLUMN, LETTER * max(map(len, factor.levels))) for factor in factors), COLUMN]
+
+
 def _draw_levels(axes: Axes, board: GridBoard) -> None:
     """A column a factor, its name above, then mIoU; a level that is not the full method's is set off."""
     factors = board.design.factors
+    widths = _widths(factors)
+    *middles, of_miou = (end - width / 2 for end, width in zip(accumulate(widths), widths, strict=True))
     for place, (name, cell) in enumerate(board.cells.items()):
-        for column, (factor, level) in enumerate(zip(factors, board.design.cells[name], strict=True)):
+        for column, factor, level in zip(middles, factors, board.design.cells[name], strict=True):
             is_full = level == factor.levels[0]
             axes.text(
                 column, place, level_shown(factor, level), ha="center", va="center", parse_math=False,
-                color="0.55" if is_full else "black", fontweight="normal" if is_full else "bold",
+                color="0.5" if is_full else INK, fontweight="normal" if is_full else "bold",
             )  # fmt: skip
         found = cell.line.cells.get(board.column)
         mean = found.mean() if found else None
-        axes.text(len(factors), place, "–" if mean is None else f"{mean:.3f}", ha="center", va="center")
+        axes.text(of_miou, place, "–" if mean is None else f"{mean:.3f}", ha="center", va="center", color=INK)
     names = [*(shortened(factor.name) for factor in factors), "mIoU"]
-    axes.set(xlim=(-0.5, len(names) - 0.5), yticklabels=[])
+    axes.set(xlim=(0, sum(widths)), yticklabels=[])
     axes.xaxis.tick_top()
-    axes.set_xticks(range(len(names)), names, rotation=35, ha="left", parse_math=False)
+    axes.set_xticks([*middles, of_miou], names, rotation=35, ha="left", parse_math=False)
     axes.tick_params(length=0)
     axes.grid(visible=False)
     sns.despine(ax=axes, left=True, bottom=True)

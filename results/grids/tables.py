@@ -11,6 +11,7 @@ from results.grids.measured import GridBoard, GridCell, GridVariance
 from results.selection import chooser, is_held_out
 from results.shown import Table
 from results.statistics import Difference, Verdict
+from results.verdict_tables import p_shown
 from settings.errors import counted
 
 __all__ = ["ON_AND_OFF", "ablation_table", "effect_tables", "level_shown", "seeds_shown", "variance_table"]
@@ -94,8 +95,9 @@ def level_shown(factor: Factor, level: str | None) -> str:
     """✓ and – for on and off, the level's own name else; a dot where the factor means nothing."""
     if level is None:
         return "·"
-    if factor.levels in ON_AND_OFF:
-        return "✓" if level == factor.levels[0] else "–"
+    for on, off in ON_AND_OFF:
+        if set(factor.levels) == {on, off}:
+            return "✓" if level == on else "–"
     return level
 
 
@@ -153,7 +155,7 @@ def _ablation_notes(board: GridBoard, folder: str) -> list[str]:
         "detectable: the true Δ that would be found in four of five cases, by one test at 5 %; seconds: of core time, "
         "with all that the cell shares with others, mean over rng seeds",
     ]
-    if any(factor.levels in ON_AND_OFF for factor in design.factors):
+    if any(set(factor.levels) == set(words) for factor in design.factors for words in ON_AND_OFF):
         told.append("✓ on, – off")
     if any(level is None for levels in design.cells.values() for level in levels):
         told.append("·: means nothing in this cell")
@@ -241,7 +243,7 @@ def _effect_table(board: GridBoard, title: str, told: Sequence[tuple[Effect, Dif
         if is_interaction:
             verdict = TOGETHER.get(found.verdict, found.verdict)
         mixed = [", ".join(effect.mixed_with) or "–"] if is_mixed else []
-        shown = (effect.name, delta, interval, f"{found.p:.4f}", verdict, detectable, str(len(effect.weights)))
+        shown = (effect.name, delta, interval, p_shown(found.p), verdict, detectable, str(len(effect.weights)))
         lines.append((*shown, *mixed))
         records.append(
             {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +16,19 @@ __all__ = ["MAX_LINES", "Errors", "errors_of"]
 
 MAX_LINES = 60
 """Lines whose errors a page shows: those of the best."""
+NOTHING = "–"
+
+
+class Split(NamedTuple):
+    """Where the IoU of a class is lost, as it is shown: shares of its union with three decimals, or a dash."""
+
+    name: str
+    iou: str
+    missed: str
+    taken: str
+    confused: str
+    mostly: str
+    """The two classes that it is confused with most."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +36,7 @@ class Errors:
     """The errors of a board's lines at one scored stage."""
 
     scored: str
-    lines: tuple[tuple[str, tuple[ErrorSplit, ...]], ...]
+    lines: tuple[tuple[str, tuple[Split, ...]], ...]
     """By name of a line, its classes, the background first."""
     left_out: int
     """Lines that are not among them, since there are too many."""
@@ -39,8 +54,23 @@ def errors_of(table: Table, counts: Counts) -> Errors | None:
         sums = [counts.sums[row.identity] for row in cell.rows if row.identity in counts.sums]
         if len(sums) == len(cell.rows):
             confusion_SKK = np.stack([each.confusion_KK for each in sums])
-            splits = tuple(error_splits(confusion_SKK, cell.rows[0].classes))
+            splits = tuple(map(_shown, error_splits(confusion_SKK, cell.rows[0].classes)))
             found.append((f"{line.name} · {line.setting}", splits))
     if not found:
         return None
     return Errors(table.leading.title, tuple(found[:MAX_LINES]), len(found[MAX_LINES:]))
+
+
+def _shown(split: ErrorSplit) -> Split:
+    if isnan(split.lost):
+        return Split(split.name, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
+    confused = sum(share for _, share in split.confused)
+    mostly = ", ".join(f"{other} {share:.3f}" for other, share in split.confused[:2])
+    return Split(
+        split.name,
+        iou=f"{1 - split.lost:.3f}",
+        missed=f"{split.missed:.3f}",
+        taken=f"{split.taken:.3f}",
+        confused=f"{confused:.3f}",
+        mostly=mostly or NOTHING,
+    )

@@ -19,17 +19,16 @@ from results.noise_plot import draw_noise
 from results.page.content import Shown
 from results.page.steps import steps_of
 from results.page.thresholds import MAX_CURVES, draw_thresholds, threshold_curves
-from results.page.waterfalls import MAX_PANELS, draw_waterfalls
+from results.page.waterfalls import MAX_PANELS, draw_waterfalls, with_steps
 from results.rows import frame
 from results.selection import is_ranked
 from results.shown import Table
 
 __all__ = ["Figure", "figures_of"]
 
-INK = "#262626"
-"""The colour that seaborn's styles give to text and lines: in the SVG it becomes the page's own."""
-GRID, SOFT = "#cccccc", "#88888855"
-"""The colour of seaborn's grids, and one that is faint on light and on dark."""
+COLOURS = {"#262626": "currentColor", "#cccccc": "#88888855", "#ffffff": "var(--back)"}
+"""In the SVG, by the colours that seaborn's styles give to text and lines, to grids, and to what is hollow: the page's
+own, and one that is faint on light and on dark."""
 UNWANTED = (
     re.compile(r'\b(?:width|height)="[\d.]+pt"'),
     re.compile(r"<metadata>.*?</metadata>", re.DOTALL),
@@ -49,6 +48,8 @@ class Figure:
     """What is to be seen on it: it stands below the figure, and is what a screen reader says of it."""
     drawing: Drawing
     svg: str
+    board: str = ""
+    """The title of the board that it is of; empty for one that is of all of them."""
 
 
 def figures_of(shown: Shown) -> Iterator[Figure]:
@@ -85,12 +86,13 @@ def _of_board(table: Table, shown: Shown) -> Iterator[Figure]:
     spread = _seeds(shown, table, column.stage, column.variant)
     if spread["rng_seed"].nunique() > 1 and spread["line"].nunique() <= MAX_SEEDS:
         text = "Each point is one rng seed, which draws everything random anew."
-        yield _figure(f"Seed spread · {table.title}", text, _draw_seeds(spread), shown)
+        yield _figure("Seed spread", text, _draw_seeds(spread), shown, table.title)
     steps = steps_of(table.records)
-    if steps is not None:
+    if steps is not None and with_steps(steps):
         text = f"From stage to stage, the first {MAX_PANELS} lines of the board that have several: what is gained, and "
-        text += "what is lost, of the mIoU of the stage before."
-        yield _figure(f"From maps to segmentation · {table.title}", text, draw_waterfalls(steps), shown)
+        text += "what is lost, of the mIoU of the stage before. * The same maps before they were refined, as "
+        text += "they were scored in another line."
+        yield _figure("From maps to segmentation", text, draw_waterfalls(steps), shown, table.title)
     curves = threshold_curves(table, shown.counts)
     if curves:
         text = "mIoU of the maps at every background threshold, a mean over rng seeds. Filled: the threshold that was "
@@ -99,10 +101,10 @@ def _of_board(table: Table, shown: Shown) -> Iterator[Figure]:
         )
         if len(curves) > MAX_CURVES:
             text += f" The first {MAX_CURVES} lines of the board."
-        yield _figure(f"Thresholds · {table.title}", text, draw_thresholds(curves[:MAX_CURVES]), shown)
+        yield _figure("Thresholds", text, draw_thresholds(curves[:MAX_CURVES]), shown, table.title)
     if len(data) > 2:
         text = "Cost against quality. The stepped line joins those that nothing cheaper beats."
-        yield _figure(f"Cost · {table.title}", text, _draw_cost(data), shown)
+        yield _figure("Cost", text, _draw_cost(data), shown, table.title)
 
 
 def _seeds(shown: Shown, table: Table, stage: str, variant: str) -> pd.DataFrame:
@@ -166,11 +168,12 @@ def _plain(axes: Axes) -> None:
     sns.despine(ax=axes)
 
 
-def _figure(title: str, explained: str, drawing: Drawing, shown: Shown) -> Figure:
+def _figure(name: str, explained: str, drawing: Drawing, shown: Shown, board: str = "") -> Figure:
+    title = f"{name} · {board}" if board else name
     svg = _svg(drawing, f"{shown.name} {title}")
     # It is laid out now: once more for each other kind of file would take as long again.
     drawing.set_layout_engine("none")
-    return Figure(title, explained, drawing, svg)
+    return Figure(title, explained, drawing, svg, board)
 
 
 def _svg(drawing: Drawing, salt: str) -> str:
@@ -181,4 +184,6 @@ def _svg(drawing: Drawing, salt: str) -> str:
     _, _, svg = text.getvalue().partition("<svg")
     for pattern in UNWANTED:
         svg = pattern.sub("", svg)
-    return '<svg aria-hidden="true"' + svg.replace(INK, "currentColor").replace(GRID, SOFT)
+    for colour, of_page in COLOURS.items():
+        svg = svg.replace(colour, of_page)
+    return '<svg aria-hidden="true"' + svg

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from results.glance import PLAIN, leading_records, names_among
 from results.shown import Table
 from results.verdict_tables import COMPARISONS
+from results.verdict_tables import IMAGES_ALONE as ONE_SEED
 
 __all__ = ["Cell", "HeatMap", "by_class", "by_setting", "gains"]
 
 NOTHING = "–"
+STEPS = 20
+"""Of a colour: this many are told apart by eye, and a browser draws cells of few styles faster."""
 
 
 class Cell(NamedTuple):
@@ -22,6 +25,11 @@ class Cell(NamedTuple):
     share: float | None
     is_loss: bool = False
     """Whether it has the colour of losses."""
+
+    @property
+    def step(self) -> int:
+        """How strong its colour is, from 0 to STEPS."""
+        return round(STEPS * (self.share or 0.0))
 
 
 @dataclass(frozen=True)
@@ -48,11 +56,16 @@ def by_setting(table: Table) -> HeatMap | None:
     for name, record in zip(names_among(here), here, strict=True):
         text = f"{record['miou']:.3f}"
         if record["interval_low"] is not None:
-            text += f" [{record['interval_low']:.3f}, {record['interval_high']:.3f}]"
+            mark = ONE_SEED if record["rng_seeds"] == 1 else ""
+            text += f"{mark} [{record['interval_low']:.3f}, {record['interval_high']:.3f}]"
         cells.setdefault(name, {})[record["setting"]] = Cell(text, _share(record["miou"], scale))
+    has_intervals = any(record["interval_low"] is not None for record in here)
+    has_marks = has_intervals and any(record["rng_seeds"] == 1 for record in here)
+    explained = "mIoU with its 95 % interval" if has_intervals else "mIoU"
+    explained += "; the stronger the colour, the higher"
     return HeatMap(
         f"Recipes by setting, {column.title}",
-        "mIoU with its 95 % interval; the stronger the colour, the higher",
+        explained + (f"; {ONE_SEED} a single rng seed" if has_marks else ""),
         settings,
         _rows(cells, settings),
     )
@@ -80,23 +93,28 @@ def gains(table: Table) -> HeatMap | None:
         cells.setdefault(record["recipe"], {})[record["setting"]] = cell
     explained = (
         f"mIoU under the setting less mIoU under {PLAIN}, with the 95 % interval of the difference, and what the test "
-        "says for all planned comparisons together; ° a single rng seed"
+        "says for all planned comparisons together; blue: a gain, orange: a loss, the stronger the larger; "
+        f"{ONE_SEED} a single rng seed"
     )
     return HeatMap(f"Gain of each setting over {PLAIN}", explained, settings, _rows(cells, settings))
 
 
 def by_class(section: Table) -> HeatMap:
-    """The section by class as a heat map, one scale for all of it."""
+    """The section by class as a heat map: one scale for all classes, and one for the background."""
     told = [name for name in ("recipe", "setting", "scored") if name in section.columns]
     classes = section.columns[len(told) :]
-    scale = [value for record in section.records for name in classes if (value := record.get(name)) is not None]
+    # The background is easy: on one scale with them it would leave no colours to the classes.
+    background = classes[:1]
+    scales = {name: _values(section, background if name in background else classes[1:]) for name in classes}
     rows = []
     for line, record in zip(section.lines, section.records, strict=True):
-        shares = [None if (value := record.get(name)) is None else _share(value, scale) for name in classes]
+        values = [(record.get(name), scales[name]) for name in classes]
+        shares = [None if value is None else _share(value, scale) for value, scale in values]
         cells = tuple(Cell(text, share) for text, share in zip(line[len(told) :], shares, strict=True))
         rows.append((" · ".join(line[: len(told)]), cells))
     explained = (
-        "mean IoU over rng seeds; the stronger the colour, the higher; – where a class is not defined for all of them"
+        "mean IoU over rng seeds; the stronger the colour, the higher, with a scale of its own for the background; "
+        "– where a class is not defined for all of them"
     )
     return HeatMap(section.title, explained, classes, tuple(rows))
 
@@ -104,6 +122,10 @@ def by_class(section: Table) -> HeatMap:
 def _rows(cells: dict[str, dict[str, Cell]], columns: Sequence[str]) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
     nothing = Cell(NOTHING, None)
     return tuple((name, tuple(of_name.get(column, nothing) for column in columns)) for name, of_name in cells.items())
+
+
+def _values(section: Table, names: Collection[str]) -> list[float]:
+    return [value for record in section.records for name in names if (value := record.get(name)) is not None]
 
 
 def _share(value: float, scale: Sequence[float]) -> float:

@@ -1,7 +1,11 @@
 """What the columns of a board's table say, in a sentence each, for readers who do not know the field."""
 
-__all__ = ["help_of"]
+from results.tables import VARIANTS
 
+__all__ = ["ABOVE_FLOOR", "help_of"]
+
+ABOVE_FLOOR = "above the floor"
+"""A column that the page alone has."""
 HELP = {
     "rank": "One more than the number of lines that are better by a test. Lines with = share it: the test cannot tell "
     "them apart. A dash: the line is not ranked.",
@@ -13,7 +17,9 @@ HELP = {
     "coverage": "The share of pixels that pseudo labels decide.",
     "covered only": "mIoU of pseudo labels on the decided pixels alone.",
     "95 % interval": "Where the mean would lie with other rng seeds and other photos, in 95 of 100 cases.",
-    "Δ": "The difference to the yardstick (cam) of the same setting, and whether a test can tell the two apart.",
+    "Δ": "The difference to the yardstick (cam) of the same setting, and whether a test can tell the two apart; ° from "
+    "a single rng seed, which says nothing of another training.",
+    ABOVE_FLOOR: "The value less that of all-background, which says background everywhere and trains nothing.",
     "threshold": "Where maps are cut: below it a pixel is background.",
     "rng seeds": "How often everything random was drawn anew: three at least are needed for a rank.",
     "masks (choose+train)": "How many true masks were used to choose options, and how many to train on.",
@@ -35,4 +41,7 @@ def help_of(title: str) -> str:
         return HELP[title]
     if title.endswith(" epochs"):
         return f"For how many epochs the {title.removesuffix(' epochs')} was trained."
-    return next((text for stage, text in STAGES.items() if title.startswith(stage)), "")
+    told = next((text for stage, text in STAGES.items() if title.startswith(stage)), "")
+    _, _, variant = title.partition("segmentation ")
+    ways = [f"{way}: {VARIANTS[way]}" for way in variant.split("+") if way in VARIANTS]
+    return f"{told} {', '.join(ways)}." if ways else told

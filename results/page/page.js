@@ -26,10 +26,23 @@ function sortBy(table, place, button) {
   table.tBodies[0].append(...keyed.map(([row]) => row));
 }
 
+// The selected line, which is also to be seen.
+function selectedLine(board) {
+  const selected = board.querySelector("input[type=radio]:checked")?.closest("tr");
+  board.querySelector("tr.selected")?.classList.remove("selected");
+  selected?.classList.add("selected");
+  return selected;
+}
+
+const SELECT_FIRST = "Select a line first, by the circle at its left.";
+
 function filter(board) {
   const words = board.querySelector(".words").value.toLowerCase().split(/\s+/);
   const against = board.querySelector(".against");
-  const selected = board.querySelector("input[type=radio]:checked")?.closest("tr");
+  const selected = selectedLine(board);
+  const output = board.querySelector("output");
+  if (against && against.value !== "all" && !selected) output.textContent = SELECT_FIRST;
+  else if (output.textContent === SELECT_FIRST) output.textContent = "";
   for (const row of board.querySelectorAll("table.lines tbody tr")) {
     const text = row.textContent.toLowerCase();
     let shown = words.every((word) => text.includes(word));
@@ -43,9 +56,13 @@ function filter(board) {
 
 async function copy(board, what) {
   const output = board.querySelector("output");
-  const selected = board.querySelector("input[type=radio]:checked")?.closest("tr");
+  const selected = selectedLine(board);
   if (!selected) {
-    output.textContent = "Select a line first.";
+    output.textContent = SELECT_FIRST;
+    return;
+  }
+  if (!selected.dataset[what]) {
+    output.textContent = "This line is held against no other.";
     return;
   }
   output.textContent = selected.dataset[what];
@@ -60,6 +77,28 @@ function offer(select, names, chosen) {
   const before = select.value;
   select.replaceChildren(...names.map((name) => made("option", name)));
   select.value = names.includes(before) ? before : names[chosen];
+}
+
+// Where one line loses IoU: the table on the page is that of the first.
+function showErrors(errors, place) {
+  const [name, splits] = JSON.parse(errors.querySelector("script.splits").textContent)[place];
+  errors.querySelector("caption").textContent = name;
+  const rows = splits.map(([of, iou, missed, taken, confused, mostly]) => {
+    const row = made("tr");
+    const bar = Object.assign(made("span"), { className: "bar", ariaHidden: "true" });
+    for (const [kind, share] of Object.entries({ right: iou, missed, taken, confused })) {
+      const piece = Object.assign(made("i"), { className: kind });
+      piece.style.flexGrow = number(share) ?? 0;
+      bar.append(piece);
+    }
+    const barred = made("td");
+    barred.append(bar);
+    row.append(Object.assign(made("th", of), { scope: "row" }), made("td", iou), barred);
+    row.append(...[missed, taken, confused].map((text) => made("td", text)));
+    row.append(Object.assign(made("td", mostly), { className: "text" }));
+    return row;
+  });
+  errors.querySelector("tbody").replaceChildren(...rows);
 }
 
 // Photo by photo: what two lines reach on each, in an order, with the pictures that there are.
@@ -82,13 +121,17 @@ function showPhotos(section) {
   function pictures(photo, names) {
     const row = made("tr");
     const cell = Object.assign(made("td"), { colSpan: 5 });
-    const list = Object.assign(made("div"), { className: "tiles" });
-    list.append(picture("photo", photo.photo));
-    if (photo.truth !== null) list.append(picture("truth", photo.truth));
+    const group = (kind) => Object.assign(made("div"), { className: `tiles ${kind}` });
+    // What B made stands below what A made of it, stage by stage.
+    const [first, second] = [group("first"), group("second")];
+    first.append(picture("photo", photo.photo));
+    if (photo.truth !== null) first.append(picture("truth", photo.truth));
     for (const [letter, name] of names) {
+      const list = letter === "A" ? first : second;
       for (const [head, place] of photo.lines[name] ?? []) list.append(picture(`${letter}: ${head}`, place));
     }
-    cell.append(list);
+    cell.append(first);
+    if (second.childElementCount) cell.append(second);
     row.append(cell);
     return row;
   }
@@ -167,11 +210,9 @@ for (const board of document.querySelectorAll(".board")) {
 }
 for (const errors of document.querySelectorAll(".errors")) {
   const choice = errors.querySelector("select.line");
-  choice.addEventListener("input", () => {
-    errors.querySelectorAll(".wide").forEach((table, place) => {
-      table.hidden = place !== choice.selectedIndex;
-    });
-  });
+  // A browser that comes back to the page may have kept the choice.
+  if (choice.selectedIndex > 0) showErrors(errors, choice.selectedIndex);
+  choice.addEventListener("input", () => showErrors(errors, choice.selectedIndex));
 }
 for (const section of document.querySelectorAll(".photos")) showPhotos(section);
 for (const field of document.querySelectorAll("input.pictures")) {

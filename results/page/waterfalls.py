@@ -6,34 +6,50 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from results.glance import shortened
+from results.glance import FLOOR, shortened
 from results.page.steps import Step, Steps
 
-__all__ = ["MAX_PANELS", "draw_waterfalls"]
+__all__ = ["MAX_PANELS", "draw_waterfalls", "with_steps"]
 
 MAX_PANELS = 12
 ACROSS = 4
+MOST_LETTERS = 30
+"""Of a line of a panel's title."""
 WHOLE = "#0173b2"
 COLOURS = {"+": "#029e73", "-": "#d55e00", "±": "#949494"}
 """Of the first stage, and of steps by their sign: from seaborn's palette for those who see few colours."""
-SHORT = {"pseudo labels": "pseudo\nlabels", "segmentation": "segm."}
+SHORT = {"pseudo labels": "pseudo\nlabels", "segmentation ": "segm.\n"}
+FONT = 7.5
+"""Points of the numbers and names in a panel."""
 
 
 def draw_waterfalls(steps: Steps) -> Figure:
     """A panel a line that has several stages, the first MAX_PANELS: mIoU of its first stage, then each step."""
-    several = [row for row in steps.rows if sum(step.miou is not None for step in row[1]) > 1][:MAX_PANELS]
+    several = with_steps(steps)[:MAX_PANELS]
     down = -(-len(several) // ACROSS)
-    figure = Figure(figsize=(8.4, 1.9 * down + 0.2), layout="constrained")
+    figure = Figure(figsize=(8.4, 2.0 * down + 0.2), layout="constrained")
     panels = figure.subplots(down, ACROSS, sharey=True, squeeze=False).ravel()
     for axes, (name, of_line) in zip(panels, several, strict=False):
         having = [(title, step) for title, step in zip(steps.columns, of_line, strict=True) if step.miou is not None]
         _draw(axes, having)
-        axes.set_title(shortened(name).replace(" · ", "\n", 1), fontsize=8, parse_math=False)
+        recipe, _, setting = name.rpartition(" · ")
+        # Longer names would run into those of their neighbours.
+        title = "\n".join(shortened(word, MOST_LETTERS) for word in (recipe, setting))
+        axes.set_title(title, fontsize=8, parse_math=False)
     for axes in panels[len(several) :]:
         axes.set_axis_off()
     for axes in panels[::ACROSS]:
         axes.set_ylabel("mIoU (0..1)")
     return figure
+
+
+def with_steps(steps: Steps) -> list[tuple[str, tuple[Step, ...]]]:
+    """The lines that have several stages, without the floor: of nothing there is nothing to be gained or lost."""
+    return [
+        (name, of_line)
+        for name, of_line in steps.rows
+        if sum(step.miou is not None for step in of_line) > 1 and not name.startswith(f"{FLOOR} · ")
+    ]
 
 
 def _draw(axes: Axes, steps: list[tuple[str, Step]]) -> None:
@@ -50,9 +66,10 @@ def _draw(axes: Axes, steps: list[tuple[str, Step]]) -> None:
             (0, 2),
             textcoords="offset points",
             ha="center",
-            fontsize=6,
+            fontsize=FONT,
         )
-    axes.set_xticks(range(len(steps)), [_short(title) for title, _ in steps], fontsize=6)
+    names = [f"{_short(title)}*" if step.of else _short(title) for title, step in steps]
+    axes.set_xticks(range(len(steps)), names, fontsize=FONT)
     axes.set(ylim=(0, 1))
     axes.grid(axis="y", color="#888888", alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)

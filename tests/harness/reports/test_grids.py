@@ -69,13 +69,16 @@ def test_the_folder_has_the_grid_and_the_terminal_its_tables(finished: Finished)
         for what in ("Ablation of", "Main effects in", "Interactions of two factors in")
     ]
     text = (finished.folder / "grid.md").read_text(encoding="utf-8")
-    assert text.startswith("# tiny\n") and "| 1 | – | off |" in text
+    assert text.startswith("# tiny\n") and "| 1 | – | – |" in text
     # What power and background both set cannot be together.
     assert "skipped: prior--background-on, prior--power-off--background-on, prior--alpha-1--background-on, " in text
     shown = shown_of(
-        LeaderboardFiles(finished.folder), [], [], Counts(), Path(), True, grids_shown(finished.board.grids)
+        LeaderboardFiles(finished.folder), [], [], Counts(), Path(), True, grids_shown(finished.board.grids, Path())
     )
-    assert [further.table for further in shown.further] == finished.board.grid_tables
+    assert [further.table.lines for further in shown.further] == [each.lines for each in finished.board.grid_tables]
+    # Commands on the page name the folder, and levels that are not the full method's stand out.
+    assert any("--leaderboard . --setting clean" in note for note in shown.further[0].table.notes)
+    assert [further.levels for further in shown.further] == [3, 0, 0]
     assert [further.draw is not None for further in shown.further] == [True, True, False]
     # Drawn on the page as a figure, and not shown as a picture once more.
     assert shown.pictures == ()

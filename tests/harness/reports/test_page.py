@@ -98,7 +98,9 @@ def test_with_outlines_no_photo_of_others_is_shown(tmp_path: Path) -> None:
         Image.new("RGB", (1200, 600), "red").save(tmp_path / f"{name}.png")
     files = LeaderboardFiles(tmp_path)
     for outlines, wanted in ((True, ["gallery-cam", "gallery-free"]), (False, ["gallery-free", "photos-cam"])):
-        pictures = shown_of(files, [], [], Counts(), tmp_path, outlines).pictures
+        shown = shown_of(files, [], [], Counts(), tmp_path, outlines)
+        pictures = shown.pictures
+        assert shown.has_photos is not outlines
         assert [picture.name for picture in pictures] == wanted
         assert (pictures[0].width, pictures[0].height) == (1000, 500)
 

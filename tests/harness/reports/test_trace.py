@@ -23,6 +23,18 @@ def test_the_counts_of_a_line_give_its_numbers() -> None:
         assert [float(line[-1]) for line in table.lines] == pytest.approx(iou, abs=1e-6)
 
 
+def test_behind_several_rng_seeds_stands_what_the_board_shows() -> None:
+    folder = KEPT.with_name("voc12-animals-coattention-question")
+    rows = [r for r in read_rows(folder / "rows.parquet") if (r.recipe, r.stage) == ("affinity", "segmentation")]
+    *of_seeds, mean = [table for table in traced(folder, "affinity@clean") if "segmentation" in table.title]
+    assert len(of_seeds) == len(rows) == 3 and mean.title.endswith("mean over rng seeds")
+    # As table.md of the folder has it.
+    assert mean.notes[0].startswith("mIoU 0.485") and "± 0.010" in mean.notes[0]
+    assert [float(text) for _, text in mean.lines] == pytest.approx(
+        [sum(iou) / 3 for iou in zip(*(row.per_class for row in rows), strict=True)], abs=1e-6
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "told"), [("camm", "did you mean 'cam'"), ("cam@web", "setting of cam"), ("", "unknown recipe")]
 )

@@ -86,8 +86,10 @@ def test_lines_are_filtered_by_words_and_by_separation(opened: Callable[..., Any
     page.fill("input.words", "0.6")
     assert recipes(page) == ["b"]
     page.fill("input.words", "")
-    page.check("tr[data-line='1'] input")
     page.select_option("select.against", "apart")
+    assert page.inner_text("output").startswith("Select a line first")
+    page.check("tr[data-line='1'] input")
+    assert page.inner_text("output") == "" and page.inner_text("tr.selected th") == "b"
     assert recipes(page) == ["a", "b"]
     page.select_option("select.against", "tied")
     assert recipes(page) == ["b", "c"]
@@ -96,12 +98,14 @@ def test_lines_are_filtered_by_words_and_by_separation(opened: Callable[..., Any
 def test_the_commands_of_the_selected_line_are_shown(opened: Callable[..., Any], board: Shown) -> None:
     page = opened(board)
     page.click("button[data-what=command]")
-    assert page.inner_text("output") == "Select a line first."
+    assert page.inner_text("output").startswith("Select a line first")
     page.check("tr[data-line='0'] input")
     page.click("button[data-what=command]")
     assert page.inner_text("output").startswith("seedbed run mine")
     page.click("button[data-what=trace]")
     assert page.inner_text("output") == "seedbed report . --trace a@clean"
+    # Nothing on this board is held against anything.
+    assert not page.is_visible("button[data-what=compare]")
 
 
 def test_pictures_are_filtered(opened: Callable[..., Any], board: Shown) -> None:
@@ -122,6 +126,11 @@ def test_dark_is_dark_and_paper_is_white(opened: Callable[..., Any], board: Show
     page = opened(board, color_scheme="dark")
     assert page.evaluate(back) == "rgb(20, 23, 26)"
     page.emulate_media(media="print")
+    # Paper has no sections that are drawn when they are scrolled to.
+    visibility = "getComputedStyle(document.querySelector('.wide')).contentVisibility"
+    assert page.evaluate(visibility) == "visible"
+    # Chromium repeats a table's head on the next page, but not the buttons in it.
+    assert page.evaluate("getComputedStyle(document.querySelector('thead button')).display") == "contents"
     assert page.evaluate(back) == "rgb(255, 255, 255)"
     assert not page.is_visible("button.copy")
     assert page.pdf().startswith(b"%PDF")
@@ -172,6 +181,9 @@ def test_photos_stand_in_the_order_that_is_asked_for(opened: Callable[..., Any],
     assert page.inner_text(".photos tbody td:nth-of-type(4)") == "+0.378"
     captions = [each.inner_text() for each in page.query_selector_all(".photos figcaption")]
     assert captions[:4] == ["photo", "truth", "A: pseudo label", "B: pseudo label"]
+    # What B made stands below what A made.
+    a, b = (page.locator(f".tiles figure:has-text('{letter}: ')").first.bounding_box() for letter in "AB")
+    assert a["x"] == b["x"] and a["y"] < b["y"]
     page.uncheck(".photos .pictured")
     page.select_option(".photos .order", "best")
     best_first = photos(page)
@@ -186,10 +198,15 @@ def test_photos_stand_in_the_order_that_is_asked_for(opened: Callable[..., Any],
 
 def test_errors_are_shown_of_the_chosen_line(opened: Callable[..., Any], two: Shown) -> None:
     page = opened(two)
-    visible = "Array.from(document.querySelectorAll('.errors .wide')).map((each) => !each.hidden)"
-    assert page.evaluate(visible) == [True, False]
+    told = "Array.from(document.querySelectorAll('.errors td')).map((cell) => cell.innerText)"
+    bars = "Array.from(document.querySelectorAll('.errors i')).map((bar) => [bar.className, bar.style.flexGrow])"
+    of_a, bars_of_a = page.evaluate(told), page.evaluate(bars)
     page.select_option(".errors .line", "b · clean")
-    assert page.evaluate(visible) == [False, True]
+    assert page.inner_text(".errors caption") == "b · clean"
+    assert page.evaluate(told) != of_a and len(page.evaluate(told)) == len(of_a)
+    # The table of the first line stands on the page; the script makes the same.
+    page.select_option(".errors .line", "a · clean")
+    assert (page.evaluate(told), page.evaluate(bars)) == (of_a, bars_of_a)
 
 
 def test_five_hundred_rows_are_sorted_and_fit_two_megabytes(

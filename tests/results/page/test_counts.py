@@ -1,6 +1,7 @@
 """What the page takes from counts: errors, threshold curves, photos, gains; and numbers of papers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from results.page.content import board_of
 from results.page.heat_maps import Cell, gains
 from results.page.steps import steps_of
 from results.page.thresholds import draw_thresholds, threshold_curves
-from results.page.waterfalls import draw_waterfalls
+from results.page.waterfalls import draw_waterfalls, with_steps
 from results.published import published
 from results.rows import Row
 from results.shown import Table
@@ -38,8 +39,8 @@ def test_errors_add_up_to_what_is_lost(shown: Callable[..., Shown], row: Callabl
     ((name, (_, cat, _)),) = errors.lines
     assert name == "cam · clean"
     # The union of the cat: 39 true and 41 predicted pixels, 30 of them both.
-    assert (cat.missed, cat.taken, cat.lost) == pytest.approx((6 / 50, 4 / 50, 20 / 50))
-    assert cat.confused == (("dog", 10 / 50),)
+    assert cat == ("cat", "0.600", "0.120", "0.080", "0.200", "dog 0.200")
+    assert float(cat.missed) + float(cat.taken) + float(cat.confused) == pytest.approx(1 - float(cat.iou))
 
 
 def test_errors_want_counts_of_every_rng_seed(shown: Callable[..., Shown], row: Callable[..., Row]) -> None:
@@ -103,6 +104,49 @@ def test_a_waterfall_has_a_bar_for_each_step(shown: Callable[..., Shown], row: C
     assert [(bar.get_y(), bar.get_height()) for bar in bars] == [
         pytest.approx(each) for each in ((0, 0.4), (0.4, 0.2), (0.6, -0.1))
     ]
+
+
+def test_refined_maps_begin_with_the_maps_that_were_refined(
+    shown: Callable[..., Shown], row: Callable[..., Row]
+) -> None:
+    rows = [
+        row(recipe="cam", miou=0.4),
+        row(recipe="cam+irn", stage="refined", miou=0.5),
+        # Other maps: trained for longer.
+        row(recipe="cam+crf", stage="refined", miou=0.6, localizer_epochs=9),
+    ]
+    steps = steps_of(shown(rows).tables[0].records)
+    assert steps is not None and steps.has_others
+    maps = {name: (of_line[0], of_line[1].told) for name, of_line in steps.rows}
+    assert maps["cam+irn · clean"] == ((0.4, None, "cam"), "+0.100")
+    assert maps["cam+crf · clean"] == ((None, None, ""), "")
+
+
+def test_pseudo_labels_that_are_the_maps_once_more_are_no_step(
+    shown: Callable[..., Shown], row: Callable[..., Row]
+) -> None:
+    board = shown([row(stage=stage, miou=0.4) for stage in ("maps", "pseudo_labels")])
+    assert steps_of(board.tables[0].records) is None
+
+
+def test_the_floor_is_told_and_has_no_waterfall(shown: Callable[..., Shown], row: Callable[..., Row]) -> None:
+    rows = [
+        row(recipe=recipe, stage=stage, miou=miou)
+        for recipe, miou in (("cam", 0.5), ("all-background", 0.125))
+        for stage in ("pseudo_labels", "segmentation")
+    ]
+    found = shown(rows, counts=Counts())
+    steps = steps_of(found.tables[0].records)
+    assert steps is not None and [name for name, _ in with_steps(steps)] == ["cam · clean"]
+    # Where lines have intervals, for which it takes counts, they are held against the floor too.
+    ranked = replace(
+        found.tables[0],
+        columns=(*found.tables[0].columns, "Δ"),
+        lines=tuple((*line, "–") for line in found.tables[0].lines),
+    )
+    board = board_of(ranked, found)
+    place = [title for title, _, _ in board.columns].index("above the floor")
+    assert [line.cells[place][0] for line in board.lines] == ["+0.375", "+0.000"]
 
 
 def test_photos_have_the_scores_of_every_line(shown: Callable[..., Shown], row: Callable[..., Row]) -> None:

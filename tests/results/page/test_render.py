@@ -9,13 +9,14 @@ from urllib.parse import unquote
 
 import pytest
 
-from results.lines import Line
+from results.lines import Column
+from results.lines import Line as Made
 from results.page import Picture, Shown, render
-from results.page.content import board_of, provenance_of
+from results.page.content import _lines, board_of, provenance_of
 from results.page.help import help_of
 from results.page.steps import Step
-from results.rows import Row
-from results.shown import Table
+from results.rows import OptionSet, Row
+from results.shown import Further, Table
 
 KEPT = Path(__file__).parents[3] / "results/leaderboards"
 EVIL = "<script>alert(1)</script>"
@@ -96,6 +97,21 @@ def test_the_command_of_a_line_makes_it_alone(two: list[Row], shown: Callable[..
     )
 
 
+def test_the_command_of_a_difference_names_the_very_rows() -> None:
+    record = {"recipe": "irn", "setting": "web", "options": "", "policy": "fixed", "against": "cam"}
+    made_of = (
+        Made("irn", OptionSet("irn", "", 0, ""), "web", {}, ()),
+        Made("cam", OptionSet("cam", "", 0, ""), "web", {}, ()),
+    )
+    table = Table(
+        "board", ("recipe",), (("irn",), ("cam",)), (), (record | {"miou": None, "stage": "segmentation"},),
+        leading=Column("segmentation", "ss"), made_of=made_of,
+    )  # fmt: skip
+    irn, cam = _lines(table, Shown("mine", "", (), (table,), (), folder="the runs"), ())
+    words = "--setting web --stage segmentation --variant ss --policy fixed"
+    assert (irn.compare, cam.compare) == (f"seedbed compare irn cam --leaderboard 'the runs' {words}", "")
+
+
 def test_heat_map_and_steps(two: list[Row], shown: Callable[..., Shown]) -> None:
     board = board_of(shown(two).tables[0], shown(two))
     settings, by_class = board.by_setting, board.by_class
@@ -114,7 +130,7 @@ def test_heat_map_and_steps(two: list[Row], shown: Callable[..., Shown]) -> None
 
 
 def test_lines_know_which_others_they_are_separated_from(
-    shown: Callable[..., Shown], row: Callable[..., Row], line: Callable[[str], Line]
+    shown: Callable[..., Shown], row: Callable[..., Row], line: Callable[[str], Made]
 ) -> None:
     cells = (("1", "a"), ("2=", "b †"), ("2=", "c [1]"))
     made_of = tuple(map(line, "abc"))
@@ -130,6 +146,37 @@ def test_holes_have_their_reasons(row: Callable[..., Row], shown: Callable[..., 
     assert "irn, clean, rng seed 0, maps , policy fixed: out of memory" in text
 
 
+def test_notes_are_apart_from_what_is_stale(row: Callable[..., Row], shown: Callable[..., Shown]) -> None:
+    rows = [
+        row(recipe="old", stale=["methods.localizers.cam"]),
+        row(recipe="lost", miou=None, status="failed", reason="no memory"),
+    ]
+    found = shown(rows)
+    board = board_of(found.tables[0], found)
+    assert {line.cells[0][0]: line.is_stale for line in board.lines} == {"old †": True, "lost †": False}
+    ((_, told),), ((_, stale),) = board.marks, board.stale
+    assert "no memory" in told and stale == "made by other sources than today's: methods.localizers.cam"
+    # What the title means stands under it, and not among the notes once more.
+    assert found.tables[0].explained and not set(found.tables[0].explained) & set(board.notes)
+    text = Page(render([found])).text
+    assert "(1 of 2)" in text and "[1] methods.localizers.cam" in re.sub(r"\[2\]", "[1]", text)
+
+
+def test_words_stand_at_the_left_and_numbers_at_the_right(row: Callable[..., Row], shown: Callable[..., Shown]) -> None:
+    lines = (("on", "co", "< 0.0001", "–", "[-0.1, 0.1]"), ("off", "–", "0.5", "–", "–"))
+    table = Table("x", ("common", "W", "p (Holm)", "verdict", "95 % interval"), lines, ("as `seedbed run` says, <b>",))
+    page = Page(render([shown([row()], further=(Further(table, levels=1),))]))
+    place = next(n for n, (tag, each) in enumerate(page.elements) if each.get("aria-label") == "x")
+    heads = [each.get("class") for tag, each in page.elements[place:] if tag == "th" and each.get("scope") == "col"][:5]
+    assert heads == ["text", "text", None, "text", None]
+    # A level that is not the first line's stands out, and backticks are code.
+    assert [each.get("class") for tag, each in page.elements[place:] if each.get("scope") == "row"][:2] == [
+        None,
+        "unlike",
+    ]
+    assert any(tag == "code" for tag, _ in page.elements[place:]) and "seedbed run says, <b>" in page.text
+
+
 def test_without_masks_the_page_says_so(shown: Callable[..., Shown]) -> None:
     page = Page(render([shown([], notes=("no true masks, so nothing was scored",))]))
     assert "nothing was scored" in page.text and not page.all("table") and not page.all("svg")
@@ -139,6 +186,8 @@ def test_provenance_names_each_value_once(row: Callable[..., Row]) -> None:
     rows = [row(provenance=f'{{"commit": "{c}", "packages": {{"torch": "2"}}}}') for c in "aab"]
     found = dict(provenance_of(rows))
     assert (found["commit"], found["torch"], found["protocol"]) == ("a, b", "2", "voc/1, version 1")
+    # Code first, then packages, then what was scored and trained on.
+    assert [name.partition(" ")[0] for name in found] == ["commit", "torch", "protocol", "fingerprint", "fingerprint"]
 
 
 @pytest.mark.parametrize("name", ["scenes-leaderboard", "voc12-animals", "noise-sweep", "voc12-animals-fine-tuned"])
@@ -150,6 +199,8 @@ def test_every_column_of_the_kept_leaderboards_is_explained(name: str) -> None:
 
 
 def test_photos_of_others_are_told_of(row: Callable[..., Row], shown: Callable[..., Shown]) -> None:
-    board = shown([row()], pictures=(Picture("gallery-cam", "data:image/webp;base64,AA", 1, 1),))
-    assert "may hold photos of others" in Page(render([board])).text
+    pictures = (Picture("gallery-cam", "data:image/webp;base64,AA", 1, 1),)
+    assert "holds photos of others" in Page(render([shown([row()], pictures=pictures, has_photos=True)])).text
+    board = shown([row()], pictures=pictures)
+    assert "may be given away" in Page(render([board])).text
     assert "may be given away" in Page(render([board], outlines=True)).text
