@@ -203,4 +203,3 @@ def test_photos_of_others_are_told_of(row: Callable[..., Row], shown: Callable[.
     assert "holds photos of others" in Page(render([shown([row()], pictures=pictures, has_photos=True)])).text
     board = shown([row()], pictures=pictures)
     assert "may be given away" in Page(render([board])).text
-    assert "may be given away" in Page(render([board], outlines=True)).text
