@@ -200,7 +200,7 @@ def write_page(
     """Write the page of what a leaderboard's folder holds; `counts` are read there where they are not given."""
     # Others' photos are left to those who ask for them.
     shown = shown_of(files, rows, tables, counts or counts_of(files, rows, tables), Path(), outlines=True, grids=grids)
-    files.page.write_text(page_of([shown], outlines=True).text, encoding="utf-8")
+    files.page.write_text(page_of([shown]).text, encoding="utf-8")
 
 
 def _copy_galleries(run: Run, store: Store, folder: Path) -> None:

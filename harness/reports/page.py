@@ -50,8 +50,8 @@ class Page(NamedTuple):
             drawing.savefig(folder / f"{stem}.pdf", metadata={"CreationDate": None, "Producer": None})
 
 
-def page_of(leaderboards: Sequence[Shown], outlines: bool) -> Page:
-    """The page of some leaderboards; `outlines` says that they were read without photos of others."""
+def page_of(leaderboards: Sequence[Shown]) -> Page:
+    """The page of some leaderboards."""
     from results.page import render
 
     figures: dict[str, Drawing] = {}
@@ -60,7 +60,7 @@ def page_of(leaderboards: Sequence[Shown], outlines: bool) -> Page:
         words = f"{shown.name} {figure.title}" if len(leaderboards) > 1 else figure.title
         figures[re.sub(r"[^\w+.]+", "-", words).strip("-.").lower()] = figure.drawing
 
-    return Page(render(leaderboards, outlines, keep), figures)
+    return Page(render(leaderboards, keep), figures)
 
 
 def shown_of(

@@ -84,7 +84,7 @@ def report_pages(
     if output is not None:
         pages = {output: parts}
     for path, of_page in pages.items():
-        page = page_of(of_page, outlines)
+        page = page_of(of_page)
         write_output(path, page.text)
         # Beside the page: of one that was asked for elsewhere in a folder that bears its name.
         figures = path.with_name("figures" if output is None else f"{path.stem}-figures")

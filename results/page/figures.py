@@ -138,25 +138,29 @@ def _draw_cost(data: pd.DataFrame) -> Drawing:
     figure = Drawing(figsize=(8.4, 3.8), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     colours = setting_colours(data["setting"])
+    has_settings = len(colours) > 1
     costs = (("seconds", "stage-seconds behind a line"), ("label_hours", "label hours"))
     for axes, (cost, label) in zip(panels, costs, strict=True):
         points = data.sort_values([cost, "miou"], ascending=[True, False])
         front = points[points["miou"] > points["miou"].cummax().shift(fill_value=-1.0)]
         axes.step(front[cost], front["miou"], where="post", color="#888888", linewidth=1)
         sns.scatterplot(
-            points, x=cost, y="miou", hue="setting", palette=colours, s=30, linewidth=0, legend=axes is panels[0],
-            ax=axes,
+            points, x=cost, y="miou", hue="setting", palette=colours, s=30, linewidth=0,
+            legend=has_settings and axes is panels[0], ax=axes,
         )  # fmt: skip
-        for _, point in front.iterrows():
+        for n, (_, point) in enumerate(front.iterrows()):
             # Towards the middle: a name at the right end would leave the figure.
             side, shift = ("right", -4) if 2 * point[cost] > points[cost].max() else ("left", 4)
+            # Above and below in turn: neighbours on the front are often close.
+            height = -10 if n % 2 else 4
             axes.annotate(
-                shortened(str(point["recipe"])), (point[cost], point["miou"]), (shift, 4), textcoords="offset points",
-                fontsize=7, ha=side, parse_math=False,
+                shortened(str(point["recipe"])), (point[cost], point["miou"]), (shift, height),
+                textcoords="offset points", fontsize=7, ha=side, parse_math=False,
             )  # fmt: skip
         axes.set(xlabel=label, ylabel="mIoU (0..1)")
         _plain(axes)
-    sns.move_legend(panels[0], "best", frameon=False)
+    if has_settings:
+        sns.move_legend(panels[0], "best", frameon=False)
     return figure
 
 

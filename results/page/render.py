@@ -22,12 +22,10 @@ HERE = Path(__file__).parent
 NUMBER = re.compile(r"[-+[< ]*\d")
 
 
-def render(
-    leaderboards: Sequence[Shown], outlines: bool = False, take: Callable[[Shown, Figure], None] | None = None
-) -> str:
+def render(leaderboards: Sequence[Shown], take: Callable[[Shown, Figure], None] | None = None) -> str:
     """The whole page; whatever users named or wrote is shown as text.
 
-    `outlines` says that no photo of others is among the pictures; `take` is given every figure, to keep it elsewhere.
+    `take` is given every figure, to keep it elsewhere.
     """
     # Every value is escaped, but the two files beside this one and the figures, which are drawn here.
     environment = Environment(
@@ -53,7 +51,6 @@ def render(
     return environment.get_template("page.html").render(
         parts=parts,
         title=" · ".join(shown.name for shown in leaderboards),
-        outlines=outlines,
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
     )

@@ -134,7 +134,7 @@ def test_what_else_a_folder_holds_stands_on_the_page_and_in_the_tables(
     monkeypatch.setattr("harness.reports.page.FURTHER", (lambda files: [further],))
     files = LeaderboardFiles(tmp_path)
     row = read_rows(KEPT / "rows.parquet")[0]
-    page = page_of([shown_of(files, [row], [], Counts(), tmp_path, outlines=True)], outlines=True)
+    page = page_of([shown_of(files, [row], [], Counts(), tmp_path, outlines=True)])
     assert "mixing" in page.text and "What a switch adds." in page.text
     assert list(page.figures) == ["effects"]
     assert list(further_of(files)) == [further]

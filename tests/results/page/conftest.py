@@ -1,6 +1,7 @@
 """Leaderboards to be shown, made of rows as `tests/results/conftest.py` makes them."""
 
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
 
@@ -19,6 +20,12 @@ def shown(row: Callable[..., Row]) -> Callable[..., Shown]:
         return Shown(tables=tuple(tables(frame(rows))), rows=tuple(rows), **values)
 
     return make
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without figures, which take most of the time that a page takes: for tests that look elsewhere."""
+    monkeypatch.setattr(import_module("results.page.render"), "figures_of", lambda shown: ())
 
 
 @pytest.fixture

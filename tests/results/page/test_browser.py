@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +66,7 @@ def recipes(page: Any) -> list[str]:
     return [cell.inner_text() for cell in page.query_selector_all("table.lines tbody tr:not([hidden]) th")]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_columns_sort_by_number_and_by_keyboard(opened: Callable[..., Any], board: Shown) -> None:
     page = opened(board)
     page.focus("thead button:text('maps')")
@@ -81,6 +81,7 @@ def test_columns_sort_by_number_and_by_keyboard(opened: Callable[..., Any], boar
     assert recipes(page) == ["d †", "c", "b", "a"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_lines_are_filtered_by_words_and_by_separation(opened: Callable[..., Any], board: Shown) -> None:
     page = opened(board)
     page.fill("input.words", "0.6")
@@ -95,6 +96,7 @@ def test_lines_are_filtered_by_words_and_by_separation(opened: Callable[..., Any
     assert recipes(page) == ["b", "c"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_commands_of_the_selected_line_are_shown(opened: Callable[..., Any], board: Shown) -> None:
     page = opened(board)
     page.click("button[data-what=command]")
@@ -108,12 +110,14 @@ def test_the_commands_of_the_selected_line_are_shown(opened: Callable[..., Any],
     assert not page.is_visible("button[data-what=compare]")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_pictures_are_filtered(opened: Callable[..., Any], board: Shown) -> None:
     page = opened(board)
     page.fill("input.pictures", "-B-")
     assert [each.is_visible() for each in page.query_selector_all("figure[data-name]")] == [False, True]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_first_stop_of_the_keyboard_leads_to_the_tables(opened: Callable[..., Any], board: Shown) -> None:
     page = opened(board)
     page.keyboard.press("Tab")
@@ -174,6 +178,7 @@ def photos(page: Any) -> list[str]:
     return [cell.inner_text() for cell in page.query_selector_all(".photos tbody th")]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_photos_stand_in_the_order_that_is_asked_for(opened: Callable[..., Any], two: Shown) -> None:
     page = opened(two)
     assert photos(page) == ["p0", "p1"]
@@ -196,6 +201,7 @@ def test_photos_stand_in_the_order_that_is_asked_for(opened: Callable[..., Any],
     assert page.inner_text(".photos tbody td:nth-of-type(4)") == "0.000"
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_errors_are_shown_of_the_chosen_line(opened: Callable[..., Any], two: Shown) -> None:
     page = opened(two)
     told = "Array.from(document.querySelectorAll('.errors td')).map((cell) => cell.innerText)"
@@ -209,15 +215,14 @@ def test_errors_are_shown_of_the_chosen_line(opened: Callable[..., Any], two: Sh
     assert (page.evaluate(told), page.evaluate(bars)) == (of_a, bars_of_a)
 
 
+# Figures of so many lines take seconds: `python -m benchmarks.page` measures pages with them.
+@pytest.mark.usefixtures("no_figures")
 def test_five_hundred_rows_are_sorted_and_fit_two_megabytes(
     opened: Callable[..., Any],
     shown: Callable[..., Shown],
     row: Callable[..., Row],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Figures of so many lines take seconds: `python -m benchmarks.page` measures pages with them.
-    monkeypatch.setattr(import_module("results.page.render"), "figures_of", lambda shown: ())
     rows = [
         row(recipe=f"recipe {n}", rng_seed=seed, stage=stage, miou=1 / (n + seed + 1))
         for n in range(84)

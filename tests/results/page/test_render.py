@@ -81,6 +81,7 @@ def test_nothing_is_fetched_and_ids_are_unique(two: list[Row], shown: Callable[.
     assert {link["href"][1:] for link in page.all("a") if link["href"].startswith("#")} <= targets
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_exports_are_the_tables(two: list[Row], shown: Callable[..., Shown]) -> None:
     board = shown(two)
     links = {link["download"]: str(link["href"]) for link in Page(render([board])).all("a") if "download" in link}
@@ -141,11 +142,13 @@ def test_lines_know_which_others_they_are_separated_from(
     assert lines[2].cells[1] == ("c", ("1",))
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_holes_have_their_reasons(row: Callable[..., Row], shown: Callable[..., Shown]) -> None:
     text = Page(render([shown([row(), row(recipe="irn", status="failed", reason="out of memory")])])).text
     assert "irn, clean, rng seed 0, maps , policy fixed: out of memory" in text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_notes_are_apart_from_what_is_stale(row: Callable[..., Row], shown: Callable[..., Shown]) -> None:
     rows = [
         row(recipe="old", stale=["methods.localizers.cam"]),
@@ -162,6 +165,7 @@ def test_notes_are_apart_from_what_is_stale(row: Callable[..., Row], shown: Call
     assert "(1 of 2)" in text and "[1] methods.localizers.cam" in re.sub(r"\[2\]", "[1]", text)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_words_stand_at_the_left_and_numbers_at_the_right(row: Callable[..., Row], shown: Callable[..., Shown]) -> None:
     lines = (("on", "co", "< 0.0001", "–", "[-0.1, 0.1]"), ("off", "–", "0.5", "–", "–"))
     table = Table("x", ("common", "W", "p (Holm)", "verdict", "95 % interval"), lines, ("as `seedbed run` says, <b>",))
@@ -198,9 +202,9 @@ def test_every_column_of_the_kept_leaderboards_is_explained(name: str) -> None:
     assert [title for titles in boards for title in titles if not help_of(title)] == []
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_photos_of_others_are_told_of(row: Callable[..., Row], shown: Callable[..., Shown]) -> None:
     pictures = (Picture("gallery-cam", "data:image/webp;base64,AA", 1, 1),)
     assert "holds photos of others" in Page(render([shown([row()], pictures=pictures, has_photos=True)])).text
     board = shown([row()], pictures=pictures)
     assert "may be given away" in Page(render([board])).text
-    assert "may be given away" in Page(render([board], outlines=True)).text
