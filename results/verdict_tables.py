@@ -11,6 +11,7 @@ from results.statistics import Difference
 __all__ = [
     "COMPARISONS",
     "HEAD",
+    "IMAGES_ALONE",
     "INTERVAL",
     "is_tied_with_the_best",
     "p_shown",

@@ -11,7 +11,7 @@ from results.shown import Table
 from results.verdict_tables import COMPARISONS
 from results.verdict_tables import IMAGES_ALONE as ONE_SEED
 
-__all__ = ["Cell", "HeatMap", "by_class", "by_setting", "gains"]
+__all__ = ["STEPS", "Cell", "HeatMap", "by_class", "by_setting", "gains"]
 
 NOTHING = "–"
 STEPS = 20
