@@ -58,13 +58,13 @@ def _cell(row: Row) -> tuple[object, ...]:
 
 def _means(rows: Sequence[Row]) -> Iterator[Table]:
     """The means of several rows, each of whose IoU was shown before."""
-    if len(rows) < 2:
+    miou = [row.miou for row in rows if row.miou is not None]
+    if len(miou) < 2 or len(miou) < len(rows):
         return
     lines = []
     for name, *of_class in zip(rows[0].classes, *(row.per_class for row in rows), strict=True):
         values = [value for value in of_class if value is not None]
         lines.append((name, f"{fmean(values):.6f}" if len(values) == len(rows) else "–"))
-    miou = [row.miou for row in rows if row.miou is not None]
     notes = (f"mIoU {fmean(miou):.6f} ± {stdev(miou):.6f}: mean and standard deviation over {len(rows)} rng seeds",)
     yield Table(f"{_title(rows[0])} · mean over rng seeds", ("class", "mean IoU"), tuple(lines), notes)
 

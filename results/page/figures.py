@@ -90,8 +90,8 @@ def _of_board(table: Table, shown: Shown) -> Iterator[Figure]:
     steps = steps_of(table.records)
     if steps is not None and with_steps(steps):
         text = f"From stage to stage, the first {MAX_PANELS} lines of the board that have several: what is gained, and "
-        text += "what is lost, of the mIoU of the stage before. * The same maps before they were refined, as "
-        text += "they were scored in another line."
+        text += "what is lost, of the mIoU of the stage before. * Those of the line that is called as this one "
+        text += "without its refiners."
         yield _figure("From maps to segmentation", text, draw_waterfalls(steps), shown, table.title)
     curves = threshold_curves(table, shown.counts)
     if curves:

@@ -20,7 +20,7 @@ class Step(NamedTuple):
     miou: float | None
     change: float | None
     of: str = ""
-    """The recipe that was scored in its stead: the same maps, before they were refined."""
+    """The recipe that was scored in its stead: by its name the same without the refiners; rows do not tell more."""
 
     @property
     def told(self) -> str:
@@ -85,7 +85,7 @@ def steps_of(records: Sequence[Mapping[str, Any]]) -> Steps | None:
 
 
 def _made_by(record: Mapping[str, Any]) -> tuple[object, ...]:
-    """What two lines have in common whose maps, before any refiner, are the same."""
+    """What two lines have in common whose maps, before any refiner, may be the same."""
     return tuple(record[name] for name in ("recipe", "setting", "backbone", "inputs", "localizer_epochs", "rng_seeds"))
 
 
