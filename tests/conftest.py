@@ -1,12 +1,16 @@
 """What all tests share: one compute thread, a cache and a configuration of their own, repeatable examples."""
 
+import fcntl
 import gc
 import os
+import pickle
+import shutil
 import sys
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, which only some tests do
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,8 +67,22 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> "Finished":
-    """One undisturbed smoke run, which many tests look at and none may change."""
+    """One undisturbed smoke run, which many tests look at and none may change.
+
+    Processes that test side by side run it once, and have a copy each.
+    """
     from harness.reports.leaderboard import run_and_gather
     from harness.suites.suite import load_suite
 
-    return run_and_gather(load_suite("smoke"), tmp_path_factory.mktemp("smoke") / "store", "serial")
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    run, told = common / "smoke-run", common / "smoke-run.pickle"
+    with (common / "smoke-run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not told.exists():
+            told.write_bytes(pickle.dumps(run_and_gather(load_suite("smoke"), run, "serial")))
+    finished: Finished = pickle.loads(told.read_bytes())
+    store = tmp_path_factory.mktemp("smoke") / "store"
+    shutil.copytree(run, store)
+    moved = replace(finished.run, store_folder=store, location=str(store))
+    return replace(finished, run=moved, folder=store / finished.folder.relative_to(run))

@@ -129,12 +129,18 @@ def _names(suite: Suite, asked: Asked) -> list[str]:
 
 
 def _budget(written: Budget, asked: Asked, there: int) -> Budget:
-    """The budget of one recipe: what the command says stands for all that the suite says."""
+    """The budget of one recipe: what the command says stands for all that the suite says.
+
+    A search that was extended has had more trials than either says: all of them are its budget.
+    """
     if asked.extend is not None:
         return Budget(trials=there + asked.extend)
-    if asked.trials is None and asked.stage_seconds is None:
-        return written
-    return Budget(trials=asked.trials, stage_seconds=asked.stage_seconds)
+    budget = written
+    if asked.trials is not None or asked.stage_seconds is not None:
+        budget = Budget(trials=asked.trials, stage_seconds=asked.stage_seconds)
+    if budget.trials is None:
+        return budget
+    return budget.model_copy(update={"trials": max(there, budget.trials)})
 
 
 def _gaps(

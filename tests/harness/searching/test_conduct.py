@@ -111,6 +111,7 @@ def test_called_again_nothing_is_run_and_an_extension_goes_on(suite: Path, outco
     assert trials_of(again) == trials_of(outcome)
     # Both values of the one option were tried: there is nothing left to propose.
     assert len(trials_of(searched(suite, Asked(extend=5)))) == 3
+    assert searched(suite, Asked(trials=2)).findings[0].search.budget.trials == 3, "what it has had"
 
 
 def test_gc_keeps_the_stages_of_recorded_trials(suite: Path, outcome: Outcome) -> None:
