@@ -242,6 +242,7 @@ def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite
     """
     path = _find(name_or_path)
     content = read_with_includes(path, _find)
+    before = {key: _names(content, key) for key in ("recipes", "settings")}
     # Combinations come of the overrides of their parts; overrides of recipes then change the combinations.
     of_parts = [assignment for assignment in overrides if re.match(r"combine[.=]|recipes=", assignment)]
     for assignment in of_parts:
@@ -256,7 +257,7 @@ def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite
     content.setdefault("name", path.stem)
     # Whatever the file says of overrides: those of this call are in the leaderboard's name.
     content["overrides"] = tuple(overrides)
-    _take_away(content)
+    _take_away(content, before)
     return _validated(content, path.name)
 
 
@@ -276,30 +277,33 @@ def _find(name_or_path: str | Path) -> Path:
     return SUITES / f"{name_or_path}.yaml"
 
 
-def _take_away(content: dict[str, object]) -> None:
-    """`null` takes a recipe, setting or policy of an included suite away, and what is said of it elsewhere."""
+def _take_away(content: dict[str, object], before: Mapping[str, set[str]]) -> None:
+    """`null` takes a recipe, setting or policy of an included suite away, and what is said of it elsewhere.
+
+    What an override leaves out of the recipes or settings that were there before goes in the same way.
+    """
     # Nothing is checked yet: what has another form stays as it is, for the model to refuse.
-    gone_recipes = _without_nulls(content, "recipes")
-    gone_settings = _without_nulls(content, "settings")
-    _without_nulls(content, "policies")
+    gone = {}
+    for key in ("recipes", "settings", "policies"):
+        named, there = content.get(key), _names(content, key)
+        if isinstance(named, Mapping):
+            content[key] = {name: one for name, one in named.items() if one is not None}
+        gone[key] = (before.get(key, set()) | there) - _names(content, key)
     for key in ("rng_seeds_of", "recipes_of"):
         by_setting = content.get(key)
         if isinstance(by_setting, Mapping):
-            content[key] = {label: said for label, said in by_setting.items() if label not in gone_settings}
+            content[key] = {label: said for label, said in by_setting.items() if label not in gone["settings"]}
     recipes_of = content.get("recipes_of")
     if isinstance(recipes_of, dict):
         for label, names in recipes_of.items():
             if isinstance(names, list):
-                recipes_of[label] = [name for name in names if name not in gone_recipes]
+                recipes_of[label] = [name for name in names if name not in gone["recipes"]]
 
 
-def _without_nulls(content: dict[str, object], key: str) -> set[str]:
-    """Leave out what is null under a key, and return its names."""
+def _names(content: Mapping[str, object], key: str) -> set[str]:
+    """What is named under a key: by a mapping, or by a list."""
     named = content.get(key)
-    if not isinstance(named, Mapping):
-        return set()
-    content[key] = {name: one for name, one in named.items() if one is not None}
-    return {name for name, one in named.items() if one is None}
+    return {name for name in named if isinstance(name, str)} if isinstance(named, Mapping | list) else set()
 
 
 def _validated(content: dict[str, object], file: str) -> Suite:

@@ -58,6 +58,16 @@ def test_an_include_is_merged_key_by_key(suite_file: Path) -> None:
     assert suite.name == "over"
 
 
+@pytest.mark.parametrize("override", ["settings=[clean]", "settings={clean: {}}", "settings.web=null"])
+def test_what_is_said_of_a_setting_goes_with_it(suite_file: Path, override: str) -> None:
+    said = "settings: {clean: {}, web: {source: scenes}}\nrng_seeds_of: {web: [0]}\nrecipes_of: {web: [cam]}\n"
+    suite_file.write_text(BASE + said)
+    suite = load_suite(suite_file, [override])
+    assert (list(suite.settings), suite.rng_seeds_of, suite.recipes_of) == (["clean"], {}, {})
+    with pytest.raises(UserError, match=r"unknown setting 'wob'; expected one of clean, web"):
+        load_suite(suite_file, ["rng_seeds_of={wob: [1]}"])
+
+
 def test_a_name_and_a_description_are_of_one_suite_only(suite_file: Path) -> None:
     suite_file.write_text(BASE + "name: base\ndescription: What the base is for.\n")
     over = suite_file.with_name("over.yaml")
