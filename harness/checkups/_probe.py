@@ -22,7 +22,7 @@ from pathlib import Path
 from harness.execution.meeting import Meeting
 
 # torch comes over a network file system on many clusters, and its import takes its time.
-TORCH_S = 25
+TORCH_S = 50
 MEMINFO = Path("/proc/meminfo")
 NVIDIA = Path("/proc/driver/nvidia/gpus")
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["TIMEOUT_S", "Node", "Reply", "all_nodes", "ask", "clock_offset", "offered", "strangers_to"]
 
 T = TypeVar("T")
-TIMEOUT_S = 30.0
-"""How long nodes have to answer; a doctor's question needs most of it where torch comes over a network."""
+TIMEOUT_S = 60.0
+"""How long nodes have to answer; a doctor's question needs most of it where torch comes over a network, or the node
+is busy: Ray starts workers with a niceness of 15."""
 CLOCK_S = 5.0
 """How long a node may take to tell the time."""
 CLOCK_LOOKS = 3

@@ -22,8 +22,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::Depr
 def address() -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
-    # A node that does not answer is given up after 10 s instead of 15; no worker is started that nobody asked for.
-    config = {"health_check_period_ms": 2000, "prestart_worker_first_driver": False}
+    # A node that does not answer is given up after 10 s instead of 15; no worker is started that nobody asked for, and
+    # those that are yield to no other test.
+    config = {"health_check_period_ms": 2000, "prestart_worker_first_driver": False, "worker_niceness": 0}
     head = {"num_cpus": 1, "include_dashboard": False, "_system_config": config}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=1, num_gpus=2)

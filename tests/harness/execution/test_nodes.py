@@ -40,7 +40,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **SMALL})
+    config = {"worker_niceness": 0}  # it yields to no other test
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": config, **SMALL}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=1, num_gpus=1, resources={"fast": 1}, **SMALL)
     if IN_CHAOS:
         cluster.add_node(num_cpus=1, num_gpus=1, **SMALL)
