@@ -28,6 +28,8 @@ from settings.records import fingerprint
 __all__ = ["Compute", "LastStage", "Recipe", "Suite", "load_suite", "ready_suites"]
 
 SUITES = Path(__file__).parent.parent.parent / "settings" / "suites"
+TAKEN_AWAY = ("recipes", "settings", "policies")
+"""What `null` takes away by name, and an override by leaving it out."""
 LastStage = Literal["maps", "pseudo_labels", "segmentation"]
 
 
@@ -242,7 +244,7 @@ def load_suite(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Suite
     """
     path = _find(name_or_path)
     content = read_with_includes(path, _find)
-    before = {key: _names(content, key) for key in ("recipes", "settings")}
+    before = {key: _names(content, key) for key in TAKEN_AWAY}
     # Combinations come of the overrides of their parts; overrides of recipes then change the combinations.
     of_parts = [assignment for assignment in overrides if re.match(r"combine[.=]|recipes=", assignment)]
     for assignment in of_parts:
@@ -284,11 +286,11 @@ def _take_away(content: dict[str, object], before: Mapping[str, set[str]]) -> No
     """
     # Nothing is checked yet: what has another form stays as it is, for the model to refuse.
     gone = {}
-    for key in ("recipes", "settings", "policies"):
+    for key in TAKEN_AWAY:
         named, there = content.get(key), _names(content, key)
         if isinstance(named, Mapping):
             content[key] = {name: one for name, one in named.items() if one is not None}
-        gone[key] = (before.get(key, set()) | there) - _names(content, key)
+        gone[key] = (before[key] | there) - _names(content, key)
     for key in ("rng_seeds_of", "recipes_of"):
         by_setting = content.get(key)
         if isinstance(by_setting, Mapping):

@@ -68,6 +68,12 @@ def test_what_is_said_of_a_setting_goes_with_it(suite_file: Path, override: str)
         load_suite(suite_file, ["rng_seeds_of={wob: [1]}"])
 
 
+def test_what_is_said_of_a_recipe_goes_with_it(suite_file: Path) -> None:
+    suite_file.write_text(BASE + "  other: {localizer: cam, labeler: threshold}\nrecipes_of: {clean: [cam, other]}\n")
+    suite = load_suite(suite_file, ["recipes={cam: {localizer: cam, labeler: threshold}}"])
+    assert (list(suite.recipes), suite.recipes_of) == (["cam"], {"clean": ("cam",)})
+
+
 def test_a_name_and_a_description_are_of_one_suite_only(suite_file: Path) -> None:
     suite_file.write_text(BASE + "name: base\ndescription: What the base is for.\n")
     over = suite_file.with_name("over.yaml")
