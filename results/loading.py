@@ -35,9 +35,10 @@ def latest_rows(store: str | Path) -> list[tuple[Row, Artefact]]:
     """The rows that `load` reads, in its order, each with the artefact that it lies in."""
     latest: dict[tuple[object, ...], tuple[Row, Artefact]] = {}
     name = _rows_file()
-    for artefact in sorted(_published(store), key=_when):
-        for row in shared_rows().read(artefact.path(name), artefact.record.files.get(name, "")):
-            latest[row.identity] = (row, artefact)
+    artefacts = sorted(_published(store), key=_when)
+    files = [(artefact.path(name), artefact.record.files.get(name, "")) for artefact in artefacts]
+    for artefact, rows in zip(artefacts, shared_rows().read_all(files), strict=True):
+        latest |= {row.identity: (row, artefact) for row in rows}
     return [latest[identity] for identity in sorted(latest)]
 
 

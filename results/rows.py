@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
@@ -257,6 +257,8 @@ SCHEMA = pa.schema(
 )
 """The parquet schema of rows."""
 _COLUMNS_DIGEST = fingerprint([ROW_VERSION, *map(str, SCHEMA)])[:16]
+ROWS_AT_ONCE = 1000
+"""So many files' rows a cache has in memory as texts."""
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -275,15 +277,31 @@ class RowCache:
 
     def read(self, path: Path, sha256: str) -> list[Row]:
         """The rows of a file with that content, kept or read now; raises UserError as `read_rows` does."""
+        (rows,) = self.read_all([(path, sha256)])
+        return rows
+
+    def read_all(self, files: Sequence[tuple[Path, str]]) -> Iterator[list[Row]]:
+        """As `read`, for each path and sha256 in their order, looked up together."""
         # Rows of another version, or of other columns, are other rows.
-        key = f"{_COLUMNS_DIGEST}:{sha256}"
-        for (text,) in self._table.execute("SELECT rows FROM rows WHERE key = ?", (key,)):
-            with suppress(ValueError, TypeError, RecursionError):
-                return [Row(**record) for record in json.loads(text)]
+        keys = [f"{_COLUMNS_DIGEST}:{sha256}" for _, sha256 in files]
+        for start in range(0, len(keys), ROWS_AT_ONCE):
+            some = slice(start, start + ROWS_AT_ONCE)
+            kept = self._table.entries(keys[some])
+            for key, (path, _) in zip(keys[some], files[some], strict=True):
+                yield _rows_in(*kept.get(key, ())) or self._read_now(path, key)
+
+    def _read_now(self, path: Path, key: str) -> list[Row]:
         rows = read_rows(path)
         text = json.dumps([vars(row) for row in rows])
         self._table.execute("INSERT OR REPLACE INTO rows VALUES (?, ?)", (key, text))
         return rows
+
+
+def _rows_in(text: str = "") -> list[Row]:
+    """The rows that a cache keeps as that text; none where they cannot be read."""
+    with suppress(ValueError, TypeError, RecursionError):
+        return [Row(**record) for record in json.loads(text)]
+    return []
 
 
 @cache

@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = ["CachedTable"]
 
+BATCH = 900
+"""So many keys one statement asks for: SQLite's own bound was 999."""
 PATIENCE_S = 1.0
 """For so long a table that another process has locked is waited for, once: to compute anew costs less than to wait."""
 
@@ -39,6 +41,17 @@ class CachedTable:
         except sqlite3.Error:
             self._keep_in_memory()
         return []
+
+    def entries(self, keys: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        """The entries that there are of those keys, by key, which is a table's first column."""
+        name, columns = self._table.split(" ", 1)
+        key = columns.lstrip("(").split(" ", 1)[0]
+        found: dict[str, tuple[Any, ...]] = {}
+        for start in range(0, len(keys), BATCH):
+            some = keys[start : start + BATCH]
+            statement = f"SELECT * FROM {name} WHERE {key} IN ({','.join('?' * len(some))})"
+            found |= {first: tuple(rest) for first, *rest in self.execute(statement, some)}
+        return found
 
     def _keep_in_memory(self) -> None:
         self._connection = sqlite3.connect(":memory:", isolation_level=None)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -24,10 +25,21 @@ class HashCache:
 
     def __init__(self, database: Path) -> None:
         self._table = CachedTable(database, TABLE)
+        self._expected: dict[str, tuple[str, str]] = {}
+
+    def expect(self, paths: Iterable[Path]) -> None:
+        """Say of which files the hashes will be asked for: looked up together, they take a tenth of the time.
+
+        Whether a file changed is seen when its own hash is asked for.
+        """
+        self._expected = self._table.entries([str(path.absolute()) for path in paths])
 
     def sha256(self, path: Path) -> str:
         """The file's sha256 in hexadecimal; raises OSError where it cannot be read."""
         name, stat = _identity(path)
+        expected, digest = self._expected.pop(name, ("", ""))
+        if expected == stat:
+            return digest
         if known := self._known(name, stat):
             return known
         digest = sha256_of(path)
@@ -44,6 +56,7 @@ class HashCache:
         return str(found[0][0]) if found else None
 
     def _keep(self, name: str, stat: str, digest: str) -> None:
+        self._expected.pop(name, None)
         self._table.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (name, stat, digest))
 
 

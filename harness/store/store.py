@@ -175,6 +175,8 @@ class Store:
     def open_all(self, refs: Sequence[Ref]) -> list[Artefact]:
         """As `open`, in the given order; behind a URL all records are asked for at once."""
         records = self.records(refs)
+        folders = {ref: self._folder_of(record) for ref, record in records.items()}
+        self._hashes.expect(folders[ref] / name for ref, record in records.items() for name in record.files)
         return [self._opened(records.get(ref) or self.record(ref)) for ref in refs]
 
     def recheck(self, ref: Ref) -> None:

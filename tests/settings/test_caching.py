@@ -26,6 +26,14 @@ def test_what_was_kept_is_found_by_every_process(tmp_path: Path) -> None:
     assert CachedTable(tmp_path / "t.sqlite", TABLE).execute(FIND, (3,)) == [(9,)]
 
 
+def test_many_entries_are_found_at_once_and_those_of_unknown_keys_left_out(tmp_path: Path) -> None:
+    table = CachedTable(tmp_path / "t.sqlite", "lengths (word TEXT PRIMARY KEY, length INTEGER)")
+    for length in range(0, 2000, 2):
+        table.execute("INSERT INTO lengths VALUES (?, ?)", ("a" * length, length))
+    found = table.entries(["a" * length for length in range(2000)])
+    assert found == {"a" * length: (length,) for length in range(0, 2000, 2)}
+
+
 @pytest.mark.parametrize("opened_before", [True, False])
 def test_a_locked_table_is_waited_for_once(
     tmp_path: Path, opened_before: bool, monkeypatch: pytest.MonkeyPatch

@@ -104,3 +104,18 @@ def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("SEEDBED_CACHE")
     monkeypatch.setenv("HOME", "/home/somebody")
     assert cache_folder() == Path("/home/somebody/.cache/seedbed")
+
+
+def test_expected_files_are_looked_up_together_and_a_change_is_noticed_all_the_same(tmp_path: Path) -> None:
+    database = tmp_path / "h.sqlite"
+    files = [writes(tmp_path / str(n), bytes([n])) for n in range(3)]
+    for file in files[:2]:
+        HashCache(database).remember(file, "noted")
+    cache = HashCache(database)
+    cache.expect(files)
+    writes(files[1], b"longer")
+    expected = ["noted", sha256(b"longer"), sha256(b"\x02")]
+    assert [cache.sha256(file) for file in files] == expected
+    cache.expect(files)
+    cache.remember(files[0], "newer")
+    assert cache.sha256(files[0]) == "newer", "what is noted later counts"
