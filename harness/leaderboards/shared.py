@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TextIO
 
 from harness.leaderboards.log import Line, last_of, read_log, row_id, state_of, write_log
 from harness.reports.files import LeaderboardFiles
-from harness.reports.folder import move_all, write_page
+from harness.reports.folder import made_beside, move_all, write_page
 from harness.reports.reprint import reprint
-from harness.store.layout import PARTIAL_FOLDER, MaskFiles
+from harness.store.layout import MaskFiles
 from results.counted import Counted, counts_of_folder, counts_to_keep, sums_of_folder
 from results.evaluation import mask_digest
 from results.per_image import write_table
@@ -147,8 +146,8 @@ def write_shared(shared: Shared, folder: Path) -> list[Table]:
     The same entries give the same files, whatever order they come in. It is called while `changing` the folder.
     """
     files = LeaderboardFiles(folder)
-    partial = LeaderboardFiles(Path(mkdtemp(prefix=PARTIAL_FOLDER, dir=folder)))
-    try:
+    with made_beside(folder) as made:
+        partial = LeaderboardFiles(made)
         entries = sorted(shared.entries, key=lambda entry: entry.row.identity)
         rows = [entry.row for entry in entries]
         write_rows(partial.rows, rows)
@@ -167,8 +166,6 @@ def write_shared(shared: Shared, folder: Path) -> list[Table]:
         # Rows and log together: who is killed before or after leaves one that is whole.
         move_all(partial.folder, folder)
         return found.tables
-    finally:
-        shutil.rmtree(partial.folder, ignore_errors=True)
 
 
 def _copy_masks(entry: Entry, files: LeaderboardFiles, partial: LeaderboardFiles) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "drawn_fits",
     "latex_of",
+    "made_beside",
     "move_all",
     "shows",
     "unscored",
@@ -43,6 +46,9 @@ __all__ = [
     "write_page",
     "write_tables",
 ]
+
+LEFT_S = 3600
+"""No leaderboard takes that long to write: a half-made folder that was not touched for so long was left by a kill."""
 
 
 def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
@@ -58,15 +64,12 @@ def write_leaderboard(run: Run, board: Leaderboard, folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     # Made beside and moved when all is there: on a full disk the old leaderboard stays whole.
-    partial = Path(mkdtemp(prefix=PARTIAL_FOLDER, dir=folder))
-    try:
+    with made_beside(folder) as partial:
         _fill(run, board, LeaderboardFiles(partial), files)
         # Without its state a folder that is half moved is written again.
         files.state.unlink(missing_ok=True)
         move_all(partial, folder)
         write_json(files.state, wanted)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def shows(plan: Plan, folder: Path) -> bool:
@@ -105,6 +108,23 @@ def _fill(run: Run, board: Leaderboard, files: LeaderboardFiles, before: Leaderb
         _copy_masks(store, refs, files.folder / name)
     # Last: it holds what was written before it.
     _write_page(run, store, board, files)
+
+
+@contextmanager
+def made_beside(folder: Path) -> Iterator[Path]:
+    """A new folder within this one to make its files in; in the end it goes, with what was not moved out of it.
+
+    Those go, too, whose makers were killed an hour ago or earlier.
+    """
+    for left in folder.glob(f"{PARTIAL_FOLDER}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_S:
+                shutil.rmtree(left, ignore_errors=True)
+    partial = Path(mkdtemp(prefix=PARTIAL_FOLDER, dir=folder))
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def move_all(source: Path, target: Path) -> None:
