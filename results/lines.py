@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import sqrt
+from math import isfinite, nan, sqrt
 from statistics import fmean
 from typing import NamedTuple
 
@@ -75,10 +75,13 @@ def measures_of(column: Column) -> tuple[Measure, ...]:
 
 
 def std_of(values: Sequence[float]) -> float:
-    """The sample standard deviation of at least two finite numbers, exact but for the rounding of its root.
+    """The sample standard deviation of two or more numbers, exact but for the rounding of its root.
 
-    As `statistics.stdev`, which takes five times as long: tables of many rows ask for thousands.
+    nan where one of them is not finite. As `statistics.stdev`, which takes five times as long: tables of many rows
+    ask for thousands.
     """
+    if not all(map(isfinite, values)):
+        return nan
     ratios = [value.as_integer_ratio() for value in values]
     # Denominators of floats are powers of two: the largest one is common to all.
     unit, n = max(denominator for _, denominator in ratios), len(values)

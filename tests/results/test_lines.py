@@ -1,5 +1,6 @@
 """Means over rng seeds, holes, costs and the order of lines."""
 
+import math
 import statistics
 from collections.abc import Callable
 
@@ -32,6 +33,10 @@ def test_the_deviation_is_that_of_the_standard_library(values: list[float]) -> N
 
 def test_the_deviation_of_equal_numbers_is_0() -> None:
     assert std_of([0.1] * 7) == 0
+
+
+def test_a_number_that_is_none_has_no_deviation() -> None:
+    assert math.isnan(std_of([0.1, math.nan])) and math.isnan(std_of([math.inf, 0.1]))
 
 
 def test_one_rng_seed_has_no_deviation(row: Callable[..., Row]) -> None:
