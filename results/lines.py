@@ -1,10 +1,9 @@
 """The lines of a board: one per recipe, options and setting, with a cell per scored stage, taken over rng seeds."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import isfinite, nan, sqrt
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import NamedTuple
 
 from results.boards import Board
@@ -24,7 +23,6 @@ __all__ = [
     "measures_of",
     "names_of",
     "pipeline_order",
-    "std_of",
 ]
 
 SEEDS_TO_RANK = 3
@@ -74,21 +72,6 @@ def measures_of(column: Column) -> tuple[Measure, ...]:
     return tuple(Measure(column, field, title) for field, title in LABEL_MEASURES.items())
 
 
-def std_of(values: Sequence[float]) -> float:
-    """The sample standard deviation of two or more numbers, exact but for the rounding of its root.
-
-    nan where one of them is not finite. As `statistics.stdev`, which takes five times as long: tables of many rows
-    ask for thousands.
-    """
-    if not all(map(isfinite, values)):
-        return nan
-    ratios = [value.as_integer_ratio() for value in values]
-    # Denominators of floats are powers of two: the largest one is common to all.
-    unit, n = max(denominator for _, denominator in ratios), len(values)
-    whole = [numerator * (unit // denominator) for numerator, denominator in ratios]
-    return sqrt((n * sum(number * number for number in whole) - sum(whole) ** 2) / (unit * unit * n * (n - 1)))
-
-
 @dataclass(frozen=True)
 class Cell:
     """One stage of one line over its rng seeds. With a hole in it there is no mean."""
@@ -108,10 +91,10 @@ class Cell:
 
     def std(self, field: str = "miou") -> float | None:
         """The sample standard deviation over rng seeds; None for fewer than two, and where there is no mean."""
-        # Asked for by the table and by its records.
+        # Exact, hence dear, and asked for by the table and by its records.
         if field not in self._stds:
             values = self._values(field)
-            self._stds[field] = std_of(values) if len(values) > 1 else None
+            self._stds[field] = stdev(values) if len(values) > 1 else None
         return self._stds[field]
 
     @property

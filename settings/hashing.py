@@ -28,7 +28,7 @@ class HashCache:
         self._expected: dict[str, tuple[str, str]] = {}
 
     def expect(self, paths: Iterable[Path]) -> None:
-        """Say of which files the hashes will be asked for: looked up together, they take a tenth of the time.
+        """Say of which files the hashes will be asked for: they are looked up together.
 
         Whether a file changed is seen when its own hash is asked for.
         """

@@ -24,6 +24,10 @@ def options(**changes: Any) -> TrainingOptions:
     return TrainingOptions(**({"epochs": 4, "batch": 4, "learning_rate": 0.1} | changes))
 
 
+NO_GRADIENT = ("0.bias", "1.running_mean")
+"""Of a problem's network: the bias before its batch norm, and what follows it alone."""
+
+
 class Problem:
     """A small network with everything that has a state: batch norm, dropout, channels_last convolutions."""
 
@@ -188,9 +192,11 @@ def test_adamw_is_torchs(surroundings: Callable[..., Any]) -> None:
             reference.zero_grad()
             torch.stack(list(other.step(order[start : start + 4], rng).values())).sum().backward()
             reference.step()
-    # A tenth of a step: Adam divides small gradients by their size, and makes of the CPU's rounding what it likes.
-    for name, value in problem.module.state_dict().items():
-        assert torch.allclose(value, other.module.state_dict()[name], rtol=0, atol=1e-3), name
+    # A bias before a batch norm changes nothing: its gradient is rounding, which Adam divides by its own size.
+    values = {name: value for name, value in problem.module.state_dict().items() if name not in NO_GRADIENT}
+    assert len(values) == 7
+    for name, value in values.items():
+        assert torch.allclose(value, other.module.state_dict()[name], rtol=1e-4, atol=1e-6), name
 
 
 def test_the_log_holds_means_and_terms_are_added(surroundings: Callable[..., Any]) -> None:

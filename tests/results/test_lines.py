@@ -1,15 +1,11 @@
 """Means over rng seeds, holes, costs and the order of lines."""
 
-import math
-import statistics
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from results.boards import boards
-from results.lines import Column, Line, columns_of, lines_of, std_of
+from results.lines import Column, Line, columns_of, lines_of
 from results.rows import Row
 
 MAPS, SEGMENTATION = Column("maps", ""), Column("segmentation", "ss")
@@ -24,19 +20,6 @@ def test_mean_and_sample_deviation_over_rng_seeds(row: Callable[..., Row]) -> No
     (line,) = lines([row(rng_seed=s, miou=m) for s, m in enumerate([0.25, 0.5, 0.75])])
     cell = line.cells[MAPS]
     assert (cell.mean(), cell.std(), line.rng_seeds) == (0.5, 0.25, (0, 1, 2))
-
-
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=6))
-def test_the_deviation_is_that_of_the_standard_library(values: list[float]) -> None:
-    assert std_of(values) == pytest.approx(statistics.stdev(values), rel=1e-15, abs=1e-150)
-
-
-def test_the_deviation_of_equal_numbers_is_0() -> None:
-    assert std_of([0.1] * 7) == 0
-
-
-def test_a_number_that_is_none_has_no_deviation() -> None:
-    assert math.isnan(std_of([0.1, math.nan])) and math.isnan(std_of([math.inf, 0.1]))
 
 
 def test_one_rng_seed_has_no_deviation(row: Callable[..., Row]) -> None:
