@@ -4,8 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from methods.cues.spectral import Spectral, SpectralOptions
+from methods.spectral import colour_neighbours
+from methods.training import flushed_denormals
 from settings.records import LabelSpace
 from tests.methods.conftest import MemoryBank, Noted, make_photo
 
@@ -48,6 +51,21 @@ def test_a_large_object_is_found_by_the_border_alone() -> None:
     photo, surroundings, truth = scene((slice(1, 11), slice(1, 14)))
     assert iou(saliency(photo, surroundings, cut="zero"), truth) > 0.8
     assert iou(saliency(photo, surroundings, cut="zero", sign="smaller"), truth) < 0.2
+
+
+def test_neighbours_are_found_in_the_arithmetic_of_ieee_754(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, surroundings, _ = scene((slice(3, 9), slice(4, 11)))
+    plain, smallest = saliency(photo, surroundings), []
+
+    def noted(image: np.ndarray) -> Any:
+        smallest.append(float(torch.tensor(1e-40) * 1))
+        return colour_neighbours(image)
+
+    monkeypatch.setattr("methods.spectral.colour_neighbours", noted)
+    with flushed_denormals():
+        np.testing.assert_array_equal(saliency(photo, surroundings), plain)
+        assert smallest[0] > 0
+        assert float(torch.tensor(1e-40) * 1) == 0
 
 
 def test_a_flat_photo_shows_nothing() -> None:
