@@ -13,7 +13,7 @@ leaderboard: $(READY)
 # In the order of the files: those with the fewest tests are the longest, and would else be left to one process at last.
 # Three processes on two cores: tests of clusters and of killed processes wait half of their time.
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 15
 
 check: $(READY)
 	$(BIN)/ruff check .
