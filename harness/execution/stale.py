@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from harness.stages.planning import Plan
 from harness.stages.provenance import stale_sources
 from harness.store.care.waste import Waste, remove
 from harness.store.layout import Ref
+from harness.store.record import Record
 from harness.store.store import Store
 
 __all__ = ["remove_stale"]
@@ -20,9 +23,17 @@ def remove_stale(plan: Plan, store: Store) -> None:
     stale: set[Ref] = set()
     # In the graph's order: what comes of a stale artefact is looked at after it, and is as stale.
     for ref, stage in plan.graph.items():
-        record = records.get(ref)
-        is_stale = record is not None and bool(stale_sources(record.sources))
-        if is_stale or not stale.isdisjoint(stage.needs()):
+        inputs = set(stage.needs())
+        if not stale.isdisjoint(inputs) or (ref in records and _is_of_others(records[ref], inputs, records)):
             stale.add(ref)
     for ref in stale & records.keys():
         remove(store, Waste(ref.kind, (), ref, is_whole_key=True))
+
+
+def _is_of_others(record: Record, inputs: Iterable[Ref], records: Mapping[Ref, Record]) -> bool:
+    """Whether other sources made it, or it came of what lay where a later run made an input again."""
+    if stale_sources(record.sources):
+        return True
+    made = [records[ref] for ref in inputs if ref in records]
+    # By run and by time: runs side by side make what each other needs, and clocks are set.
+    return any("" < record.run < one.run and record.finished < one.finished for one in made)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
-from harness.stages.provenance import provenance
+from harness.stages.provenance import provenance, stale_sources
 from harness.stages.work import AnyWork
 from harness.store.layout import Ref
 from harness.store.record import Record
@@ -61,10 +61,14 @@ class Lineage:
         return cls(records)
 
     def sources(self) -> dict[str, str]:
-        """Module → hash of the sources that made the ancestors' artefacts: a table marks rows whose sources changed."""
+        """Module → hash of the sources that made the ancestors' artefacts: a table marks rows whose sources changed.
+
+        Where a module's sources changed between two of them, those that are not today's are told.
+        """
         found: dict[str, str] = {}
         for record in self.records.values():
-            found |= record.sources
+            found = record.sources | found
+            found |= {module: record.sources[module] for module in stale_sources(record.sources)}
         return found
 
     def row_fields(self, declared_on: Mapping[str, int]) -> CostFields:

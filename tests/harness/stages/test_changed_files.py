@@ -405,3 +405,14 @@ def test_a_strict_run_makes_again_what_other_sources_made(
     # One shard holds train and dev: its pseudo labels, their counts and the row; the weak set is of other sources.
     assert again.run.stages_run == 3
     assert [row.miou for row in again.board.rows] == [row.miou for row in first.board.rows]
+
+    # Another suite's row on the same masks: by today's sources, but what it was counted from is not there now.
+    monkeypatch.setattr(provenance, "sources_of", original)
+    other = suite.model_copy(update={"declared_on": {"dev": 1}})
+    assert run_and_gather(other, store, "serial").run.stages_run == 1
+    monkeypatch.setattr(provenance, "sources_of", sources_of)
+    assert run_and_gather(suite, store, "serial", strict=True).run.stages_run == 3
+    monkeypatch.setattr(provenance, "sources_of", original)
+    assert run_and_gather(other, store, "serial").run.stages_run == 0
+    assert run_and_gather(other, store, "serial", strict=True).run.stages_run == 1
+    assert run_and_gather(other, store, "serial", strict=True).run.stages_run == 0
