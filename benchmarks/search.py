@@ -1,6 +1,6 @@
 """How many more candidates a search tries for the same stage-seconds: ours, without each of its parts, and Ray Tune's.
 
-On `scenes`, where the localizer (CAM with a wide hidden layer, many epochs) costs at least three times what follows it
+On `scenes`, where the localizer (CAM with a wide hidden layer) costs at least three times what follows it
 (PAMR and a sweep on 32 masks of dev). All arms have the same budget of stage-seconds: what stages took by their
 records, without the start of processes, which Tune pays for every trial and we once. What is common to all trials
 (features, weak set) is made beforehand and counts for nobody. Arms: whole; without sharing; without ASHA; without TPE;
@@ -12,9 +12,10 @@ Tune's cost at which it has Tune's best value (aim: 1/3); what sharing brought o
 (aim: 80 %); how busy the slots were between the first stage's start and the last one's end (aim: 90 %). Then 2,000
 trials all of whose stages exist, aim 20 s, and 1,000 replayed searches, aim 60 s of one core. Few repetitions of a
 short budget tell factors, not the order of arms that lie near each other: `--stage-seconds 300 --repetitions 5` does.
+A budget of few default trials tells nothing: with 40 epochs and 45 s, no arm came to more than three candidates.
 Writes search.csv and search.png beside this file, or into `--output`. As given it is meant to take a quarter of an hour
 on two idle cores (reckoned from the budgets, not measured).
-Run: python -m benchmarks.search [--stage-seconds 45] [--repetitions 3] [--epochs 40] [--existing 2000] [--without-tune]
+Run: python -m benchmarks.search [--stage-seconds 90] [--repetitions 3] [--epochs 8] [--existing 2000] [--without-tune]
 """
 
 from __future__ import annotations
@@ -222,9 +223,9 @@ def existing(suite: Path, folder: Path, count: int) -> tuple[float, float]:
 def main() -> None:
     """Run the arms, print what they came to, write the table and the plot."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stage-seconds", type=float, default=45.0)
+    parser.add_argument("--stage-seconds", type=float, default=90.0)
     parser.add_argument("--repetitions", type=int, default=3, help="0: the trials whose stages exist alone")
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--existing", type=int, default=2000, help="trials whose stages exist")
     parser.add_argument("--output", type=Path, default=FOLDER, help="the folder of search.csv and search.png")
     parser.add_argument("--without-tune", action="store_true")
