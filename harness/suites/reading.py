@@ -72,13 +72,16 @@ def read_with_includes(path: Path, find: Callable[[str], Path], seen: tuple[Path
 def merged(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
     """`over` wins; mappings are merged key by key, everything else is replaced.
 
-    A component of another name is another component: it takes none of the old one's options.
+    A component of another name is another component: it takes none of the old one's options. The size at
+    which a backbone sees photos is the suite's, whichever backbone it is.
     """
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
         if _is_mapping(old) and _is_mapping(value) and value.get("name", old.get("name")) == old.get("name"):
             result[key] = merged(old, value)
+        elif key == "backbone" and _is_mapping(old) and _is_mapping(value) and "size" in old:
+            result[key] = {"size": old["size"], **value}
         else:
             result[key] = value
     return result

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from harness.stages.planning import make_plan
 from harness.suites.suite import load_suite, ready_suites
+from methods.surroundings import BackboneOptions
 from settings.errors import UserError
 
 BASE = """
@@ -56,6 +57,15 @@ def test_an_include_is_merged_key_by_key(suite_file: Path) -> None:
     assert suite.dataset.options == {"classes": 2, "size": 64, "train": 4, "dev": 2, "val": 2}
     assert suite.rng_seeds == (5,)
     assert suite.name == "over"
+
+
+def test_another_backbone_sees_photos_at_the_size_of_the_suite(suite_file: Path) -> None:
+    suite_file.write_text(BASE + "backbone: {name: resnet18, weights: random, output_stride: 8, size: 64}\n")
+    over = suite_file.with_name("over.yaml")
+    over.write_text("include: mine.yaml\nbackbone: {name: tf_efficientnet_lite2}\n")
+    assert load_suite(over).backbone == BackboneOptions(name="tf_efficientnet_lite2", size=64)
+    over.write_text("include: mine.yaml\nbackbone: {name: tf_efficientnet_lite2, size: 96}\n")
+    assert load_suite(over).backbone.size == 96
 
 
 @pytest.mark.parametrize("override", ["settings=[clean]", "settings={clean: {}}", "settings.web=null"])
