@@ -100,7 +100,7 @@ class Spectral(Cue):
 def _gradual_underflow() -> Iterator[None]:
     """Numbers too small for a full mantissa are kept, as IEEE 754 has it; afterwards as before.
 
-    A worker lets them count as 0, and scipy's tree of neighbours relies on them: of four photos of `scenes` in 320 it
+    A worker lets them count as 0, and scipy's tree of neighbours relies on them: on four photos of `scenes` in 320 it
     ended the process.
     """
     import torch
