@@ -12,6 +12,7 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 
 from harness.stages.numerics import cpu_class
 from settings.discovery import REGISTRIES
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 OURS = ("harness", "methods", "settings", "results")
 _CODE = "code-1:"
 """How hashes of sources begin that `sources_of` makes in this way; another way gets another beginning."""
+_PARSING = Lock()
 # Those that decide outcomes: rows name their versions, and a cluster's nodes must have the driver's.
 PACKAGES = ("seedbed", "torch", "torchvision", "timm", "numba", "ray", "numpy", "pillow")
 
@@ -161,7 +163,9 @@ def _imports(path: Path, package: str) -> tuple[str, ...]:
 
 # Not kept: trees take fifty times the memory of what is read off them.
 def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    # CPython counts the depth of trees for all threads together: where two parse at once, one may end in a SystemError.
+    with _PARSING:
+        return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _names(tree: ast.AST, package: str) -> Iterator[str]:
