@@ -3,8 +3,10 @@
 On `scenes`, where the localizer (CAM with a wide hidden layer) costs at least three times what follows it
 (PAMR and a sweep on 32 masks of dev). All arms have the same budget of stage-seconds: what stages took by their
 records, without the start of processes, which Tune pays for every trial and we once. What is common to all trials
-(features, weak set) is made beforehand and counts for nobody. Arms: whole; without sharing; without ASHA; without TPE;
-without kept prefixes; and Ray Tune's random search, whose trials each have a store of their own and share nothing.
+(features, weak set) is made beforehand and counts for nobody. Our arms begin with the default configuration, as every
+search does, and pay for it; Tune draws from its first trial on. Arms: whole; without sharing; without ASHA; without
+TPE (prefixes are kept, the rest is drawn evenly); without kept prefixes (plain TPE); plain random (neither); and Ray
+Tune's random search, whose trials each have a store of their own and share nothing.
 "Without sharing" is not run: it is the whole arm's trials, each paid as if it had computed all of its stages at their
 median cost, and cut at the budget.
 Printed: candidates and best score of each arm; candidates of the whole arm against Tune's (aim: 4 times); the share of
@@ -13,8 +15,8 @@ Tune's cost at which it has Tune's best value (aim: 1/3); what sharing brought o
 trials all of whose stages exist, aim 20 s, and 1,000 replayed searches, aim 60 s of one core. Few repetitions of a
 short budget tell factors, not the order of arms that lie near each other: `--stage-seconds 300 --repetitions 5` does.
 A budget of few default trials tells nothing: with 40 epochs and 45 s, no arm came to more than three candidates.
-Writes search.csv and search.png beside this file, or into `--output`. As given it is meant to take a quarter of an hour
-on two idle cores (reckoned from the budgets, not measured).
+Writes search.csv and search.png beside this file, or into `--output`, after each repetition, of which each takes seven
+to eight minutes on two idle cores.
 Run: python -m benchmarks.search [--stage-seconds 90] [--repetitions 3] [--epochs 8] [--existing 2000] [--without-tune]
 """
 
@@ -26,9 +28,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -45,6 +49,7 @@ from harness.suites.suite import load_suite
 from settings.errors import UserError
 
 FOLDER = Path(__file__).parent
+EPOCHS = "recipes.cam+pamr.localizer.training.epochs"
 RATE, ITERATIONS = "localizer.training.learning_rate", "refiners.0.iterations"
 RANGES = {
     RATE: {"log_uniform": [0.002, 0.5]},
@@ -55,9 +60,12 @@ RANGES = {
 ARMS: Mapping[str, tuple[str, ...]] = {
     "whole": (),
     "without ASHA": ("search.stopping=none",),
-    "without TPE": ("search.sampler=random",),
+    "without TPE": (),
     "without prefixes": ("search.sampler=tpe",),
+    "plain random": ("search.sampler=random",),
 }
+EVENLY = "without TPE"
+"""The arm that keeps prefixes and draws the rest evenly, which no option of a suite asks for."""
 TUNE, UNSHARED = "Ray Tune, random", "without sharing"
 SEARCHES = 1000
 
@@ -81,23 +89,25 @@ def write_suite(folder: Path, epochs: int) -> Path:
     return path
 
 
-def ours(suite: Path, base: Path, folder: Path, seconds: float, rng_seed: int, changes: tuple[str, ...]) -> Outcome:
+def ours(arm: str, suite: Path, base: Path, folder: Path, seconds: float, rng_seed: int) -> Outcome:
     """A search on a copy of the store that has what all trials have in common."""
     shutil.copytree(base, folder)
     budget = f"search.budget={{stage_seconds: {seconds}}}"
-    overrides = (*changes, budget, f"search.rng_seed={rng_seed}")
-    return conduct(str(suite), overrides, folder, Workers(), Asked(), lambda *_: None)
+    overrides = (*ARMS[arm], budget, f"search.rng_seed={rng_seed}")
+    never = patch("harness.searching.proposals.START", 10**9) if arm == EVENLY else nullcontext()
+    with never:
+        return conduct(str(suite), overrides, folder, Workers(), Asked(), lambda *_: None)
 
 
 def curve(outcome: Outcome, is_shared: bool = True) -> Iterator[tuple[float, float]]:
-    """Stage-seconds spent and score, trial by trial after the default; not shared: as if each had computed all."""
+    """Stage-seconds spent and score, trial by trial; not shared: as if each had computed all."""
     trials = list(outcome.findings[0].search.trials.values())
     paid: dict[int, list[float]] = {}
     for trial in trials:
         for place, rung in enumerate(trial.rungs):
             if rung.seconds:
                 paid.setdefault(place, []).append(rung.seconds)
-    for trial in trials[1:]:
+    for trial in trials:
         spent = trial.spent
         if not is_shared:
             spent = sum(rung.seconds or float(np.median(paid.get(n, [0.0]))) for n, rung in enumerate(trial.rungs))
@@ -153,12 +163,11 @@ def tunes(suite: Path, base: Path, folder: Path, seconds: float, rng_seed: int) 
     return [(one["spent"], one["score"]) for one in results]
 
 
-def busy(outcome: Outcome, folder: Path) -> float:
+def busy(outcome: Outcome, folder: Path, base: Path) -> float:
     """The share of the slots' time that stages took, from the first one's start to the last one's end; nan of none."""
     (finding,) = outcome.findings
     claimed = [ref for trial in finding.search.trials.values() for ref in trial.claimed]
-    # Those of the default configuration were in the store before.
-    before = set(finding.search.trials[0].claimed)
+    before = Store.at(base).present(claimed)
     records = list(Store.at(folder).records([ref for ref in claimed if ref not in before]).values())
     if not records:
         return float("nan")
@@ -195,10 +204,16 @@ def told(rows: pd.DataFrame, most: float) -> None:
 
 
 def existing(suite: Path, folder: Path, count: int) -> tuple[float, float]:
-    """Seconds by the clock, and of this process's CPU, of a search of which every stage is there.
+    """Seconds by the clock of a search of which every stage is there: until its last trial has ended, and of all of it.
 
-    24 refined maps, and thresholds that are read from their sweeps.
+    24 refined maps, and thresholds that are read from their sweeps. After the trials come the winner's rows on what is
+    reported, whose stages are not there, and the plots.
     """
+    last_trial = [0.0]
+
+    def ended(*_: object) -> None:
+        last_trial[0] = time.perf_counter()
+
     none = dict.fromkeys(RANGES)
     few = none | {ITERATIONS: RANGES[ITERATIONS]}
     many = few | {"labeler.threshold": {"uniform": [0.05, 0.95], "step": 0.01}}
@@ -209,15 +224,15 @@ def existing(suite: Path, folder: Path, count: int) -> tuple[float, float]:
             f"search.budget={{trials: {trials}}}",
             "search.stopping=none",
         )
-        return conduct(str(suite), overrides, folder, Workers(), Asked(), lambda *_: None)
+        return conduct(str(suite), overrides, folder, Workers(), Asked(), ended)
 
     searched(few, count)
     shutil.rmtree(folder / "searches")
-    start, cpu_start = time.perf_counter(), time.process_time()
+    start = time.perf_counter()
     trials = searched(many, count).findings[0].search.trials
     assert len(trials) == count
     assert sum(trial.spent for trial in trials.values()) == 0
-    return time.perf_counter() - start, time.process_time() - cpu_start
+    return last_trial[0] - start, time.perf_counter() - start
 
 
 def main() -> None:
@@ -230,6 +245,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=FOLDER, help="the folder of search.csv and search.png")
     parser.add_argument("--without-tune", action="store_true")
     asked = parser.parse_args()
+    asked.output.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
 
     def add(arm: str, rng_seed: int, trials: Iterator[tuple[float, float]] | list[tuple[float, float]]) -> None:
@@ -244,31 +260,35 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         suite, base = write_suite(folder, asked.epochs), folder / "base"
-        conduct(str(suite), (), base, Workers(), Asked(), lambda *_: None)
-        (bound,) = bounds_of(load_suite(suite), base)
-        print(bound.to_text(), flush=True)
+        # Of one epoch, which no trial has: what is left is what all trials have in common.
+        conduct(str(suite), (f"{EPOCHS}=1",), base, Workers(), Asked(), lambda *_: None)
         shutil.rmtree(base / "searches")
+        whole = shutil.copytree(base, folder / "default")
+        conduct(str(suite), (), whole, Workers(), Asked(), lambda *_: None)
+        (bound,) = bounds_of(load_suite(suite), whole)
+        print(bound.to_text(), flush=True)
         for rng_seed in range(asked.repetitions):
-            for arm, changes in ARMS.items():
+            for arm in ARMS:
                 own = folder / f"{arm} {rng_seed}"
-                outcome = ours(suite, base, own, asked.stage_seconds, rng_seed, changes)
+                outcome = ours(arm, suite, base, own, asked.stage_seconds, rng_seed)
                 add(arm, rng_seed, curve(outcome))
                 if arm == "whole":
                     add(UNSHARED, rng_seed, curve(outcome, is_shared=False))
-                    shares.append(busy(outcome, own))
+                    shares.append(busy(outcome, own, base))
             if not asked.without_tune:
                 found = tunes(suite, base, folder / f"tune {rng_seed}", asked.stage_seconds, rng_seed)
                 add(TUNE, rng_seed, found)
-        seconds, cpu = existing(suite, base, asked.existing)
-        took = f"{seconds:.1f} s, {cpu:.1f} s of CPU"
-        print(f"{asked.existing} trials whose stages exist: {took}, aim 20 s for 2,000", flush=True)
+            # After each repetition, so that one may stop it before the last.
+            print(f"repetition {rng_seed}: slots were busy {np.nanmean(shares):.0%} of the whole arm's time, aim 90 %")
+            frame = pd.DataFrame(rows)
+            told(frame, bound.most)
+            frame.to_csv(asked.output / "search.csv", index=False)
+            draw(frame, asked.output)
+        seconds, all_seconds = existing(suite, whole, asked.existing)
+        took = f"{seconds:.1f} s, aim 20 s for 2,000; with the winner's rows and plots {all_seconds:.1f} s"
+        print(f"{asked.existing} trials whose stages exist: {took}", flush=True)
         if not rows:
             return
-        print(f"slots were busy {np.nanmean(shares):.0%} of the whole arm's time, aim 90 %")
-        frame = pd.DataFrame(rows)
-        told(frame, bound.most)
-        frame.to_csv(asked.output / "search.csv", index=False)
-        draw(frame, asked.output)
         recorded = next(iter(sorted((folder / "without ASHA 0" / "searches").rglob("trials.csv"))))
         start = time.process_time()
         try:
@@ -298,6 +318,7 @@ def draw(frame: pd.DataFrame, folder: Path) -> None:
     axes.set(xlabel="stage-seconds", ylabel="best mIoU on dev so far, mean over repetitions")
     axes.legend(loc="lower right")
     figure.savefig(folder / "search.png", dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":

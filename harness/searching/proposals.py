@@ -109,7 +109,7 @@ class Proposer:
         """
         if self._is_mostly_tried:
             return self._proposed_of_the_rest(number)
-        study, prefixes = self._current_study(), self._prefixes(passes)
+        study, prefixes = self._current_study(), self._prefixes(number, passes)
         sampled_redraws = SAMPLED_REDRAWS if len(self.known) <= MANY else 0
         for redraw in range(REDRAWS):
             rng = np.random.default_rng(_seed(self.rng_seed, self.space.name, number, redraw))
@@ -228,13 +228,27 @@ class Proposer:
                 values[dimension.path] = _value_of(dimension, suggested)
         return values
 
-    def _prefixes(self, passes: Passes) -> _Prefixes:
+    def _prefixes(self, number: int, passes: Passes) -> _Prefixes:
         """What a proposal may keep of earlier ones; nothing for plain sampling."""
         if self.sampler != "prefix":
             return _Prefixes({}, {})
+        if not self.known:
+            return self._first_prefixes(number)
         known = _worth_telling(self.known)
         weights = self.cuts.weights(known, passes)
         return _Prefixes(weights, {cut: self.cuts.ranked(known, cut, passes) for cut in weights if cut is not None})
+
+    def _first_prefixes(self, number: int) -> _Prefixes:
+        """Before any trial has ended, every other proposal keeps all that it can of the default configuration.
+
+        Else each of the first trials would compute every rung of its own, though nothing is known of any.
+        """
+        first, cuts = min(self._running, default=number), self.cuts.rungs[:-1]
+        if not cuts or (number - first) % 2 == 0:
+            return _Prefixes({}, {})
+        running = Known(first, self._running[first], "complete", None, (0.0,) * (cuts[-1] + 1))
+        ranked = self.cuts.ranked([running], cuts[-1], _all_pass)
+        return _Prefixes({cuts[-1]: 1.0}, {cuts[-1]: ranked}) if ranked else _Prefixes({}, {})
 
     def _current_study(self) -> Study:
         """Optuna's study of the trials that are told and of those that run."""

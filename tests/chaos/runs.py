@@ -1,4 +1,4 @@
-"""`seedbed run smoke` as a process group of its own, which can be killed as a whole."""
+"""`seedbed run smoke`, or another command, as a process group of its own, which can be killed as a whole."""
 
 import os
 import signal
@@ -28,6 +28,7 @@ class Run:
         how: Sequence[str] = SERIAL,
         clock: Path | None = None,
         suite: str | Path = "smoke",
+        command: str = "run",
         **variables: str,
     ) -> None:
         self.store, self.clock = store, clock
@@ -37,7 +38,7 @@ class Run:
             variables |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), **kept}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 — closed when the block ends
         self.process = subprocess.Popen(
-            [sys.executable, *module, "run", str(suite), *how, "--store", str(store)],
+            [sys.executable, *module, command, str(suite), *how, "--store", str(store)],
             cwd=REPOSITORY,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,

@@ -123,6 +123,24 @@ def test_parallel_proposals_are_all_others(space: Space) -> None:
     assert proposer.is_exhausted
 
 
+@pytest.mark.parametrize(("sampler", "keeping"), [("prefix", [1, 3, 5]), ("tpe", []), ("random", [])])
+def test_before_any_trial_has_ended_every_other_one_keeps_what_the_default_computes(
+    space: Space, sampler: str, keeping: list[int]
+) -> None:
+    proposer = Proposer(space, sampler, 0)  # type: ignore[arg-type]
+    proposer.begin(0, {RATE: 0.05, ITERATIONS: 10})
+    proposals = [proposer.propose(number) for number in range(1, 7)]
+    assert [each.number for each in proposals if each.values[RATE] == 0.05] == keeping
+    assert [each.number for each in proposals if each.origin == "random, prefix of trial 0"] == keeping
+    assert len({fingerprint(each.values) for each in proposals}) == 6
+
+
+def test_the_first_ones_keep_nothing_of_a_default_outside_of_the_ranges(space: Space) -> None:
+    proposer = Proposer(space, "prefix", 0)
+    proposer.begin(0, {RATE: 7.0, ITERATIONS: 10})
+    assert [proposer.propose(number).origin for number in range(1, 5)] == ["random"] * 4
+
+
 def test_a_cut_is_as_likely_as_its_gain_per_remaining_second(space: Space) -> None:
     # Localizer 9 s, refiner 1 s. Scores spread by 0.1 with the rate, and by 0.01 within one rate.
     told = [
