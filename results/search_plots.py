@@ -149,6 +149,7 @@ def draw_rungs(table: pd.DataFrame, checks: Mapping[str, Sequence[RungCheck]], m
             title = f"{recipe}: {check.name}, {switched}\n{told}"
             axes.set_title(title, fontsize=10, parse_math=False)
             axes.set(xlabel=f"score at {check.name}", ylabel=f"{measure} at the end")
+            axes.locator_params(axis="x", nbins=5)
         for axes in places[len(panels) :]:
             axes.set_axis_off()
         return figure

@@ -227,7 +227,8 @@ def _importances(table: pd.DataFrame) -> Table | None:
     if not lines:
         return None
     note = (
-        "By permutation in a forest of regression trees, from trials that came to their end and were not drawn evenly."
+        "By permutation in a forest of regression trees, from all trials that came to their end: "
+        "these do not fill the ranges evenly."
     )
     return Table("importances", ("recipe", "option", "share of the scores' variance"), tuple(lines), (note,))
 
