@@ -22,10 +22,12 @@ from results.statistics import (
     samples,
 )
 
-__all__ = ["Comparison", "CountsOf", "Verdicts", "sums_of_line", "verdicts"]
+__all__ = ["SEARCHED", "Comparison", "CountsOf", "Verdicts", "sums_of_line", "verdicts"]
 
 YARDSTICK, PLAIN = "cam", "clean"
 """The recipe that others are held against, and the setting that others are."""
+SEARCHED = "-searched"
+"""How the name of a recipe ends whose options a search has found: those of `a-searched`, in place of those of `a`."""
 CountsOf: TypeAlias = Callable[[Row], ImageSums | None]
 """What a row was scored from, image by image; None where that is not kept."""
 
@@ -135,9 +137,9 @@ def _comparisons(lines: Sequence[Line], counted: Mapping[int, _Counted]) -> tupl
 
 
 def _planned(lines: Sequence[Line], among: Sequence[int]) -> dict[tuple[int, int], bool]:
-    """Every recipe against `cam` of its setting, every setting against `clean` of its recipe, and every recipe `a+b`
-    against `a`, which is what it was before it was refined; of each, whether it is the first kind. Ceilings are in none
-    of them."""
+    """Every recipe against `cam` of its setting, every setting against `clean` of its recipe, every recipe `a+b`
+    against `a`, which is what it was before it was refined, and every `a-searched` against `a`; of each, whether it is
+    the first kind. Ceilings are in none of them."""
     called: dict[tuple[str, str], list[int]] = {}
     # Nobody is held against what somebody handed in: whatever it is called, it is no yardstick.
     for n in [n for n in among if lines[n].tier == "recomputed"]:
@@ -147,8 +149,10 @@ def _planned(lines: Sequence[Line], among: Sequence[int]) -> dict[tuple[int, int
         recipe, setting = lines[n].option_set.recipe, lines[n].setting
         if lines[n].is_ceiling:
             continue
-        yardsticks = ((each, setting) for each in _yardsticks(recipe) if (each, setting) in called)
-        others = (next(yardsticks, None), (recipe, PLAIN), (recipe.rpartition("+")[0], setting))
+        default = recipe.removesuffix(SEARCHED)
+        yardsticks = ((each, setting) for each in _yardsticks(default) if (each, setting) in called)
+        before = recipe.rpartition("+")[0] if default == recipe else default
+        others = (next(yardsticks, None), (recipe, PLAIN), (before, setting))
         for place, name in enumerate(others):
             other = _meant(lines, n, called.get(name, []) if name else [])
             if other is not None and other != n:

@@ -15,7 +15,7 @@ from harness.searching.outputs import Gap, Gaps, SearchFiles, draw_outputs, writ
 from harness.searching.search import RecipeSearch, Searches
 from harness.searching.space import check_paths, space_of
 from harness.searching.trials import Bench
-from harness.searching.winner import SEARCHED, Finding, finding_of
+from harness.searching.winner import Finding, finding_of
 from harness.stages.numerics import usable_cores
 from harness.stages.plugins import read_plugins
 from harness.stages.rows import RowIdentity
@@ -24,6 +24,7 @@ from harness.store.layout import search_folder
 from harness.store.store import Lost, Store
 from harness.suites.search import Budget
 from harness.suites.suite import Suite, load_suite
+from results.comparisons import SEARCHED
 from settings.errors import UserError, unknown_name
 from settings.plugins import plugged_in
 
@@ -184,7 +185,7 @@ def _gaps(
             name = finding.search.space.name
             for is_winner, recipe, trial in (
                 (False, name, finding.default),
-                (True, f"{name}-{SEARCHED}", finding.winner),
+                (True, f"{name}{SEARCHED}", finding.winner),
             ):
                 if recipe in reported and trial is not None:
                     miou, split = reported[recipe]

@@ -17,16 +17,14 @@ from harness.store.layout import CountFiles, MeasureFiles, Ref
 from harness.store.store import Lost, Store
 from harness.suites.reading import override
 from harness.suites.suite import Suite
+from results.comparisons import SEARCHED
 from results.counted import image_sums, joined_sums
 from results.map_difference import map_difference
 from results.per_image import joined, read_table
 from results.statistics import Difference, difference, samples
 from settings.errors import UserError, counted
 
-__all__ = ["SEARCHED", "Finding", "finding_of", "masks_text", "recipe_suite"]
-
-SEARCHED = "searched"
-"""How the name of a winner ends."""
+__all__ = ["Finding", "finding_of", "masks_text", "recipe_suite"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def recipe_suite(findings: list[Finding], suite: Suite, given: str) -> str:
     for finding in findings:
         comments.append(finding.to_text())
         if finding.winner is not None and not finding.is_default:
-            recipes[f"{finding.search.space.name}-{SEARCHED}"] = _recipe(finding, suite)
+            recipes[f"{finding.search.space.name}{SEARCHED}"] = _recipe(finding, suite)
     content: dict[str, Any] = {"include": include, "name": f"{suite.name}-winners"}
     for assignment in suite.overrides:
         if not assignment.startswith("search"):

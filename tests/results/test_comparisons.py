@@ -101,6 +101,18 @@ def test_without_cam_its_counterpart_is_the_yardstick(row: Callable[..., Row]) -
     assert pairs(lines, found) == {"common+saliency+coverage/clean cam+saliency/clean"}
 
 
+def test_what_a_search_found_is_held_against_the_default_options_and_their_yardstick(row: Callable[..., Row]) -> None:
+    names = ("cam+irn", "seam", "seam+irn", "seam+irn-searched", "cam+irn-searched")
+    lines, found = told(row, *((name, "clean", 3) for name in names))
+    assert pairs(lines, found) == {
+        "seam+irn/clean cam+irn/clean",
+        "seam+irn/clean seam/clean",
+        "seam+irn-searched/clean cam+irn/clean",
+        "seam+irn-searched/clean seam+irn/clean",
+        "cam+irn-searched/clean cam+irn/clean",
+    }
+
+
 def test_values_are_those_of_the_paired_difference(row: Callable[..., Row]) -> None:
     _, found = told(row, ("cam", "clean", 3), ("seam", "clean", 3))
     (only,) = found.comparisons
