@@ -31,7 +31,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import matplotlib.pyplot as plt
@@ -132,14 +132,15 @@ def tunes(suite: Path, base: Path, folder: Path, seconds: float, rng_seed: int) 
             tune.report({"score": one.score, "spent": one.spent})
 
     class Budget(tune.Stopper):
-        spent = 0.0
+        spent: ClassVar[dict[str, float]] = {}
 
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-            Budget.spent += result["spent"]
+            # Tune comes twice with a result that is a trial's last one.
+            Budget.spent[trial_id] = result["spent"]
             return False
 
         def stop_all(self) -> bool:
-            return Budget.spent >= seconds
+            return sum(Budget.spent.values()) >= seconds
 
     space = {
         "rate": tune.loguniform(0.002, 0.5),
@@ -149,7 +150,7 @@ def tunes(suite: Path, base: Path, folder: Path, seconds: float, rng_seed: int) 
     }
     ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     try:
-        Budget.spent = 0.0
+        Budget.spent.clear()
         np.random.seed(rng_seed)  # Tune's random search draws from numpy's global state.
         tuner = tune.Tuner(
             trial,
