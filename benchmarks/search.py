@@ -105,12 +105,12 @@ def curve(outcome: Outcome, is_shared: bool = True) -> Iterator[tuple[float, flo
     paid: dict[int, list[float]] = {}
     for trial in trials:
         for place, rung in enumerate(trial.rungs):
-            if rung.seconds:
-                paid.setdefault(place, []).append(rung.seconds)
+            if rung.spent:
+                paid.setdefault(place, []).append(rung.spent)
     for trial in trials:
         spent = trial.spent
         if not is_shared:
-            spent = sum(rung.seconds or float(np.median(paid.get(n, [0.0]))) for n, rung in enumerate(trial.rungs))
+            spent = sum(rung.spent or float(np.median(paid.get(n, [0.0]))) for n, rung in enumerate(trial.rungs))
         yield spent, float("-inf") if trial.score is None else trial.score
 
 
@@ -311,11 +311,9 @@ def draw(frame: pd.DataFrame, folder: Path) -> None:
             place = np.searchsorted(run["total"].to_numpy(), grid, side="right") - 1
             lines.append(np.where(place >= 0, best[np.maximum(place, 0)], np.nan))
         shown = np.stack(lines)
-        known = np.isfinite(shown).any(axis=0)
-        shown = np.where(np.isfinite(shown), shown, np.nan)
-        axes.plot(
-            grid[known], np.nanmean(shown[:, known], axis=0), label=f"{arm}: {len(runs) / len(lines):.0f} candidates"
-        )
+        # From where on all repetitions have a score.
+        known = np.isfinite(shown).all(axis=0)
+        axes.plot(grid[known], shown[:, known].mean(axis=0), label=f"{arm}: {len(runs) / len(lines):.0f} candidates")
     axes.set(xlabel="stage-seconds", ylabel="best mIoU on dev so far, mean over repetitions")
     axes.legend(loc="lower right")
     figure.savefig(folder / "search.png", dpi=110)
