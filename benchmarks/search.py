@@ -15,8 +15,8 @@ Tune's cost at which it has Tune's best value (aim: 1/3); what sharing brought o
 trials all of whose stages exist, aim 20 s, and 1,000 replayed searches, aim 60 s of one core. Few repetitions of a
 short budget tell factors, not the order of arms that lie near each other: `--stage-seconds 300 --repetitions 5` does.
 A budget of few default trials tells nothing: with 40 epochs and 45 s, no arm came to more than three candidates.
-Writes search.csv and search.png beside this file, or into `--output`, after each repetition, of which each takes seven
-to eight minutes on two idle cores.
+Writes search.csv and search.png beside this file, or into `--output`, after each repetition, which takes some eight
+minutes on two idle cores.
 Run: python -m benchmarks.search [--stage-seconds 90] [--repetitions 3] [--epochs 8] [--existing 2000] [--without-tune]
 """
 
@@ -210,10 +210,11 @@ def existing(suite: Path, folder: Path, count: int) -> tuple[float, float]:
     24 refined maps, and thresholds that are read from their sweeps. After the trials come the winner's rows on what is
     reported, whose stages are not there, and the plots.
     """
-    last_trial = [0.0]
+    last_trial = 0.0
 
     def ended(*_: object) -> None:
-        last_trial[0] = time.perf_counter()
+        nonlocal last_trial
+        last_trial = time.perf_counter()
 
     none = dict.fromkeys(RANGES)
     few = none | {ITERATIONS: RANGES[ITERATIONS]}
@@ -233,7 +234,7 @@ def existing(suite: Path, folder: Path, count: int) -> tuple[float, float]:
     trials = searched(many, count).findings[0].search.trials
     assert len(trials) == count
     assert sum(trial.spent for trial in trials.values()) == 0
-    return last_trial[0] - start, time.perf_counter() - start
+    return last_trial - start, time.perf_counter() - start
 
 
 def main() -> None:

@@ -231,7 +231,7 @@ class Proposer:
     def _prefixes(self, number: int, passes: Passes) -> _Prefixes:
         """What a proposal may keep of earlier ones; nothing for plain sampling."""
         if self.sampler != "prefix":
-            return _Prefixes({}, {})
+            return _Prefixes()
         if not self.known:
             return self._first_prefixes(number)
         known = _worth_telling(self.known)
@@ -245,10 +245,10 @@ class Proposer:
         """
         first, cuts = min(self._running, default=number), self.cuts.rungs[:-1]
         if not cuts or (number - first) % 2 == 0:
-            return _Prefixes({}, {})
+            return _Prefixes()
         running = Known(first, self._running[first], "complete", None, (0.0,) * (cuts[-1] + 1))
         ranked = self.cuts.ranked([running], cuts[-1], _all_pass)
-        return _Prefixes({cuts[-1]: 1.0}, {cuts[-1]: ranked}) if ranked else _Prefixes({}, {})
+        return _Prefixes({cuts[-1]: 1.0}, {cuts[-1]: ranked}) if ranked else _Prefixes()
 
     def _current_study(self) -> Study:
         """Optuna's study of the trials that are told and of those that run."""
@@ -274,9 +274,9 @@ class Proposer:
 class _Prefixes:
     """What proposals of one number may keep of earlier ones; the same for all redraws."""
 
-    weights: Mapping[int | None, float]
+    weights: Mapping[int | None, float] = field(default_factory=dict)
     """How likely each cut is, None: that nothing is kept; empty for plain sampling."""
-    ranked: Mapping[int, Sequence[tuple[int, Values]]]
+    ranked: Mapping[int, Sequence[tuple[int, Values]]] = field(default_factory=dict)
     """For each cut the earlier trials' numbers and what lies before it, the best first."""
 
     def draw(self, rng: np.random.Generator) -> tuple[str, Values]:
