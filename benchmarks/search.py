@@ -15,7 +15,7 @@ Tune's cost at which it has Tune's best value (aim: 1/3); what sharing brought o
 trials all of whose stages exist, aim 20 s, and 1,000 replayed searches, aim 60 s of one core. Few repetitions of a
 short budget tell factors, not the order of arms that lie near each other: `--stage-seconds 300 --repetitions 5` does.
 A budget of few default trials tells nothing: with 40 epochs and 45 s, no arm came to more than three candidates.
-Writes search.csv and search.png beside this file, or into `--output`, after each repetition, which takes some eight
+Writes search.csv and search.png beside this file, or into `--output`, after each repetition, which takes some nine
 minutes on two idle cores.
 Run: python -m benchmarks.search [--stage-seconds 90] [--repetitions 3] [--epochs 8] [--existing 2000] [--without-tune]
 """
@@ -77,7 +77,7 @@ def write_suite(folder: Path, epochs: int) -> Path:
         "refiners": [{"name": "pamr", "size": 96}],
         "labeler": {"name": "threshold", "threshold": 0.3},
     }
-    search = {"ranges": RANGES, "objective": {"policy": "held_out(32)"}, "budget": {"trials": 1}, "parallel": 4}
+    search = {"ranges": RANGES, "objective": {"policy": "held_out(32)"}, "budget": {"trials": 1}, "parallel": 5}
     content = {
         "dataset": {"name": "scenes", "size": 96, "train": 128, "dev": 32, "val": 16},
         "backbone": {"size": 224},

@@ -31,6 +31,7 @@ from settings.plugins import plugged_in
 __all__ = ["Asked", "Outcome", "Told", "conduct"]
 
 LEAST_PARALLEL = 4
+"""Trials under way: more keep slots busy, and know less of each other (`python -m benchmarks.search_simulated`)."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _searches(suite: Suite, store: Store, workers: Workers, asked: Asked) -> lis
     names = _names(suite, asked)
     check_paths(names, suite)
     bench = Bench(suite)
-    parallel = max(LEAST_PARALLEL, 2 * (workers.known_slots or usable_cores()))
+    parallel = max(LEAST_PARALLEL, 2 * (workers.known_slots or usable_cores()) + 1)
     found = []
     for name in names:
         space = space_of(name, suite)

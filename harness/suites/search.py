@@ -154,7 +154,10 @@ class Search(Options):
     stopping: Stopping = "asha"
     reduction: float = Field(3.0, gt=1, le=100, description="one in so many trials goes on after a rung")
     parallel: int | None = Field(
-        None, ge=1, le=1024, description="trials under way at once; default: two a slot of the first call, at least 4"
+        None,
+        ge=1,
+        le=1024,
+        description="trials under way at once; default: 1 + two a slot of the first call, at least 4",
     )
     rng_seed: int = Field(0, ge=0, description="of the proposals; the trials' own is the recipe's first")
 
