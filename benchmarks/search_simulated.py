@@ -180,15 +180,17 @@ def _stages(values: Values) -> tuple[Stage, Stage]:
 
 def drawn(rng: np.random.Generator) -> Values:
     """A combination, drawn evenly."""
-    rate = float(np.exp(rng.uniform(*np.log(RANGES[RATE]["log_uniform"]))))
-    low, high = RANGES[ITERATIONS]["int"]
-    choices = {path: int(rng.choice(RANGES[path]["choice"])) for path in (WIDTH, SIZE)}
+    ranges: Mapping[str, Any] = RANGES
+    rate = float(np.exp(rng.uniform(*np.log(ranges[RATE]["log_uniform"]))))
+    low, high = ranges[ITERATIONS]["int"]
+    choices = {path: int(rng.choice(ranges[path]["choice"])) for path in (WIDTH, SIZE)}
     return {RATE: rate, ITERATIONS: int(rng.integers(low, high + 1)), **choices}
 
 
 def unshared(grid: Grid, rng_seed: int) -> Curve:
     """A random search that shares nothing."""
-    rng, spent, curve = np.random.default_rng([rng_seed, 1]), 0.0, []
+    rng, spent = np.random.default_rng([rng_seed, 1]), 0.0
+    curve: Curve = []
     while spent < BUDGET:
         values = drawn(rng)
         spent += sum(grid.seconds(values)) + WARM_UP * (len(curve) < SLOTS)
@@ -198,7 +200,8 @@ def unshared(grid: Grid, rng_seed: int) -> Curve:
 
 def all_knowing(grid: Grid, default: Values, rng_seed: int) -> Curve:
     """The default's and drawn localizers, each at once with its best refiner."""
-    rng, values, spent, curve = np.random.default_rng([rng_seed, 2]), default, 0.0, []
+    rng, values, spent = np.random.default_rng([rng_seed, 2]), default, 0.0
+    curve: Curve = []
     while spent < BUDGET:
         spent += sum(grid.seconds(values)) + WARM_UP * (len(curve) < SLOTS)
         curve.append((spent, grid.best_of(values[WIDTH], values[RATE])))

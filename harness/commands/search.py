@@ -46,14 +46,15 @@ def search(
 ) -> None:
     """Search the options that a suite's `search:` names, on dev. Killed at any moment, it continues where it was."""
     if replay is not None:
-        given = {"--recipe": recipe, "--trials": trials, "--stage-seconds": stage_seconds, "--extend": extend}
+        given: dict[str, object] = {"SUITE": suite or None, "--all": all_ or None, "--set": set_ or None}
+        given |= {"--recipe": recipe, "--trials": trials, "--stage-seconds": stage_seconds, "--extend": extend}
         refuse_options(given, "--replay beside it", "one of them")
         _replay(replay, searches, as_json)
         return
     if not suite:
         raise UserError("SUITE", "nothing", "a ready suite's name or a YAML file, or --replay TABLE")
-    if stage_seconds is not None and stage_seconds <= 0:
-        raise UserError("--stage-seconds", f"{stage_seconds:g}", "more than 0")
+    if stage_seconds is not None and not 0 < stage_seconds < float("inf"):
+        raise UserError("--stage-seconds", f"{stage_seconds:g}", "a number above 0")
     if extend is not None:
         refuse_options({"--trials": trials, "--stage-seconds": stage_seconds}, "--extend beside it", "one of them")
     from harness.execution.workers import Workers

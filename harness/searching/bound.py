@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.execution.costs import Costs
 from harness.reports.progress import duration
-from harness.searching.space import Space, Values, samples_of, space_of
+from harness.searching.space import Space, Values, check_paths, samples_of, space_of
 from harness.searching.trials import Bench
 from harness.stages.graph import Stage
 from harness.stages.plugins import read_plugins
@@ -69,6 +69,7 @@ def bounds_of(suite: Suite, location: Location) -> list[Bound]:
     costs = Costs(Store.at(absolute(location)))
     found = []
     with plugged_in(read_plugins(suite.plugins)):
+        check_paths(list(suite.search.recipes or suite.recipes), suite)
         bench = Bench(suite)
         for name in suite.search.recipes or suite.recipes:
             try:

@@ -22,7 +22,7 @@ from harness.stages.rows import RowIdentity
 from harness.store.backends.urls import Location, absolute
 from harness.store.layout import search_folder
 from harness.store.store import Lost, Store
-from harness.suites.search import Budget
+from harness.suites.search import MOST_TRIALS, Budget
 from harness.suites.suite import Suite, load_suite
 from results.comparisons import SEARCHED
 from settings.errors import UserError, unknown_name
@@ -135,6 +135,9 @@ def _budget(written: Budget, asked: Asked, there: int) -> Budget:
 
     A search that was extended has had more trials than either says: all of them are its budget.
     """
+    option, trials = ("--extend", there + asked.extend) if asked.extend is not None else ("--trials", asked.trials)
+    if trials is not None and trials > MOST_TRIALS:
+        raise UserError(option, f"{trials} trials in all", f"at most {MOST_TRIALS}")
     if asked.extend is not None:
         return Budget(trials=there + asked.extend)
     budget = written

@@ -247,7 +247,7 @@ def _best_trials(search: RecipeSearch) -> Table:
         lines.append(
             (str(trial.number), trial.state, _score(trial), threshold, f"{trial.spent:.1f}", trial.origin, *values)
         )
-    reasons = {trial.reason: None for trial in ended if trial.reason}
+    reasons = {trial.reason: None for trial in ended if trial.state == "failed"}
     notes = [f"failed: {reason}" for reason in list(reasons)[:5]]
     if len(ended) > MOST_LINES:
         notes.append(f"the best {MOST_LINES} of {len(ended)} trials; all are in trials.csv")
@@ -301,10 +301,16 @@ def to_json(findings: Sequence[Finding], gaps: Gaps, folder: Path) -> dict[str, 
                     "default": _reported(gaps, search.space.name, False),
                     "winner": _reported(gaps, search.space.name, True),
                 },
-                "rungs": [{**vars(check), "is_on": check.is_on} for check in search.checks()],
+                "rungs": [_check(check) for check in search.checks()],
             }
         )
     return {"folder": str(folder), "recipes": found}
+
+
+def _check(check: RungCheck) -> dict[str, Any]:
+    """A rung's check in JSON's types, which has no nan."""
+    known = {name: None if value != value else value for name, value in vars(check).items()}
+    return {**known, "is_on": check.is_on}
 
 
 def _reported(gaps: Gaps, recipe: str, is_winner: bool) -> float | None:

@@ -9,7 +9,6 @@ search that was killed proposes the same trials again.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +41,8 @@ CUT_EACH, LATEST, BEST = 25, 15, 10
 """Beyond, after each so many trials all are forgotten but the latest and the best ones."""
 MOST_LISTED = 100_000
 """A finite space of so many combinations is listed, to find what is left of it."""
+MOST_DEPENDENT = 2_000
+"""The same where options depend on what is chosen: each is looked at by itself, which takes a second or so."""
 BEST_PREFIXES = 4
 """The best one in so many prefixes is kept."""
 LEAST = 1e-6
@@ -90,6 +91,8 @@ class Proposer:
         self.cuts = Cuts(self.space)
         self._running: dict[int, Values] = {}
         self._seen: set[str] = set()
+        self._outside = 0
+        """How many of these lie outside of the ranges, as the default configuration may."""
         self._size = _size(self.space)
         self._distributions = {each.path: _distribution(each) for each in self.space.dimensions}
         self._rest: Iterator[Values] | None = None
@@ -100,7 +103,7 @@ class Proposer:
     @property
     def is_exhausted(self) -> bool:
         """Whether every combination of a finite space was proposed."""
-        return self._size is not None and len(self._seen) >= self._size
+        return self._size is not None and len(self._seen) - self._outside >= self._size
 
     def propose(self, number: int, passes: Passes = _all_pass) -> Proposal:
         """The values of the trial of this number, others than those before where the space has others.
@@ -159,14 +162,15 @@ class Proposer:
         """All combinations of a finite space in random order; none of one that is not listed."""
         if self._size is None or self._size > MOST_LISTED:
             return
-        places = [each.path for each in self.space.dimensions]
-        every = list(itertools.product(*(_every_value(each) for each in self.space.dimensions)))
+        every = _combinations(self.space)
         rng = np.random.default_rng(_seed(self.rng_seed, self.space.name, "rest"))
         for place in rng.permutation(len(every)):
-            yield dict(zip(places, every[place], strict=True))
+            yield every[place]
 
     def begin(self, number: int, values: Values) -> None:
         """A trial with these values is under way, or was recorded: none with the same values is proposed again."""
+        if fingerprint(values) not in self._seen and not _is_within(self.space, values):
+            self._outside += 1
         self._seen.add(fingerprint(values))
         self._running[number] = values
         if self._study is not None:
@@ -501,11 +505,28 @@ def _value_of(dimension: Dimension, suggested: Any) -> Any:
 
 
 def _size(space: Space) -> int | None:
-    """How many combinations there are; None where they are endless, or depend on what is chosen."""
-    if not space.is_flat:
-        return None
+    """How many combinations there are; None where they are endless, or many that depend on what is chosen."""
     counts = [_count(dimension.range) for dimension in space.dimensions]
-    return None if None in counts else math.prod(count or 0 for count in counts)
+    if None in counts:
+        return None
+    most = math.prod(count or 0 for count in counts)
+    if space.is_flat:
+        return most
+    return len(_combinations(space)) if most <= MOST_DEPENDENT else None
+
+
+def _combinations(space: Space) -> list[Values]:
+    """All combinations of a finite space, each with the options that are there with what it chooses."""
+    found: list[Values] = [{}]
+    for dimension in space.dimensions:
+        longer: list[Values] = []
+        for values in found:
+            if space.is_active(dimension, values):
+                longer += [{**values, dimension.path: value} for value in _every_value(dimension)]
+            else:
+                longer.append(values)
+        found = longer
+    return found
 
 
 def _count(written: Range) -> int | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from harness.searching.proposals import Known, State
 from harness.searching.space import Values
@@ -96,7 +97,10 @@ class Notebook:
         """When the search began, and with how many trials at once; now, where the store knows nothing of it."""
         try:
             content = json.loads(self._store.read_document(f"{self._folder}/{BEGINNING}"))
-            return Beginning(str(content["started"]), int(content["parallel"]))
+            beginning = Beginning(content["started"], content["parallel"])
+            if datetime.fromisoformat(beginning.started).tzinfo is None or beginning.parallel < 1:
+                raise ValueError
+            return beginning
         except FileNotFoundError:
             beginning = Beginning(datetime.now(UTC).isoformat(), parallel)
             self._write(BEGINNING, asdict(beginning))
@@ -111,15 +115,16 @@ class Notebook:
             if name != BEGINNING:
                 try:
                     trial = _parsed(json.loads(content))
-                except (ValueError, TypeError, LookupError, AttributeError):
+                except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
                     continue
-                found[trial.number] = trial
+                if name == _file_of(trial):
+                    found[trial.number] = trial
         return dict(sorted(found.items()))
 
     def write(self, trial: Trial) -> None:
         """Keep how a trial ended."""
         # Not by `asdict`, which copies every value of it.
-        self._write(f"{trial.number:0{DIGITS}}.json", {**vars(trial), "rungs": [vars(rung) for rung in trial.rungs]})
+        self._write(_file_of(trial), {**vars(trial), "rungs": [vars(rung) for rung in trial.rungs]})
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         text = json.dumps(content)
@@ -127,7 +132,7 @@ class Notebook:
 
     def _damaged(self, name: str) -> UserError:
         where = f"{self._store.name}/{self._folder}/{name}"
-        return UserError(where, "a damaged document", "that of a search", "remove it: the search begins again")
+        return UserError(where, "a damaged document", "that of a search", "remove it: trials are kept")
 
 
 @dataclass(frozen=True)
@@ -140,9 +145,22 @@ class Beginning:
     """How many trials are under way at once."""
 
 
+def _file_of(trial: Trial) -> str:
+    return f"{trial.number:0{DIGITS}}.json"
+
+
 def _parsed(content: dict[str, Any]) -> Trial:
+    """A trial; ValueError, TypeError or LookupError where the document is none."""
     plain = dict(content)
     plain["rungs"] = tuple(RungRecord(**rung) for rung in content["rungs"])
     for name in ("targets", "claimed"):
         plain[name] = tuple(Ref(*ref) for ref in content[name])
-    return Trial(**plain)
+    trial = Trial(**plain)
+    numbers = [trial.hours, *(rung.score for rung in trial.rungs)]
+    for rung in trial.rungs:
+        numbers += [each for each in (rung.threshold, rung.seconds, rung.spent) if each is not None]
+    # Of texts isfinite raises TypeError.
+    is_whole = trial.state in get_args(State) and all(map(math.isfinite, numbers))
+    if not is_whole or not isinstance(trial.values, dict) or not (trial.rungs or trial.state == "failed"):
+        raise ValueError
+    return trial

@@ -100,6 +100,7 @@ def read_recorded(path: Path) -> list[Recorded]:
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(path, f"an unreadable table ({error})", "trials.csv of a search") from None
     missing = {"recipe", "trial", "state", "origin", "score"} - set(table.columns)
+    missing |= {seconds_column(rung) for rung in rungs_of(table)} - set(table.columns)
     if missing or not rungs_of(table):
         raise UserError(path, f"no column {', '.join(sorted(missing)) or 'of a rung'}", "trials.csv of a search")
     found = []
@@ -110,17 +111,33 @@ def read_recorded(path: Path) -> list[Recorded]:
             mend = "search with `stopping: none`, so that trials come to their end"
             found_text = f"{len(ended)} trials of {recipe} that came to their end"
             raise UserError(path, found_text, f"at least {LEAST_TRIALS}", mend)
-        seconds = ended[[seconds_column(rung) for rung in rungs]].to_numpy(float)
+        seconds = _numbers(path, ended, [seconds_column(rung) for rung in rungs])
+        if not (seconds >= 0).all() or not seconds.any():
+            found_text = "seconds below 0" if seconds.any() else "no seconds: every stage was in the store already"
+            raise UserError(path, found_text, "trials with what their stages took")
         # What was shared cost nothing when it was recorded: it is replayed at what such a rung usually costs.
         for place in range(len(rungs)):
             paid = seconds[seconds[:, place] > 0, place]
             seconds[seconds[:, place] <= 0, place] = np.median(paid) if len(paid) else 0.0
         options = [option for option in options_of(table) if ended[option].nunique() > 1]
         places = [_by_rank(encoded(ended[option])) for option in options]
-        scores = ended[[score_column(rung) for rung in rungs]].to_numpy(float)
+        scores = _numbers(path, ended, [score_column(rung) for rung in rungs])
         places_ND = np.stack(places, axis=1) if places else np.zeros((len(ended), 0))
         found.append(Recorded(str(recipe), scores, seconds, places_ND))
+    if not found:
+        raise UserError(path, "no trial of any recipe", "trials.csv of a search")
     return found
+
+
+def _numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> Floats:
+    """The columns as an array of its own; UserError for what is no number, or not a finite one."""
+    numbers: Floats = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float, copy=True)
+    wrong = np.argwhere(~np.isfinite(numbers))
+    if len(wrong):
+        line, column = wrong[0]
+        found = f"'{table[columns].iloc[line, column]}' in column '{columns[column]}'"
+        raise UserError(path, found, "a finite number", "trials.csv of a search")
+    return numbers
 
 
 def searched(recorded: Recorded, sampler: Sampler, asha: bool, rng_seed: int) -> Replayed:

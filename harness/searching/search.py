@@ -239,7 +239,7 @@ class RecipeSearch:
         if len(active.reached) == len(active.rungs):
             self._finish(active, "complete", told)
         elif not active.passes(len(active.reached) - 1, score.value):
-            self._finish(active, "stopped", told)
+            self._finish(active, "stopped", told, f"not among the best one in {self.search.reduction:g} at {rung.name}")
         return True
 
     def _may_stop(self, number: int) -> bool:

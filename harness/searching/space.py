@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -139,16 +139,16 @@ def space_of(name: str, suite: Suite) -> Space:
     where, recipe = suite.place_of("search.ranges"), suite.all_recipes()[name]
     ranges = suite.search.ranges_for(name)
     free = _free(name, recipe, ranges, suite)
-    every = [Dimension(path, written) for path, written in ranges.items() if not written.free]
-    # Components first: which options there are depends on them.
-    every.sort(key=lambda dimension: len(dimension.option) > 0)
+    every = _in_order([Dimension(path, written) for path, written in ranges.items() if not written.free], suite, name)
     dimensions = [dimension for dimension in every if dimension.path in _offered(recipe, every)]
     space = Space(name, recipe, tuple(dimensions), free)
     if suite.search.objective.is_image_level:
         for dimension in dimensions:
             if dimension.parts[0] != "localizer":
                 expected = "options of the localizer, whose classifier the objective measures"
-                raise UserError(f"{where}.{dimension.path}", "an option that image_level does not read", expected)
+                raise UserError(
+                    _place(dimension.path, suite, name), "an option that image_level does not read", expected
+                )
     if not dimensions and not free:
         raise UserError(where, f"no option of recipe '{name}'", "at least one range that concerns it")
     for dimension in dimensions:
@@ -156,17 +156,42 @@ def space_of(name: str, suite: Suite) -> Space:
     return space
 
 
+def _in_order(dimensions: Sequence[Dimension], suite: Suite, name: str) -> list[Dimension]:
+    """Components first, since which options there are depends on them; then each behind those that its `when` names.
+
+    Raises UserError where `when`s go round in a circle.
+    """
+    left = sorted(dimensions, key=lambda dimension: len(dimension.option) > 0)
+    ordered: list[Dimension] = []
+    while left:
+        paths = {dimension.path for dimension in left}
+        ready = next((each for each in left if not paths & set(each.range.when)), None)
+        if ready is None:
+            where, found = _place(left[0].path, suite, name), f"a `when` that waits for {', '.join(sorted(paths))}"
+            raise UserError(where, found, "ranges whose `when`s do not go round in a circle")
+        left.remove(ready)
+        ordered.append(ready)
+    return ordered
+
+
+def _place(path: str, suite: Suite, name: str) -> str:
+    """Where the range of a path was given for a recipe, for messages."""
+    assert suite.search is not None
+    own = suite.search.ranges_of.get(name, {})
+    return suite.place_of(f"search.ranges_of.{name}.{path}" if path in own else f"search.ranges.{path}")
+
+
 def _free(name: str, recipe: Recipe, ranges: Mapping[str, Range], suite: Suite) -> bool:
     """Whether the recipe's threshold is read off the sweep."""
     assert suite.search is not None
     for path, written in ranges.items():
         if written.free and path != THRESHOLD:
-            raise UserError(suite.place_of(f"search.ranges.{path}"), "free", f"a range; {THRESHOLD} alone can be free")
+            raise UserError(_place(path, suite, name), "free", f"a range; {THRESHOLD} alone can be free")
     if THRESHOLD not in ranges or not ranges[THRESHOLD].free:
         return False
     if suite.search.objective.is_image_level:
         found, expected = "free with the objective image_level", "an objective that reads masks"
-        raise UserError(suite.place_of(f"search.ranges.{THRESHOLD}"), found, expected, "leave it out")
+        raise UserError(_place(THRESHOLD, suite, name), found, expected, "leave it out")
     labeler = components_of(name, recipe, suite).labeler
     return labeler is not None and labeler.declared_threshold is not None
 
@@ -175,15 +200,13 @@ def check_paths(names: list[str], suite: Suite) -> None:
     """Raise UserError, with the nearest path, for a range that is no option of any of these recipes."""
     assert suite.search is not None
     recipes = [suite.all_recipes()[name] for name in names]
-    ranges: dict[str, Range] = {}
-    for name in names:
-        ranges |= suite.search.ranges_for(name)
-    every = [Dimension(path, written) for path, written in ranges.items()]
+    ranges = {(path, name): written for name in names for path, written in suite.search.ranges_for(name).items()}
+    every = [Dimension(path, written) for (path, _), written in ranges.items()]
     known = {path for recipe in recipes for path in _offered(recipe, every)}
-    for path, written in ranges.items():
-        for name in (path, *written.when):
-            if name not in known:
-                raise unknown_name(suite.place_of(f"search.ranges.{path}"), "option", name, known)
+    for (path, name), written in ranges.items():
+        for needed in (path, *written.when):
+            if needed not in known:
+                raise unknown_name(_place(path, suite, name), "option", needed, known)
 
 
 def _offered(recipe: Recipe, dimensions: list[Dimension]) -> set[str]:
@@ -198,7 +221,8 @@ def _offered(recipe: Recipe, dimensions: list[Dimension]) -> set[str]:
         if dimension.range.choice is not None and not dimension.option:
             if dimension.path == "refiners":
                 for chain in dimension.range.choice:
-                    for number, refiner in enumerate(chain or []):
+                    # What is no list is told by the recipe itself.
+                    for number, refiner in enumerate(chain if isinstance(chain, list | tuple) else ()):
                         components.setdefault(f"refiners.{number}", []).append(refiner)
             elif dimension.component in components:
                 components[dimension.component] += dimension.range.choice
@@ -241,7 +265,7 @@ def _check_values(space: Space, dimension: Dimension, suite: Suite) -> None:
         except Impossible:
             continue
         except UserError as error:
-            where = suite.place_of(f"search.ranges.{dimension.path}")
+            where = _place(dimension.path, suite, space.name)
             line = str(error).partition(": found ")[2] or str(error)
             found, _, expected = line.partition("; expected ")
             # Of a component the error tells what in it is wrong, of an option the value says all.
@@ -324,15 +348,24 @@ def _component_at(content: Mapping[str, Any], dimension: Dimension) -> Any:
 
 
 def _value_at(content: Mapping[str, Any], path: str) -> Any:
-    """What the recipe has at a path: a component by its name alone, an option as it is written."""
+    """What the recipe has at a path: a component by its name alone, an option with its default where none is written.
+
+    None where the component has no such option, or does not take what is written.
+    """
     dimension = Dimension(path, Range(free=True))
     component = _component_at(content, dimension)
     if not dimension.option:
         return component["name"] if isinstance(component, Mapping) else component
-    value: Any = (component or {}).get("options", component or {})
-    for part in dimension.option:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+    role, _, place = dimension.component.partition(".")
+    try:
+        spec = ComponentSpec.model_validate(component)
+        model = registry_of("refiner" if place else role).load(spec.name, dimension.component).options_model
+        value: Any = model.model_validate(spec.options)
+        for part in dimension.option:
+            value = value[part] if isinstance(value, Mapping) else getattr(value, part)
+    except (ValidationError, LookupError, AttributeError):
+        return None
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else _plain(value)
 
 
 def _set(content: dict[str, Any], dimension: Dimension, value: Any) -> None:

@@ -11,11 +11,13 @@ from results.selection import IMAGE_LEVEL, ORACLE, check_policy, is_held_out
 from settings.options import Options
 from settings.records import fingerprint
 
-__all__ = ["FREE", "Budget", "Objective", "Range", "Search"]
+__all__ = ["FREE", "MOST_TRIALS", "Budget", "Objective", "Range", "Search"]
 
 FREE = "free"
 """Instead of a range: every threshold is known from one sweep, so the best one is read off it and costs nothing."""
 KINDS = ("uniform", "log_uniform", "whole", "log_whole", "choice", FREE)
+MOST_TRIALS = 100_000
+MOST_STEPS = 1e9
 Interval = tuple[float, float]
 WholeInterval = tuple[int, int]
 Sampler = Literal["prefix", "tpe", "random"]
@@ -63,6 +65,8 @@ class Range(Options):
             raise ValueError("bounds above 0 for a logarithmic range")
         if self.step is not None and low + self.step > high + 1e-9:
             raise ValueError("a step that fits between the bounds")
+        if self.step is not None and not high - low < MOST_STEPS * self.step:
+            raise ValueError("a step that fits between the bounds less than a thousand million times")
         if self.step is not None and self.whole and self.step != int(self.step):
             raise ValueError("a whole step beside int")
 
@@ -127,7 +131,7 @@ class Budget(Options):
     """What each searched recipe may use up; where several are given, the first that is used up ends it."""
 
     trials: int | None = Field(
-        None, ge=1, le=100_000, description="the default configuration, which is trial 0, included"
+        None, ge=1, le=MOST_TRIALS, description="the default configuration, which is trial 0, included"
     )
     stage_seconds: float | None = Field(None, gt=0, description="of stages that the search made, by their records")
     hours: float | None = Field(None, gt=0, description="by the clock, over all calls that continued the search")

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from harness.execution.workers import Workers
+from harness.searching.bound import bounds_of
 from harness.searching.conduct import Asked, Outcome, conduct
+from harness.searching.outputs import to_json
 from harness.searching.records import Trial
 from harness.searching.search import RecipeSearch
 from harness.stages.planning import make_plan
@@ -150,6 +152,23 @@ def test_all_recipes_are_searched_with_equal_budgets(suite: Path, outcome: Outco
     assert [len(finding.search.trials) for finding in found.findings] == [2, 2]
     table = (found.folder / "summary.md").read_text()
     assert table.count("2 trials") == 2
+
+
+def test_json_has_no_nan(outcome: Outcome) -> None:
+    found = json.loads(json.dumps(to_json(outcome.findings, outcome.gaps, outcome.folder), allow_nan=False))
+    assert found["recipes"][0]["trials"] == 3
+
+
+def test_a_budget_beyond_all_bounds_is_refused(suite: Path, outcome: Outcome) -> None:
+    for asked, option in ((Asked(trials=10**6), "--trials"), (Asked(extend=10**5), "--extend")):
+        with pytest.raises(UserError, match=f"{option}: found .* trials in all"):
+            searched(suite, asked)
+
+
+def test_plan_tells_of_an_unknown_option(suite: Path, tmp_path: Path) -> None:
+    wrong = load_suite(str(suite), ["search.ranges={localizer.hiden: {choice: [0, 16]}}"])
+    with pytest.raises(UserError, match=r"did you mean 'localizer\.hidden'"):
+        bounds_of(wrong, tmp_path / "store")
 
 
 def test_more_masks_than_dev_has_are_refused(suite: Path) -> None:

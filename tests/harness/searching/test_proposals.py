@@ -103,6 +103,25 @@ def test_the_prefix_of_a_default_that_lies_outside_of_the_ranges_is_not_kept(spa
     assert proposer.propose(1).values["localizer.hidden"] in (0, 32)
 
 
+def test_a_space_whose_options_depend_on_each_other_ends_when_all_of_it_was_tried() -> None:
+    dropout = {"choice": [0.1, 0.2], "when": {"localizer.hidden": 16}}
+    ranges = {"localizer.dropout": dropout, "localizer.hidden": {"choice": [8, 16]}}
+    proposer = Proposer(space_of("cam", suite_of(ranges=ranges)), "random", 0)
+    found = [proposer.propose(number).values for number in range(3)]
+    expected = [{"localizer.hidden": 8}, *({"localizer.hidden": 16, "localizer.dropout": each} for each in (0.1, 0.2))]
+    assert sorted(map(fingerprint, found)) == sorted(map(fingerprint, expected))
+    assert proposer.is_exhausted
+
+
+def test_a_default_outside_of_a_finite_space_leaves_all_of_it_to_be_tried() -> None:
+    proposer = Proposer(space_of("cam", suite_of(ranges={"localizer.hidden": {"choice": [0, 8]}})), "random", 0)
+    proposer.begin(0, {"localizer.hidden": 16})
+    found = []
+    while not proposer.is_exhausted:
+        found.append(proposer.propose(len(found) + 1).values["localizer.hidden"])
+    assert sorted(found) == [0, 8]
+
+
 def test_the_origin_of_what_is_left_of_a_space_is_an_even_draw(space: Space) -> None:
     sizes = space_of("cam", suite_of(ranges={"localizer.hidden": {"choice": list(range(0, 64, 2))}}))
     proposer = Proposer(sizes, "tpe", 0)

@@ -55,6 +55,49 @@ def test_the_table_has_a_line_a_sampler_and_rule(tmp_path: Path) -> None:
     ]
 
 
+def test_a_table_of_one_rung_is_replayed(tmp_path: Path) -> None:
+    path = write(tmp_path / "trials.csv")
+    pd.read_csv(path).drop(columns=["score at localizer", "seconds to localizer"]).to_csv(path, index=False)
+    (recorded,) = read_recorded(path)
+    assert recorded.seconds_NR.tolist() == [[9.0]] * 20
+    assert len(replayed(path, 8).lines) == 4
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("seconds to localizer", "long", "'long' in column 'seconds to localizer'"),
+        ("seconds to localizer", None, "'nan' in column 'seconds to localizer'"),
+        ("seconds to localizer", -1.0, "seconds below 0"),
+        ("score at pseudo_labels", "high", "'high' in column 'score at pseudo_labels'"),
+        ("score at pseudo_labels", float("inf"), "'inf' in column 'score at pseudo_labels'"),
+        ("recipe", None, "no trial of any recipe"),
+    ],
+)
+def test_a_column_of_other_than_numbers_is_one_line(tmp_path: Path, column: str, value: object, expected: str) -> None:
+    path = write(tmp_path / "trials.csv")
+    table = pd.read_csv(path)
+    table[column] = [value] * len(table)
+    table.to_csv(path, index=False)
+    with pytest.raises(UserError, match=expected):
+        replayed(path, 8)
+
+
+def test_a_table_without_seconds_is_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "trials.csv")
+    table = pd.read_csv(path)
+    table.drop(columns="seconds to localizer").to_csv(path, index=False)
+    with pytest.raises(UserError, match="no column seconds to localizer"):
+        replayed(path, 8)
+    table[["seconds to localizer", "seconds to pseudo_labels"]] = 0.0
+    table.to_csv(path, index=False)
+    with pytest.raises(UserError, match="every stage was in the store already"):
+        replayed(path, 8)
+    table.head(0).to_csv(path, index=False)
+    with pytest.raises(UserError, match="no trial of any recipe"):
+        replayed(path, 8)
+
+
 def test_what_is_no_table_of_trials_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unreadable table"):
         replayed(tmp_path / "absent.csv", 8)

@@ -1,5 +1,6 @@
 """The loop of a search on stages that compute nothing: what is decided hangs on no clock, no order and no kill."""
 
+import json
 from pathlib import Path
 from random import Random
 
@@ -12,6 +13,7 @@ from harness.searching.search import Searches
 from harness.stages.graph import Stage
 from harness.store.layout import Ref
 from harness.store.store import Store
+from settings.errors import UserError
 from tests.harness.searching.pretended import publish, run, search_of, suite_of, told
 
 
@@ -181,13 +183,38 @@ def test_a_search_whose_stages_are_there_starts_no_executor(tmp_path: Path, monk
     assert len(search.trials) == 24
 
 
-def test_a_damaged_record_is_a_trial_that_is_run_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        None,
+        {"rungs": []},
+        {"number": "2"},
+        {"number": 3},
+        {"state": "weird"},
+        {"values": [1]},
+        {"hours": None},
+        {"rungs": [{"name": "localizer", "score": "0.3"}]},
+        {"rungs": [{"name": "localizer", "score": float("nan")}]},
+        {"rungs": [{"name": "localizer", "score": 0.3, "seconds": "1"}]},
+    ],
+)
+def test_a_damaged_record_is_a_trial_that_is_run_again(tmp_path: Path, changes: dict[str, object] | None) -> None:
     search, _ = search_of(tmp_path, suite_of(), trials=4)
     run(tmp_path, search, [])
     before = told(search)
     (path,) = (tmp_path / "searches").rglob("00002.json")
-    path.write_text("{")
+    path.write_text("{" if changes is None else json.dumps(json.loads(path.read_text()) | changes))
     again, _ = search_of(tmp_path, suite_of(), trials=4)
     made: list[Ref] = []
     run(tmp_path, again, made)
     assert (told(again), made) == (before, [])
+
+
+@pytest.mark.parametrize("changes", [{"parallel": 0}, {"parallel": "4"}, {"started": "yesterday"}, {"started": None}])
+def test_a_damaged_beginning_is_one_line(tmp_path: Path, changes: dict[str, object]) -> None:
+    search, _ = search_of(tmp_path, suite_of(), trials=2)
+    run(tmp_path, search, [])
+    (path,) = (tmp_path / "searches").rglob("search.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(UserError, match=r"search\.json: found a damaged document"):
+        search_of(tmp_path, suite_of(), trials=2)

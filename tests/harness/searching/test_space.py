@@ -93,6 +93,40 @@ def test_a_condition_is_one_of_values() -> None:
     assert not found.is_active(iterations, {"localizer.hidden": 16})
 
 
+@pytest.mark.parametrize(("wanted", "is_there"), [(True, True), (False, False)])
+def test_a_condition_holds_of_an_option_that_the_recipe_leaves_at_its_default(wanted: bool, is_there: bool) -> None:
+    found = space(localizer__hidden={"choice": [16, 32], "when": {"localizer.flip": wanted}})
+    assert found.is_active(found.dimensions[0], {}) == is_there
+
+
+def test_what_a_condition_names_comes_first_however_ranges_are_written() -> None:
+    iterations = {"int": [1, 5], "when": {"localizer.hidden": 32}}
+    found = space(refiners__0__iterations=iterations, localizer__hidden={"choice": [16, 32]})
+    assert [each.path for each in found.dimensions] == ["localizer.hidden", "refiners.0.iterations"]
+    hidden = {"choice": [16, 32], "when": {"refiners.0.iterations": 3}}
+    with pytest.raises(UserError, match="circle"):
+        space(refiners__0__iterations=iterations, localizer__hidden=hidden)
+
+
+def test_a_chain_that_is_no_list_is_one_line() -> None:
+    for wrong in (3, "pamr"):
+        with pytest.raises(UserError, match="refiners"):
+            space(refiners={"choice": [[], wrong]})
+
+
+def test_a_step_so_small_that_nobody_comes_to_the_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="thousand million"):
+        suite_of(ranges={RATE: {"uniform": [0.1, 1.0], "step": 1e-320}})
+
+
+def test_a_mistake_in_one_recipes_own_ranges_is_told_as_such() -> None:
+    suite = suite_of(ranges_of={"cam": {"localizer.hiden": {"choice": [0, 16]}}})
+    with pytest.raises(UserError, match=r"search\.ranges_of\.cam\.localizer\.hiden"):
+        check_paths(["cam"], suite)
+    with pytest.raises(UserError, match=r"search\.ranges_of\.cam\.localizer\.hidden"):
+        space_of("cam", suite_of(ranges_of={"cam": {"localizer.hidden": {"choice": [0, "many"]}}}))
+
+
 def test_image_level_refuses_what_it_does_not_read() -> None:
     with pytest.raises(UserError, match="image_level does not read"):
         space_of("cam", suite_of(objective="image_level"))
