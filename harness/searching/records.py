@@ -115,9 +115,10 @@ class Notebook:
             if name != BEGINNING:
                 try:
                     trial = _parsed(json.loads(content))
+                    is_its_own = name == _file_of(trial)
                 except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
                     continue
-                if name == _file_of(trial):
+                if is_its_own:
                     found[trial.number] = trial
         return dict(sorted(found.items()))
 

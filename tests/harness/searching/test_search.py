@@ -190,6 +190,7 @@ def test_a_search_whose_stages_are_there_starts_no_executor(tmp_path: Path, monk
         {"rungs": []},
         {"number": "2"},
         {"number": 3},
+        {"number": None},
         {"state": "weird"},
         {"values": [1]},
         {"hours": None},
