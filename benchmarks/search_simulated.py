@@ -1,9 +1,10 @@
 """What the constants of proposals trade against each other: whole searches in less than a second each.
 
 The search of `benchmarks.search` (learning rate and width of CAM's hidden layer, iterations and size of PAMR), whose
-scores on a grid of 359 combinations were recorded once (search_grid.csv, with the median seconds of their stages on
-two idle cores). A simulated trial's score lies between the grid's points (linear in the rate's logarithm and in
-iterations), its stages take those seconds on two slots, and proposals are the product's own. So hundreds of searches
+scores on a grid of 359 combinations were recorded once (search_grid.csv). Its seconds are medians of three real
+searches on two idle cores; but for those of width 128, which was trained there once, with the process's warm-up: they
+are taken to lie between the other widths'. A simulated trial's score lies between the grid's points (linear in the
+rate's logarithm and in iterations), its stages take those seconds on two slots, and proposals are the product's own. So hundreds of searches
 of 90 stage-seconds show what five real ones cannot. Without ASHA, failures, and the time that proposals take.
 Printed, by arm: trials, localizers among them, best score (standard error), the time that slots were busy, and the
 share of the cost of random searches that share nothing at which their best score was reached: the median, how many
@@ -123,11 +124,6 @@ class Simulated:
     def busy(self) -> float:
         """The share of the slots' time that stages took."""
         return sum(seconds for _, seconds in self._paid.values()) / SLOTS / self.clock
-
-    @property
-    def best(self) -> float:
-        """The best score."""
-        return max(score for _, score in self.curve)
 
     def _starts(self) -> bool:
         """Whether another trial has started."""

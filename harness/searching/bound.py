@@ -69,9 +69,10 @@ def bounds_of(suite: Suite, location: Location) -> list[Bound]:
     costs = Costs(Store.at(absolute(location)))
     found = []
     with plugged_in(read_plugins(suite.plugins)):
-        check_paths(list(suite.search.recipes or suite.recipes), suite)
+        names = list(suite.search.recipes or suite.recipes)
+        check_paths(names, suite)
         bench = Bench(suite)
-        for name in suite.search.recipes or suite.recipes:
+        for name in names:
             try:
                 space = space_of(name, suite)
             except UserError:
