@@ -5,7 +5,8 @@ scores on a grid of 359 combinations were recorded once (search_grid.csv). Its s
 searches on two idle cores; but for those of width 128, which was trained there once, with the process's warm-up: they
 are taken to lie between the other widths'. A simulated trial's score lies between the grid's points (linear in the
 rate's logarithm and in iterations), its stages take those seconds on two slots, and proposals are the product's own.
-So hundreds of searches of 90 stage-seconds show what five real ones cannot. Without ASHA, failures, and the time that proposals take.
+So hundreds of searches of 90 stage-seconds show what five real ones cannot.
+Without ASHA, failures, and the time that proposals take.
 Printed, by arm: trials, localizers among them, best score (standard error), the time that slots were busy, and the
 share of the cost of random searches that share nothing at which their best score was reached: the median, how many
 reached it, how many at a third of the cost. The last arm knows of every localizer at once, for the seconds of one
